@@ -1,0 +1,87 @@
+"""aofnb: a Redis-style store in the process, with Redis's append-only file, at home in notebooks.
+
+Three nouns: a `Store` (`open`), a `Log` (`scan`, `read_aof`), and what shows them (``%load_ext aofnb``,
+`Dashboard`). Heavy parts are imported when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from aofnb._version import VERSION as __version__
+from aofnb.errors import (
+    AofError,
+    AofFormatError,
+    AofLockedError,
+    AofManifestError,
+    AofnbError,
+    AofTruncatedError,
+    AofWriteError,
+    ConfigError,
+    RdbError,
+    ReplyError,
+    StoreClosedError,
+)
+
+if TYPE_CHECKING:
+    from aofnb.engine import Store
+    from aofnb.engine import open_store as open
+    from aofnb.forensics import Log, read_aof, scan
+    from aofnb.widgets import Dashboard
+
+__all__ = [
+    "AofError",
+    "AofFormatError",
+    "AofLockedError",
+    "AofManifestError",
+    "AofTruncatedError",
+    "AofWriteError",
+    "AofnbError",
+    "ConfigError",
+    "Dashboard",
+    "Log",
+    "RdbError",
+    "ReplyError",
+    "Store",
+    "StoreClosedError",
+    "__version__",
+    "load_ipython_extension",
+    "open",
+    "read_aof",
+    "scan",
+    "unload_ipython_extension",
+]
+
+# Public name -> (module, name there).
+_LAZY = {
+    "open": ("aofnb.engine", "open_store"),
+    "Store": ("aofnb.engine", "Store"),
+    "scan": ("aofnb.forensics", "scan"),
+    "read_aof": ("aofnb.forensics", "read_aof"),
+    "Log": ("aofnb.forensics", "Log"),
+    "Dashboard": ("aofnb.widgets", "Dashboard"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'aofnb' has no attribute {name!r}")
+    module, attribute = _LAZY[name]
+    value = getattr(importlib.import_module(module), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """``%load_ext aofnb``: the magics ``%redis``, ``%%redis`` and ``%aof``."""
+    importlib.import_module("aofnb.magics").load_ipython_extension(ipython)
+
+
+def unload_ipython_extension(ipython: Any) -> None:
+    """``%unload_ext aofnb``: closes the stores that the magics opened and takes everything back."""
+    importlib.import_module("aofnb.magics").unload_ipython_extension(ipython)

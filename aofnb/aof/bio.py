@@ -1,0 +1,75 @@
+"""Background I/O: one thread that syncs and closes files, so that the caller never waits for a device.
+
+The thread starts with the first job and ends with `close`. Where no thread can be started (Pyodide), jobs run
+at once in the caller.
+
+Redis: bio.c (7.0.15).
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+
+from aofnb.aof.fs import File
+
+__all__ = ["Bio"]
+
+Job = Callable[[], None]
+
+
+class Bio:
+    """A queue of jobs and the thread that does them, in order."""
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        # Jobs queued or running. Written by both sides under the lock, read without it.
+        self.pending = 0
+        self._lock = threading.Lock()
+
+    def fsync(self, file: File, done: Callable[[OSError | None], None]) -> None:
+        """Sync `file`, then call `done` in the background thread with the error, if one."""
+
+        def job() -> None:
+            try:
+                file.fdatasync()
+            except OSError as problem:
+                done(problem)
+            else:
+                done(None)
+
+        self._submit(job)
+
+    def run(self, job: Job) -> None:
+        """Do `job` in the background: closing or unlinking a large file takes a while. It must not raise."""
+        self._submit(job)
+
+    def _submit(self, job: Job) -> None:
+        if self._thread is None:
+            thread = threading.Thread(target=self._loop, name="aofnb-bio", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                job()
+                return
+            self._thread = thread
+        with self._lock:
+            self.pending += 1
+        self._jobs.put(job)
+
+    def _loop(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            try:
+                job()
+            finally:
+                with self._lock:
+                    self.pending -= 1
+
+    def close(self) -> None:
+        """Finish all jobs and end the thread."""
+        if self._thread is not None:
+            self._jobs.put(None)
+            self._thread.join()
+            self._thread = None

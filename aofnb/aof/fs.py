@@ -1,0 +1,164 @@
+"""File operations as a protocol, so that tests can fail any of them and the crash lab can simulate a disk.
+
+Paths are `str`. All errors are `OSError`, as the operating system gives them.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from typing import BinaryIO, Protocol
+
+__all__ = ["File", "Fs", "OsFs", "write_all"]
+
+Data = bytes | bytearray | memoryview
+
+
+class File(Protocol):
+    """A file open for writing."""
+
+    path: str
+
+    def write(self, data: Data) -> int:
+        """One write(2): how many bytes were taken, possibly fewer than given."""
+        ...
+
+    def fdatasync(self) -> None:
+        """Return when the data, and the size needed to read it back, are on the device."""
+        ...
+
+    def truncate(self, size: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Fs(Protocol):
+    """What the log needs of a file system."""
+
+    def mkdir(self, path: str) -> None:
+        """Make the directory `path` and its parents; no error where it exists."""
+        ...
+
+    def exists(self, path: str) -> bool: ...
+
+    def size(self, path: str) -> int:
+        """Size in bytes; FileNotFoundError where there is no such file."""
+        ...
+
+    def listdir(self, path: str) -> list[str]: ...
+
+    def create(self, path: str) -> File:
+        """Open `path` for writing, empty, made if absent; every write goes to its end."""
+        ...
+
+    def open_append(self, path: str) -> File:
+        """Open `path` for writing at its end, made if absent."""
+        ...
+
+    def open_read(self, path: str) -> BinaryIO: ...
+
+    def truncate(self, path: str, size: int) -> None:
+        """Cut `path` to `size` bytes and make that durable."""
+        ...
+
+    def rename(self, source: str, target: str) -> None:
+        """Put `source` in the place of `target` in one step."""
+        ...
+
+    def unlink(self, path: str) -> None: ...
+
+    def fsync_dir(self, path: str) -> None:
+        """Make names added, renamed and removed in the directory `path` durable."""
+        ...
+
+
+if sys.platform == "darwin":
+    import fcntl
+
+    def _fdatasync(fd: int) -> None:
+        # fsync on macOS leaves data in the drive's cache.
+        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+else:
+    _fdatasync = getattr(os, "fdatasync", os.fsync)
+
+
+class OsFile:
+    """A file of the operating system, unbuffered."""
+
+    __slots__ = ("fd", "path")
+
+    def __init__(self, path: str, flags: int) -> None:
+        self.path = path
+        self.fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | flags, 0o644)
+
+    def write(self, data: Data) -> int:
+        return os.write(self.fd, data)
+
+    def fdatasync(self) -> None:
+        _fdatasync(self.fd)
+
+    def truncate(self, size: int) -> None:
+        os.ftruncate(self.fd, size)
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+
+def write_all(file: File, data: Data) -> None:
+    """Write all of `data`, in as many writes as it takes."""
+    with memoryview(data) as rest:
+        taken = file.write(rest)
+        while taken < len(rest):
+            more = file.write(rest[taken:])
+            if more == 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            taken += more
+
+
+class OsFs:
+    """The file system of the operating system."""
+
+    def mkdir(self, path: str) -> None:
+        os.makedirs(path, 0o755, exist_ok=True)
+
+    def exists(self, path: str) -> bool:
+        return os.path.exists(path)
+
+    def size(self, path: str) -> int:
+        return os.stat(path).st_size
+
+    def listdir(self, path: str) -> list[str]:
+        return sorted(os.listdir(path))
+
+    def create(self, path: str) -> File:
+        return OsFile(path, os.O_TRUNC)
+
+    def open_append(self, path: str) -> File:
+        return OsFile(path, 0)
+
+    def open_read(self, path: str) -> BinaryIO:
+        return open(path, "rb")
+
+    def truncate(self, path: str, size: int) -> None:
+        fd = os.open(path, os.O_WRONLY)
+        try:
+            os.ftruncate(fd, size)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def rename(self, source: str, target: str) -> None:
+        os.replace(source, target)
+
+    def unlink(self, path: str) -> None:
+        os.unlink(path)
+
+    def fsync_dir(self, path: str) -> None:
+        if os.name == "nt":  # directories cannot be opened there, and renames are durable with the file
+            return
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)

@@ -1,0 +1,87 @@
+"""What others may see of the log: a frozen record, taken without a lock.
+
+Every number is read once; the record may be a few microseconds out of step with itself, never torn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["AofStats", "RewriteProgress"]
+
+Phase = Literal["idle", "switching", "loading", "writing", "publishing"]
+
+
+@dataclass(frozen=True, slots=True)
+class RewriteProgress:
+    """Where a rewrite is.
+
+    ``phase`` is ``idle`` outside a rewrite; ``loading`` while a helper process replays the old files;
+    ``writing`` while the new base is written; ``publishing`` while it takes their place.
+    """
+
+    phase: Phase = "idle"
+    keys_done: int = 0
+    keys_total: int = 0
+    bytes_done: int = 0
+    bytes_total: int = 0
+    elapsed_s: float = 0.0
+
+    @property
+    def fraction(self) -> float:
+        """How much is done, 0 to 1. Loading counts as the first half where there is a loading phase."""
+        loaded = self.bytes_done / self.bytes_total if self.bytes_total else 1.0
+        written = self.keys_done / self.keys_total if self.keys_total else 0.0
+        if self.phase == "publishing":
+            return 1.0
+        return loaded / 2 + written / 2 if self.bytes_total else written
+
+    @property
+    def eta_s(self) -> float | None:
+        """Seconds until it is done at the present pace, or None where there is no pace yet."""
+        if self.phase == "idle" or self.fraction < 0.01:
+            return None
+        return self.elapsed_s * (1 - self.fraction) / self.fraction
+
+
+@dataclass(frozen=True, slots=True)
+class AofStats:
+    """The log at one moment. Sizes in bytes, times in seconds.
+
+    Three stages: in aof_buf (lost with the process), written but not synced (lost with the power), synced.
+    ``fsync_lag_s`` is the age of the oldest byte that is not synced, 0.0 if there is none.
+    ``aof_buf_peak_bytes`` is the highest fill since the sampler last asked for it.
+    """
+
+    aof_enabled: bool
+    appendfsync: Literal["everysec", "always", "no"]
+    aof_buf_bytes: int
+    aof_buf_commands: int
+    aof_buf_peak_bytes: int
+    unsynced_bytes: int
+    unsynced_commands: int
+    synced_bytes: int
+    synced_commands: int
+    fsync_lag_s: float
+    fsyncs: int
+    last_fsync_duration_s: float
+    fsync_in_progress: bool
+    delayed_fsync: int
+    postponed_s: float
+    write_error: str | None
+    current_size: int
+    base_size: int
+    files: tuple[tuple[str, str, int], ...]
+    """``(name, type, size)`` of each file of the manifest; type is ``base``, ``incr`` or ``history``."""
+    rewrite: RewriteProgress
+    rewrites: int
+    rewrite_scheduled: bool
+    last_rewrite_ok: bool
+    last_rewrite_duration_s: float | None
+    keys: int
+
+    @property
+    def at_risk_bytes(self) -> int:
+        """What a power cut now could take: aof_buf and what is not synced."""
+        return self.aof_buf_bytes + self.unsynced_bytes

@@ -1,0 +1,296 @@
+"""aof_buf to the incr file: feed, write, fsync.
+
+Rules of this file: bytes leave aof_buf only after write() took them; `fsynced_bytes` never passes
+`written_bytes`; only the thread that holds the engine's lock calls anything here, but for `_fsync_done`, which
+the background thread calls, and reading counters, which anyone may.
+
+A failed write under everysec or no keeps aof_buf and is retried; under always it ends writing until the store is
+opened again, since the caller was told of failure and must not find the record later. A failed fsync ends
+writing under every policy: the kernel may have dropped the pages, and a second fsync that succeeds proves
+nothing.
+
+Redis: aof.c feedAppendOnlyFile, flushAppendOnlyFile; server.c propagatePendingCommands (7.0.15).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+
+from aofnb.aof.bio import Bio
+from aofnb.aof.fs import File
+from aofnb.clock import Clock
+from aofnb.config import Config
+from aofnb.errors import AofWriteError
+from aofnb.resp.encode import encode_command
+
+__all__ = ["AofWriter"]
+
+Effect = tuple[int, Sequence[bytes]]
+
+_MULTI = encode_command([b"MULTI"])
+_EXEC = encode_command([b"EXEC"])
+# A postponed write waits this long for the running fsync, then goes ahead.
+POSTPONE_S = 2.0
+
+
+class AofWriter:
+    """The live incr file and the buffer before it.
+
+    Parameters
+    ----------
+    file
+        Open for appending.
+    size
+        Its size: everything before is taken as synced.
+    """
+
+    def __init__(self, file: File, size: int, config: Config, clock: Clock, bio: Bio) -> None:
+        self.config = config
+        self.clock = clock
+        self.bio = bio
+        self.aof_buf = bytearray()
+        # Counters over the life of the writer, across files. Only *_bytes of the live file are offsets.
+        self.fed_commands = 0
+        self.written_commands = 0
+        self.fsynced_commands = 0
+        self.fsyncs = 0
+        self.delayed_fsync = 0
+        self.last_fsync_duration_s = 0.0
+        self.peak_bytes = 0
+        self.write_error: OSError | None = None
+        # Set once and for good: what was acknowledged may not be on the device, or may be there twice.
+        self.poisoned: OSError | None = None
+        self._last_ts_s = 0
+        self.postponed_since: float | None = None
+        self._open(file, size)
+
+    def _open(self, file: File, size: int) -> None:
+        self.file = file
+        self.written_bytes = size
+        self.fsynced_bytes = size
+        self._fsync_asked_bytes = size
+        # Unknown after a start and after a switch: the first record of a file is a SELECT.
+        self.selected_db = -1
+        self.last_fsync_s = self.clock.monotonic()
+        # When the oldest byte that is not synced was written.
+        self.unsynced_since: float | None = None
+
+    # --- feed --------------------------------------------------------------------------------------------
+
+    def feed(self, effects: Sequence[Effect], transaction: bool) -> None:
+        """Append the records of one unit to aof_buf: SELECT where the database changes, MULTI/EXEC around several.
+
+        `transaction` is False for units that are not to be framed, however many records they have
+        (keys that expired on their own).
+        """
+        buf = self.aof_buf
+        if self.config.aof_timestamp_enabled:
+            self._annotate()
+        if len(effects) == 1:
+            db, argv = effects[0]
+            if db != self.selected_db:
+                self._select(db)
+            buf += encode_command(argv)
+            self.fed_commands += 1
+            return
+        if transaction:
+            # 7.0 puts the SELECT of the first record before MULTI; later versions put it behind.
+            if effects[0][0] != self.selected_db:
+                self._select(effects[0][0])
+            buf += _MULTI
+        for db, argv in effects:
+            if db != self.selected_db:
+                self._select(db)
+            buf += encode_command(argv)
+        if transaction:
+            buf += _EXEC
+        self.fed_commands += len(effects)
+
+    def _select(self, db: int) -> None:
+        self.aof_buf += encode_command([b"SELECT", b"%d" % db])
+        self.selected_db = db
+
+    def _annotate(self) -> None:
+        now_s = self.clock.now_ms() // 1000
+        if now_s > self._last_ts_s:
+            self._last_ts_s = now_s
+            self.aof_buf += b"#TS:%d\r\n" % now_s
+
+    # --- write -------------------------------------------------------------------------------------------
+
+    def flush(self, *, force: bool = False) -> None:
+        """Write what is in aof_buf, then fsync if the policy says it is time.
+
+        Raises
+        ------
+        AofWriteError
+            The operating system did not take the data, or under ``always`` did not sync it. What was not
+            written stays in aof_buf.
+        """
+        if self.aof_buf:
+            if self.bio.pending and not force and self._postponed():
+                return
+            self._write()
+        if self.fsynced_bytes != self.written_bytes:
+            self._fsync_if_due()
+
+    def _postponed(self) -> bool:
+        """Whether to leave aof_buf as it is, because a write would wait behind the running fsync."""
+        if self.config.appendfsync != "everysec":
+            return False
+        now = self.clock.monotonic()
+        if self.postponed_since is None:
+            self.postponed_since = now
+        if now - self.postponed_since < POSTPONE_S:
+            return True
+        self.delayed_fsync += 1
+        return False
+
+    def _write(self) -> None:
+        buf = self.aof_buf
+        if len(buf) > self.peak_bytes:
+            self.peak_bytes = len(buf)
+        self._refuse_if_poisoned()
+        self.postponed_since = None
+        try:
+            taken = self.file.write(buf)
+            while taken < len(buf):
+                # A second attempt tells a signal from a full disk.
+                with memoryview(buf) as rest:
+                    more = self.file.write(rest[taken:])
+                if more == 0:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                taken += more
+        except OSError as problem:
+            self._write_failed(problem, taken if "taken" in locals() else 0)
+        self.written_bytes += len(buf)
+        self.written_commands = self.fed_commands
+        self.write_error = None
+        if self.unsynced_since is None:
+            self.unsynced_since = self.clock.monotonic()
+        buf.clear()
+
+    def _write_failed(self, problem: OSError, taken: int) -> None:
+        """Leave the file ending at a whole unit, remember the error, raise."""
+        if taken:
+            try:
+                self.file.truncate(self.written_bytes)
+            except OSError:
+                # What was taken stays taken: the next write goes on in the middle of the record.
+                self.written_bytes += taken
+                del self.aof_buf[:taken]
+        self.write_error = problem
+        if self.config.appendfsync == "always":
+            self.poisoned = problem
+            remedy = "writing is off until the store is closed and opened again; what was acknowledged before is on disk"
+        else:
+            remedy = "the command is kept in memory and retried; free space or mend the disk, writes are refused until then"
+        raise AofWriteError(
+            f"write failed: {problem.strerror}; {remedy}", file=self.file.path, offset=self.written_bytes
+        ) from problem
+
+    # --- fsync -------------------------------------------------------------------------------------------
+
+    def _fsync_if_due(self) -> None:
+        policy = self.config.appendfsync
+        if policy == "always":
+            self.fsync_now()
+        elif (
+            policy == "everysec"
+            and self._fsync_asked_bytes != self.written_bytes
+            and not self.bio.pending
+            and self.clock.monotonic() - self.last_fsync_s >= 1
+        ):
+            self._fsync_in_background()
+
+    def fsync_due_s(self) -> float | None:
+        """Seconds until the policy wants an fsync of what is written, or None if it does not."""
+        if self._fsync_asked_bytes == self.written_bytes or self.config.appendfsync == "no":
+            return None
+        return max(0.0, self.last_fsync_s + 1 - self.clock.monotonic())
+
+    def fsync_now(self) -> None:
+        """Sync the file before returning.
+
+        Raises
+        ------
+        AofWriteError
+            It failed; writing is off for good.
+        """
+        self._refuse_if_poisoned()
+        started = self.clock.monotonic()
+        self.last_fsync_s = started
+        self._fsync_asked_bytes = self.written_bytes
+        try:
+            self.file.fdatasync()
+        except OSError as problem:
+            self.poisoned = problem
+            self._refuse_if_poisoned()
+        self.fsynced_bytes = self.written_bytes
+        self.fsynced_commands = self.written_commands
+        self.unsynced_since = None
+        self._fsync_counted(started)
+
+    def _fsync_in_background(self) -> None:
+        started = self.clock.monotonic()
+        self.last_fsync_s = started
+        file, asked_bytes, asked_commands = self.file, self.written_bytes, self.written_commands
+        self._fsync_asked_bytes = asked_bytes
+
+        def done(problem: OSError | None) -> None:
+            if problem is not None:
+                self.poisoned = problem
+                return
+            # A switch to another file syncs the old one by itself; a late answer must not touch the new counters.
+            if self.file is file and asked_bytes > self.fsynced_bytes:
+                self.fsynced_bytes = asked_bytes
+                self.fsynced_commands = asked_commands
+                self.unsynced_since = None if asked_bytes == self.written_bytes else started
+            self._fsync_counted(started)
+
+        self.bio.fsync(file, done)
+
+    def _fsync_counted(self, started: float) -> None:
+        self.fsyncs += 1
+        self.last_fsync_duration_s = self.clock.monotonic() - started
+
+    def _refuse_if_poisoned(self) -> None:
+        if self.poisoned is not None:
+            raise AofWriteError(
+                f"an earlier write or fsync failed: {self.poisoned.strerror}; nothing more is written to this file. "
+                "Mend the disk, then close the store and open it again: that reads what the disk holds",
+                file=self.file.path,
+                offset=self.fsynced_bytes,
+            ) from self.poisoned
+
+    # --- life --------------------------------------------------------------------------------------------
+
+    @property
+    def refusal(self) -> OSError | None:
+        """Why write commands are refused now, or None."""
+        return self.poisoned or self.write_error
+
+    def switch(self, file: File, size: int = 0) -> File:
+        """Go on in `file`; the old one, flushed and synced by the caller, is returned to be closed."""
+        old = self.file
+        self._open(file, size)
+        self.poisoned = None
+        self.write_error = None
+        return old
+
+    def close(self) -> None:
+        """Write and sync everything, then close the file.
+
+        Raises
+        ------
+        AofWriteError
+            Something acknowledged could not be made durable; the file is closed all the same.
+        """
+        try:
+            self.flush(force=True)
+            if self.fsynced_bytes != self.written_bytes:
+                self.fsync_now()
+        finally:
+            self.file.close()

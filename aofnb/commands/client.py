@@ -1,0 +1,159 @@
+"""Who runs a command: selected database, MULTI state, and what the command caused.
+
+`Client` is what a handler is given. `Server` is what a client may ask of the engine: a protocol, so that
+BGREWRITEAOF, INFO and CONFIG live here without importing the log.
+
+Redis: server.h struct client, server.c alsoPropagate, db.c signalModifiedKey (7.0.15).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from aofnb.clock import Clock
+from aofnb.config import Config
+from aofnb.store.keyspace import Database, Keyspace
+
+if TYPE_CHECKING:
+    from aofnb.commands.registry import Command
+
+__all__ = ["Client", "Effect", "Server"]
+
+Argv = Sequence[bytes]
+# A record for the log: the index of the database it applies to, and its argument vector.
+Effect = tuple[int, Argv]
+
+
+class Server(Protocol):
+    """What handlers may ask of the engine."""
+
+    config: Config
+    clock: Clock
+    random: random.Random
+    keyspace: Keyspace
+    effects: list[Effect]
+    # (database index, key) -> clients that WATCH it. Empty most of the time: `Client.changed` asks only that.
+    watched: dict[tuple[int, bytes], set[Client]]
+
+    def now_ms(self) -> int:
+        """The time of the running unit: it stands still inside EXEC and scripts."""
+        ...
+
+    def call(self, client: Client, command: Command, argv: Argv) -> Any:
+        """Run one command inside the running unit (for EXEC); raises ReplyError."""
+        ...
+
+    def rewrite_aof(self) -> str:
+        """Start or schedule a rewrite; returns the status text; raises ReplyError."""
+        ...
+
+    def info(self, sections: Sequence[str]) -> str:
+        """The text of INFO for `sections` (lower case; empty means the default ones)."""
+        ...
+
+    def config_set(self, settings: dict[str, str]) -> None:
+        """Apply all of `settings` or none; raises ReplyError."""
+        ...
+
+
+class Client:
+    """State of one connection, or of one user of the store in process.
+
+    A handler reads and writes ``db``, reports every change with ``changed``, asks for log records with
+    ``propagate`` (commands declared REWRITTEN), and shapes replies that differ between RESP2 and RESP3
+    with ``map_reply``, ``set_reply`` and ``double_reply``.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "db",
+        "dirty",
+        "effects",
+        "id",
+        "in_exec",
+        "loading",
+        "multi",
+        "multi_aborted",
+        "name",
+        "resp",
+        "rewritten_args",
+        "server",
+        "watch_broken",
+        "watching",
+    )
+
+    def __init__(self, server: Server, client_id: int = 0) -> None:
+        self.server = server
+        self.id = client_id
+        self.db: Database = server.keyspace[0]
+        self.effects = server.effects
+        self.dirty = 0
+        self.resp = 2
+        # The client that replays a log: it may do what others may not, and never waits.
+        self.loading = False
+        # Position -> value: arguments that reach the log otherwise than as typed, or not at all (None).
+        self.rewritten_args: dict[int, bytes | None] = {}
+        self.name = b""
+        # MULTI: the queued commands, or None outside.
+        self.multi: list[tuple[Command, Argv]] | None = None
+        self.multi_aborted = False
+        # EXEC is running the queue: nothing may block, and a rewrite waits for its end.
+        self.in_exec = False
+        self.watching: set[tuple[int, bytes]] = set()
+        self.watch_broken = False
+
+    def changed(self, key: bytes, event: str, dirty: int = 1, db: Database | None = None) -> None:
+        """Report that the value at `key` changed.
+
+        Counts `dirty` towards logging, breaks the WATCH of other clients, and names the keyspace
+        `event` (``set``, ``lpush``, ``del``, ``expire``, ...). Redis: signalModifiedKey, notifyKeyspaceEvent,
+        server.dirty, which always come together.
+        """
+        self.dirty += dirty
+        watched = self.server.watched
+        if watched:
+            for client in watched.get(((db or self.db).index, key), ()):
+                client.watch_broken = True
+
+    def propagate(self, *argv: bytes, db: Database | None = None) -> None:
+        """Ask for one record in the log, in the selected database or in `db`."""
+        self.effects.append(((db or self.db).index, argv))
+
+    def rewrite_argument(self, position: int, value: bytes | None) -> None:
+        """Have argument `position` of the running command (0 is its name) logged as `value`; the rest as typed.
+
+        None leaves the argument out.
+
+        For commands declared VERBATIM, and only where the command also reports a change.
+        """
+        if not self.loading:
+            self.rewritten_args[position] = value
+
+    def map_reply(self, pairs: dict[Any, Any]) -> Any:
+        """A map: a dict under RESP3, keys and values in turn under RESP2."""
+        if self.resp >= 3:
+            return pairs
+        return [item for pair in pairs.items() for item in pair]
+
+    def set_reply(self, members: Sequence[bytes]) -> Any:
+        """A set: members in the order given; RESP3 marks it as a set, see `SetReply`."""
+        return SetReply(members) if self.resp >= 3 else list(members)
+
+    def double_reply(self, number: float) -> Any:
+        """A double: a float under RESP3, its text under RESP2."""
+        return number if self.resp >= 3 else format_double(number)
+
+
+class SetReply(list[Any]):
+    """A RESP3 set, in the order the members were given."""
+
+
+def format_double(number: float) -> bytes:
+    """A double as redis-server 7.0.15 prints it in replies (``%.17g``, ``inf``).
+
+    >>> format_double(0.1), format_double(3.0), format_double(float("-inf"))
+    (b'0.10000000000000001', b'3', b'-inf')
+    """
+    return b"%.17g" % number

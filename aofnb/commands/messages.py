@@ -1,0 +1,57 @@
+"""The error texts of redis-server 7.0.15, word for word.
+
+One place, so that a text is spelled once and a test can compare all of them with the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aofnb.errors import ReplyError
+
+__all__ = [
+    "NO_SUCH_KEY",
+    "NOT_A_FLOAT",
+    "NOT_AN_INTEGER",
+    "OUT_OF_RANGE",
+    "SYNTAX_ERROR",
+    "error",
+    "unknown_command",
+    "unknown_subcommand",
+    "wrong_arity",
+]
+
+SYNTAX_ERROR = "ERR syntax error"
+NOT_AN_INTEGER = "ERR value is not an integer or out of range"
+NOT_A_FLOAT = "ERR value is not a valid float"
+OUT_OF_RANGE = "ERR index out of range"
+NO_SUCH_KEY = "ERR no such key"
+
+
+def error(text: str) -> ReplyError:
+    """An error reply with `text`, its code included."""
+    return ReplyError(text)
+
+
+def wrong_arity(wire_name: str) -> ReplyError:
+    return ReplyError(f"ERR wrong number of arguments for '{wire_name}' command")
+
+
+def unknown_command(argv: Sequence[bytes]) -> ReplyError:
+    # Redis shows at most 128 characters of the name and stops adding arguments after 128 in all.
+    name = _shown(argv[0][:128])
+    args = ""
+    for arg in argv[1:]:
+        if len(args) >= 128:
+            break
+        args += f"'{_shown(arg[: 128 - len(args)])}' "
+    return ReplyError(f"ERR unknown command '{name}', with args beginning with: {args}")
+
+
+def unknown_subcommand(container: str, sub: bytes) -> ReplyError:
+    return ReplyError(f"ERR unknown subcommand '{_shown(sub[:128])}'. Try {container.upper()} HELP.")
+
+
+def _shown(text: bytes) -> str:
+    # Error replies are one line: the server replaces line ends by blanks.
+    return text.decode("utf-8", "surrogateescape").replace("\r", " ").replace("\n", " ")

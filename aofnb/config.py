@@ -1,0 +1,220 @@
+"""The settings: one table of Redis names, types and defaults, and which of them can change at run time.
+
+A `Config` holds current values as attributes (``config.auto_aof_rewrite_percentage``); text forms, as CONFIG
+GET and a redis.conf spell them, are made and read here only.
+
+Redis: config.c static_configs (7.0.15).
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from aofnb.errors import ConfigError
+
+__all__ = ["SETTINGS", "Config", "Setting"]
+
+Kind = Literal["bool", "int", "memory", "enum", "string"]
+INT_MAX = 2147483647
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting. `low` and `high` bound numbers; `choices` are the words of an enum."""
+
+    name: str
+    kind: Kind
+    default: Any
+    runtime: bool = True
+    low: int = 0
+    high: int = INT_MAX
+    choices: tuple[str, ...] = ()
+
+    @property
+    def attribute(self) -> str:
+        return self.name.replace("-", "_")
+
+    def parse(self, given: object) -> Any:
+        """The value that `given` (text, or a Python value of the right kind) stands for.
+
+        Raises
+        ------
+        ConfigError
+            With the words redis-server uses for such a value.
+        """
+        if self.kind == "bool":
+            if isinstance(given, bool):
+                return given
+            text = str(given).lower()
+            if text not in ("yes", "no"):
+                raise ConfigError("argument must be 'yes' or 'no'")
+            return text == "yes"
+        if self.kind == "enum":
+            text = str(given).lower()
+            if text not in self.choices:
+                raise ConfigError(f"argument(s) must be one of the following: {', '.join(self.choices)}")
+            return text
+        if self.kind == "string":
+            return str(given)
+        number = parse_memory(str(given)) if self.kind == "memory" else _parse_int(str(given))
+        if not self.low <= number <= self.high:
+            raise ConfigError(f"argument must be between {self.low} and {self.high} inclusive")
+        return number
+
+    def format(self, value: Any) -> str:
+        """`value` as CONFIG GET shows it."""
+        if self.kind == "bool":
+            return "yes" if value else "no"
+        return str(value)
+
+
+def _parse_int(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigError("argument couldn't be parsed into an integer") from None
+
+
+_UNITS = {"": 1, "b": 1, "k": 1000, "kb": 1024, "m": 1000**2, "mb": 1024**2, "g": 1000**3, "gb": 1024**3}
+
+
+def parse_memory(text: str) -> int:
+    """Bytes from a memory value such as ``64mb``.
+
+    >>> parse_memory("64mb"), parse_memory("1k")
+    (67108864, 1000)
+    """
+    digits = text.rstrip("bBkKmMgG")
+    unit = _UNITS.get(text[len(digits) :].lower())
+    if unit is None or not digits.isdecimal():
+        raise ConfigError("argument must be a memory value")
+    return int(digits) * unit
+
+
+_LONG = 1 << 62
+
+SETTINGS: dict[str, Setting] = {
+    setting.name: setting
+    for setting in (
+        Setting("appendonly", "bool", True),
+        Setting("appendfsync", "enum", "everysec", choices=("everysec", "always", "no")),
+        Setting("appendfilename", "string", "appendonly.aof", runtime=False),
+        Setting("appenddirname", "string", "appendonlydir", runtime=False),
+        Setting("auto-aof-rewrite-percentage", "int", 100),
+        Setting("auto-aof-rewrite-min-size", "memory", 64 << 20, high=_LONG),
+        Setting("no-appendfsync-on-rewrite", "bool", False),
+        Setting("aof-rewrite-incremental-fsync", "bool", True),
+        Setting("aof-load-truncated", "bool", True),
+        # Redis writes its base as RDB by default. We write RESP until the RDB writer is there: see aof/rewrite.
+        Setting("aof-use-rdb-preamble", "bool", False),
+        Setting("aof-timestamp-enabled", "bool", False),
+        Setting("aof-disable-auto-gc", "bool", False),
+        Setting("databases", "int", 16, runtime=False, low=1),
+        Setting("hz", "int", 10, low=1, high=500),
+        Setting("active-expire-effort", "int", 1, low=1, high=10),
+        Setting("lazyfree-lazy-expire", "bool", False),
+        Setting("lazyfree-lazy-server-del", "bool", False),
+        Setting("lazyfree-lazy-user-del", "bool", False),
+        Setting("lazyfree-lazy-user-flush", "bool", False),
+        Setting("hash-max-listpack-entries", "int", 512, high=_LONG),
+        Setting("hash-max-listpack-value", "memory", 64, high=_LONG),
+        Setting("list-max-listpack-size", "int", -2, low=-5),
+        Setting("set-max-intset-entries", "int", 512, high=_LONG),
+        Setting("zset-max-listpack-entries", "int", 128, high=_LONG),
+        Setting("zset-max-listpack-value", "memory", 64, high=_LONG),
+        Setting("hll-sparse-max-bytes", "memory", 3000, high=_LONG),
+        Setting("stream-node-max-bytes", "memory", 4096, high=_LONG),
+        Setting("stream-node-max-entries", "int", 100, high=_LONG),
+        Setting("proto-max-bulk-len", "memory", 512 << 20, low=1 << 20, high=_LONG),
+    )
+}
+
+# Older spellings that redis-server still takes.
+ALIASES = {
+    "hash-max-ziplist-entries": "hash-max-listpack-entries",
+    "hash-max-ziplist-value": "hash-max-listpack-value",
+    "list-max-ziplist-size": "list-max-listpack-size",
+    "zset-max-ziplist-entries": "zset-max-listpack-entries",
+    "zset-max-ziplist-value": "zset-max-listpack-value",
+}
+
+
+class Config:
+    """Current values of all settings.
+
+    Parameters
+    ----------
+    settings
+        Initial values by Redis name, with ``-`` or ``_``; text or Python values.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown name or a bad value, naming it.
+    """
+
+    appendonly: bool
+    appendfsync: Literal["everysec", "always", "no"]
+    appendfilename: str
+    appenddirname: str
+    auto_aof_rewrite_percentage: int
+    auto_aof_rewrite_min_size: int
+    no_appendfsync_on_rewrite: bool
+    aof_rewrite_incremental_fsync: bool
+    aof_load_truncated: bool
+    aof_use_rdb_preamble: bool
+    aof_timestamp_enabled: bool
+    aof_disable_auto_gc: bool
+    databases: int
+    hz: int
+    active_expire_effort: int
+    lazyfree_lazy_expire: bool
+    lazyfree_lazy_server_del: bool
+    lazyfree_lazy_user_del: bool
+    lazyfree_lazy_user_flush: bool
+    hash_max_listpack_entries: int
+    hash_max_listpack_value: int
+    list_max_listpack_size: int
+    set_max_intset_entries: int
+    zset_max_listpack_entries: int
+    zset_max_listpack_value: int
+    hll_sparse_max_bytes: int
+    stream_node_max_bytes: int
+    stream_node_max_entries: int
+    proto_max_bulk_len: int
+
+    def __init__(self, settings: Mapping[str, object] | None = None) -> None:
+        for setting in SETTINGS.values():
+            setattr(self, setting.attribute, setting.default)
+        for name, given in (settings or {}).items():
+            setting = self.setting(name)
+            try:
+                setattr(self, setting.attribute, setting.parse(given))
+            except ConfigError as problem:
+                raise ConfigError(f"{setting.name}: {problem} (given: {given!r})") from None
+        for name in ("appendfilename", "appenddirname"):
+            given_name = self.text(name)
+            if not given_name or "/" in given_name or "\\" in given_name:
+                raise ConfigError(f"{name}: can't be empty or a path, just a name (given: {given_name!r})")
+
+    @staticmethod
+    def setting(name: str) -> Setting:
+        """The setting called `name`, with ``-`` or ``_``, in any case, old spellings included."""
+        wanted = name.lower().replace("_", "-")
+        setting = SETTINGS.get(ALIASES.get(wanted, wanted))
+        if setting is None:
+            raise ConfigError(f"unknown setting {name!r}; CONFIG GET * lists those there are")
+        return setting
+
+    def text(self, name: str) -> str:
+        """Current value of `name` as CONFIG GET shows it."""
+        setting = self.setting(name)
+        return setting.format(getattr(self, setting.attribute))
+
+    def matching(self, pattern: str) -> dict[str, str]:
+        """Name and text of each setting that the glob `pattern` matches."""
+        names = [*SETTINGS, *ALIASES]
+        return {name: self.text(name) for name in names if fnmatch.fnmatchcase(name, pattern.lower())}

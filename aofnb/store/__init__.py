@@ -1,0 +1,1 @@
+"""Data: keys, values, expiry. No commands, no files."""

@@ -1,0 +1,267 @@
+"""Keys, values and deadlines of all databases.
+
+Rules of this file: a value is reached only through `Database`, so that another table can take the place of
+the dict; a key whose deadline has passed is deleted before anyone sees it, except while loading, when nothing
+expires; `on_expired` is told of every such deletion, so that it reaches the log without this file knowing one.
+
+Redis: db.c lookupKey, expireIfNeeded; expire.c activeExpireCycle (7.0.15).
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import TypeVar
+
+from aofnb.errors import ReplyError
+from aofnb.store.functions import Library
+from aofnb.store.sampling import Sampler, ScanCursors
+from aofnb.store.values import Value
+
+__all__ = ["WRONG_TYPE", "Database", "Keyspace"]
+
+WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
+
+V = TypeVar("V")
+
+
+class Database:
+    """One numbered database: get, put, delete, deadlines, random key, scan, walk.
+
+    Parameters
+    ----------
+    index
+        Its number, as SELECT knows it. SWAPDB exchanges contents, not numbers.
+    keyspace
+        The whole it belongs to, which knows the time and whom to tell of an expired key.
+    """
+
+    __slots__ = ("_data", "_deadlines", "_expires", "_sampler", "index", "keyspace")
+
+    def __init__(self, index: int, keyspace: Keyspace) -> None:
+        self.index = index
+        self.keyspace = keyspace
+        self._data: dict[bytes, Value] = {}
+        self._expires: dict[bytes, int] = {}
+        # Heap of (deadline in ms, key); entries that no longer agree with _expires are skipped when met.
+        self._deadlines: list[tuple[int, bytes]] = []
+        self._sampler = Sampler()
+
+    # --- look up -----------------------------------------------------------------------------------------
+
+    def lookup(self, key: bytes) -> Value | None:
+        """The value at `key`, or None; an overdue key is deleted first."""
+        if key in self._expires:
+            self._expire_if_due(key)
+        return self._data.get(key)
+
+    def lookup_string(self, key: bytes) -> bytes | None:
+        """The string at `key` or None; ReplyError WRONGTYPE for another kind."""
+        if key in self._expires:
+            self._expire_if_due(key)
+        value = self._data.get(key)
+        if type(value) is bytes or value is None:
+            return value  # type: ignore[return-value]  # mypy does not narrow a union by `type() is`
+        if type(value) is bytearray:
+            return bytes(value)
+        raise ReplyError(WRONG_TYPE)
+
+    def lookup_buffer(self, key: bytes) -> bytes | bytearray | None:
+        """As `lookup_string`, but the stored object itself: a bytearray may be edited in place."""
+        value = self.lookup(key)
+        if value is None or isinstance(value, bytes | bytearray):
+            return value
+        raise ReplyError(WRONG_TYPE)
+
+    def lookup_kind(self, key: bytes, kind: type[V]) -> V | None:
+        """The container of class `kind` at `key` or None; ReplyError WRONGTYPE for another kind."""
+        if key in self._expires:
+            self._expire_if_due(key)
+        value = self._data.get(key)
+        if value is None or type(value) is kind:
+            return value
+        raise ReplyError(WRONG_TYPE)
+
+    def __contains__(self, key: bytes) -> bool:
+        return self.lookup(key) is not None
+
+    def __len__(self) -> int:
+        """Number of keys, overdue ones that nobody has met yet included, as DBSIZE counts."""
+        return len(self._data)
+
+    # --- change ------------------------------------------------------------------------------------------
+
+    def put(self, key: bytes, value: Value) -> None:
+        """Store `value` at `key`; a deadline stays."""
+        self._data[key] = value
+
+    def replace(self, key: bytes, value: Value) -> None:
+        """Store `value` at `key`; a deadline goes, as with SET. An overdue key is deleted first, and that is told."""
+        if key in self._expires and not self._expire_if_due(key):
+            del self._expires[key]
+        self._data[key] = value
+
+    def delete(self, key: bytes) -> bool:
+        """Remove `key`; False where there is none (an overdue key is expired, not deleted)."""
+        if key in self._expires:
+            if self._expire_if_due(key):
+                return False
+            del self._expires[key]
+        return self._data.pop(key, None) is not None
+
+    def clear(self) -> int:
+        """Remove everything; returns how many keys there were."""
+        removed = len(self._data)
+        # New containers: whoever walks the old ones keeps what it had.
+        self._data = {}
+        self._expires = {}
+        self._deadlines = []
+        self._sampler = Sampler()
+        return removed
+
+    # --- deadlines ---------------------------------------------------------------------------------------
+
+    def deadline_ms(self, key: bytes) -> int | None:
+        """When `key` expires, in ms since the epoch; None if never or absent."""
+        return self._expires.get(key)
+
+    def set_deadline(self, key: bytes, when_ms: int) -> None:
+        """Let `key`, which exists, expire at `when_ms`."""
+        self._expires[key] = when_ms
+        heapq.heappush(self._deadlines, (when_ms, key))
+        if len(self._deadlines) > 64 and len(self._deadlines) > 4 * len(self._expires):
+            self._deadlines = [(when, key) for key, when in self._expires.items()]
+            heapq.heapify(self._deadlines)
+
+    def persist(self, key: bytes) -> bool:
+        """Drop the deadline of `key`; False where there is none."""
+        return self._expires.pop(key, None) is not None
+
+    def next_deadline_ms(self) -> int | None:
+        """The earliest deadline of any key, or None."""
+        heap = self._deadlines
+        while heap and self._expires.get(heap[0][1]) != heap[0][0]:
+            heapq.heappop(heap)
+        return heap[0][0] if heap else None
+
+    def expire_due(self, limit: int) -> int:
+        """Delete up to `limit` overdue keys, earliest first, telling `on_expired`; returns how many."""
+        expired = 0
+        now_ms = self.keyspace.now_ms()
+        while expired < limit:
+            when_ms = self.next_deadline_ms()
+            if when_ms is None or when_ms >= now_ms:
+                break
+            key = heapq.heappop(self._deadlines)[1]
+            if self._expire_if_due(key):
+                expired += 1
+        return expired
+
+    def _expire_if_due(self, key: bytes) -> bool:
+        keyspace = self.keyspace
+        if not keyspace.expiring or keyspace.now_ms() <= self._expires[key]:
+            return False
+        del self._expires[key]
+        del self._data[key]
+        keyspace.expired_keys += 1
+        keyspace.on_expired(self, key)
+        return True
+
+    @property
+    def volatile(self) -> int:
+        """Number of keys with a deadline."""
+        return len(self._expires)
+
+    # --- go through --------------------------------------------------------------------------------------
+
+    def random_key(self, rng: random.Random) -> bytes | None:
+        """Any key with equal chance, overdue ones included, or None."""
+        return self._sampler.choose(self._data, rng)
+
+    def keys(self) -> list[bytes]:
+        """All keys, overdue ones included, in no promised order; a copy."""
+        return list(self._data)
+
+    def overdue(self, key: bytes) -> bool:
+        """Whether `key` is past its deadline; it is not deleted."""
+        when_ms = self._expires.get(key)
+        return when_ms is not None and self.keyspace.expiring and self.keyspace.now_ms() > when_ms
+
+    def scan(self, cursor: int, count: int) -> tuple[int, list[bytes]]:
+        """One step of SCAN: the next cursor (0 at the end) and about `count` keys.
+
+        Every key that is there from the first call to the last is given at least once.
+        """
+        return self.keyspace.cursors.step(self._data, cursor, count)
+
+    def walk(self) -> Iterator[tuple[bytes, Value, int | None]]:
+        """Every key with its value and deadline, for a snapshot; the database must not change meanwhile."""
+        expires = self._expires
+        for key, value in self._data.items():
+            yield key, value, expires.get(key)
+
+    def swap_with(self, other: Database) -> None:
+        """Exchange contents with `other`, as SWAPDB does."""
+        for name in ("_data", "_expires", "_deadlines", "_sampler"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            setattr(self, name, theirs)
+            setattr(other, name, mine)
+
+
+class Keyspace:
+    """All databases.
+
+    Parameters
+    ----------
+    databases
+        How many.
+    now_ms
+        The time that deadlines are judged by; inside a transaction or a script it stands still.
+    on_expired
+        Called with the database and the key after an overdue key was deleted.
+    """
+
+    __slots__ = ("_databases", "cursors", "dirty", "expired_keys", "expiring", "functions", "now_ms", "on_expired")
+
+    def __init__(
+        self,
+        databases: int,
+        now_ms: Callable[[], int],
+        on_expired: Callable[[Database, bytes], None] = lambda _db, _key: None,
+    ) -> None:
+        self.now_ms = now_ms
+        self.on_expired = on_expired
+        # Off while loading: what the log says decides, not the clock.
+        self.expiring = True
+        # Changes since the start, as rdb_changes_since_last_save counts them.
+        self.dirty = 0
+        self.expired_keys = 0
+        self.cursors = ScanCursors()
+        # Function libraries by name; they belong to no database, and FLUSHALL leaves them.
+        self.functions: dict[str, Library] = {}
+        self._databases = [Database(index, self) for index in range(databases)]
+
+    def __getitem__(self, index: int) -> Database:
+        return self._databases[index]
+
+    def __len__(self) -> int:
+        """Number of databases."""
+        return len(self._databases)
+
+    def __iter__(self) -> Iterator[Database]:
+        return iter(self._databases)
+
+    def key_count(self) -> int:
+        """Keys in all databases."""
+        return sum(map(len, self._databases))
+
+    def next_deadline_ms(self) -> int | None:
+        """The earliest deadline in any database, or None."""
+        deadlines = [when for db in self._databases if (when := db.next_deadline_ms()) is not None]
+        return min(deadlines, default=None)
+
+    def first(self, n: int) -> list[tuple[int, bytes]]:
+        """Up to `n` keys as (database, key): a cheap look for completion and previews."""
+        return list(islice(((db.index, key) for db in self._databases for key in db.keys()), n))
