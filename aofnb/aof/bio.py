@@ -25,7 +25,7 @@ class Bio:
     def __init__(self) -> None:
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        # Jobs queued or running. Written by both sides under the lock, read without it.
+        # fsyncs queued or running: what a write would wait behind. Written by both sides under the lock, read without.
         self.pending = 0
         self._lock = threading.Lock()
 
@@ -39,7 +39,12 @@ class Bio:
                 done(problem)
             else:
                 done(None)
+            finally:
+                with self._lock:
+                    self.pending -= 1
 
+        with self._lock:
+            self.pending += 1
         self._submit(job)
 
     def run(self, job: Job) -> None:
@@ -55,17 +60,18 @@ class Bio:
                 job()
                 return
             self._thread = thread
-        with self._lock:
-            self.pending += 1
         self._jobs.put(job)
 
     def _loop(self) -> None:
         while (job := self._jobs.get()) is not None:
-            try:
-                job()
-            finally:
-                with self._lock:
-                    self.pending -= 1
+            job()
+
+    def drain(self) -> None:
+        """Wait until all jobs queued so far are done."""
+        if self._thread is not None:
+            done = threading.Event()
+            self._jobs.put(done.set)
+            done.wait()
 
     def close(self) -> None:
         """Finish all jobs and end the thread."""

@@ -17,6 +17,8 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import NoReturn
 
 from aofnb.aof.bio import Bio
 from aofnb.aof.fs import File
@@ -85,16 +87,12 @@ class AofWriter:
         `transaction` is False for units that are not to be framed, however many records they have
         (keys that expired on their own).
         """
+        if len(effects) == 1:
+            self.feed_one(*effects[0])
+            return
         buf = self.aof_buf
         if self.config.aof_timestamp_enabled:
             self._annotate()
-        if len(effects) == 1:
-            db, argv = effects[0]
-            if db != self.selected_db:
-                self._select(db)
-            buf += encode_command(argv)
-            self.fed_commands += 1
-            return
         if transaction:
             # 7.0 puts the SELECT of the first record before MULTI; later versions put it behind.
             if effects[0][0] != self.selected_db:
@@ -108,6 +106,15 @@ class AofWriter:
             buf += _EXEC
         self.fed_commands += len(effects)
 
+    def feed_one(self, db: int, argv: Sequence[bytes]) -> None:
+        """`feed` for the commonest unit: one record."""
+        if self.config.aof_timestamp_enabled:
+            self._annotate()
+        if db != self.selected_db:
+            self._select(db)
+        self.aof_buf += encode_command(argv)
+        self.fed_commands += 1
+
     def _select(self, db: int) -> None:
         self.aof_buf += encode_command([b"SELECT", b"%d" % db])
         self.selected_db = db
@@ -120,7 +127,7 @@ class AofWriter:
 
     # --- write -------------------------------------------------------------------------------------------
 
-    def flush(self, *, force: bool = False) -> None:
+    def flush(self, force: bool = False) -> None:
         """Write what is in aof_buf, then fsync if the policy says it is time.
 
         Raises
@@ -130,6 +137,8 @@ class AofWriter:
             written stays in aof_buf.
         """
         if self.aof_buf:
+            if self.poisoned is not None:
+                self._refuse()
             if self.bio.pending and not force and self._postponed():
                 return
             self._write()
@@ -150,29 +159,29 @@ class AofWriter:
 
     def _write(self) -> None:
         buf = self.aof_buf
-        if len(buf) > self.peak_bytes:
-            self.peak_bytes = len(buf)
-        self._refuse_if_poisoned()
-        self.postponed_since = None
+        size = len(buf)
+        taken = 0
         try:
             taken = self.file.write(buf)
-            while taken < len(buf):
-                # A second attempt tells a signal from a full disk.
-                with memoryview(buf) as rest:
-                    more = self.file.write(rest[taken:])
+            while taken < size:
+                # A second attempt tells a signal from a full disk. It gets a copy: an error that is kept holds on to
+                # its arguments, and a view among them would forbid aof_buf to grow.
+                more = self.file.write(buf[taken:])
                 if more == 0:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 taken += more
         except OSError as problem:
-            self._write_failed(problem, taken if "taken" in locals() else 0)
-        self.written_bytes += len(buf)
+            self._write_failed(problem, taken)
+        self.written_bytes += size
         self.written_commands = self.fed_commands
-        self.write_error = None
+        self.write_error = self.postponed_since = None
         if self.unsynced_since is None:
             self.unsynced_since = self.clock.monotonic()
+        if size > self.peak_bytes:
+            self.peak_bytes = size
         buf.clear()
 
-    def _write_failed(self, problem: OSError, taken: int) -> None:
+    def _write_failed(self, problem: OSError, taken: int) -> NoReturn:
         """Leave the file ending at a whole unit, remember the error, raise."""
         if taken:
             try:
@@ -184,9 +193,13 @@ class AofWriter:
         self.write_error = problem
         if self.config.appendfsync == "always":
             self.poisoned = problem
-            remedy = "writing is off until the store is closed and opened again; what was acknowledged before is on disk"
+            remedy = (
+                "writing is off until the store is closed and opened again; what was acknowledged before is on disk"
+            )
         else:
-            remedy = "the command is kept in memory and retried; free space or mend the disk, writes are refused until then"
+            remedy = (
+                "the command is kept in memory and retried; free space or mend the disk, writes are refused until then"
+            )
         raise AofWriteError(
             f"write failed: {problem.strerror}; {remedy}", file=self.file.path, offset=self.written_bytes
         ) from problem
@@ -195,15 +208,12 @@ class AofWriter:
 
     def _fsync_if_due(self) -> None:
         policy = self.config.appendfsync
-        if policy == "always":
+        if policy == "everysec":
+            if self.clock.monotonic() - self.last_fsync_s >= 1 and not self.bio.pending:
+                if self._fsync_asked_bytes != self.written_bytes:
+                    self._fsync_in_background()
+        elif policy == "always":
             self.fsync_now()
-        elif (
-            policy == "everysec"
-            and self._fsync_asked_bytes != self.written_bytes
-            and not self.bio.pending
-            and self.clock.monotonic() - self.last_fsync_s >= 1
-        ):
-            self._fsync_in_background()
 
     def fsync_due_s(self) -> float | None:
         """Seconds until the policy wants an fsync of what is written, or None if it does not."""
@@ -219,7 +229,8 @@ class AofWriter:
         AofWriteError
             It failed; writing is off for good.
         """
-        self._refuse_if_poisoned()
+        if self.poisoned is not None:
+            self._refuse()
         started = self.clock.monotonic()
         self.last_fsync_s = started
         self._fsync_asked_bytes = self.written_bytes
@@ -227,7 +238,7 @@ class AofWriter:
             self.file.fdatasync()
         except OSError as problem:
             self.poisoned = problem
-            self._refuse_if_poisoned()
+            self._refuse()
         self.fsynced_bytes = self.written_bytes
         self.fsynced_commands = self.written_commands
         self.unsynced_since = None
@@ -256,14 +267,14 @@ class AofWriter:
         self.fsyncs += 1
         self.last_fsync_duration_s = self.clock.monotonic() - started
 
-    def _refuse_if_poisoned(self) -> None:
-        if self.poisoned is not None:
-            raise AofWriteError(
-                f"an earlier write or fsync failed: {self.poisoned.strerror}; nothing more is written to this file. "
-                "Mend the disk, then close the store and open it again: that reads what the disk holds",
-                file=self.file.path,
-                offset=self.fsynced_bytes,
-            ) from self.poisoned
+    def _refuse(self) -> NoReturn:
+        assert self.poisoned is not None
+        raise AofWriteError(
+            f"an earlier write or fsync failed: {self.poisoned.strerror}; nothing more is written to this file. "
+            "Mend the disk, then close the store and open it again: that reads what the disk holds",
+            file=self.file.path,
+            offset=self.fsynced_bytes,
+        ) from self.poisoned
 
     # --- life --------------------------------------------------------------------------------------------
 
@@ -289,8 +300,10 @@ class AofWriter:
             Something acknowledged could not be made durable; the file is closed all the same.
         """
         try:
-            self.flush(force=True)
+            self.flush(True)
             if self.fsynced_bytes != self.written_bytes:
                 self.fsync_now()
         finally:
-            self.file.close()
+            # What matters is on the device, or was reported: an error of close says nothing more.
+            with suppress(OSError):
+                self.file.close()

@@ -55,8 +55,8 @@ def integer(arg: bytes, message: str = messages.NOT_AN_INTEGER) -> int:
 
 
 def positive(arg: bytes, message: str = "ERR value is out of range, must be positive") -> int:
-    """An `integer` of at least 0 (the server's "positive" includes 0)."""
-    number = integer(arg)
+    """An `integer` of at least 0 (the server's "positive" includes 0); `message` for anything else."""
+    number = integer(arg, message)
     if number < 0:
         raise ReplyError(message)
     return number

@@ -53,6 +53,10 @@ class Server(Protocol):
         """The text of INFO for `sections` (lower case; empty means the default ones)."""
         ...
 
+    def reset_stats(self) -> None:
+        """Set the counters of INFO to zero."""
+        ...
+
     def config_set(self, settings: dict[str, str]) -> None:
         """Apply all of `settings` or none; raises ReplyError."""
         ...

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from aofnb.errors import ReplyError
 
 __all__ = [
-    "NO_SUCH_KEY",
-    "NOT_A_FLOAT",
     "NOT_AN_INTEGER",
+    "NOT_A_FLOAT",
+    "NO_SUCH_KEY",
     "OUT_OF_RANGE",
     "SYNTAX_ERROR",
     "error",
+    "help_lines",
     "unknown_command",
     "unknown_subcommand",
     "wrong_arity",
@@ -35,6 +36,16 @@ def error(text: str) -> ReplyError:
 
 def wrong_arity(wire_name: str) -> ReplyError:
     return ReplyError(f"ERR wrong number of arguments for '{wire_name}' command")
+
+
+def help_lines(container: str, *lines: str) -> list[str]:
+    """The reply of ``CONTAINER HELP``; `lines` are the subcommands in the server's words."""
+    return [
+        f"{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        *lines,
+        "HELP",
+        "    Prints this help.",
+    ]
 
 
 def unknown_command(argv: Sequence[bytes]) -> ReplyError:

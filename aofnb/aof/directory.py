@@ -1,0 +1,702 @@
+"""The files of one log: finding them, loading them, making them, and putting a new base in their place.
+
+Rules of this file:
+
+- nothing is written before everything was loaded; a read-only open writes nothing at all;
+- data is never left unread: files without a manifest are an error, not an empty store;
+- names are durable before the manifest lists them, and the incr before the last is synced before a manifest says
+  that it is not the last;
+- failure before the manifest is renamed leaves the old files in force; after it nothing is rolled back, and what was
+  replaced is deleted only when the new manifest is durable.
+
+Redis: aof.c aofLoadManifestFromDisk, loadAppendOnlyFiles, aofUpgradePrepare, aofOpenIfNeededOnServerStart,
+openNewIncrAofForAppend, backgroundRewriteDoneHandler, aofDelHistoryFiles (7.0.15).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Literal
+
+from aofnb.aof.bio import Bio
+from aofnb.aof.fs import File, Fs
+from aofnb.aof.load import Tail, read_units
+from aofnb.aof.manifest import AofFile, AofType, Manifest, ManifestPublishedError, sync_dir
+from aofnb.aof.rewrite import is_temp_base_name, temp_base_name, write_base
+from aofnb.aof.writer import AofWriter
+from aofnb.clock import Clock, SystemClock
+from aofnb.config import Config
+from aofnb.errors import (
+    AofError,
+    AofFormatError,
+    AofManifestError,
+    AofTruncatedError,
+    AofWriteError,
+    ConfigError,
+    RdbError,
+)
+from aofnb.resp.reader import Block
+
+__all__ = ["AofDirectory", "Cut", "LoadReport", "LoadedFile"]
+
+Replay = Callable[[str, Block], None]
+Progress = Callable[[int, int], None]
+
+# A file up to this size is looked into before it is said to hold data: a first start leaves at most an annotation.
+_LOOK_INTO_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedFile:
+    """One file that was loaded; ``size`` and ``seconds`` as found and as taken."""
+
+    name: str
+    type: AofType
+    size: int
+    commands: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The end of the last file was no whole unit and is left out.
+
+    Attributes
+    ----------
+    file
+        Path of the file.
+    offset
+        Where it was cut: the end of the last whole unit.
+    bytes_cut
+        How many bytes were behind.
+    kind
+        ``truncated`` (inside a record or an annotation) or ``open_multi`` (a transaction without EXEC).
+    reason
+        In words.
+    applied
+        False for a read-only open, which leaves the file as it is.
+    """
+
+    file: str
+    offset: int
+    bytes_cut: int
+    kind: Literal["truncated", "open_multi"]
+    reason: str
+    applied: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """What was loaded: the files in order, MULTI and EXEC among the commands counted, and what was cut, if anything."""
+
+    files: tuple[LoadedFile, ...]
+    commands: int
+    seconds: float
+    truncated: Cut | None
+
+
+class AofDirectory:
+    """The log's files in one directory.
+
+    Call `open`, then `load`, then (to write) `start_writer`; afterwards the rewrite methods. All but `files`,
+    `current_size` and `base_size` under the engine's lock.
+
+    Parameters
+    ----------
+    fs
+        File operations.
+    directory
+        What redis-server calls ``dir``: the files are in its subdirectory `config.appenddirname`, `path`.
+    """
+
+    def __init__(self, fs: Fs, directory: str, config: Config, clock: Clock | None = None) -> None:
+        self.fs = fs
+        self.directory = directory
+        self.config = config
+        self.clock = clock or SystemClock()
+        self.prefix = config.appendfilename
+        self.path = os.path.join(directory, config.appenddirname)
+        self.manifest = Manifest(self.prefix)
+        self.readonly = False
+        self.base_size = 0
+        self._state: Literal["closed", "fresh", "upgrade", "existing"] = "closed"
+        self._loaded = False
+        self._writer: AofWriter | None = None
+        self._bio: Bio | None = None
+        # Bytes of every file that counts towards current_size, but for the live one.
+        self._closed_bytes = 0
+        self._sizes: dict[str, int] = {}
+
+    # --- open --------------------------------------------------------------------------------------------
+
+    @property
+    def old_path(self) -> str:
+        """Where versions before 7.0 keep the whole log, in one file."""
+        return os.path.join(self.directory, self.prefix)
+
+    def open(self, *, readonly: bool = False) -> None:
+        """Find out which files there are. Changes nothing.
+
+        Raises
+        ------
+        AofManifestError
+            The manifest is malformed, a file that it lists is missing, or there is data and no manifest.
+        ConfigError
+            A setting asks for what this version cannot do.
+        AofError
+            The directory or the manifest cannot be read.
+        """
+        if self.config.aof_use_rdb_preamble and not readonly:
+            raise ConfigError(
+                "aof-use-rdb-preamble: this version writes its base as commands only; leave it at no, either kind loads"
+            )
+        self.readonly = readonly
+        names = self._names()
+        try:
+            self.manifest = Manifest.load(self.fs, self.path, self.prefix)
+        except FileNotFoundError:
+            self.manifest = Manifest(self.prefix)
+        except OSError as problem:
+            raise _unreadable(os.path.join(self.path, self.manifest.filename), problem) from problem
+        has_old = self.fs.exists(self.old_path)
+        if not self.manifest.data_files:
+            self._refuse_unlisted(names)
+            self._state = "upgrade" if has_old else "fresh"
+            if self._state == "fresh" and readonly and self.manifest.source is None:
+                raise AofManifestError(
+                    "there is no log here to read; open it without readonly to make one", file=self.path
+                )
+        elif self._half_upgraded(names) and has_old:
+            # A crash between the manifest and the move.
+            self._state = "upgrade"
+        else:
+            self._refuse_missing(names)
+            self._state = "existing"
+        if self._state == "upgrade":
+            self.manifest = Manifest(self.prefix, base=AofFile(self.prefix, 1, "base"))
+
+    def _names(self) -> set[str]:
+        try:
+            return set(self.fs.listdir(self.path))
+        except FileNotFoundError:
+            return set()
+        except NotADirectoryError as problem:
+            raise AofManifestError(
+                "this is a file, but the log's directory has this name; move it away or set appenddirname",
+                file=self.path,
+            ) from problem
+        except OSError as problem:
+            raise _unreadable(self.path, problem) from problem
+
+    def _half_upgraded(self, names: set[str]) -> bool:
+        manifest = self.manifest
+        only_base = manifest.base is not None and not manifest.incrs and not manifest.history
+        return only_base and manifest.data_files[0].name == self.prefix and self.prefix not in names
+
+    def _refuse_unlisted(self, names: set[str]) -> None:
+        """Refuse to begin an empty log beside data: redis-server does, appends behind it, and mixes both later."""
+        manifest_path = os.path.join(self.path, self.manifest.filename)
+        others = sorted(name for name in names if name.endswith(".manifest") and not name.startswith("temp-"))
+        if self.manifest.filename in others:
+            others.remove(self.manifest.filename)
+        unlisted = sorted(name for name in names if self._numbered(name) and self._holds_data(name))
+        waiting = [
+            entry.name for entry in self.manifest.history if entry.name in names and self._holds_data(entry.name)
+        ]
+        if unlisted or waiting:
+            found = ", ".join(sorted({*unlisted, *waiting}))
+            raise AofManifestError(
+                f"the manifest lists no file to load, but there is data: {found}. Nothing was read or changed. "
+                + self._offer(),
+                file=manifest_path,
+            )
+        if others and self.manifest.source is None:
+            raise AofManifestError(
+                f"there is no such manifest, but {', '.join(others)}: the log has another name. "
+                f"Open it with appendfilename={others[0].removesuffix('.manifest')!r}, or use another directory",
+                file=manifest_path,
+            )
+
+    def _refuse_missing(self, names: set[str]) -> None:
+        missing = [entry.name for entry in self.manifest.data_files if entry.name not in names]
+        if missing:
+            raise AofManifestError(
+                f"the manifest lists {', '.join(missing)}, which is not there. Bring it back from a backup; "
+                "or, to do without what it held, keep a copy of the directory and take its line out of the manifest",
+                file=os.path.join(self.path, self.manifest.filename),
+            )
+
+    def _numbered(self, name: str) -> re.Match[str] | None:
+        return re.fullmatch(rf"{re.escape(self.prefix)}\.([0-9]+)\.(?:(base)\.(?:aof|rdb)|incr\.aof)", name)
+
+    def _holds_data(self, name: str) -> bool:
+        """Whether the file holds anything but annotations; what cannot be read counts as data."""
+        path = os.path.join(self.path, name)
+        try:
+            if self.fs.size(path) > _LOOK_INTO_BYTES:
+                return True
+            units = read_units(self.fs, path)
+            return any(block.argvs for block in units) or units.tail.kind != "clean"
+        except (OSError, RdbError):
+            return True
+
+    def proposed_manifest(self) -> Manifest | None:
+        """The manifest that the names in the directory suggest; None if they leave a choice.
+
+        A name says which numbers came first, not which files a base replaced: so with two bases, or an incr and a base
+        where the incr's content may be in the base already, a person must decide.
+        """
+        bases: list[AofFile] = []
+        incrs: list[AofFile] = []
+        for name in self._names():
+            match = self._numbered(name)
+            if match and int(match[1]):
+                kind: AofType = "base" if match[2] else "incr"
+                (bases if match[2] else incrs).append(AofFile(name, int(match[1]), kind))
+        if len(bases) > 1 or not bases + incrs:
+            return None
+        incrs.sort(key=lambda entry: entry.seq)
+        return Manifest(self.prefix, bases[0] if bases else None, tuple(incrs))
+
+    def _offer(self) -> str:
+        proposed = self.proposed_manifest()
+        if proposed is None:
+            return "Restore the manifest from a backup, or salvage the files one by one: `aofnb salvage`"
+        lines = proposed.format().rstrip("\n").replace("\n", " | ")
+        return f"If these are all files of the log, make the manifest of these lines: {lines}"
+
+    # --- load --------------------------------------------------------------------------------------------
+
+    def path_of(self, entry: AofFile) -> str:
+        """Where the file of `entry` is now."""
+        if self._state == "upgrade" and entry.name == self.prefix:
+            return self.old_path
+        return os.path.join(self.path, entry.name)
+
+    def load(self, replay: Replay, progress: Progress | None = None) -> LoadReport:
+        """Give every unit of every file to `replay`, base first, and cut the end of the last file if need be.
+
+        A file is changed only when all else was loaded and `config.aof_load_truncated` allows it.
+
+        Parameters
+        ----------
+        replay
+            Called with the path of the file and a block; another path means a new client, in database 0.
+        progress
+            Called with bytes done and bytes in all after each block.
+
+        Raises
+        ------
+        AofTruncatedError
+            A file ends inside a unit and may not be cut; the files are as they were.
+        AofFormatError
+            Bytes that are no command.
+        RdbError
+            A file begins with a snapshot.
+        AofError
+            A file cannot be read.
+        """
+        assert self._state != "closed", "open it first"
+        started_s = self.clock.monotonic()
+        entries = [(entry, self.path_of(entry)) for entry in self.manifest.data_files]
+        sizes = [self._size_of(path) for _, path in entries]
+        total = sum(sizes)
+        before = 0
+        loaded: list[LoadedFile] = []
+        cut: Cut | None = None
+        for number, (entry, path) in enumerate(entries):
+            file_started_s = self.clock.monotonic()
+            commands = 0
+            units = read_units(self.fs, path, expected_size=sizes[number])
+            while (block := _next(units, path)) is not None:
+                replay(path, block)
+                commands += len(block.argvs)
+                if progress is not None:
+                    progress(before + block.end, total)
+            if units.tail.kind != "clean":
+                cut = self._judged(path, units.tail, last=number == len(entries) - 1)
+            before += sizes[number]
+            seconds = self.clock.monotonic() - file_started_s
+            loaded.append(LoadedFile(entry.name, entry.type, sizes[number], commands, seconds))
+        if cut is not None:
+            if cut.applied:
+                self._apply(cut)
+            sizes[-1] = cut.offset
+        self._sizes = {entry.name: size for (entry, _), size in zip(entries, sizes, strict=True)}
+        self._closed_bytes = sum(sizes)
+        self.base_size = sizes[0] if self.manifest.base is not None else 0
+        self._loaded = True
+        seconds = self.clock.monotonic() - started_s
+        return LoadReport(tuple(loaded), sum(file.commands for file in loaded), seconds, cut)
+
+    def _size_of(self, path: str) -> int:
+        try:
+            return self.fs.size(path)
+        except OSError as problem:
+            raise _unreadable(path, problem) from problem
+
+    def _judged(self, path: str, tail: Tail, *, last: bool) -> Cut:
+        """What to cut, or the error that says why nothing can be."""
+        behind = tail.size - tail.cut_at
+        if tail.kind == "format":
+            raise AofFormatError(
+                f"{tail.reason}; {behind} bytes from byte {tail.cut_at} on are in doubt, no file was changed. "
+                "`aofnb check` shows the place, `aofnb salvage` writes a new log of all that can be read",
+                file=path,
+                offset=tail.offset,
+            )
+        assert tail.kind != "clean"
+        if not last:
+            raise AofTruncatedError(
+                f"{tail.reason}, and this is not the last file: {behind} bytes are no whole command, "
+                "and what follows them was written later. No file was changed. `aofnb check` shows the place, "
+                "`aofnb salvage` writes a new log without them",
+                file=path,
+                offset=tail.cut_at,
+            )
+        if not self.config.aof_load_truncated:
+            raise AofTruncatedError(
+                f"{tail.reason}: the last {behind} bytes are no whole command. No file was changed. "
+                "Open with aof_load_truncated=True to cut them off, or see them first: `aofnb check`",
+                file=path,
+                offset=tail.cut_at,
+            )
+        return Cut(path, tail.cut_at, behind, tail.kind, tail.reason, applied=not self.readonly)
+
+    def _apply(self, cut: Cut) -> None:
+        try:
+            self.fs.truncate(cut.file, cut.offset)
+        except OSError as problem:
+            raise AofTruncatedError(
+                f"{cut.reason}, and the last {cut.bytes_cut} bytes cannot be cut off: {problem.strerror}. "
+                "Make the file writable, or open with readonly=True",
+                file=cut.file,
+                offset=cut.offset,
+            ) from problem
+
+    # --- write -------------------------------------------------------------------------------------------
+
+    def start_writer(self, clock: Clock, bio: Bio) -> AofWriter:
+        """Open the last incr for appending; make what is missing; drop what was replaced.
+
+        Raises
+        ------
+        AofWriteError
+            The files cannot be made or written.
+        """
+        assert self._loaded, "what was not loaded must not be written behind"
+        assert not self.readonly
+        self._bio = bio
+        self._remove_leftovers()
+        if self._state == "fresh":
+            self._create(clock)
+        elif self._state == "upgrade":
+            self._upgrade()
+        if not self.manifest.incrs:
+            file, problem = self._publish_incr()
+            with _writing(file.path):
+                file.close()
+            if problem is not None:
+                raise problem
+        live = self.manifest.incrs[-1]
+        path = self.path_of(live)
+        with _writing(path):
+            file = self.fs.open_append(path)
+            # A process that was killed may have left bytes that we loaded and that are on no device yet.
+            file.fdatasync()
+            size = self.fs.size(path)
+        self._closed_bytes -= self._sizes.pop(live.name, 0)
+        self._state = "existing"
+        self._writer = AofWriter(file, size, self.config, clock, bio)
+        self._drop_history()
+        return self._writer
+
+    def _remove_leftovers(self) -> None:
+        temps = {f"temp-{self.manifest.filename}", f"temp-{self.prefix}.incr"}
+        for name in self._names():
+            if name in temps or is_temp_base_name(name):
+                with suppress(OSError):
+                    self.fs.unlink(os.path.join(self.path, name))
+
+    def _create(self, clock: Clock) -> None:
+        """A first log: an empty base, then `start_writer` adds the incr, so that one manifest lists both."""
+        manifest = Manifest(self.prefix).with_new_base()
+        assert manifest.base is not None
+        temp = os.path.join(self.path, temp_base_name(os.getpid()))
+        with _writing(self.path):
+            self._mkdir()
+            timestamp_s = clock.now_ms() // 1000 if self.config.aof_timestamp_enabled else None
+            size = write_base(self.fs, temp, (), timestamp_s=timestamp_s)
+            self.fs.rename(temp, os.path.join(self.path, manifest.base.name))
+        # As redis-server counts it, a log that was just made has size 0, whatever its base holds.
+        self._sizes[manifest.base.name] = size
+        self.manifest = manifest
+
+    def _mkdir(self) -> None:
+        """Make the log's directory, its name durable."""
+        new_parent = not self.fs.exists(self.directory)
+        self.fs.mkdir(self.path)
+        sync_dir(self.fs, self.directory)
+        if new_parent:
+            sync_dir(self.fs, os.path.dirname(self.directory) or os.curdir)
+
+    def _upgrade(self) -> None:
+        """Move the single file of an older version into the directory, as its base.
+
+        The manifest comes first: where it lists the file and the file is not there yet, the next start goes on here.
+        """
+        with _writing(self.old_path):
+            self._mkdir()
+            self.manifest.persist(self.fs, self.path)
+            self.fs.rename(self.old_path, os.path.join(self.path, self.prefix))
+            sync_dir(self.fs, self.path)
+            sync_dir(self.fs, self.directory)
+        self._state = "existing"
+
+    def _publish_incr(self) -> tuple[File, ManifestPublishedError | None]:
+        """Make the next incr and a manifest that lists it; also the error, if that manifest may not be durable."""
+        manifest = self.manifest.with_new_incr(self._taken())
+        path = os.path.join(self.path, manifest.incrs[-1].name)
+        with _writing(path):
+            file = self.fs.create(path)
+        try:
+            with _writing(path):
+                sync_dir(self.fs, self.path)
+            manifest.persist(self.fs, self.path)
+        except ManifestPublishedError as problem:
+            self.manifest = manifest
+            return file, problem
+        except BaseException:
+            self._discard(file)
+            raise
+        self.manifest = manifest
+        return file, None
+
+    def _taken(self) -> set[str]:
+        """Names of files that hold something: a new incr never empties one, whoever left it there."""
+        return {name for name in self._names() if self._numbered(name) and self._size_of(os.path.join(self.path, name))}
+
+    def _discard(self, file: File) -> None:
+        with suppress(OSError):
+            file.close()
+        with suppress(OSError):
+            self.fs.unlink(file.path)
+
+    # --- rewrite -----------------------------------------------------------------------------------------
+
+    def begin_rewrite(self, writer: AofWriter) -> list[str]:
+        """Let the log go on in a new incr; returns the files that a new base will stand for, oldest first.
+
+        1. write and sync what there is; 2. make the new incr, sync the directory; 3. publish a manifest that lists
+        it last; 4. switch. Where redis-server syncs the old incr in the background, a power cut can leave a manifest
+        that says the log goes on behind a file whose end is missing.
+
+        Raises
+        ------
+        AofWriteError
+            Before 3 was done: the log goes on in the old incr. If only the last sync failed: the new incr is
+            in force, and `writer` refuses to write.
+        """
+        # The error of an fsync is told once: it must be known before another one says that all is well.
+        assert self._bio is not None
+        self._bio.drain()
+        if writer.poisoned is not None:
+            raise AofWriteError(
+                f"an earlier write or fsync failed: {writer.poisoned.strerror}; it may lack what was acknowledged, "
+                "so no base can be made from it. Close the store and open it again",
+                file=writer.file.path,
+            ) from writer.poisoned
+        writer.flush(force=True)
+        if writer.fsynced_bytes != writer.written_bytes:
+            writer.fsync_now()
+        sources = [self.path_of(entry) for entry in self.manifest.data_files]
+        live = self.manifest.incrs[-1].name
+        file, problem = self._publish_incr()
+        self._sizes[live] = writer.written_bytes
+        self._closed_bytes += writer.written_bytes
+        self._close_later(writer.switch(file))
+        if problem is not None:
+            # Data in a file that no durable manifest lists would be lost with the power.
+            writer.poisoned = _cause(problem)
+            raise problem
+        return sources
+
+    def publish_base(self, temp: str) -> None:
+        """Put the finished base `temp`, which is in `path`, in the place of all files but the live incr.
+
+        1. rename it, sync the directory; 2. publish the manifest; 3. delete what it replaces.
+
+        Raises
+        ------
+        AofWriteError
+            Before 2 was done: the old files are in force and `temp` is gone. If only the last sync failed: the new
+            files are in force and the old ones stay, listed as history.
+        """
+        manifest = self.manifest.with_new_base()
+        self._publish(temp, manifest)
+
+    def replace_all(self, writer: AofWriter, temp: str) -> None:
+        """Put the base `temp`, which holds all data as it is now, and a new incr in the place of everything.
+
+        For when the live incr can no longer be trusted, or the log was off: what is in aof_buf is dropped, since
+        `temp` holds it, and the writer is good again.
+
+        Raises
+        ------
+        AofWriteError
+            As `publish_base`.
+        """
+        manifest = self.manifest.with_new_incr(self._taken()).with_new_base()
+        path = os.path.join(self.path, manifest.incrs[-1].name)
+        with self._or_no_temp(temp), _writing(path):
+            file = self.fs.create(path)
+        try:
+            self._publish(temp, manifest)
+        except ManifestPublishedError as problem:
+            self._switch_dropping_buffer(writer, file)
+            writer.poisoned = _cause(problem)
+            raise
+        except BaseException:
+            self._discard(file)
+            raise
+        self._switch_dropping_buffer(writer, file)
+
+    def _switch_dropping_buffer(self, writer: AofWriter, file: File) -> None:
+        writer.aof_buf.clear()
+        self._close_later(writer.switch(file))
+        self.base_size = self.current_size
+
+    def _publish(self, temp: str, manifest: Manifest) -> None:
+        assert manifest.base is not None
+        target = os.path.join(self.path, manifest.base.name)
+        with self._or_no_temp(temp), _writing(temp):
+            size = self.fs.size(temp)
+            self.fs.rename(temp, target)
+        problem: ManifestPublishedError | None = None
+        try:
+            with _writing(target):
+                sync_dir(self.fs, self.path)
+            manifest.persist(self.fs, self.path)
+        except ManifestPublishedError as caught:
+            problem = caught
+        except BaseException:
+            with suppress(OSError):
+                self.fs.unlink(target)
+            raise
+        self.manifest = manifest
+        self._sizes = {**self._sizes, manifest.base.name: size}
+        self._closed_bytes = size
+        self.base_size = self.current_size
+        if problem is not None:
+            # The old manifest may come back, so what it lists must stay.
+            raise problem
+        self._drop_history()
+
+    @contextmanager
+    def _or_no_temp(self, temp: str) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            with suppress(OSError):
+                self.fs.unlink(temp)
+            raise
+
+    def _drop_history(self) -> None:
+        """Delete replaced files. Whatever fails here is tried again at the next start or rewrite."""
+        if not self.manifest.history or self.config.aof_disable_auto_gc:
+            return
+        kept = {entry.name for entry in self.manifest.history if not self._unlink(entry)}
+        manifest = self.manifest.without_history(kept)
+        try:
+            manifest.persist(self.fs, self.path)
+        except ManifestPublishedError:
+            # Either manifest is right: history is not loaded, and may be missing.
+            self.manifest = manifest
+        except AofWriteError:
+            return
+        self.manifest = manifest
+        listed = {entry.name for entry in manifest.all_files}
+        self._sizes = {name: size for name, size in self._sizes.items() if name in listed}
+
+    def _unlink(self, entry: AofFile) -> bool:
+        """Remove a replaced file; freeing its blocks is left to the background."""
+        path = os.path.join(self.path, entry.name)
+        try:
+            file = self.fs.open_read(path)
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        try:
+            self.fs.unlink(path)
+        except OSError:
+            return False
+        finally:
+            self._in_background(file.close)
+        return True
+
+    def _close_later(self, file: File) -> None:
+        # In line behind an fsync of the same file that may still run.
+        self._in_background(file.close)
+
+    def _in_background(self, close: Callable[[], None]) -> None:
+        def job() -> None:
+            # Everything in it is synced or no longer wanted.
+            with suppress(OSError):
+                close()
+
+        assert self._bio is not None
+        self._bio.run(job)
+
+    # --- what others may see -----------------------------------------------------------------------------
+
+    @property
+    def current_size(self) -> int:
+        """Bytes of base and incrs as written, which aof_buf is not; what INFO calls aof_current_size."""
+        writer = self._writer
+        return self._closed_bytes + (0 if writer is None else writer.written_bytes)
+
+    def files(self) -> tuple[tuple[str, AofType, int], ...]:
+        """``(name, type, size)`` of each file of the manifest. Touches no file, takes no lock."""
+        manifest, sizes, writer = self.manifest, self._sizes, self._writer
+        live = manifest.incrs[-1].name if manifest.incrs and writer is not None else None
+        return tuple(
+            (
+                entry.name,
+                entry.type,
+                writer.written_bytes if writer and entry.name == live else sizes.get(entry.name, 0),
+            )
+            for entry in manifest.all_files
+        )
+
+
+def _next(units: Iterator[Block], path: str) -> Block | None:
+    """The next block, or None; an error of the operating system says which file it is about."""
+    try:
+        return next(units, None)
+    except OSError as problem:
+        raise _unreadable(path, problem) from problem
+
+
+def _unreadable(path: str, problem: OSError) -> AofError:
+    return AofError(f"cannot be read: {problem.strerror}; mend that and open it again, no file was changed", file=path)
+
+
+@contextmanager
+def _writing(path: str) -> Iterator[None]:
+    """Turn an error of the operating system into one that says which file could not be written."""
+    try:
+        yield
+    except OSError as problem:
+        raise AofWriteError(
+            f"cannot be written: {problem.strerror}; free space or mend the disk", file=path
+        ) from problem
+
+
+def _cause(problem: AofWriteError) -> OSError:
+    assert isinstance(problem.__cause__, OSError)
+    return problem.__cause__

@@ -1,0 +1,150 @@
+"""One file of the log to whole units: blocks of commands in which every MULTI has its EXEC.
+
+Rules of this file: commands of a transaction are given only once its EXEC was read; where a file ends inside a
+command, inside a transaction or inside an annotation, `Tail.cut_at` is the end of the last whole unit. That departs
+from redis-server, which cuts behind the last whole record and so leaves a MULTI open, and which leaves half an
+annotation in place for the next record to be appended to.
+
+Redis: aof.c loadSingleAppendOnlyFile (7.0.15).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Literal
+
+from aofnb.aof.fs import Fs
+from aofnb.errors import RdbError
+from aofnb.resp.reader import Block, CommandReader
+
+__all__ = ["Tail", "UnitReader", "read_units"]
+
+_RDB_MAGIC = b"REDIS"
+_name = itemgetter(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """How a file ended.
+
+    Attributes
+    ----------
+    kind
+        ``clean``; ``truncated``: inside a record or an annotation; ``open_multi``: behind a whole record of a
+        transaction without EXEC; ``format``: at bytes that can be no record.
+    offset
+        Where the unfinished or malformed record begins; for ``open_multi`` where MULTI does.
+    cut_at
+        End of the last whole unit: cut here and the file is clean.
+    size
+        Of the file.
+    reason
+        What is wrong, for people; empty if ``clean``.
+    """
+
+    kind: Literal["clean", "truncated", "open_multi", "format"]
+    offset: int
+    cut_at: int
+    size: int
+    reason: str = ""
+
+
+class UnitReader(Iterator[Block]):
+    """Blocks of one file, transactions whole; afterwards `tail` says how it ended."""
+
+    def __init__(self, fs: Fs, path: str, expected_size: int | None) -> None:
+        self._fs = fs
+        self._path = path
+        self._size = fs.size(path) if expected_size is None else expected_size
+        self._tail: Tail | None = None
+        self._units = self._read()
+
+    def __next__(self) -> Block:
+        return next(self._units)
+
+    @property
+    def tail(self) -> Tail:
+        """How the file ended. Only once all blocks were taken."""
+        if self._tail is None:
+            raise RuntimeError("the file was not read to its end")
+        return self._tail
+
+    def _read(self) -> Iterator[Block]:
+        with self._fs.open_read(self._path) as file:
+            if file.read(len(_RDB_MAGIC)) == _RDB_MAGIC:
+                raise RdbError(
+                    "a snapshot in RDB format; this version reads logs in RESP format only. "
+                    "Have the server write one: CONFIG SET aof-use-rdb-preamble no, then BGREWRITEAOF",
+                    file=self._path,
+                    offset=0,
+                )
+            file.seek(0)
+            reader = CommandReader(file, self._size)
+            # Blocks from the one with an open MULTI on, and where that MULTI is.
+            held: list[Block] = []
+            multi_at: int | None = None
+            for block in reader:
+                closed, opened = _borders(block, multi_at is not None)
+                if multi_at is not None:
+                    held.append(block)
+                    if not closed:
+                        continue
+                    # Everything up to the last EXEC is whole.
+                    block = held.pop()
+                    yield from held
+                    held.clear()
+                    multi_at = None
+                if opened is None:
+                    yield block
+                    continue
+                whole, rest = block.split(opened)
+                if whole.end != whole.start:
+                    yield whole
+                held.append(rest)
+                multi_at = rest.start
+        end = reader.end
+        assert end is not None
+        cut_at = end.offset if multi_at is None else multi_at
+        if end.kind == "clean" and multi_at is not None:
+            self._tail = Tail("open_multi", multi_at, cut_at, self._size, "a transaction has no EXEC")
+        else:
+            self._tail = Tail(end.kind, end.offset, cut_at, self._size, end.reason)
+
+
+def _borders(block: Block, in_multi: bool) -> tuple[bool, int | None]:
+    """Whether a transaction that was open before ends in `block`, and the index of a MULTI left open by it."""
+    # A block has few different names, so most blocks are done with here.
+    spelled = {name: word for name in set(map(_name, block.argvs)) if (word := name.upper()) in (b"MULTI", b"EXEC")}
+    closed = False
+    opened: int | None = None
+    if spelled:
+        for index, argv in enumerate(block.argvs):
+            word = spelled.get(argv[0])
+            if word == b"EXEC":
+                closed = closed or in_multi
+                in_multi = False
+                opened = None
+            elif word is not None and not in_multi:
+                in_multi = True
+                opened = index
+    return closed, opened
+
+
+def read_units(fs: Fs, path: str, *, expected_size: int | None = None) -> UnitReader:
+    """Read one file of the log, or the first `expected_size` bytes of it.
+
+    Returns
+    -------
+    UnitReader
+        Iterate over it for the blocks; then its `tail` says how the file ended. Damage is no exception here.
+
+    Raises
+    ------
+    RdbError
+        At the first block, if the file begins with a snapshot.
+    OSError
+        As the operating system gives it.
+    """
+    return UnitReader(fs, path, expected_size)

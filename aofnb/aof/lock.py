@@ -1,0 +1,147 @@
+"""One writer per directory: an advisory lock that ends with the process that holds it.
+
+Rules of this file: the lock is on the open file, not on its name, so the file stays behind and means nothing by itself;
+its text says who holds the lock, for the error message of the next one. redis-server knows nothing of it.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+import sys
+import time
+import warnings
+from contextlib import suppress
+
+from aofnb.aof.fs import Fs, OsFs
+from aofnb.errors import AofLockedError
+
+__all__ = ["LOCK_NAME", "DirectoryLock"]
+
+LOCK_NAME = "aofnb.lock"
+# No file locks here, or not on this file system (some network mounts).
+_UNSUPPORTED = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOLCK}
+_HELD = {errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK}
+
+if sys.platform == "win32":
+    import msvcrt
+
+    # Far behind the text: a locked byte cannot be read there by others.
+    _LOCKED_BYTE = 1 << 30
+
+    def _lock(fd: int) -> None:
+        os.lseek(fd, _LOCKED_BYTE, os.SEEK_SET)
+        msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+
+else:
+    try:
+        import fcntl
+    except ModuleNotFoundError:  # Pyodide
+
+        def _lock(fd: int) -> None:
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    else:
+
+        def _lock(fd: int) -> None:
+            # Of the open file, so that a second store of this process is refused too.
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+class DirectoryLock:
+    """The right to write to a directory.
+
+    A file system that is not the operating system's has no other users and needs no lock.
+
+    Attributes
+    ----------
+    enforced
+        Whether a second writer is kept out. False where the platform has no file locks, which a warning says.
+    """
+
+    def __init__(self, fs: Fs, directory: str) -> None:
+        self.path = os.path.join(directory, LOCK_NAME)
+        self.enforced = False
+        self._real = isinstance(fs, OsFs)
+        self._fd: int | None = None
+
+    def acquire(self) -> None:
+        """Take the lock.
+
+        Raises
+        ------
+        AofLockedError
+            Someone has it, says who; or the lock's file cannot be made.
+        """
+        if not self._real or self._fd is not None:
+            return
+        try:
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
+        except OSError as problem:
+            raise AofLockedError(
+                f"the lock cannot be made: {problem.strerror}; make the directory writable, or open with readonly=True",
+                file=self.path,
+            ) from problem
+        try:
+            _lock(fd)
+        except OSError as problem:
+            if problem.errno in _UNSUPPORTED:
+                self._fd = fd
+                warnings.warn(
+                    f"{self.path}: no file locks here ({problem.strerror}), so nothing keeps a second writer out; "
+                    "see to it that only one store writes to this directory",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+                return
+            holder = _holder(fd)
+            os.close(fd)
+            if problem.errno in _HELD:
+                raise AofLockedError(
+                    f"{holder} writes to this directory; close that store (or restart its kernel), "
+                    "or open with readonly=True to look beside it",
+                    file=self.path,
+                ) from None
+            raise AofLockedError(
+                f"the lock cannot be taken: {problem.strerror}; open with readonly=True to look", file=self.path
+            ) from problem
+        self._fd = fd
+        self.enforced = True
+        # The lock holds even where its text cannot be written (a full disk).
+        with suppress(OSError):
+            os.ftruncate(fd, 0)
+            os.lseek(fd, 0, os.SEEK_SET)
+            os.write(fd, _self_description())
+
+    def release(self) -> None:
+        """Give the lock back; no error if it was never taken."""
+        fd, self._fd = self._fd, None
+        self.enforced = False
+        if fd is not None:
+            with suppress(OSError):
+                os.ftruncate(fd, 0)
+            os.close(fd)
+
+
+def _self_description() -> bytes:
+    who = {
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "since": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+        "who": os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] else "python",
+    }
+    return json.dumps(who).encode() + b"\n"
+
+
+def _holder(fd: int) -> str:
+    """Who holds the lock, as its text says: for people only, it may be missing or half written."""
+    try:
+        os.lseek(fd, 0, os.SEEK_SET)
+        text = json.loads(os.read(fd, 4096))
+        here = "" if text["host"] == socket.gethostname() else f" on {text['host']}"
+        mine = ", which is this process," if text["pid"] == os.getpid() and not here else ""
+        return f"process {text['pid']}{mine} ({text['who']}){here}, since {text['since']},"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"

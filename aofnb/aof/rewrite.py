@@ -1,0 +1,151 @@
+"""A new base: writing it, and when the log has grown enough to want one.
+
+Redis: aof.c rewriteAppendOnlyFile, aofRewriteLimited; server.c serverCron (7.0.15).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from aofnb.aof.fs import Fs, write_all
+from aofnb.resp.encode import encode_command
+
+__all__ = ["Backoff", "growth_triggers_rewrite", "is_temp_base_name", "temp_base_name", "write_base"]
+
+Record = tuple[int, Sequence[bytes]]
+
+_WRITE_BYTES = 1 << 20
+_SYNC_BYTES = 4 << 20
+
+_PREFIX, _SUFFIX = "temp-rewriteaof-", ".aof"
+
+
+def temp_base_name(pid: int) -> str:
+    """Name of a base that is being written.
+
+    It lives beside the log's files. Redis writes it one directory up, where it cannot be renamed into place if the
+    log's directory is a file system of its own, and where a second server's temporary file has the same kind of name,
+    so that leftovers of a crash cannot be told from work in progress.
+    """
+    return f"{_PREFIX}bg-{pid}{_SUFFIX}"
+
+
+def is_temp_base_name(name: str) -> bool:
+    """Whether `name` is one that `temp_base_name`, or Redis, gives."""
+    return name.startswith(_PREFIX) and name.endswith(_SUFFIX)
+
+
+def write_base(
+    fs: Fs,
+    path: str,
+    records: Iterable[Record],
+    *,
+    timestamp_s: int | None = None,
+    incremental_fsync: bool = True,
+    progress: Callable[[int], None] | None = None,
+) -> int:
+    """Write `records` to the new file `path` and sync it; the file is closed in any case, removed in none.
+
+    Parameters
+    ----------
+    fs, path
+        Where; what is there is replaced.
+    records
+        ``(db, argv)``; a SELECT is put before the first record of another database, but for a negative `db`,
+        which stands for records that belong to no database.
+    timestamp_s
+        The file begins with an annotation of this time, if given.
+    incremental_fsync
+        Sync every 4 MiB, so that the last fsync does not stall the disk.
+    progress
+        Called with the bytes written so far, about once a MiB. What it raises ends the writing.
+
+    Returns
+    -------
+    int
+        Size of the file in bytes.
+
+    Raises
+    ------
+    OSError
+        As the operating system gives it.
+    """
+    file = fs.create(path)
+    try:
+        buf = bytearray()
+        if timestamp_s is not None:
+            buf += b"#TS:%d\r\n" % timestamp_s
+        selected_db = -1
+        written = synced = 0
+        for db, argv in records:
+            if db != selected_db and db >= 0:
+                buf += encode_command([b"SELECT", b"%d" % db])
+                selected_db = db
+            buf += encode_command(argv)
+            if len(buf) < _WRITE_BYTES:
+                continue
+            write_all(file, buf)
+            written += len(buf)
+            buf.clear()
+            if incremental_fsync and written - synced >= _SYNC_BYTES:
+                file.fdatasync()
+                synced = written
+            if progress is not None:
+                progress(written)
+        write_all(file, buf)
+        written += len(buf)
+        file.fdatasync()
+        if progress is not None:
+            progress(written)
+    finally:
+        file.close()
+    return written
+
+
+def growth_triggers_rewrite(current: int, base: int, percentage: int, min_size: int) -> bool:
+    """Whether a log of `current` bytes has outgrown its `base` enough for an automatic rewrite.
+
+    >>> growth_triggers_rewrite(2081, 0, 100, 2000), growth_triggers_rewrite(2515, 1258, 100, 2000)
+    (True, False)
+    """
+    if percentage == 0 or current <= min_size:
+        return False
+    return current * 100 // (base or 1) - 100 >= percentage
+
+
+class Backoff:
+    """Slows automatic rewrites down after three failures in a row: one minute, then 2, 4, ... 60."""
+
+    THRESHOLD = 3
+    MAX_MINUTES = 60
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self._minutes = 0
+        self._next_s: float | None = None
+
+    def succeeded(self) -> None:
+        """A rewrite ended well, or someone asked for one: start counting anew."""
+        self.failures = 0
+        self._minutes = 0
+        self._next_s = None
+
+    def failed(self, now_s: float) -> None:
+        """A rewrite failed at `now_s`, a monotonic time in seconds."""
+        self.failures += 1
+        if self.failures >= self.THRESHOLD and self._next_s is None:
+            self._wait(now_s)
+
+    def allows(self, now_s: float) -> bool:
+        """Whether an automatic rewrite may start at `now_s`."""
+        if self._next_s is None:
+            return True
+        if now_s < self._next_s:
+            return False
+        # One attempt; its failure starts a longer wait.
+        self._next_s = None
+        return True
+
+    def _wait(self, now_s: float) -> None:
+        self._minutes = min(self._minutes * 2, self.MAX_MINUTES) or 1
+        self._next_s = now_s + self._minutes * 60

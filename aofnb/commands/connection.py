@@ -1,0 +1,160 @@
+"""Commands about the connection: who is there, which database, which protocol.
+
+In process a connection is a session of the store. What only makes sense with sockets (CLIENT LIST, KILL,
+PAUSE, TRACKING, REPLY, AUTH) is not here, and is refused as unknown.
+
+Redis: networking.c clientCommand, helloCommand; db.c selectCommand; server.c pingCommand, echoCommand (7.0.15).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aofnb.commands import messages
+from aofnb.commands.args import Options, integer, value
+from aofnb.commands.client import Client
+from aofnb.commands.keys import database, database_index
+from aofnb.commands.registry import command
+from aofnb.commands.transactions import discard_transaction
+from aofnb.errors import ReplyError
+
+__all__ = ["MODEL_VERSION"]
+
+# The server whose behaviour is the model; clients decide by it what they may ask for.
+MODEL_VERSION = b"7.0.15"
+
+
+@command("PING", arity=-1, flags="fast")
+def ping(client: Client, *message: bytes) -> bytes | str:
+    """Answer PONG, or the message given."""
+    if len(message) > 1:
+        raise messages.wrong_arity("ping")
+    return message[0] if message else "PONG"
+
+
+@command("ECHO", arity=2, flags="fast loading stale")
+def echo(client: Client, message: bytes) -> bytes:
+    """Answer the message."""
+    return message
+
+
+@command("SELECT", arity=2, flags="fast loading stale")
+def select(client: Client, index: bytes) -> str:
+    """Change the database that this session works on."""
+    client.db = database(client, database_index(index))
+    return "OK"
+
+
+@command("QUIT", arity=-1, flags="allow_busy fast loading no_auth noscript stale")
+def quit_(client: Client, *ignored: bytes) -> str:
+    """Answer OK; whoever serves a socket closes it then."""
+    discard_transaction(client)
+    return "OK"
+
+
+@command("RESET", arity=1, flags="allow_busy fast loading no_auth noscript stale", since="6.2.0")
+def reset(client: Client) -> str:
+    """Make the session as new: no transaction, no watched keys, no name, database 0, RESP2."""
+    discard_transaction(client)
+    client.db = client.server.keyspace[0]
+    client.name = b""
+    client.resp = 2
+    return "RESET"
+
+
+# AUTH is not among the options: there are no users.
+HELLO_OPTIONS = Options(value("SETNAME"))
+
+
+@command(
+    "HELLO", arity=-1, flags="allow_busy fast loading no_auth noscript stale", options=HELLO_OPTIONS, since="6.0.0"
+)
+def hello(client: Client, *args: bytes) -> Any:
+    """Choose the protocol, 2 or 3, and tell what this server is."""
+    version = integer(args[0], "ERR Protocol version is not an integer or out of range") if args else client.resp
+    if version not in (2, 3):
+        raise ReplyError("NOPROTO unsupported protocol version")
+    name = client.name
+    words = args[1:]
+    while words:
+        if words[0].upper() != b"SETNAME" or len(words) < 2:
+            option = words[0].decode("utf-8", "surrogateescape")
+            raise ReplyError(f"ERR Syntax error in HELLO option '{option}'")
+        name = _client_name(words[1])
+        words = words[2:]
+    client.name = name
+    client.resp = version
+    return client.map_reply(
+        {
+            b"server": b"redis",
+            b"version": MODEL_VERSION,
+            b"proto": version,
+            b"id": client.id,
+            b"mode": b"standalone",
+            b"role": b"master",
+            b"modules": [],
+        }
+    )
+
+
+# --- CLIENT ----------------------------------------------------------------------------------------------
+
+
+@command("CLIENT", arity=-2, since="2.4.0")
+def client_(client: Client, *args: bytes) -> Any:
+    """A container for commands about this and other connections."""
+    raise messages.wrong_arity("client")
+
+
+def _client_name(name: bytes) -> bytes:
+    if any(not 0x21 <= char <= 0x7E for char in name):
+        raise ReplyError("ERR Client names cannot contain spaces, newlines or special characters.")
+    return name
+
+
+@command("CLIENT ID", arity=2, flags="loading noscript stale", since="5.0.0")
+def client_id(client: Client) -> int:
+    """Return the number of this connection."""
+    return client.id
+
+
+@command("CLIENT GETNAME", arity=2, flags="loading noscript stale", since="2.6.9")
+def client_getname(client: Client) -> bytes | None:
+    """Return the name of this connection."""
+    return client.name or None
+
+
+@command("CLIENT SETNAME", arity=3, flags="loading noscript stale", since="2.6.9")
+def client_setname(client: Client, name: bytes) -> str:
+    """Give this connection a name; an empty one takes it away."""
+    client.name = _client_name(name)
+    return "OK"
+
+
+@command("CLIENT INFO", arity=2, flags="loading noscript stale", since="6.2.0")
+def client_info(client: Client) -> bytes:
+    """Describe this connection in the fields of CLIENT LIST that it has without a socket."""
+    queued = -1 if client.multi is None else len(client.multi)
+    return b"id=%d name=%b flags=N db=%d sub=0 psub=0 ssub=0 multi=%d cmd=client|info user=default resp=%d\n" % (
+        client.id,
+        client.name,
+        client.db.index,
+        queued,
+        client.resp,
+    )
+
+
+@command("CLIENT HELP", arity=2, flags="loading stale", since="5.0.0")
+def client_help(client: Client) -> list[str]:
+    """List the subcommands."""
+    return messages.help_lines(
+        "CLIENT",
+        "GETNAME",
+        "    Return the name of the current connection.",
+        "ID",
+        "    Return the ID of the current connection.",
+        "INFO",
+        "    Return information about the current client connection.",
+        "SETNAME <name>",
+        "    Assign the name <name> to the current connection.",
+    )

@@ -1,0 +1,298 @@
+"""Commands on the store as a whole: INFO, CONFIG, COMMAND, BGREWRITEAOF, TIME.
+
+What they ask goes through the `Server` protocol, so that nothing here knows the log's files.
+
+Redis: server.c commandCommand and its kin, infoCommand, timeCommand; config.c; aof.c bgrewriteaofCommand (7.0.15).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from aofnb.commands import messages
+from aofnb.commands.client import Client, SetReply
+from aofnb.commands.registry import Command, all_commands, command, find, table
+from aofnb.errors import ReplyError
+from aofnb.store.glob import matches
+
+__all__ = ["categories"]
+
+
+def _text(arg: bytes) -> str:
+    return arg.decode("utf-8", "surrogateescape")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+@command("INFO", arity=-1, flags="loading stale")
+def info(client: Client, *sections: bytes) -> bytes:
+    """Return numbers about the store, section by section."""
+    return _bytes(client.server.info([_text(section).lower() for section in sections]))
+
+
+@command("TIME", arity=1, flags="fast loading stale", since="2.6.0")
+def time(client: Client) -> list[bytes]:
+    """Return the time: seconds since the epoch, and microseconds, known here to the millisecond."""
+    seconds, milliseconds = divmod(client.server.clock.now_ms(), 1000)
+    return [b"%d" % seconds, b"%d" % (milliseconds * 1000)]
+
+
+@command("BGREWRITEAOF", arity=1, flags="admin no_async_loading noscript")
+def bgrewriteaof(client: Client) -> str:
+    """Start to rewrite the log as short as it can be; commands go on meanwhile."""
+    return client.server.rewrite_aof()
+
+
+# --- CONFIG ----------------------------------------------------------------------------------------------
+
+
+@command("CONFIG", arity=-2, since="2.0.0")
+def config(client: Client, *args: bytes) -> Any:
+    """A container for commands on settings."""
+    raise messages.wrong_arity("config")
+
+
+@command("CONFIG GET", arity=-3, flags="admin loading noscript stale", since="2.0.0")
+def config_get(client: Client, *patterns: bytes) -> Any:
+    """Return the settings that match one of the patterns, with their values."""
+    found: dict[bytes, bytes] = {}
+    for pattern in patterns:
+        for name, text in client.server.config.matching(_text(pattern)).items():
+            found[_bytes(name)] = _bytes(text)
+    return client.map_reply(found)
+
+
+@command("CONFIG SET", arity=-4, flags="admin loading noscript stale", since="2.0.0")
+def config_set(client: Client, *names_and_values: bytes) -> str:
+    """Change settings, all of them or, if one is refused, none."""
+    if len(names_and_values) % 2:
+        raise ReplyError(messages.SYNTAX_ERROR)
+    settings: dict[str, str] = {}
+    for name, text in zip(names_and_values[::2], names_and_values[1::2], strict=True):
+        if _text(name).lower() in settings:
+            raise ReplyError(
+                f"ERR CONFIG SET failed (possibly related to argument '{_text(name)}') - duplicate parameter"
+            )
+        settings[_text(name).lower()] = _text(text)
+    client.server.config_set(settings)
+    return "OK"
+
+
+@command("CONFIG RESETSTAT", arity=2, flags="admin loading noscript stale", since="2.0.0")
+def config_resetstat(client: Client) -> str:
+    """Set the counters of INFO to zero."""
+    client.server.reset_stats()
+    return "OK"
+
+
+@command("CONFIG HELP", arity=2, flags="loading stale", since="5.0.0")
+def config_help(client: Client) -> list[str]:
+    """List the subcommands."""
+    return messages.help_lines(
+        "CONFIG",
+        "GET <pattern>",
+        "    Return parameters matching the glob-like <pattern> and their values.",
+        "SET <directive> <value>",
+        "    Set the configuration <directive> to <value>.",
+        "RESETSTAT",
+        "    Reset statistics reported by the INFO command.",
+    )
+
+
+# --- COMMAND: the table as replies -----------------------------------------------------------------------
+
+# In the order in which the server lists them.
+_FLAGS = (
+    "write", "readonly", "denyoom", "module", "admin", "pubsub", "noscript", "blocking", "loading", "stale",
+    "skip_monitor", "skip_slowlog", "asking", "fast", "no_auth", "may_replicate", "no_mandatory_keys",
+    "no_async_loading", "no_multi", "movablekeys", "allow_busy",
+)  # fmt: skip
+_CATEGORIES = (
+    "keyspace", "read", "write", "set", "sortedset", "list", "hash", "string", "bitmap", "hyperloglog", "geo",
+    "stream", "pubsub", "admin", "fast", "slow", "blocking", "dangerous", "connection", "transaction", "scripting",
+)  # fmt: skip
+
+# Family file -> the category that its commands are in, and the group that COMMAND DOCS names.
+_FAMILY_CATEGORY = {
+    "strings": "string", "bitmaps": "bitmap", "keys": "keyspace", "sorting": "", "expiry": "keyspace", "lists": "list",
+    "sets": "set", "hashes": "hash", "zsets": "sortedset", "streams": "stream", "geo": "geo",
+    "hyperloglogs": "hyperloglog", "transactions": "transaction", "connection": "connection",
+    "scripting": "scripting", "pubsub": "pubsub",
+}  # fmt: skip
+_FAMILY_GROUP = {
+    "strings": "string", "bitmaps": "bitmap", "keys": "generic", "sorting": "generic", "expiry": "generic",
+    "lists": "list", "sets": "set", "hashes": "hash", "zsets": "sorted-set", "streams": "stream",
+    "hyperloglogs": "hyperloglog",
+}  # fmt: skip
+# Where the server counts a command otherwise than its neighbours.
+_GROUP_OF = {"DBSIZE": "server", "FLUSHALL": "server", "FLUSHDB": "server", "SWAPDB": "server"}
+_CATEGORIES_OF = {
+    "KEYS": ("keyspace", "dangerous"), "FLUSHDB": ("keyspace", "dangerous"), "FLUSHALL": ("keyspace", "dangerous"),
+    "SWAPDB": ("keyspace", "dangerous"), "WAIT": ("connection",), "INFO": ("dangerous",), "COMMAND": ("connection",),
+    "SORT": ("set", "sortedset", "list", "dangerous"), "SORT_RO": ("set", "sortedset", "list", "dangerous"),
+}  # fmt: skip
+_FIXED_KEYS = {
+    "SORT": (1, 1, 1), "SORT_RO": (1, 1, 1), "GEORADIUS": (1, 1, 1), "GEORADIUSBYMEMBER": (1, 1, 1),
+    "ZDIFFSTORE": (1, 1, 1), "ZINTERSTORE": (1, 1, 1), "ZUNIONSTORE": (1, 1, 1),
+}  # fmt: skip
+
+
+def categories(entry: Command) -> list[str]:
+    """The ACL categories of a command, in the server's order, without their ``@``."""
+    flags = entry.flags
+    found = set(_explicit_categories(entry))
+    found.add("fast" if "fast" in flags else "slow")
+    found.update(flag for flag in ("write", "admin", "pubsub", "blocking") if flag in flags)
+    if "readonly" in flags and "scripting" not in found:
+        found.add("read")
+    if "admin" in flags:
+        found.add("dangerous")
+    return [name for name in _CATEGORIES if name in found]
+
+
+def _explicit_categories(entry: Command) -> Sequence[str]:
+    """The categories that do not follow from the flags: that of the family, none for a container."""
+    container = entry.name.partition(" ")[0]
+    if entry.name in _CATEGORIES_OF or container == "COMMAND":
+        return _CATEGORIES_OF[entry.name if entry.name in _CATEGORIES_OF else container]
+    return () if entry.subcommands else (_FAMILY_CATEGORY.get(entry.group, ""),)
+
+
+def _words(client: Client, words: Iterable[str]) -> list[Any]:
+    return SetReply(words) if client.resp >= 3 else list(words)
+
+
+def _info(client: Client, entry: Command) -> list[Any]:
+    """What COMMAND INFO says of one command; tips and key specifications are left empty."""
+    first, last, step = _FIXED_KEYS.get(entry.name, (0, 0, 0)) if callable(entry.keys) else entry.keys
+    return [
+        _bytes(entry.wire_name),
+        entry.arity,
+        _words(client, [flag for flag in _FLAGS if flag in entry.flags]),
+        first,
+        last,
+        step,
+        _words(client, [f"@{name}" for name in categories(entry)]),
+        _words(client, ()),
+        _words(client, ()),
+        [_info(client, sub) for sub in entry.subcommands.values()],
+    ]
+
+
+def _infos(client: Client) -> list[Any]:
+    return [_info(client, entry) for entry in table.values()]
+
+
+def _docs(client: Client, entry: Command) -> Any:
+    docs: dict[bytes, Any] = {
+        b"summary": _bytes(entry.summary),
+        b"since": _bytes(entry.since),
+        b"group": _bytes(_GROUP_OF.get(entry.name, _FAMILY_GROUP.get(entry.group, entry.group))),
+    }
+    if entry.subcommands:
+        docs[b"subcommands"] = client.map_reply(
+            {_bytes(sub.wire_name): _docs(client, sub) for sub in entry.subcommands.values()}
+        )
+    return client.map_reply(docs)
+
+
+def _named(name: bytes) -> Command | None:
+    """The command called `name`, or the subcommand, spelled ``config|get``."""
+    words = name.split(b"|")
+    entry = find(words)
+    return entry if entry is not None and len(words) == entry.words else None
+
+
+@command("COMMAND", arity=-1, flags="loading stale", since="2.8.13")
+def command_(client: Client) -> list[Any]:
+    """Describe every command."""
+    return _infos(client)
+
+
+@command("COMMAND COUNT", arity=2, flags="loading stale", since="2.8.13")
+def command_count(client: Client) -> int:
+    """Count the commands."""
+    return len(table)
+
+
+@command("COMMAND INFO", arity=-2, flags="loading stale", since="2.8.13")
+def command_info(client: Client, *names: bytes) -> list[Any]:
+    """Describe some commands, or all; nil for one that is not known."""
+    if not names:
+        return _infos(client)
+    return [None if (entry := _named(name)) is None else _info(client, entry) for name in names]
+
+
+@command("COMMAND DOCS", arity=-2, flags="loading stale", since="7.0.0")
+def command_docs(client: Client, *names: bytes) -> Any:
+    """Tell what some commands, or all, are for; one that is not known is left out."""
+    entries = [entry for name in names if (entry := _named(name)) is not None] if names else list(table.values())
+    return client.map_reply({_bytes(entry.wire_name): _docs(client, entry) for entry in entries})
+
+
+@command("COMMAND LIST", arity=-2, flags="loading stale", since="7.0.0")
+def command_list(client: Client, *filter_: bytes) -> list[bytes]:
+    """Name all commands, or those of an ACL category, or those that match a pattern."""
+    if not filter_:
+        return [_bytes(entry.wire_name) for entry in table.values()]
+    if len(filter_) != 3 or filter_[0].lower() != b"filterby":
+        raise ReplyError(messages.SYNTAX_ERROR)
+    kind, wanted = filter_[1].lower(), filter_[2]
+    entries: Iterable[Command]
+    if kind == b"pattern":
+        entries = (entry for entry in all_commands() if matches(wanted, _bytes(entry.wire_name), ignore_case=True))
+    elif kind == b"aclcat":
+        category = _text(wanted).lower()
+        entries = (entry for entry in all_commands() if category in categories(entry))
+    elif kind == b"module":
+        entries = ()  # There are no modules.
+    else:
+        raise ReplyError(messages.SYNTAX_ERROR)
+    return [_bytes(entry.wire_name) for entry in entries]
+
+
+@command("COMMAND GETKEYS", arity=-4, flags="loading stale", since="2.8.13")
+def command_getkeys(client: Client, *argv: bytes) -> list[bytes]:
+    """Return the arguments of a command that are keys."""
+    entry = find(argv)
+    if entry is None or (entry.subcommands and len(argv) > 1):
+        raise ReplyError("ERR Invalid command specified")
+    if entry.keys == (0, 0, 0):
+        raise ReplyError("ERR The command has no key arguments")
+    if not entry.min_argc <= len(argv) <= entry.max_argc:
+        raise ReplyError("ERR Invalid number of arguments specified for command")
+    keys = _keys(entry, argv)
+    if not keys:
+        raise ReplyError("ERR Invalid arguments specified for command")
+    return keys
+
+
+def _keys(entry: Command, argv: Sequence[bytes]) -> list[bytes]:
+    return [argv[position] for position in entry.key_positions(argv)]
+
+
+@command("COMMAND HELP", arity=2, flags="loading stale", since="5.0.0")
+def command_help(client: Client) -> list[str]:
+    """List the subcommands."""
+    return messages.help_lines(
+        "COMMAND",
+        "(no subcommand)",
+        "    Return details about all Redis commands.",
+        "COUNT",
+        "    Return the total number of commands in this Redis server.",
+        "LIST",
+        "    Return a list of all commands in this Redis server.",
+        "INFO [<command-name> ...]",
+        "    Return details about multiple Redis commands.",
+        "    If no command names are given, documentation details for all",
+        "    commands are returned.",
+        "DOCS [<command-name> ...]",
+        "    Return documentation details about multiple Redis commands.",
+        "    If no command names are given, documentation details for all",
+        "    commands are returned.",
+        "GETKEYS <full-command>",
+        "    Return the keys from a full Redis command.",
+    )

@@ -1,0 +1,903 @@
+"""Sorted sets.
+
+Rules of this file: ranges are read before the key is looked up, as the server does, so that a wrong range is an
+error on a missing key too; the order of scores and members is asked of `SortedSet` alone.
+
+Redis: t_zset.c (7.0.15).
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from aofnb.commands import messages
+from aofnb.commands.args import INT64_MAX, INT64_MIN, Option, Options, floating, integer, strtod, value, word
+from aofnb.commands.blocking import timeout_ms, would_block
+from aofnb.commands.client import Client, format_double
+from aofnb.commands.keys import scan_cursor
+from aofnb.commands.registry import REWRITTEN, KeySpec, command
+from aofnb.commands.scanning import ELEMENT_SCAN_OPTIONS, scan_elements
+from aofnb.errors import ReplyError
+from aofnb.store.keyspace import WRONG_TYPE
+from aofnb.store.set_value import SetValue
+from aofnb.store.zset import ABOVE_ALL, BELOW_ALL, Entry, LexBound, LexRange, ScoreRange, SortedSet
+
+__all__ = ["limits", "store_result"]
+
+NOT_A_SCORE = "ERR resulting score is not a number (NaN)"
+NOT_A_SCORE_RANGE = "ERR min or max is not a float"
+NOT_A_LEX_RANGE = "ERR min or max not valid string range item"
+MUST_BE_POSITIVE = "ERR value is out of range, must be positive"
+
+
+def limits(client: Client) -> tuple[int, int]:
+    """Up to how many entries, and how many bytes a member, a sorted set counts as a listpack."""
+    config = client.server.config
+    return config.zset_max_listpack_entries, config.zset_max_listpack_value
+
+
+def numbered_keys(count_at: int, *fixed: int) -> KeySpec:
+    """Keys that follow their number, which is the argument at `count_at`, besides those at `fixed`."""
+
+    def positions(argv: Sequence[bytes]) -> list[int]:
+        counted = argv[count_at] if count_at < len(argv) else b""
+        count = int(counted) if counted.isdigit() else 0
+        listed = range(count_at + 1, min(count_at + 1 + count, len(argv)))
+        return [*(i for i in fixed if i < len(argv)), *listed]
+
+    return positions
+
+
+# --- one member ----------------------------------------------------------------------------------------------
+
+ZADD_OPTIONS = Options(
+    word("NX", group="exists"), word("XX", group="exists"), word("GT"), word("LT"), word("CH"), word("INCR")
+)
+_ZADD_WORDS = frozenset(option.name.encode() for option in ZADD_OPTIONS.options)
+
+
+@command("ZADD", arity=-4, flags="write denyoom fast", keys=(1, 1, 1), options=ZADD_OPTIONS, since="1.2.0")
+def zadd(client: Client, key: bytes, *args: bytes) -> Any:
+    """Add members to a sorted set, or change their scores.
+
+    Redis: t_zset.c zaddGenericCommand.
+    """
+    first = 0
+    words = set()
+    while first < len(args) and (spelled := args[first].upper()) in _ZADD_WORDS:
+        words.add(spelled)
+        first += 1
+    if first == len(args) or (len(args) - first) % 2:
+        raise ReplyError(messages.SYNTAX_ERROR)
+    if words:
+        _check_zadd_words(words, (len(args) - first) // 2)
+    scores = list(map(floating, args[first::2]))
+    found = client.db.lookup_kind(key, SortedSet)
+    if found is None:
+        if b"XX" in words:
+            return None if b"INCR" in words else 0
+        found = SortedSet()
+        client.db.put(key, found)
+    if b"INCR" in words:
+        return _increment(client, key, found, args[first + 1], scores[0], words)
+    added, updated = _add(client, found, zip(args[first + 1 :: 2], scores, strict=True), words)
+    if added or updated:
+        client.changed(key, "zadd", dirty=added + updated)
+    return added + updated if b"CH" in words else added
+
+
+def _check_zadd_words(words: set[bytes], pairs: int) -> None:
+    if {b"NX", b"XX"} <= words:
+        raise ReplyError("ERR XX and NX options at the same time are not compatible")
+    if len(words & {b"NX", b"GT", b"LT"}) > 1:
+        raise ReplyError("ERR GT, LT, and/or NX options at the same time are not compatible")
+    if b"INCR" in words and pairs > 1:
+        raise ReplyError("ERR INCR option supports a single increment-element pair")
+
+
+def _add(client: Client, found: SortedSet, pairs: zip[tuple[bytes, float]], words: set[bytes]) -> tuple[int, int]:
+    """Add what the conditions in `words` let pass; how many were added, and how many changed their score."""
+    added = updated = 0
+    max_entries, max_bytes = limits(client)
+    for member, score in pairs:
+        old = found.score(member)
+        if words and not _may(words, old, score):
+            continue
+        if old is None:
+            added += 1
+        elif old != score:
+            updated += 1
+        else:
+            continue
+        found.add(member, score, max_entries, max_bytes)
+    return added, updated
+
+
+def _may(words: set[bytes], old: float | None, new: float) -> bool:
+    """Whether the options of ZADD let a member go from score `old` (None: absent) to `new`."""
+    if old is None:
+        return b"XX" not in words
+    if b"NX" in words:
+        return False
+    return not ((b"GT" in words and new <= old) or (b"LT" in words and new >= old))
+
+
+def _increment(client: Client, key: bytes, found: SortedSet, member: bytes, by: float, words: set[bytes]) -> Any:
+    old = found.score(member)
+    new = by if old is None else old + by
+    if b"NX" in words and old is not None:
+        return None
+    if math.isnan(new):
+        raise ReplyError(NOT_A_SCORE)
+    if not _may(words, old, new):
+        return None
+    if old is None or new != old:
+        found.add(member, new, *limits(client))
+        client.changed(key, "zincr")
+    return client.double_reply(new)
+
+
+@command("ZINCRBY", arity=4, flags="write denyoom fast", keys=(1, 1, 1), since="1.2.0")
+def zincrby(client: Client, key: bytes, increment: bytes, member: bytes) -> Any:
+    """Add to the score of a member, which counts as 0 if absent."""
+    return zadd(client, key, b"INCR", increment, member)
+
+
+@command("ZREM", arity=-3, flags="write fast", keys=(1, 1, 1), since="1.2.0")
+def zrem(client: Client, key: bytes, *members: bytes) -> int:
+    """Remove members."""
+    found = client.db.lookup_kind(key, SortedSet)
+    if found is None:
+        return 0
+    removed = sum(map(found.remove, members))
+    _removed(client, key, found, "zrem", removed)
+    return removed
+
+
+@command("ZCARD", arity=2, flags="readonly fast", keys=(1, 1, 1), since="1.2.0")
+def zcard(client: Client, key: bytes) -> int:
+    """Number of members."""
+    found = client.db.lookup_kind(key, SortedSet)
+    return 0 if found is None else len(found)
+
+
+@command("ZSCORE", arity=3, flags="readonly fast", keys=(1, 1, 1), since="1.2.0")
+def zscore(client: Client, key: bytes, member: bytes) -> Any:
+    """The score of a member."""
+    return zmscore(client, key, member)[0]
+
+
+@command("ZMSCORE", arity=-3, flags="readonly fast", keys=(1, 1, 1), since="6.2.0")
+def zmscore(client: Client, key: bytes, *members: bytes) -> list[Any]:
+    """The scores of several members."""
+    found = client.db.lookup_kind(key, SortedSet)
+    scores: Mapping[bytes, float] = {} if found is None else found.scores
+    return [client.double_reply(scores[member]) if member in scores else None for member in members]
+
+
+@command("ZRANK", arity=3, flags="readonly fast", keys=(1, 1, 1), since="2.0.0")
+def zrank(client: Client, key: bytes, member: bytes) -> int | None:
+    """The place of a member, counted from the lowest score."""
+    found = client.db.lookup_kind(key, SortedSet)
+    return None if found is None else found.rank(member)
+
+
+@command("ZREVRANK", arity=3, flags="readonly fast", keys=(1, 1, 1), since="2.0.0")
+def zrevrank(client: Client, key: bytes, member: bytes) -> int | None:
+    """The place of a member, counted from the highest score."""
+    found = client.db.lookup_kind(key, SortedSet)
+    rank = None if found is None else found.rank(member)
+    return None if found is None or rank is None else len(found) - 1 - rank
+
+
+# --- ranges --------------------------------------------------------------------------------------------------
+
+
+def score_range(low: bytes, high: bytes) -> ScoreRange:
+    """Two bounds such as ``5``, ``(5``, ``-inf``; ReplyError otherwise."""
+    (low_score, low_open), (high_score, high_open) = _score_bound(low), _score_bound(high)
+    return ScoreRange(low_score, high_score, low_open, high_open)
+
+
+def _score_bound(arg: bytes) -> tuple[float, bool]:
+    is_open = arg[:1] == b"("
+    # The server reads bounds by plain strtod: a zero byte ends the text, and no text at all is 0.
+    text = (arg[1:] if is_open else arg).split(b"\0", 1)[0]
+    score = strtod(text) if text else 0.0
+    if score is None:
+        raise ReplyError(NOT_A_SCORE_RANGE)
+    return score, is_open
+
+
+def lex_range(low: bytes, high: bytes) -> LexRange:
+    """Two bounds such as ``[a``, ``(a``, ``-``, ``+``; ReplyError otherwise."""
+    (low_bound, low_open), (high_bound, high_open) = _lex_bound(low), _lex_bound(high)
+    return LexRange(low_bound, high_bound, low_open, high_open)
+
+
+def _lex_bound(arg: bytes) -> tuple[LexBound, bool]:
+    if arg[:1] in (b"[", b"("):
+        return (0, arg[1:]), arg[:1] == b"("
+    if arg == b"-":
+        return BELOW_ALL, False
+    if arg == b"+":
+        return ABOVE_ALL, False
+    raise ReplyError(NOT_A_LEX_RANGE)
+
+
+def _rank_range(start: int, stop: int, size: int) -> tuple[int, int]:
+    """The ranks from `start` to `stop`, both included and negative ones counted from the end."""
+    start = max(start + size, 0) if start < 0 else start
+    stop = stop + size if stop < 0 else stop
+    return (start, min(stop + 1, size)) if start <= stop and start < size else (0, 0)
+
+
+class _Query(NamedTuple):
+    """What a command of the ZRANGE family asks for."""
+
+    by: Literal["rank", "score", "lex"]
+    reverse: bool
+    wanted: tuple[int, int] | ScoreRange | LexRange
+    offset: int
+    limit: int
+    with_scores: bool
+
+    def run(self, found: SortedSet) -> list[Entry]:
+        """The entries, in the order asked for."""
+        if isinstance(self.wanted, ScoreRange):
+            start, stop = found.ranks_by_score(self.wanted)
+        elif isinstance(self.wanted, LexRange):
+            start, stop = found.ranks_by_lex(self.wanted, from_top=self.reverse)
+        else:
+            start, stop = _rank_range(*self.wanted, len(found))
+            if self.reverse:
+                start, stop = len(found) - stop, len(found) - start
+        if self.by != "rank":
+            start, stop = self._limited(start, stop)
+        entries = found.entries(start, stop) if start < stop else []
+        return entries[::-1] if self.reverse else entries
+
+    def _limited(self, start: int, stop: int) -> tuple[int, int]:
+        """LIMIT: leave out the first `offset`, then take `limit`, all the rest if negative."""
+        if self.offset < 0:
+            return 0, 0
+        if self.reverse:
+            stop = max(stop - self.offset, start)
+            return (start if self.limit < 0 else max(stop - self.limit, start)), stop
+        start = min(start + self.offset, stop)
+        return start, (stop if self.limit < 0 else min(start + self.limit, stop))
+
+
+By = Literal["rank", "score", "lex"]
+
+
+def _query(args: Sequence[bytes], by: By | None = None, reverse: bool | None = None, storing: bool = False) -> _Query:
+    """Read ``min max [options]``. What the command's name says already (`by`, `reverse`) is no option of it."""
+    low, high, *options = args
+    with_scores, offset, limit = False, 0, -1
+    while options:
+        match options.pop(0).upper():
+            case b"WITHSCORES" if not storing:
+                with_scores = True
+            case b"LIMIT" if len(options) >= 2:
+                offset, limit = integer(options.pop(0)), integer(options.pop(0))
+            case b"REV" if reverse is None:
+                reverse = True
+            case b"BYLEX" if by is None:
+                by = "lex"
+            case b"BYSCORE" if by is None:
+                by = "score"
+            case _:
+                raise ReplyError(messages.SYNTAX_ERROR)
+    by, reverse = by or "rank", bool(reverse)
+    if limit != -1 and by == "rank":
+        raise ReplyError("ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX")
+    if with_scores and by == "lex":
+        raise ReplyError("ERR syntax error, WITHSCORES not supported in combination with BYLEX")
+    if by == "rank":
+        return _Query(by, reverse, (integer(low), integer(high)), offset, limit, with_scores)
+    if reverse:
+        low, high = high, low
+    wanted = score_range(low, high) if by == "score" else lex_range(low, high)
+    return _Query(by, reverse, wanted, offset, limit, with_scores)
+
+
+def _range(client: Client, key: bytes, query: _Query) -> list[Any]:
+    found = client.db.lookup_kind(key, SortedSet)
+    return [] if found is None else _entries_reply(client, query.run(found), query.with_scores)
+
+
+def _entries_reply(client: Client, entries: Sequence[Entry], with_scores: bool) -> list[Any]:
+    """Members, or members and scores: in turn under RESP2, in pairs under RESP3."""
+    if not with_scores:
+        return [member for _score, member in entries]
+    if client.resp >= 3:
+        return _pairs_reply(client, entries)
+    return [item for score, member in entries for item in (member, client.double_reply(score))]
+
+
+def _pairs_reply(client: Client, entries: Sequence[Entry]) -> list[Any]:
+    return [[member, client.double_reply(score)] for score, member in entries]
+
+
+WITHSCORES = word("WITHSCORES")
+LIMIT = Option("LIMIT", 2, integer, None)
+RANGE_OPTIONS = (word("BYSCORE", group="by"), word("BYLEX", group="by"), word("REV"), LIMIT)
+
+
+@command(
+    "ZRANGE", arity=-4, flags="readonly", keys=(1, 1, 1), options=Options(*RANGE_OPTIONS, WITHSCORES), since="1.2.0"
+)
+def zrange(client: Client, key: bytes, *args: bytes) -> list[Any]:
+    """Members within a range of ranks, scores or member bytes."""
+    return _range(client, key, _query(args))
+
+
+@command("ZREVRANGE", arity=-4, flags="readonly", keys=(1, 1, 1), options=Options(WITHSCORES), since="1.2.0")
+def zrevrange(client: Client, key: bytes, *args: bytes) -> list[Any]:
+    """Members within a range of ranks, highest first."""
+    return _range(client, key, _query(args, "rank", True))
+
+
+@command("ZRANGEBYSCORE", arity=-4, flags="readonly", keys=(1, 1, 1), options=Options(WITHSCORES, LIMIT), since="1.0.5")
+def zrangebyscore(client: Client, key: bytes, *args: bytes) -> list[Any]:
+    """Members within a range of scores."""
+    return _range(client, key, _query(args, "score", False))
+
+
+@command(
+    "ZREVRANGEBYSCORE", arity=-4, flags="readonly", keys=(1, 1, 1), options=Options(WITHSCORES, LIMIT), since="2.2.0"
+)
+def zrevrangebyscore(client: Client, key: bytes, *args: bytes) -> list[Any]:
+    """Members within a range of scores, highest first."""
+    return _range(client, key, _query(args, "score", True))
+
+
+@command("ZRANGEBYLEX", arity=-4, flags="readonly", keys=(1, 1, 1), options=Options(LIMIT), since="2.8.9")
+def zrangebylex(client: Client, key: bytes, *args: bytes) -> list[Any]:
+    """Members within a range of member bytes, where all scores are equal."""
+    return _range(client, key, _query(args, "lex", False))
+
+
+@command("ZREVRANGEBYLEX", arity=-4, flags="readonly", keys=(1, 1, 1), options=Options(LIMIT), since="2.8.9")
+def zrevrangebylex(client: Client, key: bytes, *args: bytes) -> list[Any]:
+    """Members within a range of member bytes, highest first, where all scores are equal."""
+    return _range(client, key, _query(args, "lex", True))
+
+
+@command("ZRANGESTORE", arity=-5, flags="write denyoom", keys=(1, 2, 1), options=Options(*RANGE_OPTIONS), since="6.2.0")
+def zrangestore(client: Client, destination: bytes, key: bytes, *args: bytes) -> int:
+    """Store what ZRANGE gives in another sorted set."""
+    query = _query(args, storing=True)
+    found = client.db.lookup_kind(key, SortedSet)
+    entries = query.run(found) if found is not None else []
+    made = SortedSet()
+    max_entries, max_bytes = limits(client)
+    if query.by == "rank" and len(entries) > max_entries:
+        # Only here the server knows the size beforehand, and begins with a skiplist.
+        max_entries = 0
+    for score, member in entries:
+        made.add(member, score, max_entries, max_bytes)
+    return store_result(client, destination, made, "zrangestore")
+
+
+def store_result(client: Client, destination: bytes, made: SortedSet, event: str, dirty: int = 1) -> int:
+    """Put `made` at `destination` in place of what is there, or only delete that if `made` is empty."""
+    if made:
+        client.db.replace(destination, made)
+        client.changed(destination, event, dirty=dirty)
+    elif client.db.delete(destination):
+        client.changed(destination, "del")
+    return len(made)
+
+
+@command("ZCOUNT", arity=4, flags="readonly fast", keys=(1, 1, 1), since="2.0.0")
+def zcount(client: Client, key: bytes, low: bytes, high: bytes) -> int:
+    """Number of members within a range of scores."""
+    wanted = score_range(low, high)
+    found = client.db.lookup_kind(key, SortedSet)
+    start, stop = (0, 0) if found is None else found.ranks_by_score(wanted)
+    return stop - start
+
+
+@command("ZLEXCOUNT", arity=4, flags="readonly fast", keys=(1, 1, 1), since="2.8.9")
+def zlexcount(client: Client, key: bytes, low: bytes, high: bytes) -> int:
+    """Number of members within a range of member bytes, where all scores are equal."""
+    wanted = lex_range(low, high)
+    found = client.db.lookup_kind(key, SortedSet)
+    start, stop = (0, 0) if found is None else found.ranks_by_lex(wanted)
+    return stop - start
+
+
+@command("ZREMRANGEBYRANK", arity=4, flags="write", keys=(1, 1, 1), since="2.0.0")
+def zremrangebyrank(client: Client, key: bytes, start: bytes, stop: bytes) -> int:
+    """Remove the members within a range of ranks."""
+    first, last = integer(start), integer(stop)
+    return _remove_range(client, key, "zremrangebyrank", lambda found: _rank_range(first, last, len(found)))
+
+
+@command("ZREMRANGEBYSCORE", arity=4, flags="write", keys=(1, 1, 1), since="1.2.0")
+def zremrangebyscore(client: Client, key: bytes, low: bytes, high: bytes) -> int:
+    """Remove the members within a range of scores."""
+    wanted = score_range(low, high)
+    return _remove_range(client, key, "zremrangebyscore", lambda found: found.ranks_by_score(wanted))
+
+
+@command("ZREMRANGEBYLEX", arity=4, flags="write", keys=(1, 1, 1), since="2.8.9")
+def zremrangebylex(client: Client, key: bytes, low: bytes, high: bytes) -> int:
+    """Remove the members within a range of member bytes, where all scores are equal."""
+    wanted = lex_range(low, high)
+    return _remove_range(client, key, "zremrangebylex", lambda found: found.ranks_by_lex(wanted))
+
+
+def _remove_range(client: Client, key: bytes, event: str, ranks: Callable[[SortedSet], tuple[int, int]]) -> int:
+    found = client.db.lookup_kind(key, SortedSet)
+    if found is None:
+        return 0
+    removed = len(found.remove_ranks(*ranks(found)))
+    _removed(client, key, found, event, removed)
+    return removed
+
+
+def _removed(client: Client, key: bytes, found: SortedSet, event: str, dirty: int) -> None:
+    """Report that `dirty` members went, and delete the key if they were the last."""
+    if not dirty:
+        return
+    client.changed(key, event, dirty=dirty)
+    if not found:
+        client.db.delete(key)
+        client.changed(key, "del", dirty=0)
+
+
+# --- pop -----------------------------------------------------------------------------------------------------
+
+End = Literal["min", "max"]
+_ENDS: dict[bytes, End] = {b"MIN": "min", b"MAX": "max"}
+
+
+@command("ZPOPMIN", arity=-2, flags="write fast", keys=(1, 1, 1), since="5.0.0")
+def zpopmin(client: Client, key: bytes, *count: bytes) -> list[Any]:
+    """Remove and return the members with the lowest scores."""
+    return _zpop(client, key, "min", count)
+
+
+@command("ZPOPMAX", arity=-2, flags="write fast", keys=(1, 1, 1), since="5.0.0")
+def zpopmax(client: Client, key: bytes, *count: bytes) -> list[Any]:
+    """Remove and return the members with the highest scores."""
+    return _zpop(client, key, "max", count)
+
+
+def _zpop(client: Client, key: bytes, end: End, args: Sequence[bytes]) -> list[Any]:
+    if len(args) > 1:
+        raise ReplyError(messages.SYNTAX_ERROR)
+    count = _number(args[0], 0, MUST_BE_POSITIVE) if args else 1
+    found = client.db.lookup_kind(key, SortedSet)
+    if found is None:
+        return []
+    popped = _pop(client, key, found, end, count)
+    if client.resp >= 3 and args:
+        return _pairs_reply(client, popped)
+    return [item for score, member in popped for item in (member, client.double_reply(score))]
+
+
+def _pop(client: Client, key: bytes, found: SortedSet, end: End, count: int) -> list[Entry]:
+    """Take up to `count` entries out of `found` at one end, outermost first."""
+    size = len(found)
+    if end == "min":
+        popped = found.remove_ranks(0, min(count, size))
+    else:
+        popped = found.remove_ranks(max(size - count, 0), size)[::-1]
+    _removed(client, key, found, "zpop" + end, len(popped))
+    return popped
+
+
+def _number(arg: bytes, lowest: int, message: str) -> int:
+    number = integer(arg, message)
+    if number < lowest:
+        raise ReplyError(message)
+    return number
+
+
+COUNT = value("COUNT", integer)
+MPOP_OPTIONS = Options(word("MIN", group="end"), word("MAX", group="end"), COUNT)
+
+
+@command(
+    "ZMPOP",
+    arity=-4,
+    flags="write movablekeys",
+    keys=numbered_keys(1),
+    propagate=REWRITTEN,
+    options=MPOP_OPTIONS,
+    since="7.0.0",
+)
+def zmpop(client: Client, numkeys: bytes, *args: bytes) -> list[Any] | None:
+    """Pop from the first of several sorted sets that has members; logged as ZPOPMIN or ZPOPMAX."""
+    return _mpop(client, _mpop_request(numkeys, args))
+
+
+class _MpopRequest(NamedTuple):
+    keys: Sequence[bytes]
+    end: End
+    limit: int
+
+
+def _mpop_request(numkeys: bytes, args: Sequence[bytes]) -> _MpopRequest:
+    """Read ``numkeys key ... MIN|MAX [COUNT count]``.
+
+    Redis: t_zset.c zmpopGenericCommand.
+    """
+    keys_count = _number(numkeys, 1, "ERR numkeys should be greater than 0")
+    if keys_count >= len(args):
+        raise ReplyError(messages.SYNTAX_ERROR)
+    keys, (where, *options) = args[:keys_count], args[keys_count:]
+    end = _ENDS.get(where.upper())
+    if end is None:
+        raise ReplyError(messages.SYNTAX_ERROR)
+    count = 0
+    while options:
+        if options.pop(0).upper() != b"COUNT" or not options or count:
+            raise ReplyError(messages.SYNTAX_ERROR)
+        count = _number(options.pop(0), 1, "ERR count should be greater than 0")
+    return _MpopRequest(keys, end, count or 1)
+
+
+def _mpop(client: Client, wanted: _MpopRequest) -> list[Any] | None:
+    key, found = _first_with_members(client, wanted.keys)
+    if found is None:
+        return None
+    popped = _pop(client, key, found, wanted.end, wanted.limit)
+    client.propagate(_pop_verb(wanted.end), key, b"%d" % len(popped))
+    return [key, _pairs_reply(client, popped)]
+
+
+def _pop_verb(end: End) -> bytes:
+    return b"ZPOPMIN" if end == "min" else b"ZPOPMAX"
+
+
+def _first_with_members(client: Client, keys: Sequence[bytes]) -> tuple[bytes, SortedSet | None]:
+    for key in keys:
+        found = client.db.lookup_kind(key, SortedSet)
+        if found is not None:
+            return key, found
+    return b"", None
+
+
+@command(
+    "BZPOPMIN", arity=-3, flags="write noscript fast blocking", keys=(1, -2, 1), propagate=REWRITTEN, since="5.0.0"
+)
+def bzpopmin(client: Client, *args: bytes) -> list[Any] | None:
+    """Pop the lowest member of the first sorted set that has one; logged as ZPOPMIN."""
+    return _bzpop(client, "BZPOPMIN", "min", args)
+
+
+@command(
+    "BZPOPMAX", arity=-3, flags="write noscript fast blocking", keys=(1, -2, 1), propagate=REWRITTEN, since="5.0.0"
+)
+def bzpopmax(client: Client, *args: bytes) -> list[Any] | None:
+    """Pop the highest member of the first sorted set that has one; logged as ZPOPMAX."""
+    return _bzpop(client, "BZPOPMAX", "max", args)
+
+
+def _bzpop(client: Client, name: str, end: End, args: Sequence[bytes]) -> list[Any] | None:
+    *keys, wait = args
+    timeout_ms(wait)
+    key, found = _first_with_members(client, keys)
+    if found is None:
+        would_block(client, name)
+        return None
+    [(score, member)] = _pop(client, key, found, end, 1)
+    client.propagate(_pop_verb(end), key)
+    return [key, member, client.double_reply(score)]
+
+
+@command(
+    "BZMPOP",
+    arity=-5,
+    flags="write blocking movablekeys",
+    keys=numbered_keys(2),
+    propagate=REWRITTEN,
+    options=MPOP_OPTIONS,
+    since="7.0.0",
+)
+def bzmpop(client: Client, wait: bytes, numkeys: bytes, *args: bytes) -> list[Any] | None:
+    """Pop from the first of several sorted sets that has members; logged as ZPOPMIN or ZPOPMAX."""
+    wanted = _mpop_request(numkeys, args)
+    timeout_ms(wait)
+    popped = _mpop(client, wanted)
+    if popped is None:
+        would_block(client, "BZMPOP")
+    return popped
+
+
+# --- chance and scan -----------------------------------------------------------------------------------------
+
+
+@command("ZRANDMEMBER", arity=-2, flags="readonly", keys=(1, 1, 1), options=Options(WITHSCORES), since="6.2.0")
+def zrandmember(client: Client, key: bytes, *args: bytes) -> Any:
+    """Random members: up to `count` different ones, or exactly -`count` with repetitions.
+
+    Redis: t_zset.c zrandmemberWithCountCommand.
+    """
+    if not args:
+        found = client.db.lookup_kind(key, SortedSet)
+        return None if found is None else found.random_member(client.server.random)
+    count = integer(args[0])
+    if count == INT64_MIN:
+        raise ReplyError(f"ERR value is out of range, value must between {-INT64_MAX} and {INT64_MAX}")
+    if len(args) > 2 or (len(args) == 2 and args[1].upper() != b"WITHSCORES"):
+        raise ReplyError(messages.SYNTAX_ERROR)
+    # The server tries to answer any number of repetitions, and is gone for good when it takes a billion.
+    if (len(args) == 2 and abs(count) > INT64_MAX // 2) or count < -MAX_REPETITIONS:
+        raise ReplyError("ERR value is out of range")
+    found = client.db.lookup_kind(key, SortedSet)
+    if found is None:
+        return []
+    return _entries_reply(client, _random_entries(found, count, client.server.random), len(args) == 2)
+
+
+MAX_REPETITIONS = 1 << 28
+
+
+def _random_entries(found: SortedSet, count: int, rng: random.Random) -> list[Entry]:
+    if count >= len(found):
+        # All of them: no chance is involved, and the server gives them from the highest.
+        return found.entries()[::-1]
+    members = found.random_members(count, rng) if count >= 0 else [found.random_member(rng) for _ in range(-count)]
+    return [(found.scores[member], member) for member in members]
+
+
+@command(
+    "ZSCAN",
+    arity=-3,
+    flags="readonly",
+    keys=(1, 1, 1),
+    options=ELEMENT_SCAN_OPTIONS,
+    since="2.8.0",
+)
+def zscan(client: Client, key: bytes, cursor: bytes, *args: bytes) -> list[Any]:
+    """Walk through members and scores in steps.
+
+    A listpack is given as a whole, in order.
+    """
+    place = scan_cursor(cursor)
+    found = client.db.lookup_kind(key, SortedSet)
+    if found is None:
+        return [b"0", []]
+    compact = [member for _score, member in found.entries()] if found.encoding == "listpack" else None
+    following, members = scan_elements(client, place, args, found.scores, compact)
+    return [following, [item for member in members for item in (member, format_double(found.scores[member]))]]
+
+
+# --- union, intersection, difference ---------------------------------------------------------------------------
+
+Scores = dict[bytes, float]
+Aggregate = Callable[[float, float], float]
+
+
+def _sum(left: float, right: float) -> float:
+    total = left + right
+    return 0.0 if math.isnan(total) else total
+
+
+# Spelled so that a NaN on the right, the product of infinity and a weight of 0, changes nothing.
+AGGREGATES: dict[bytes, Aggregate] = {
+    b"SUM": _sum,
+    b"MIN": lambda left, right: right if right < left else left,
+    b"MAX": lambda left, right: right if right > left else left,
+}
+
+
+class _Input(NamedTuple):
+    scores: Mapping[bytes, float]
+    weight: float
+
+
+class _Sources(NamedTuple):
+    """The arguments of the family: the inputs, and what is to be done with them."""
+
+    inputs: list[_Input]
+    aggregate: Aggregate
+    with_scores: bool
+    limit: int
+
+
+Kind = Literal["union", "inter", "diff"]
+
+
+def _sources(client: Client, name: str, kind: Kind, args: Sequence[bytes]) -> _Sources:
+    """Read ``numkeys key ... [options]`` as command `name` takes them.
+
+    Redis: t_zset.c zunionInterDiffGenericCommand.
+    """
+    numkeys = integer(args[0])
+    if numkeys < 1:
+        raise ReplyError(f"ERR at least 1 input key is needed for '{name}' command")
+    if numkeys > len(args) - 1:
+        raise ReplyError(messages.SYNTAX_ERROR)
+    found = [_scores_at(client, key) for key in args[1 : 1 + numkeys]]
+    storing, counting = name.endswith("store"), name == "zintercard"
+    weighing = kind != "diff" and not counting
+    weights, with_scores, limit = [1.0] * numkeys, False, 0
+    aggregate: Aggregate = _sum
+    options = list(args[1 + numkeys :])
+    while options:
+        match options.pop(0).upper():
+            case b"WEIGHTS" if weighing and len(options) >= numkeys:
+                weights = [floating(arg, "ERR weight value is not a float") for arg in options[:numkeys]]
+                del options[:numkeys]
+            case b"AGGREGATE" if weighing and options and options[0].upper() in AGGREGATES:
+                aggregate = AGGREGATES[options.pop(0).upper()]
+            case b"WITHSCORES" if not storing and not counting:
+                with_scores = True
+            case b"LIMIT" if counting and options:
+                limit = _number(options.pop(0), 0, "ERR LIMIT can't be negative")
+            case _:
+                raise ReplyError(messages.SYNTAX_ERROR)
+    return _Sources(list(map(_Input, found, weights)), aggregate, with_scores, limit)
+
+
+def _scores_at(client: Client, key: bytes) -> Mapping[bytes, float]:
+    """The scores at `key`; each member of a set has 1."""
+    found = client.db.lookup(key)
+    if found is None:
+        return {}
+    if isinstance(found, SortedSet):
+        return found.scores
+    if isinstance(found, SetValue):
+        return dict.fromkeys(found.members, 1.0)
+    raise ReplyError(WRONG_TYPE)
+
+
+def _by_size(inputs: Sequence[_Input]) -> list[_Input]:
+    # Sums of floats depend on the order of the terms: the server begins with the smallest set.
+    return sorted(inputs, key=lambda given: len(given.scores))
+
+
+def _weighted(score: float, weight: float) -> float:
+    product = score * weight
+    return 0.0 if math.isnan(product) else product
+
+
+def _union(sources: _Sources) -> Scores:
+    result: Scores = {}
+    for scores, weight in _by_size(sources.inputs):
+        for member, score in scores.items():
+            term = _weighted(score, weight)
+            result[member] = sources.aggregate(result[member], term) if member in result else term
+    return result
+
+
+def _intersection(sources: _Sources) -> Scores:
+    (smallest, weight), *others = _by_size(sources.inputs)
+    result: Scores = {}
+    for member, score in smallest.items():
+        if all(member in scores for scores, _weight in others):
+            total = _weighted(score, weight)
+            for scores, other_weight in others:
+                total = sources.aggregate(total, scores[member] * other_weight)
+            result[member] = total
+    return result
+
+
+def _difference(sources: _Sources) -> Scores:
+    (first, _weight), *others = sources.inputs
+    return {member: score for member, score in first.items() if not any(member in scores for scores, _ in others)}
+
+
+_COMBINE: dict[Kind, Callable[[_Sources], Scores]] = {
+    "union": _union,
+    "inter": _intersection,
+    "diff": _difference,
+}
+
+
+def _combined(client: Client, kind: Kind, args: Sequence[bytes]) -> list[Any]:
+    sources = _sources(client, "z" + kind, kind, args)
+    entries = sorted((score, member) for member, score in _COMBINE[kind](sources).items())
+    return _entries_reply(client, entries, sources.with_scores)
+
+
+def _combined_store(client: Client, kind: Kind, destination: bytes, args: Sequence[bytes]) -> int:
+    event = f"z{kind}store"
+    sources = _sources(client, event, kind, args)
+    return store_result(client, destination, SortedSet.of(_COMBINE[kind](sources), *limits(client)), event)
+
+
+WEIGHTS = Option("WEIGHTS", 1, floating, None)
+AGGREGATE = value("AGGREGATE", bytes.upper)
+
+
+@command(
+    "ZUNION",
+    arity=-3,
+    flags="readonly movablekeys",
+    keys=numbered_keys(1),
+    options=Options(WEIGHTS, AGGREGATE, WITHSCORES),
+    since="6.2.0",
+)
+def zunion(client: Client, *args: bytes) -> list[Any]:
+    """The members of any of several sorted sets or sets, scores combined."""
+    return _combined(client, "union", args)
+
+
+@command(
+    "ZINTER",
+    arity=-3,
+    flags="readonly movablekeys",
+    keys=numbered_keys(1),
+    options=Options(WEIGHTS, AGGREGATE, WITHSCORES),
+    since="6.2.0",
+)
+def zinter(client: Client, *args: bytes) -> list[Any]:
+    """The members that several sorted sets or sets have in common, scores combined."""
+    return _combined(client, "inter", args)
+
+
+@command(
+    "ZDIFF",
+    arity=-3,
+    flags="readonly movablekeys",
+    keys=numbered_keys(1),
+    options=Options(WITHSCORES),
+    since="6.2.0",
+)
+def zdiff(client: Client, *args: bytes) -> list[Any]:
+    """The members of the first sorted set or set that none of the others has."""
+    return _combined(client, "diff", args)
+
+
+@command(
+    "ZINTERCARD",
+    arity=-3,
+    flags="readonly movablekeys",
+    keys=numbered_keys(1),
+    options=Options(value("LIMIT", integer)),
+    since="7.0.0",
+)
+def zintercard(client: Client, *args: bytes) -> int:
+    """How many members several sorted sets or sets have in common."""
+    sources = _sources(client, "zintercard", "inter", args)
+    size = len(_intersection(sources))
+    return min(size, sources.limit) if sources.limit else size
+
+
+@command(
+    "ZUNIONSTORE",
+    arity=-4,
+    flags="write denyoom movablekeys",
+    keys=numbered_keys(2, 1),
+    options=Options(WEIGHTS, AGGREGATE),
+    since="2.0.0",
+)
+def zunionstore(client: Client, destination: bytes, *args: bytes) -> int:
+    """Store what ZUNION gives."""
+    return _combined_store(client, "union", destination, args)
+
+
+@command(
+    "ZINTERSTORE",
+    arity=-4,
+    flags="write denyoom movablekeys",
+    keys=numbered_keys(2, 1),
+    options=Options(WEIGHTS, AGGREGATE),
+    since="2.0.0",
+)
+def zinterstore(client: Client, destination: bytes, *args: bytes) -> int:
+    """Store what ZINTER gives."""
+    return _combined_store(client, "inter", destination, args)
+
+
+@command(
+    "ZDIFFSTORE",
+    arity=-4,
+    flags="write denyoom movablekeys",
+    keys=numbered_keys(2, 1),
+    since="6.2.0",
+)
+def zdiffstore(client: Client, destination: bytes, *args: bytes) -> int:
+    """Store what ZDIFF gives."""
+    return _combined_store(client, "diff", destination, args)

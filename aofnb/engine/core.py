@@ -1,0 +1,351 @@
+"""One command from its arguments to its reply.
+
+1. look up: the name in any spelling, then arity;
+2. check: MULTI queues, a broken disk refuses writes;
+3. run: the handler changes the data and counts what it changed;
+4. propagate: the argv as typed, or what the handler asked for, joins the effects of the running unit;
+5. end of unit: the effects become records in aof_buf, framed by MULTI/EXEC where there are several;
+6. end of turn: one write, and an fsync if the policy says so; only then does anyone see a reply.
+
+A unit is one top-level command with all it causes (EXEC is one unit); a turn is one call from outside: a
+command, a pipeline, a notebook cell. Everything here runs under `lock`.
+
+Redis: server.c processCommand, call, propagatePendingCommands, beforeSleep (7.0.15).
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from typing import Any
+
+import aofnb.commands.all  # noqa: F401  # fills the table
+from aofnb.aof.stats import AofStats
+from aofnb.aof.writer import AofWriter
+from aofnb.clock import Clock
+from aofnb.commands import messages
+from aofnb.commands.client import Argv, Client, Effect
+from aofnb.commands.registry import ALWAYS, REWRITTEN, VERBATIM, Command, find
+from aofnb.config import Config
+from aofnb.engine import info
+from aofnb.errors import AofWriteError, ConfigError, ReplyError, StoreClosedError
+from aofnb.store.keyspace import Database, Keyspace
+
+__all__ = ["SHORTCUT_ARGC", "Engine"]
+
+# These act on the transaction itself; everything else is queued inside MULTI.
+_NOT_QUEUED = frozenset({"EXEC", "DISCARD", "MULTI", "WATCH", "QUIT", "RESET"})
+# Commands of so many words and more take the long way; and so many spellings of a name are remembered.
+SHORTCUT_ARGC = 8
+_SPELLINGS = 4096
+
+
+class Engine:
+    """Runs commands on a keyspace and keeps its log.
+
+    Parameters
+    ----------
+    config, clock, rng
+        Settings, time and chance; nothing here reads any of them from elsewhere.
+    """
+
+    def __init__(self, config: Config, clock: Clock, rng: random.Random) -> None:
+        self.config = config
+        self.clock = clock
+        self.random = rng
+        self.lock = threading.RLock()
+        self.keyspace = Keyspace(config.databases, self.now_ms, self._key_expired)
+        # Records of the running unit. One list for good: clients hold it too.
+        self.effects: list[Effect] = []
+        self.watched: dict[tuple[int, bytes], set[Client]] = {}
+        # For sessions: by number of words, the plain commands that take so many, in every spelling met so far.
+        # Empty once closed.
+        self.shortcuts: list[dict[Any, Command]] = [{} for _ in range(SHORTCUT_ARGC)]
+        self.writer: AofWriter | None = None
+        # Why write commands are refused, or None. A text, since it becomes an error reply.
+        self.refusal: str | None = None
+        self.closed: str | None = None
+        # Called after each turn that wrote: wakes the periodic job. Set by the store.
+        self.on_write: Callable[[], None] = lambda: None
+        # What the store answers for, since it needs the files: start a rewrite (True: later), and the log's numbers.
+        self.start_rewrite: Callable[[bool], str] = _no_log
+        self.aof_stats: Callable[[], AofStats | None] = lambda: None
+        self.total_commands = 0
+        self._frozen_ms: int | None = None
+        # Open `batch` blocks: turns inside write nothing, the end of the outermost does.
+        self._batches = 0
+        self.client_count = 0
+
+    # --- Server protocol: what handlers may ask ------------------------------------------------------------
+
+    def now_ms(self) -> int:
+        """The time of the running unit: it stands still inside EXEC."""
+        return self._frozen_ms if self._frozen_ms is not None else self.clock.now_ms()
+
+    def call(self, client: Client, command: Command, argv: Argv) -> Any:
+        """Run one command inside the running unit; raises ReplyError."""
+        self.total_commands += 1
+        refused = True
+        try:
+            reply = command.handler(client, *argv[command.words :])
+            refused = False
+            return reply
+        finally:
+            if client.dirty or (command.propagate is ALWAYS and not refused):
+                self._changed(client, command, argv)
+
+    def rewrite_aof(self) -> str:
+        """Start a rewrite; inside EXEC, whose records are not in the log yet, have it start afterwards."""
+        return self.start_rewrite(self._frozen_ms is not None)
+
+    def info(self, sections: Sequence[str]) -> str:
+        return info.text(self, sections)
+
+    def reset_stats(self) -> None:
+        """Set the counters of INFO to zero."""
+        self.total_commands = 0
+        self.keyspace.expired_keys = 0
+        if self.writer is not None:
+            self.writer.delayed_fsync = 0
+
+    def config_set(self, settings: dict[str, str]) -> None:
+        """Apply all of `settings`, or none.
+
+        Raises
+        ------
+        ReplyError
+            With the words of redis-server, naming the setting at fault.
+        """
+        values: list[tuple[str, Any]] = []
+        for name, given in settings.items():
+            try:
+                setting = self.config.setting(name)
+            except ConfigError:
+                raise ReplyError(
+                    f"ERR Unknown option or number of arguments for CONFIG SET - '{name}'"
+                ) from None
+            prefix = f"ERR CONFIG SET failed (possibly related to argument '{name}') - "
+            if not setting.runtime:
+                raise ReplyError(prefix + "can't set immutable config")
+            try:
+                values.append((setting.attribute, setting.parse(given)))
+            except ConfigError as problem:
+                raise ReplyError(prefix + str(problem)) from None
+        for attribute, value in values:
+            setattr(self.config, attribute, value)
+
+    def new_client(self) -> Client:
+        """A client with its own selected database and MULTI state."""
+        self.client_count += 1
+        return Client(self, self.client_count)
+
+    # --- one turn ----------------------------------------------------------------------------------------
+
+    def execute(self, client: Client, argv: Argv) -> Any:
+        """Run one command as one turn.
+
+        Raises
+        ------
+        ReplyError
+            What a server would answer with an error.
+        AofWriteError
+            The command ran, but its record did not reach the disk as the policy demands.
+        StoreClosedError
+            The store is closed.
+        """
+        with self.lock:
+            try:
+                return self.process(client, argv)
+            finally:
+                self.end_turn()
+
+    def run(self, client: Client, batch: Sequence[Argv]) -> list[Any]:
+        """Run several commands as one turn: one write, one fsync; error replies are items of the list."""
+        replies: list[Any] = []
+        with self.lock:
+            try:
+                for argv in batch:
+                    try:
+                        replies.append(self.process(client, argv))
+                    except ReplyError as problem:
+                        replies.append(problem)
+            finally:
+                self.end_turn()
+        return replies
+
+    def process(self, client: Client, argv: Argv) -> Any:
+        """Run one command as one unit; its records stay in aof_buf. Raises ReplyError."""
+        if self.closed is not None:
+            raise StoreClosedError(self.closed)
+        try:
+            command = self._checked(client, argv)
+        except ReplyError:
+            # A mistake while queueing spoils the transaction.
+            client.multi_aborted = client.multi is not None
+            raise
+        if client.multi is not None and command.name not in _NOT_QUEUED:
+            client.multi.append((command, argv))
+            return "QUEUED"
+        if command.name == "EXEC":
+            self._frozen_ms = self.clock.now_ms()
+            client.in_exec = True
+        try:
+            return self.call(client, command, argv)
+        finally:
+            self._frozen_ms = None
+            client.in_exec = False
+            if self.effects:
+                self.end_unit("touches_arbitrary_keys" not in command.flags)
+
+    def finish(self, client: Client, command: Command, name: str | bytes, args: Argv) -> None:
+        """End of a command that a session ran as a unit and a turn of its own: propagate, feed, flush.
+
+        Most often that is one record, as typed, and goes straight to aof_buf.
+        """
+        effects, writer = self.effects, self.writer
+        argv = (name if type(name) is bytes else name.encode(), *args)  # type: ignore[union-attr]  # told apart by `type`
+        if command.propagate is VERBATIM and not effects and not client.rewritten_args and writer is not None:
+            self.keyspace.dirty += client.dirty
+            client.dirty = 0
+            writer.feed_one(client.db.index, argv)
+        else:
+            if client.dirty:
+                self._changed(client, command, argv)
+            client.rewritten_args.clear()
+            if effects:
+                self.end_unit("touches_arbitrary_keys" not in command.flags)
+        if writer is not None and writer.aof_buf and not self._batches:
+            self.flush()
+            self.on_write()
+
+    def end_unit(self, transaction: bool = True) -> None:
+        """Turn the effects of the unit into records in aof_buf."""
+        effects = self.effects
+        if self.writer is not None:
+            self.writer.feed(effects, transaction and len(effects) > 1)
+        effects.clear()
+
+    def end_turn(self) -> None:
+        """Write aof_buf and sync as the policy says.
+
+        Raises
+        ------
+        AofWriteError
+            That failed; from now on writes are refused until it succeeds.
+        """
+        writer = self.writer
+        if writer is None or not writer.aof_buf or self._batches:
+            return
+        # While writes are refused nothing new is acknowledged: the retry is no matter of this turn, reads go on.
+        with suppress(AofWriteError) if self.refusal is not None else nullcontext():
+            self.flush()
+        self.on_write()
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Put off the write to the end of the block: replies inside come before their records are on disk."""
+        with self.lock:
+            self._batches += 1
+            try:
+                yield
+            finally:
+                self._batches -= 1
+                self.end_turn()
+
+    def flush(self, *, force: bool = False) -> None:
+        """Write and sync as the policy says, keeping `refusal` as the outcome demands."""
+        writer = self.writer
+        if writer is None:
+            return
+        try:
+            writer.flush(force)
+        except AofWriteError:
+            self._refuse()
+            raise
+        if self.refusal is not None or writer.poisoned is not None:
+            self._refuse()
+
+    def _refuse(self) -> None:
+        problem = self.writer.refusal if self.writer is not None else None
+        self.refusal = f"MISCONF Errors writing to the AOF file: {problem.strerror}" if problem else None
+
+    # --- parts -------------------------------------------------------------------------------------------
+
+    def _checked(self, client: Client, argv: Argv) -> Command:
+        """The command that `argv` names, if it may run now."""
+        command = self._find(argv)
+        if command is None:
+            raise messages.unknown_command(argv)
+        if command.subcommands and len(argv) > 1:
+            raise messages.unknown_subcommand(command.name, argv[1])
+        if not command.min_argc <= len(argv) <= command.max_argc:
+            raise messages.wrong_arity(command.wire_name)
+        if self.refusal is not None:
+            self._check_refusal(client, command)
+        return command
+
+    def _check_refusal(self, client: Client, command: Command) -> None:
+        assert self.refusal is not None
+        if command.name == "EXEC" and client.multi and any(queued.writes for queued, _ in client.multi):
+            client.multi = None
+            raise ReplyError(f"EXECABORT Transaction discarded because of: {self.refusal}")
+        if command.writes or (command.name == "PING" and self.refusal.startswith("MISCONF")):
+            raise ReplyError(self.refusal)
+
+    def _find(self, argv: Argv) -> Command | None:
+        command = find(argv)
+        # Sessions take a short cut for plain commands: nothing but the handler is needed to run them.
+        if command is not None and command.shortcut:
+            for argc in range(command.min_argc, min(command.max_argc + 1, SHORTCUT_ARGC)):
+                spellings = self.shortcuts[argc]
+                if len(spellings) < _SPELLINGS:
+                    spellings[argv[0]] = spellings[argv[0].decode("latin-1")] = command
+        return command
+
+    def _changed(self, client: Client, command: Command, argv: Argv) -> None:
+        """Count the change, and take up the record unless the handler made its own."""
+        self.keyspace.dirty += client.dirty
+        client.dirty = 0
+        rule = command.propagate
+        if rule is VERBATIM or rule is ALWAYS:
+            if client.rewritten_args:
+                rewritten = client.rewritten_args
+                argv = [arg for i, typed in enumerate(argv) if (arg := rewritten.get(i, typed)) is not None]
+                rewritten.clear()
+            self.effects.append((client.db.index, argv))
+        elif rule is not REWRITTEN or not self.effects:
+            raise AssertionError(f"{command.name} changed data but asked for no record ({rule})")
+
+    def _key_expired(self, db: Database, key: bytes) -> None:
+        verb = b"UNLINK" if self.config.lazyfree_lazy_expire else b"DEL"
+        self.effects.append((db.index, (verb, key)))
+        for client in self.watched.get((db.index, key), ()):
+            client.watch_broken = True
+
+    def expire_due(self, limit: int = 1000) -> int:
+        """Active expiry: delete up to `limit` overdue keys per database and log each; returns how many."""
+        expired = sum(db.expire_due(limit) for db in self.keyspace if db.volatile)
+        if self.effects:
+            self.end_unit(transaction=False)
+        return expired
+
+    def close(self, why: str) -> None:
+        """Refuse everything from now on, with `why` as the error text."""
+        self.closed = why
+        for spellings in self.shortcuts:
+            spellings.clear()
+
+
+def _rewritten(argv: Argv, changes: dict[int, bytes | None]) -> Argv:
+    """`argv` with the arguments that the handler wants logged otherwise, or not at all, and forget them."""
+    logged = [changes.get(position, arg) for position, arg in enumerate(argv)]
+    added = [changes[position] for position in sorted(changes) if position >= len(argv)]
+    changes.clear()
+    return [arg for arg in (*logged, *added) if arg is not None]
+
+
+def _no_log(_scheduled: bool) -> str:
+    raise ReplyError("ERR there is no append-only file to rewrite: this store was opened without one")
+

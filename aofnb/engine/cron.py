@@ -1,0 +1,82 @@
+"""The periodic job: active expiry, retried and postponed writes, the fsync an idle store still owes, rewrites.
+
+One daemon thread per store, asleep until a write or a deadline gives it something to do: an idle store costs
+nothing. `tick` is the whole job, so that tests run it by hand.
+
+Redis: server.c serverCron, databasesCron (7.0.15).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from aofnb.clock import Clock
+
+__all__ = ["Cron"]
+
+# How long a store that was just written to is looked after, ten times a second.
+INTERVAL_S = 0.1
+
+
+class Cron:
+    """Calls `tick` while there is something to look after.
+
+    Parameters
+    ----------
+    tick
+        Does what is due; returns in how many seconds it wants to be called again, or None to wait for `wake`.
+    """
+
+    def __init__(self, clock: Clock, tick: Callable[[], float | None]) -> None:
+        self._clock = clock
+        self._tick = tick
+        self._condition = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+        # True while a tick is sure to come soon: writers look only at this.
+        self.awake = False
+
+    def start(self) -> None:
+        """Start the thread; where none can be started the job runs with writes only."""
+        thread = threading.Thread(target=self._loop, name="aofnb-cron", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            self.awake = True
+        else:
+            self._thread = thread
+
+    def wake(self) -> None:
+        """Have a tick within the interval. Called after every write, so the common case is one comparison."""
+        if not self.awake:
+            with self._condition:
+                self.awake = True
+                self._condition.notify()
+
+    def stop(self) -> None:
+        """End the thread and wait for it."""
+        with self._condition:
+            self._stopping = True
+            self._condition.notify()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+        self._thread = None
+
+    def _loop(self) -> None:
+        while not self._stopping:
+            # Before the tick looks: a write that comes later sees False and wakes us.
+            self.awake = False
+            wait_s = self._tick()
+            with self._condition:
+                if self._stopping:
+                    return
+                if wait_s is not None and wait_s <= INTERVAL_S:
+                    self.awake = True
+                if self.awake:
+                    self._clock.wait(self._condition, INTERVAL_S)
+                else:
+                    self._clock.wait(self._condition, wait_s)
+                    if self.awake and not self._stopping:
+                        # Woken by a write: let more of them gather before looking.
+                        self._clock.wait(self._condition, INTERVAL_S)

@@ -1,0 +1,131 @@
+"""Replay: what the log holds, run by a client that nobody waits for.
+
+Rules of this file: the same handlers as for anyone, but nothing expires, nothing is logged, nothing is refused;
+a command that fails is reported and the next one runs, as redis-server does; a command that cannot be (unknown,
+or of the wrong arity, where the real server has crashed) ends the load with file and offset.
+
+Redis: aof.c loadSingleAppendOnlyFile (7.0.15).
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from aofnb.commands import messages
+from aofnb.commands.registry import Command, find
+from aofnb.engine.core import Engine
+from aofnb.errors import AofFormatError, ReplyError
+from aofnb.resp.reader import Block
+
+__all__ = ["FailedCommand", "Replayer"]
+
+_IN_MULTI = frozenset({"EXEC", "DISCARD", "MULTI"})
+
+
+@dataclass(frozen=True, slots=True)
+class FailedCommand:
+    """A command of the log that gave an error when it was replayed: the real server logs it and goes on."""
+
+    file: str
+    offset: int
+    command: str
+    error: str
+
+
+class Replayer:
+    """Feeds blocks of commands to the engine's handlers, with a fresh client per file."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.commands = 0
+        self.failed: list[FailedCommand] = []
+        self._file: str | None = None
+        self._client = engine.new_client()
+        # By the bytes of the name, so that most commands need one lookup.
+        self._known: dict[bytes, Command] = {}
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """While this lasts nothing expires; garbage collection rests, since loading makes no cycles."""
+        keyspace = self.engine.keyspace
+        collecting = gc.isenabled()
+        keyspace.expiring = False
+        gc.disable()
+        try:
+            yield
+        finally:
+            keyspace.expiring = True
+            keyspace.dirty = 0
+            self.engine.effects.clear()
+            if collecting:
+                gc.enable()
+
+    def replay(self, file: str, block: Block) -> None:
+        """Run all commands of `block`, which come from `file`.
+
+        Raises
+        ------
+        AofFormatError
+            For a command that is unknown or has the wrong number of arguments.
+        """
+        if file != self._file:
+            self._file = file
+            self._client = self.engine.new_client()
+            self._client.loading = True
+        client = self._client
+        known = self._known
+        effects = self.engine.effects
+        for index, argv in enumerate(block.argvs):
+            command = known.get(argv[0])
+            if command is None or not command.min_argc <= len(argv) <= command.max_argc:
+                command = self._look_up(file, block.offsets[index], argv)
+            if client.multi is not None and command.name not in _IN_MULTI:
+                client.multi.append((command, argv))
+                continue
+            try:
+                reply = command.handler(client, *argv[command.words :])
+            except ReplyError as problem:
+                self._failed(file, block.offsets[index], argv, problem)
+            else:
+                if command.name == "EXEC":
+                    self._check_exec(file, block.offsets[index], reply)
+            # What the handlers ask to be logged is in the log already.
+            client.dirty = 0
+            effects.clear()
+        self.commands += len(block.argvs)
+
+    def _look_up(self, file: str, offset: int, argv: Sequence[bytes]) -> Command:
+        command = find(argv)
+        if command is None or (command.subcommands and len(argv) > 1):
+            name = b" ".join(argv[: 1 if command is None else 2]).decode("utf-8", "backslashreplace")
+            raise AofFormatError(
+                f"unknown command {name!r}; nothing after it was read and no file was changed. "
+                "If it belongs to a module or a newer server, load the log there; "
+                "`aofnb.read_aof` shows it without running it",
+                file=file,
+                offset=offset,
+            )
+        if not command.min_argc <= len(argv) <= command.max_argc:
+            raise AofFormatError(
+                f"{messages.wrong_arity(command.wire_name)}; the record has {len(argv)} words, so it is damaged. "
+                "No file was changed",
+                file=file,
+                offset=offset,
+            )
+        if command.words == 1:
+            self._known[argv[0]] = command
+        return command
+
+    def _check_exec(self, file: str, offset: int, reply: Any) -> None:
+        for item in reply if isinstance(reply, list) else ():
+            if isinstance(item, ReplyError):
+                self._failed(file, offset, (b"EXEC",), item)
+
+    def _failed(self, file: str, offset: int, argv: Sequence[bytes], problem: ReplyError) -> None:
+        name = argv[0].decode("utf-8", "backslashreplace").upper()
+        self.failed.append(FailedCommand(file, offset, name, str(problem)))
+

@@ -1,0 +1,402 @@
+"""The store: a directory opened, its data in memory, its log growing, until it is closed.
+
+Rules of this file: one writer per directory; a failed open leaves no thread, no lock and no changed file; a
+forked child inherits a store that refuses everything; close makes all acknowledged writes durable or raises.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import random
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from aofnb.aof.bio import Bio
+from aofnb.aof.directory import AofDirectory, LoadReport
+from aofnb.aof.fs import Fs, OsFs
+from aofnb.aof.lock import DirectoryLock
+from aofnb.aof.stats import AofStats, RewriteProgress
+from aofnb.aof.writer import AofWriter
+from aofnb.clock import Clock, SystemClock
+from aofnb.config import Config
+from aofnb.engine.core import Engine
+from aofnb.engine.cron import Cron
+from aofnb.engine.replay import FailedCommand, Replayer
+from aofnb.engine.rewriter import Rewriter
+from aofnb.engine.session import Pipeline, Session
+from aofnb.errors import AofnbError, AofWriteError
+
+__all__ = ["Loaded", "Store", "open_store"]
+
+Progress = Callable[[int, int], None]
+
+_READ_ONLY = "READONLY this store was opened with readonly=True; open it without to write"
+# While acknowledged data waits for a full disk, the write is retried once a second.
+_RETRY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What opening a directory found: the files, how many commands they held, and what was odd.
+
+    ``failed`` are commands that gave an error when replayed; ``files.truncated`` says what a cut tail lost.
+    """
+
+    files: LoadReport
+    commands: int
+    failed: tuple[FailedCommand, ...]
+
+
+class Store:
+    """Data in memory with its log on disk. Made by `aofnb.open`.
+
+    `execute` runs one command; `pipeline` and `run` several as one turn; `session` gives another independent
+    selected database and MULTI state. All of it may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None,
+        settings: Mapping[str, object],
+        *,
+        readonly: bool,
+        progress: Progress | None,
+        clock: Clock,
+        fs: Fs,
+        seed: int | None,
+        background: bool,
+    ) -> None:
+        config = Config(settings)
+        self.config = config
+        self.path = None if path is None else os.path.abspath(os.fspath(path))
+        self.readonly = readonly
+        self.clock = clock
+        self.engine = Engine(config, clock, random.Random(seed))
+        self.load_report: Loaded | None = None
+        self._lock: DirectoryLock | None = None
+        self._bio = Bio()
+        self._directory: AofDirectory | None = None
+        self._rewriter: Rewriter | None = None
+        self._writer: AofWriter | None = None
+        self._cron = Cron(clock, self._tick)
+        if self.path is not None and config.appendonly:
+            try:
+                self._open(self.path, fs, progress)
+            except BaseException:
+                self._bio.close()
+                if self._lock is not None:
+                    self._lock.release()
+                raise
+        if readonly:
+            self.engine.refusal = _READ_ONLY
+        self._session = Session(self.engine)
+        # The hot path: no method of ours stands between the caller and the session.
+        self.execute = self._session.execute
+        self.run = self._session.run
+        if background and not readonly:
+            self.engine.on_write = self._cron.wake
+            self._cron.start()
+            self._cron.wake()
+        _open_stores.add(self)
+
+    def _open(self, path: str, fs: Fs, progress: Progress | None) -> None:
+        if not self.readonly:
+            fs.mkdir(path)
+            self._lock = DirectoryLock(fs, path)
+            self._lock.acquire()
+        directory = AofDirectory(fs, path, self.config)
+        directory.open(readonly=self.readonly)
+        replayer = Replayer(self.engine)
+        with replayer.loading():
+            files = directory.load(replayer.replay, progress)
+        self.load_report = Loaded(files, replayer.commands, tuple(replayer.failed))
+        self._directory = directory
+        if self.readonly:
+            return
+        self._writer = self.engine.writer = directory.start_writer(self.clock, self._bio)
+        self._rewriter = Rewriter(self.engine, directory, fs)
+        self.engine.start_rewrite = self._rewriter.start
+        self.engine.aof_stats = self.stats
+
+    # --- commands ----------------------------------------------------------------------------------------
+
+    def session(self) -> Session:
+        """Another selected database and MULTI state on the same data."""
+        return Session(self.engine)
+
+    def pipeline(self) -> Pipeline:
+        """Collect commands, then run them as one turn, with one write."""
+        return self._session.pipeline()
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Put off the write to the end of the block.
+
+        Faster, and weaker by your word: a command inside is answered before its record is on disk, and a crash
+        inside the block loses all of it. Other threads wait until the block ends.
+        """
+        with self.engine.batch():
+            yield
+
+    def config_set(self, name: str, value: object) -> None:
+        """Change one setting that may change at run time, as CONFIG SET does."""
+        text = self.config.setting(name).format(value) if isinstance(value, bool) else str(value)
+        self.execute("CONFIG", "SET", name, text)
+
+    def config_get(self, name: str) -> str:
+        """The current value of one setting, as CONFIG GET shows it."""
+        return self.config.text(name)
+
+    def bgrewriteaof(self) -> str:
+        """Start a rewrite; commands go on meanwhile. Returns the status text."""
+        status: str = self.execute("BGREWRITEAOF")
+        return status
+
+    # --- what others may see -----------------------------------------------------------------------------
+
+    def stats(self, *, reset_peak: bool = False) -> AofStats:
+        """The log's numbers now. Takes no lock: may be called at any time from any thread.
+
+        Parameters
+        ----------
+        reset_peak
+            Begin a new measurement of ``aof_buf_peak_bytes``.
+        """
+        writer, directory, rewriter = self._writer, self._directory, self._rewriter
+        keys = self.engine.keyspace.key_count()
+        if writer is None or directory is None or rewriter is None:
+            return _stats_without_log(self.config, keys)
+        now_s = self.clock.monotonic()
+        unsynced_since, postponed_since = writer.unsynced_since, writer.postponed_since
+        # Read synced first: both only grow, so the difference is never negative.
+        synced_bytes, written_bytes = writer.fsynced_bytes, writer.written_bytes
+        synced_commands, written_commands, fed = writer.fsynced_commands, writer.written_commands, writer.fed_commands
+        peak = writer.peak_bytes
+        if reset_peak:
+            writer.peak_bytes = 0
+        problem = writer.refusal
+        return AofStats(
+            aof_enabled=True,
+            appendfsync=self.config.appendfsync,
+            aof_buf_bytes=len(writer.aof_buf),
+            aof_buf_commands=max(0, fed - written_commands),
+            aof_buf_peak_bytes=max(peak, len(writer.aof_buf)),
+            unsynced_bytes=max(0, written_bytes - synced_bytes),
+            unsynced_commands=max(0, written_commands - synced_commands),
+            synced_bytes=synced_bytes,
+            synced_commands=synced_commands,
+            fsync_lag_s=0.0 if unsynced_since is None else max(0.0, now_s - unsynced_since),
+            fsyncs=writer.fsyncs,
+            last_fsync_duration_s=writer.last_fsync_duration_s,
+            fsync_in_progress=self._bio.pending > 0,
+            delayed_fsync=writer.delayed_fsync,
+            postponed_s=0.0 if postponed_since is None else max(0.0, now_s - postponed_since),
+            write_error=None if problem is None else problem.strerror,
+            current_size=directory.current_size,
+            base_size=directory.base_size,
+            files=directory.files(),
+            rewrite=rewriter.progress(),
+            rewrites=rewriter.rewrites,
+            rewrite_scheduled=rewriter.scheduled,
+            last_rewrite_ok=rewriter.last_ok,
+            last_rewrite_duration_s=rewriter.last_duration_s,
+            keys=keys,
+        )
+
+    @property
+    def closed(self) -> bool:
+        return self.engine.closed is not None
+
+    def __repr__(self) -> str:
+        where = "in memory" if self.path is None else repr(self.path)
+        state = "closed" if self.closed else f"{self.engine.keyspace.key_count()} keys"
+        mode = ", read-only" if self.readonly else f", appendfsync={self.config.appendfsync}" if self._writer else ""
+        return f"<aofnb.Store {where}: {state}{mode}>"
+
+    # --- the periodic job --------------------------------------------------------------------------------
+
+    def tick(self) -> float | None:
+        """What the background thread does ten times a second while there is something to do; for tests.
+
+        Returns in how many seconds there will be something to do again, None if only a write can bring it.
+        """
+        return self._tick()
+
+    def _tick(self) -> float | None:
+        engine = self.engine
+        with engine.lock:
+            if engine.closed is not None:
+                return None
+            engine.expire_due()
+            wait_s = self._next_expiry_s()
+            if self._writer is not None and self._rewriter is not None:
+                try:
+                    engine.flush()
+                except AofWriteError:
+                    # Nobody waits for an answer here; `refusal` and stats() say it until it is over.
+                    wait_s = _sooner(wait_s, _RETRY_S)
+                self._rewriter.tick()
+                if self._writer.aof_buf or self._rewriter.running or self._bio.pending:
+                    wait_s = _sooner(wait_s, 0.1)
+                wait_s = _sooner(wait_s, self._writer.fsync_due_s())
+            return wait_s
+
+    def _next_expiry_s(self) -> float | None:
+        deadline_ms = self.engine.keyspace.next_deadline_ms()
+        return None if deadline_ms is None else max(0.001, (deadline_ms + 1 - self.clock.now_ms()) / 1000)
+
+    # --- life --------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Write and sync everything, end the threads, give the directory free. Closing twice is fine.
+
+        Raises
+        ------
+        AofWriteError
+            Acknowledged writes could not be made durable. The store is closed all the same.
+        """
+        if self._rewriter is not None and not self.closed:
+            self._rewriter.cancel()
+        with self.engine.lock:
+            if self.closed:
+                return
+            self.engine.close("the store is closed; open it again with aofnb.open")
+        _open_stores.discard(self)
+        self._cron.stop()
+        try:
+            self._bio.close()
+            if self._writer is not None:
+                self._writer.close()
+        finally:
+            if self._lock is not None:
+                self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _sooner(a: float | None, b: float | None) -> float | None:
+    return b if a is None else a if b is None else min(a, b)
+
+
+def _stats_without_log(config: Config, keys: int) -> AofStats:
+    return AofStats(
+        aof_enabled=False,
+        appendfsync=config.appendfsync,
+        aof_buf_bytes=0,
+        aof_buf_commands=0,
+        aof_buf_peak_bytes=0,
+        unsynced_bytes=0,
+        unsynced_commands=0,
+        synced_bytes=0,
+        synced_commands=0,
+        fsync_lag_s=0.0,
+        fsyncs=0,
+        last_fsync_duration_s=0.0,
+        fsync_in_progress=False,
+        delayed_fsync=0,
+        postponed_s=0.0,
+        write_error=None,
+        current_size=0,
+        base_size=0,
+        files=(),
+        rewrite=RewriteProgress(),
+        rewrites=0,
+        rewrite_scheduled=False,
+        last_rewrite_ok=True,
+        last_rewrite_duration_s=None,
+        keys=keys,
+    )
+
+
+def open_store(
+    path: str | os.PathLike[str] | None,
+    *,
+    readonly: bool = False,
+    progress: Progress | None = None,
+    clock: Clock | None = None,
+    fs: Fs | None = None,
+    seed: int | None = None,
+    background: bool = True,
+    **settings: object,
+) -> Store:
+    """Open the store in the directory `path`, making it where there is none, and load what is there.
+
+    Parameters
+    ----------
+    path
+        The directory that holds ``appendonlydir`` (what redis-server calls ``dir``). None: a store without a log.
+    readonly
+        Load, but write nothing and take no lock; may be beside a writer. Writes are refused.
+    progress
+        Called with bytes done and bytes in all while loading.
+    clock, fs, seed
+        Where time, files and chance come from; for tests and simulation.
+    background
+        False: no thread for the periodic job; `Store.tick` does it.
+    **settings
+        Redis's settings with ``_`` for ``-``: ``appendfsync="always"``, ``auto_aof_rewrite_percentage=50``, ...
+
+    Raises
+    ------
+    AofLockedError
+        Another process or store writes there; says which.
+    AofTruncatedError, AofFormatError, AofManifestError
+        The files are damaged; they are as they were. Says where, and what to do.
+    ConfigError
+        A setting that cannot be.
+
+    Examples
+    --------
+    >>> import aofnb, tempfile
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     with aofnb.open(directory, appendfsync="always") as store:
+    ...         _ = store.execute("SET", "greeting", "hello")
+    ...     with aofnb.open(directory) as store:
+    ...         store.execute("GET", "greeting")
+    b'hello'
+    """
+    return Store(
+        path,
+        settings,
+        readonly=readonly,
+        progress=progress,
+        clock=clock or SystemClock(),
+        fs=fs or OsFs(),
+        seed=seed,
+        background=background,
+    )
+
+
+_open_stores: weakref.WeakSet[Store] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """A courtesy at the end of the process, not durability: what was promised is on disk before."""
+    for store in list(_open_stores):
+        try:
+            store.close()
+        except (AofnbError, OSError) as problem:
+            print(f"aofnb: {store.path}: {problem}")
+
+
+def _after_fork_in_child() -> None:
+    for store in list(_open_stores):
+        # Its lock may be held by a thread that does not exist here, so it is not taken.
+        store.engine.close("this store belongs to the parent process; a forked child cannot write to it")
+        _open_stores.discard(store)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

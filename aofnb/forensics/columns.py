@@ -1,0 +1,477 @@
+"""Commands to Arrow columns: what the scanner found, seen through the table of commands.
+
+Carries what one command leaves for the next: the selected database and an open MULTI within a file, the last ``#TS``
+and the transaction number over all files.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+import aofnb.commands.all  # noqa: F401  fills the table
+from aofnb.commands import registry
+from aofnb.errors import ReplyError
+from aofnb.forensics.scan import Ints, Records
+from aofnb.store import glob
+
+__all__ = ["DEFAULT_COLUMNS", "STATUSES", "RowBuilder", "Selection"]
+
+STATUSES = ("ok", "lf_repaired", "resynced", "truncated", "discarded", "unknown_command")
+_OK, _LF_REPAIRED, _RESYNCED, _TRUNCATED, _DISCARDED, _UNKNOWN = range(len(STATUSES))
+
+DEFAULT_COLUMNS = ("part", "offset", "nbytes", "ts", "db", "txn", "cmd", "key", "nkeys", "argc", "status")
+_ARG = re.compile(r"arg([1-9][0-9]{0,8})")
+
+_NO_COMMAND, _SELECT, _MULTI, _EXEC = range(4)
+_INT16_MAX = (1 << 15) - 1
+
+
+def _words(value: object, name: str, types: tuple[type, ...]) -> list[Any]:
+    """One value or an iterable of them, as a list."""
+    values = [value] if isinstance(value, types) else value
+    if isinstance(values, Iterable):
+        values = list(values)
+        if all(isinstance(each, types) for each in values):
+            return values
+    raise TypeError(f"{name}= takes {' or '.join(t.__name__ for t in types)}, or a list of them, not {value!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which rows and columns are wanted, checked."""
+
+    columns: tuple[str, ...]
+    cmd: frozenset[str] | None
+    keys: tuple[Callable[[bytes], object], ...] | None
+    db: frozenset[int] | None
+    encoding: str | None
+    encoding_errors: str
+
+    @classmethod
+    def of(
+        cls,
+        columns: Iterable[str] | None = None,
+        cmd: str | Iterable[str] | None = None,
+        key: str | bytes | Iterable[str | bytes] | None = None,
+        db: int | Iterable[int] | None = None,
+        encoding: str | None = "utf-8",
+        encoding_errors: str = "backslashreplace",
+    ) -> Selection:
+        """Check what a caller asks for.
+
+        Raises
+        ------
+        ValueError
+            For a column that there is not, or named twice.
+        """
+        if isinstance(columns, str):
+            raise TypeError("columns= takes a list of names")
+        wanted = DEFAULT_COLUMNS if columns is None else tuple(columns)
+        unknown = [
+            name for name in wanted if name not in (*DEFAULT_COLUMNS, "verb", "args") and not _ARG.fullmatch(name)
+        ]
+        if unknown:
+            raise ValueError(
+                f"no column {unknown[0]!r}: there are {', '.join(DEFAULT_COLUMNS)}, verb, args, arg1, arg2, ..."
+            )
+        if len(set(wanted)) < len(wanted):
+            raise ValueError("a column is named twice")
+        patterns = None
+        if key is not None:
+            globs = [each.encode() if isinstance(each, str) else each for each in _words(key, "key", (str, bytes))]
+            patterns = tuple(glob.matcher(each) for each in globs)
+        if encoding is not None:
+            "".encode(encoding, encoding_errors)  # an unknown encoding is told now, not at the first odd key
+        return cls(
+            columns=wanted,
+            cmd=None if cmd is None else frozenset(each.upper() for each in _words(cmd, "cmd", (str,))),
+            keys=patterns,
+            db=None if db is None else frozenset(_words(db, "db", (int, np.integer))),
+            encoding=encoding,
+            encoding_errors=encoding_errors,
+        )
+
+    def schema(self) -> pa.Schema:
+        """The Arrow schema of the rows, `seq` first."""
+        names = pa.dictionary(pa.int32(), pa.string())
+        types = {
+            "part": names,
+            "offset": pa.int64(),
+            "nbytes": pa.int64(),
+            "ts": pa.timestamp("s", "UTC"),
+            "db": pa.int16(),
+            "txn": pa.int64(),
+            "cmd": names,
+            "key": pa.binary() if self.encoding is None else pa.string(),
+            "nkeys": pa.int16(),
+            "argc": pa.int32(),
+            "status": names,
+            "verb": names,
+            "args": pa.list_(pa.binary()),
+        }
+        fields = [pa.field(name, types.get(name, pa.binary())) for name in self.columns]
+        return pa.schema([pa.field("seq", pa.int64()), *fields])
+
+
+class _CommandTable:
+    """The commands that were met, numbered, with what the columns need of each as arrays by that number.
+
+    Number 0 is for rows whose name could not be read.
+    """
+
+    def __init__(self, wanted: frozenset[str] | None) -> None:
+        self._wanted = wanted
+        self._by_words: dict[tuple[bytes, ...], int] = {}
+        self._by_name: dict[tuple[str, bool], int] = {}
+        self.entries: list[registry.Command | None] = []
+        self.odd: dict[int, registry.Command] = {}  # those whose keys only a function can tell
+        # An unknown command may spell the name of a known one with its subcommand as one word.
+        self._names: dict[str, int] = {}
+        self._name_of: list[int] = []
+        self._add("", None)
+        for name in ("SELECT", "MULTI", "EXEC"):
+            self._add(name, registry.table[name])
+
+    def code(self, *words: bytes) -> int:
+        """The number of the command that this name, and for a container the next word, stand for."""
+        code = self._by_words.get(words)
+        if code is None:
+            entry = registry.find(words)
+            if entry is not None and len(words) > entry.words:
+                entry = None  # there is no such subcommand
+            name = entry.name if entry else b" ".join(words).decode("utf-8", "backslashreplace").upper()
+            code = self._by_name.get((name, entry is not None))
+            if code is None:
+                code = self._add(name, entry)
+            self._by_words[words] = code
+        return code
+
+    def _add(self, name: str, entry: registry.Command | None) -> int:
+        code = self._by_name[name, entry is not None] = len(self.entries)
+        self.entries.append(entry)
+        self._name_of.append(self._names.setdefault(name, len(self._names)))
+        if entry and callable(entry.keys):
+            self.odd[code] = entry
+        self._arrays: tuple[Any, ...] | None = None
+        return code
+
+    def names(self, codes: Ints) -> pa.Array:
+        """The names of these commands, null for number 0."""
+        return _dictionary(
+            np.where(codes == _NO_COMMAND, -1, np.array(self._name_of)[codes]), pa.array(list(self._names))
+        )
+
+    def arrays(self) -> tuple[Ints, Ints, Ints, npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """First key, last key, step; known, container, wanted: each by command number."""
+        if self._arrays is None:
+            specs = [entry.keys if entry and not callable(entry.keys) else (0, 0, 1) for entry in self.entries]
+            first, last, step = np.array(specs, np.int64).T
+            self._arrays = (
+                first,
+                last,
+                np.maximum(step, 1),
+                np.array([entry is not None for entry in self.entries]),
+                np.array([bool(entry and entry.subcommands) for entry in self.entries]),
+                np.array([self._is_wanted(name) for name in self._names])[self._name_of],
+            )
+        return self._arrays
+
+    def _is_wanted(self, name: str) -> bool:
+        return self._wanted is None or name in self._wanted or name.split(" ", 1)[0] in self._wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What `RowBuilder.batch` made of one table.
+
+    `settled` : rows whose fate is known. None if all belong to the transaction that was open before.
+    `open` : rows of a transaction that has no EXEC yet; None if there is no such. `opened_at` is its offset, if it
+    begins in this table.
+    """
+
+    settled: pa.RecordBatch | None
+    open: pa.RecordBatch | None
+    opened_at: int
+
+
+class RowBuilder:
+    """Makes Arrow batches of the tables that `scan_file` gives, file after file.
+
+    `escaped_keys` counts the keys so far that `encoding` could not hold as they are.
+    """
+
+    def __init__(self, parts: Sequence[str], selection: Selection) -> None:
+        self.selection = selection
+        self.schema = selection.schema()
+        self.seq = 0
+        self.escaped_keys = 0
+        self._commands = _CommandTable(selection.cmd)
+        self._parts = pa.array(parts, pa.string())
+        self._statuses = pa.array(STATUSES, pa.string())
+        self._needs_keys = selection.keys is not None or not {"key", "nkeys"}.isdisjoint(selection.columns)
+        self._txn = 0
+        self._ts = -1
+        self.start_part(0)
+
+    def start_part(self, part: int) -> None:
+        """Begin with file number `part`: each is loaded by a client of its own, in database 0 and outside MULTI."""
+        self._part = part
+        self._db = 0
+        self._in_multi = False
+
+    def discarded(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows of a transaction that has no EXEC: a server throws them away. A cut row stays `truncated`."""
+        place = batch.schema.get_field_index("status")
+        if place < 0:
+            return batch
+        codes = batch.column(place).indices.to_numpy()
+        status = self._status(np.where(codes == _TRUNCATED, codes, _DISCARDED))
+        return batch.set_column(place, batch.schema.field(place), status)
+
+    def batch(self, records: Records) -> Rows:
+        """The rows of the next table."""
+        total = len(records)
+        codes, lines = self._codes(records)
+        db, txn, ts, open_at = self._state(records, codes)
+        first_key, last_key, step, known, _, wanted = self._commands.arrays()
+
+        rows = np.arange(total)
+        if self.selection.cmd is not None:
+            rows = rows[wanted[codes[rows]]]
+        if self.selection.db is not None:
+            rows = rows[np.isin(db[rows], list(self.selection.db))]
+
+        keys = _Keys(records, lines, rows, first_key[codes[rows]], last_key[codes[rows]], step[codes[rows]])
+        if self._needs_keys:
+            keys.find_odd(self._commands.odd, codes[rows])
+        if self.selection.keys is not None:
+            chosen = keys.matching(self.selection.keys)
+            keys.keep(chosen)
+            rows = rows[chosen]
+
+        columns = [pa.array(self.seq + rows)]
+        for name in self.selection.columns:
+            if name == "part":
+                column = _dictionary(np.full(len(rows), self._part), self._parts)
+            elif name == "offset":
+                column = pa.array(records.offset[rows])
+            elif name == "nbytes":
+                column = pa.array(records.nbytes[rows])
+            elif name == "ts":
+                column = pa.array(ts[rows], mask=ts[rows] < 0).cast(pa.timestamp("s", "UTC"))
+            elif name == "db":
+                column = pa.array(db[rows].astype(np.int16))
+            elif name == "txn":
+                column = pa.array(txn[rows], mask=txn[rows] == 0)
+            elif name == "cmd":
+                column = self._commands.names(codes[rows])
+            elif name == "key":
+                column = self._text(keys.first())
+            elif name == "nkeys":
+                column = pa.array(np.minimum(keys.count, _INT16_MAX).astype(np.int16))
+            elif name == "argc":
+                argc = records.argc[rows] if records.cut_argc is None else np.full(len(rows), records.cut_argc)
+                column = pa.array(np.minimum(argc, (1 << 31) - 1).astype(np.int32))
+            elif name == "status":
+                status = np.where(records.lf[rows], _LF_REPAIRED, _OK)
+                status = np.where(known[codes[rows]], status, _UNKNOWN)
+                column = self._status(status if records.cut_argc is None else np.full(len(rows), _TRUNCATED))
+            elif name == "verb":
+                column = _verbs(_arguments(records, lines, rows, 0))
+            elif name == "args":
+                column = _argument_lists(records, lines, rows)
+            else:
+                column = _arguments(records, lines, rows, int(name[3:])).cast(pa.binary())
+            columns.append(column)
+        batch = pa.RecordBatch.from_arrays(columns, schema=self.schema)
+        self.seq += total
+        if open_at is None:
+            return Rows(batch, None, 0)
+        split = int(np.searchsorted(rows, open_at))
+        opened_at = int(records.offset[open_at]) if total else 0
+        return Rows(batch.slice(0, split) if open_at else None, batch.slice(split), opened_at)
+
+    def _codes(self, records: Records) -> tuple[Ints, pa.Array]:
+        """The command number of each row, and all lines of the table as one Arrow array."""
+        lines = _lines(records)
+        verbs = _arguments(records, lines, np.arange(len(records)), 0).dictionary_encode()
+        by_verb = np.array([self._commands.code(verb) for verb in verbs.dictionary.to_pylist()], np.int64)
+        if not len(by_verb):
+            return np.full(len(records), _NO_COMMAND), lines
+        indices = verbs.indices.fill_null(-1).to_numpy()
+        codes = np.where(indices < 0, _NO_COMMAND, by_verb[indices])
+        containers = self._commands.arrays()[4]
+        for row in np.flatnonzero(containers[codes] & (records.argc > 1)).tolist():
+            codes[row] = self._commands.code(records.arg(row, 0), records.arg(row, 1).upper())
+        return codes, lines
+
+    def _state(self, records: Records, codes: Ints) -> tuple[Ints, Ints, Ints, int | None]:
+        """Database, transaction (0 outside) and second (-1 unknown) of each row; the row of a MULTI still open."""
+        open_at = 0 if self._in_multi else None
+        db_turns, txn_turns = [(0, self._db)], [(0, self._txn if self._in_multi else 0)]
+        for row in np.flatnonzero((codes >= _SELECT) & (codes <= _EXEC)).tolist():
+            code = codes[row]
+            if code == _SELECT:
+                # A SELECT between MULTI and EXEC is queued, and so is all that follows it: the order holds.
+                number = records.arg(row, 1) if records.argc[row] == 2 else b""
+                if number.isdigit() and len(number) <= 5 and int(number) <= _INT16_MAX:
+                    self._db = int(number)
+                    db_turns.append((row, self._db))
+            elif code == _MULTI and not self._in_multi:
+                self._in_multi = True
+                self._txn += 1
+                txn_turns.append((row, self._txn))
+                open_at = row
+            elif code == _EXEC and self._in_multi:
+                self._in_multi = False
+                txn_turns.append((row + 1, 0))
+                open_at = None
+        ts = _spread([(0, self._ts), *records.ts], len(records))
+        if records.ts:
+            self._ts = records.ts[-1][1]
+        return _spread(db_turns, len(records)), _spread(txn_turns, len(records)), ts, open_at
+
+    def _status(self, codes: npt.NDArray[Any]) -> pa.Array:
+        return _dictionary(codes, self._statuses)
+
+    def _text(self, keys: pa.Array) -> pa.Array:
+        """`keys` in the encoding that was asked for."""
+        encoding, errors = self.selection.encoding, self.selection.encoding_errors
+        if encoding is None:
+            return keys.cast(pa.binary())
+        if encoding.replace("_", "-").lower() in ("utf-8", "utf8"):
+            try:
+                return keys.cast(pa.string())
+            except pa.ArrowInvalid:
+                pass  # at least one is not UTF-8
+        decoded: list[str | None] = []
+        for key in keys.to_pylist():
+            try:
+                decoded.append(None if key is None else key.decode(encoding))
+            except UnicodeDecodeError:
+                decoded.append(key.decode(encoding, errors))
+                self.escaped_keys += 1
+        return pa.array(decoded, pa.string())
+
+
+class _Keys:
+    """Where the keys of some rows are: `count` of them from argument `start`, every `step` arguments.
+
+    Commands whose keys follow no such rule have all their positions in `odd`, by row.
+    """
+
+    def __init__(
+        self,
+        records: Records,
+        lines: pa.Array,
+        rows: Ints,
+        first: Ints,
+        last: Ints,
+        step: Ints,
+    ) -> None:
+        self.records, self.lines, self.rows = records, lines, rows
+        self.start, self.step = first, step
+        argc = records.argc[rows]
+        end = np.minimum(np.where(last < 0, last + argc, last), argc - 1)
+        has_key = (first > 0) & (first <= end)
+        self.count = np.where(has_key, (end - first) // step + 1, 0)
+        self.odd: dict[int, list[int]] = {}
+
+    def find_odd(self, commands: Mapping[int, registry.Command], codes: Ints) -> None:
+        """Ask each of `commands`, by number, for its keys where `codes` has it."""
+        for place in np.flatnonzero(np.isin(codes, list(commands))).tolist():
+            row = int(self.rows[place])
+            positions = _positions(commands[int(codes[place])], self.records.argv(row))
+            if positions:
+                self.odd[row] = positions
+                self.start[place], self.count[place] = positions[0], len(positions)
+
+    def first(self) -> pa.Array:
+        """The first key of each row, as large_binary, null where there is none."""
+        return _take(self.records, self.lines, self.rows, self.start, self.count > 0)
+
+    def matching(self, patterns: Iterable[Callable[[bytes], object]]) -> npt.NDArray[np.bool_]:
+        """Which rows have at least one key that one of `patterns` matches."""
+
+        def matches(key: bytes) -> bool:
+            return any(pattern(key) is not None for pattern in patterns)
+
+        firsts = self.first().dictionary_encode()
+        by_key = np.array([matches(key) for key in firsts.dictionary.to_pylist()] + [False])
+        chosen = by_key[firsts.indices.fill_null(-1).to_numpy()]
+        for place in np.flatnonzero(~chosen & (self.count > 1)).tolist():
+            row = int(self.rows[place])
+            start, step, count = int(self.start[place]), int(self.step[place]), int(self.count[place])
+            positions = self.odd.get(row) or range(start, start + step * count, step)
+            chosen[place] = any(matches(self.records.arg(row, k)) for k in positions)
+        return chosen
+
+    def keep(self, chosen: npt.NDArray[np.bool_]) -> None:
+        """Forget all rows but the chosen."""
+        self.rows, self.start, self.step, self.count = (
+            column[chosen] for column in (self.rows, self.start, self.step, self.count)
+        )
+
+
+def _positions(entry: registry.Command, argv: list[bytes]) -> list[int]:
+    """Where the keys are in `argv`, which may be anything: it comes from a file."""
+    try:
+        return [place for place in entry.key_positions(argv) if 0 < place < len(argv)]
+    except (IndexError, ValueError, ReplyError):
+        return []
+
+
+def _spread(turns: list[tuple[int, int]], total: int) -> Ints:
+    """A column of `total` values from (row, value from there on)."""
+    starts = np.array([row for row, _ in turns] + [total], np.int64)
+    return np.repeat(np.array([value for _, value in turns], np.int64), np.diff(starts))
+
+
+def _dictionary(codes: npt.NDArray[Any], names: pa.Array) -> pa.Array:
+    """Arrow's dictionary array; a negative code is null."""
+    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32), mask=codes < 0), names)
+
+
+def _lines(records: Records) -> pa.Array:
+    """Every line of the table at an even place, without its CRLF, which is at the odd place behind it; no copy."""
+    offsets = np.empty(2 * len(records.ends) + 1, np.int64)
+    offsets[0] = records.begin
+    offsets[1::2] = records.ends
+    offsets[2::2] = records.ends + 2
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(records.data)]
+    return pa.Array.from_buffers(pa.large_binary(), len(offsets) - 1, buffers)
+
+
+def _take(records: Records, lines: pa.Array, rows: Ints, k: Any, present: npt.NDArray[np.bool_]) -> pa.Array:
+    """Argument `k` of each of `rows` as large_binary, null where not `present`."""
+    places = np.where(present, 2 * (records.first[rows] + 2 + 2 * k), 0)
+    return lines.take(pa.array(places, mask=~present))
+
+
+def _arguments(records: Records, lines: pa.Array, rows: Ints, k: int) -> pa.Array:
+    return _take(records, lines, rows, k, records.argc[rows] > k)
+
+
+def _argument_lists(records: Records, lines: pa.Array, rows: Ints) -> pa.Array:
+    argc = records.argc[rows]
+    offsets = np.concatenate(([0], np.cumsum(argc)))
+    k = np.arange(offsets[-1]) - np.repeat(offsets[:-1], argc)
+    places = 2 * (np.repeat(records.first[rows], argc) + 2 + 2 * k)
+    values = lines.take(pa.array(places)).cast(pa.binary())
+    return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), values)
+
+
+def _verbs(verbs: pa.Array) -> pa.Array:
+    encoded = verbs.dictionary_encode()
+    names = [verb.decode("utf-8", "backslashreplace") for verb in encoded.dictionary.to_pylist()]
+    # Two spellings may look alike once escaped: Arrow wants the words of a dictionary to differ.
+    words = {name: code for code, name in enumerate(dict.fromkeys(names))}
+    by_spelling = np.array([words[name] for name in names] + [-1], np.int64)
+    return _dictionary(by_spelling[encoded.indices.fill_null(-1).to_numpy()], pa.array(list(words), pa.string()))

@@ -1,0 +1,314 @@
+"""Arrow batches to pandas, with one fixed dtype for each column, whatever the data.
+
+Traps behind the choices: Arrow's own dictionary type cannot be read back from Parquet by pandas, so `cmd` and its
+like are pandas categories; `.str` fails on binary columns, so keys are text unless asked otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from os import PathLike
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from aofnb._version import VERSION
+from aofnb.forensics.log import Log, OnBad, Progress, Report
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from aofnb.forensics.columns import Selection
+
+__all__ = ["read_aof", "read_frame", "read_frames"]
+
+Path = str | PathLike[str]
+
+
+@overload
+def read_aof(
+    path: Path,
+    *,
+    columns: Iterable[str] | None = ...,
+    nrows: int | None = ...,
+    chunksize: None = ...,
+    encoding: str | None = ...,
+    encoding_errors: str = ...,
+    cmd: str | Iterable[str] | None = ...,
+    key: str | bytes | Iterable[str | bytes] | None = ...,
+    db: int | Iterable[int] | None = ...,
+    on_bad: OnBad = ...,
+    progress: Progress = ...,
+) -> pd.DataFrame: ...
+
+
+@overload
+def read_aof(
+    path: Path,
+    *,
+    columns: Iterable[str] | None = ...,
+    nrows: int | None = ...,
+    chunksize: int,
+    encoding: str | None = ...,
+    encoding_errors: str = ...,
+    cmd: str | Iterable[str] | None = ...,
+    key: str | bytes | Iterable[str | bytes] | None = ...,
+    db: int | Iterable[int] | None = ...,
+    on_bad: OnBad = ...,
+    progress: Progress = ...,
+) -> Iterator[pd.DataFrame]: ...
+
+
+def read_aof(
+    path: Path,
+    *,
+    columns: Iterable[str] | None = None,
+    nrows: int | None = None,
+    chunksize: int | None = None,
+    encoding: str | None = "utf-8",
+    encoding_errors: str = "backslashreplace",
+    cmd: str | Iterable[str] | None = None,
+    key: str | bytes | Iterable[str | bytes] | None = None,
+    db: int | Iterable[int] | None = None,
+    on_bad: OnBad = "error",
+    progress: Progress = None,
+) -> pd.DataFrame | Iterator[pd.DataFrame]:
+    """Read an append-only file, or a directory of them, as a table with one row per command.
+
+    No command is run and no file is changed. Time is linear in the size of the log; memory in the number of rows,
+    with `chunksize` in that of one chunk and of the longest transaction.
+
+    Parameters
+    ----------
+    path
+        A directory such as ``appendonlydir`` or the one it is in, a manifest, or a single append-only file; files
+        may be compressed with gzip or zstd. Files whose CRLFs git turned into LFs are read as they were.
+    columns
+        Which, in this order. Beside the default ones there are ``verb`` (category: the name as it was spelled),
+        ``arg1``, ``arg2``, ... (binary, NA where the command is shorter) and ``args`` (list of binary: all
+        arguments, the name first).
+    nrows
+        Read only so many rows.
+    chunksize
+        Return an iterator of frames of so many rows instead of one frame; `seq` goes on from one to the next.
+    encoding, encoding_errors
+        How keys become text. ``encoding=None`` leaves them binary.
+    cmd
+        Only these commands, in any spelling; ``"XGROUP"`` means all its subcommands.
+    key
+        Only commands with a key, not necessarily the first, that matches this pattern, or one of these, as KEYS
+        reads it: ``"user:*"``.
+    db
+        Only commands in this database, or one of these.
+    on_bad
+        Where a file is cut or damaged: ``"error"`` raises; ``"truncate"`` makes one row with status ``truncated``
+        of the rest of that file and goes on with the next. The commands of a transaction without EXEC at the end of
+        a file get the status ``discarded``.
+    progress
+        True for a line on stderr, or a function that is called with (bytes done, bytes in all).
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by `seq`, the number of the command in the log (a RangeIndex unless rows were left out), with:
+
+        `part` : category, the file.
+        `offset`, `nbytes` : int64, where the command is in that file (after decompression).
+        `ts` : datetime64[s, UTC], the last ``#TS`` before it, NaT if there was none.
+        `db` : int16, the database it ran in; for SELECT, the one it selects.
+        `txn` : Int64, number of its transaction from 1, NA outside MULTI and EXEC.
+        `cmd` : category, upper case, with the subcommand where there is one: ``XGROUP CREATE``.
+        `key`, `nkeys` : str, int16: its first key and how many it has (at most 32767 is said).
+        `argc` : int32, arguments with the name.
+        `status` : category: ok, lf_repaired, truncated, discarded, unknown_command (which has no `key`).
+
+        ``attrs["aof"]`` says what was read and what was not: `source`, `parts`, `options`, `skipped`, and without
+        `chunksize` also `damage` and `escaped_keys`. All of it is plain JSON.
+
+    Raises
+    ------
+    AofTruncatedError
+        A file ends inside a command or a transaction.
+    AofFormatError
+        A file holds what is no command.
+    AofManifestError
+        The manifest is malformed, missing, or lists a file that is not there.
+
+    Warns
+    -----
+    RdbBaseSkipped
+        A part is a snapshot (RDB) that holds something: its keys are not among the rows.
+    """
+    return Log(path, on_bad=on_bad).to_pandas(
+        columns=columns,
+        nrows=nrows,
+        chunksize=chunksize,
+        encoding=encoding,
+        encoding_errors=encoding_errors,
+        cmd=cmd,
+        key=key,
+        db=db,
+        progress=progress,
+    )
+
+
+def read_frame(log: Log, selection: Selection, nrows: int | None, on_bad: OnBad, progress: Progress) -> pd.DataFrame:
+    """All rows, or the first `nrows`, as one frame."""
+    report = Report()
+    batches = list(_first(log.read(selection, on_bad, progress, report), _at_least(nrows, 0, "nrows")))
+    frame = _frame(batches, selection.schema(), log)
+    frame.attrs["aof"] = _about(log, selection, on_bad) | {
+        "damage": report.damage,
+        "escaped_keys": report.escaped_keys,
+    }
+    return frame
+
+
+def read_frames(
+    log: Log, selection: Selection, nrows: int | None, chunksize: int, on_bad: OnBad, progress: Progress
+) -> Iterator[pd.DataFrame]:
+    """The same rows in frames of `chunksize`, the last one shorter. Without rows, one empty frame."""
+    _at_least(chunksize, 1, "chunksize")
+    _at_least(nrows, 0, "nrows")
+    return _frames(log, selection, nrows, chunksize, on_bad, progress)
+
+
+def _frames(
+    log: Log, selection: Selection, nrows: int | None, chunksize: int, on_bad: OnBad, progress: Progress
+) -> Iterator[pd.DataFrame]:
+    schema = selection.schema()
+    # The same for all frames, since pandas.concat keeps only attrs that are equal.
+    about = _about(log, selection, on_bad)
+    ready: list[pa.RecordBatch] = []
+    have = 0
+    given = False
+    for batch in chain(_first(log.read(selection, on_bad, progress, Report()), nrows), [None]):
+        if batch is not None:
+            ready.append(batch)
+            have += batch.num_rows
+        while have >= chunksize or (batch is None and (have or not given)):
+            chunk = list(_first(iter(ready), chunksize))
+            ready = _behind(ready, chunksize)
+            have -= sum(each.num_rows for each in chunk)
+            frame = _frame(chunk, schema, log)
+            frame.attrs["aof"] = about
+            given = True
+            yield frame
+
+
+def _first(batches: Iterator[pa.RecordBatch], rows: int | None) -> Iterator[pa.RecordBatch]:
+    """The first `rows` rows, without asking for more."""
+    if rows is None:
+        yield from batches
+        return
+    while rows > 0 and (batch := next(batches, None)) is not None:
+        yield batch.slice(0, rows)
+        rows -= batch.num_rows
+
+
+def _behind(batches: Sequence[pa.RecordBatch], rows: int) -> list[pa.RecordBatch]:
+    """All but the first `rows` rows."""
+    rest = []
+    for batch in batches:
+        if batch.num_rows > rows:
+            rest.append(batch.slice(rows))
+        rows = max(rows - batch.num_rows, 0)
+    return rest
+
+
+def _at_least(number: int | None, least: int, name: str) -> int | None:
+    if number is not None and number < least:
+        raise ValueError(f"{name}= must be at least {least}, not {number}")
+    return number
+
+
+def _frame(batches: Sequence[pa.RecordBatch], schema: pa.Schema, log: Log) -> pd.DataFrame:
+    import pyarrow as pa
+
+    from aofnb.forensics.columns import STATUSES
+
+    table = pa.Table.from_batches(batches, schema=schema).unify_dictionaries()
+    index = _index(table.column("seq").to_numpy())
+    columns: dict[str, Any] = {}
+    for name in schema.names[1:]:
+        values = table.column(name)
+        # Files and statuses are all named, seen or not; of commands only those that are there.
+        if name == "part":
+            columns[name] = pd.Categorical.from_codes(_codes(values), pd.Index([part.name for part in log.parts]))
+        elif name == "status":
+            columns[name] = pd.Categorical.from_codes(_codes(values), pd.Index(STATUSES))
+        elif name in ("cmd", "verb"):
+            columns[name] = _observed(values)
+        else:
+            columns[name] = _column(name, values)
+    return pd.DataFrame(columns, index=index)
+
+
+def _index(seq: npt.NDArray[np.int64]) -> pd.Index:
+    if not len(seq):
+        return pd.RangeIndex(0, name="seq")
+    first, last = int(seq[0]), int(seq[-1])
+    if last - first == len(seq) - 1:
+        return pd.RangeIndex(first, last + 1, name="seq")
+    return pd.Index(seq, name="seq")
+
+
+def _column(name: str, values: pa.ChunkedArray) -> Any:
+    import pyarrow as pa
+
+    if name == "txn":
+        missing = values.is_null().to_numpy().astype(bool)
+        return pd.arrays.IntegerArray(values.fill_null(0).to_numpy().astype(np.int64), missing)
+    if name == "ts":
+        seconds = values.cast(pa.int64()).fill_null(np.iinfo(np.int64).min).to_numpy()
+        return pd.DatetimeIndex(seconds.view("datetime64[s]")).tz_localize("UTC")
+    if values.type == pa.string():
+        return values.to_pandas().array
+    if values.type in (pa.binary(), pa.list_(pa.binary())):
+        return pd.arrays.ArrowExtensionArray(values)
+    return values.to_numpy()
+
+
+def _codes(values: pa.ChunkedArray) -> npt.NDArray[np.int32]:
+    """Places in the dictionary, -1 for null."""
+    chunks = [chunk.indices.fill_null(-1).to_numpy() for chunk in values.chunks]
+    return np.concatenate(chunks) if chunks else np.zeros(0, np.int32)
+
+
+def _observed(values: pa.ChunkedArray) -> pd.Categorical:
+    """A category of the words that occur, in alphabetical order."""
+    codes = _codes(values)
+    words = values.chunk(0).dictionary.to_pylist() if values.num_chunks else []
+    used = sorted(np.unique(codes[codes >= 0]).tolist(), key=words.__getitem__)
+    places = np.full(len(words) + 1, -1, np.int32)  # the last one is for null
+    places[used] = np.arange(len(used))
+    return pd.Categorical.from_codes(places[codes], pd.Index([words[code] for code in used], dtype=object))
+
+
+def _about(log: Log, selection: Selection, on_bad: str) -> dict[str, Any]:
+    return {
+        "source": log.source,
+        "parts": [
+            {
+                "name": part.name,
+                "path": part.path,
+                "type": part.type,
+                "seq": part.seq,
+                "size": part.size,
+                "format": part.format,
+                "compression": part.compression,
+            }
+            for part in log.parts
+        ],
+        "skipped": log.skipped,
+        "options": {
+            "columns": list(selection.columns),
+            "encoding": selection.encoding,
+            "encoding_errors": selection.encoding_errors,
+            "on_bad": on_bad,
+        },
+        "reader": f"aofnb {VERSION}",
+    }

@@ -1,0 +1,587 @@
+"""Bytes of one log file to tables of commands: where each is and what it holds, none of it run.
+
+A file is read in chunks. In each:
+
+1. `_walk_lines` cuts the chunk at every CRLF at once and follows the headers over the lines. That an argument is
+   as long as its header says is checked for all lines together, so a command costs a few list look-ups.
+2. Where that does not fit (line ends lost, damage, the end of the chunk), `_walk_carefully` reads record by record:
+   `read_record` is the one place that says what a record is, and what is wrong where there is none.
+3. What is left goes before the next chunk. A file ends with a `Damage` if anything in it could not be read.
+
+Nothing is guessed: a byte belongs to a command because the headers before it say so. Memory is bounded by the chunk
+and the largest record; no length is believed that the file does not hold.
+
+Redis: aof.c loadSingleAppendOnlyFile; redis-check-aof.c (7.0.15).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from aofnb.errors import AofError, AofFormatError, AofTruncatedError
+
+__all__ = ["CHUNK_BYTES", "Annotation", "Damage", "Incomplete", "Record", "Records", "read_record", "scan_file"]
+
+CHUNK_BYTES = 4 << 20
+# The longest header or annotation that Redis reads, with its line end.
+MAX_LINE_BYTES = 1023
+# The last second of the year 9999: a later annotation is not a time.
+MAX_TS = 253_402_300_799
+
+_STAR, _DOLLAR, _HASH, _CR, _LF, _ZERO = b"*$#\r\n0"
+
+Ints = npt.NDArray[np.int64]
+Bytes = npt.NDArray[np.uint8]
+
+
+class Readable(Protocol):
+    """What `scan_file` needs of a file."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One command. `lf` says that its CRs were lost, and are back in `argv`."""
+
+    end: int
+    argv: list[bytes]
+    lf: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """One line that starts with ``#``. `ts` is set for ``#TS:``, in seconds."""
+
+    end: int
+    ts: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Incomplete:
+    """The bytes end inside a record that is well formed so far.
+
+    `argc` is what its header says (0 if that is cut too), `argv` the arguments that are whole; at least `missing`
+    bytes are needed to go on.
+    """
+
+    argc: int
+    argv: list[bytes]
+    missing: int
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """From `offset` to the end of the file (`nbytes`) nothing could be read, and why.
+
+    ``truncated`` and ``annotation``: the file ends inside a command, or inside a line that starts with ``#``.
+    ``format``: what is there is neither. `argc` and `argv` are as much of the broken command as is legible.
+    """
+
+    kind: Literal["truncated", "annotation", "format"]
+    offset: int
+    nbytes: int
+    reason: str
+    argc: int = 0
+    argv: list[bytes] = field(default_factory=list)
+
+    def error(self, file: str | os.PathLike[str]) -> AofError:
+        """The exception that tells of it."""
+        cls = AofFormatError if self.kind == "format" else AofTruncatedError
+        return cls(f"{self.reason}; on_bad='truncate' gives what is before it", file=file, offset=self.offset)
+
+    def as_records(self) -> Records:
+        """One row of everything that could not be read."""
+        data, ends = _encode([self.argv])
+        return Records(
+            data=data,
+            begin=0,
+            ends=ends,
+            first=np.zeros(1, np.int64),
+            argc=np.array([len(self.argv)], np.int64),
+            offset=np.array([self.offset], np.int64),
+            nbytes=np.array([self.nbytes], np.int64),
+            lf=np.zeros(1, bool),
+            ts=[],
+            cut_argc=self.argc,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Records:
+    """A run of commands of one file as arrays of shape (n,), and the bytes they were read from.
+
+    `data` is cut into lines at CRLFs: line i ends (without its CRLF) at ``ends[i]``, the first begins at `begin`, and
+    argument k of a command is line ``first + 2 + 2 * k``. A CRLF inside an argument ends no line.
+
+    `offset`, `nbytes` : int64, place and size in the file, in bytes.
+    `argc` : int64, arguments in `data`, the name included.
+    `lf` : bool, the CRs were lost in the file and are put back in `data`.
+    `ts` : (row, seconds) for each ``#TS:``, which stands before that row.
+    `cut_argc` : None; for the single row of a `Damage`, the argument count that its header claims.
+    """
+
+    data: bytes
+    begin: int
+    ends: Ints
+    first: Ints
+    argc: Ints
+    offset: Ints
+    nbytes: Ints
+    lf: npt.NDArray[np.bool_]
+    ts: list[tuple[int, int]]
+    cut_argc: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def arg(self, row: int, k: int) -> bytes:
+        """Argument `k` of command `row`; 0 is the name."""
+        line = int(self.first[row]) + 2 + 2 * k
+        return self.data[int(self.ends[line - 1]) + 2 : int(self.ends[line])]
+
+    def argv(self, row: int) -> list[bytes]:
+        """All arguments of command `row`, the name first."""
+        return [self.arg(row, k) for k in range(int(self.argc[row]))]
+
+
+# --- One record at a time ---------------------------------------------------------------------------------------------
+
+
+def read_record(data: bytes, pos: int, *, eof: bool) -> Record | Annotation | Incomplete | str:
+    """Read what begins at `pos`; a str says why nothing can.
+
+    `eof` says that the file ends where `data` does; without it, what could be a record is `Incomplete`.
+    """
+    kind = data[pos]
+    if kind not in (_STAR, _HASH):
+        return _what_is_this(data, pos)
+    found = _line(data, pos)
+    if not isinstance(found, tuple):
+        return found
+    text, at, lf = found
+    if kind == _HASH:
+        return Annotation(at, _ts(text))
+    argc = _number(text)
+    if argc is None or argc == 0:
+        return f"{_show(text)} is no argument count"
+    read_argument = _lf_argument if lf else _argument
+    argv: list[bytes] = []
+    while len(argv) < argc:
+        argument = read_argument(data, at, eof, len(argv) + 1 == argc)
+        if isinstance(argument, str):
+            return argument
+        if isinstance(argument, int):
+            return Incomplete(argc, argv, argument)
+        value, at = argument
+        argv.append(value)
+    return Record(at, argv, lf)
+
+
+def _line(data: bytes, pos: int) -> tuple[bytes, int, bool] | Incomplete | str:
+    """The header line at `pos` without its end, the place behind it, and whether it ended in LF alone."""
+    end = data.find(b"\n", pos, pos + MAX_LINE_BYTES)
+    if end < 0:
+        if len(data) - pos >= MAX_LINE_BYTES:
+            return f"a line of more than {MAX_LINE_BYTES} bytes where a header must be"
+        return Incomplete(0, [], 1)
+    if data[end - 1] == _CR:
+        return data[pos : end - 1], end + 1, False
+    return data[pos:end], end + 1, True
+
+
+def _argument(data: bytes, pos: int, eof: bool, last: bool) -> tuple[bytes, int] | int | str:
+    """The argument whose header is at `pos` and the place behind it; or how many bytes are missing at least."""
+    header = _argument_header(data, pos, lf=False)
+    if not isinstance(header, tuple):
+        return header
+    size, start = header
+    end = start + size
+    if end + 2 > len(data):
+        # What is there of the line end must be one, else the length is wrong and the file is not just short.
+        if end < len(data) and data[end] != _CR:
+            return "an argument is longer than its header says"
+        return end + 2 - len(data)
+    if data[end : end + 2] != b"\r\n":
+        return "an argument does not end where its header says"
+    return data[start:end], end + 2
+
+
+def _lf_argument(data: bytes, pos: int, eof: bool, last: bool) -> tuple[bytes, int] | int | str:
+    """As `_argument`, for a file whose CRLFs became LFs, also those inside arguments.
+
+    An argument then is as many bytes shorter than its header says as it had CRs. They are put back where there is
+    one LF for each byte that is missing; anything else could only be guessed.
+    """
+    header = _argument_header(data, pos, lf=True)
+    if not isinstance(header, tuple):
+        return header
+    size, start = header
+    end = start + size
+    if end + 2 > len(data) and not eof:
+        return end + 2 - len(data)
+    inner = data.count(b"\n", start, min(end, len(data)))
+    as_it_is = data[end : end + 1] == b"\n" and (not inner or _may_follow(data, end + 1, last))
+    if as_it_is and not inner:
+        return data[start:end], end + 1
+    lost = 0
+    lf = data.find(b"\n", start, end + 1)
+    while lf >= 0 and (lost == 0 or lf != end - lost or not _may_follow(data, lf + 1, last)):
+        lost += 1
+        lf = data.find(b"\n", lf + 1, end + 1)
+    if as_it_is and lf >= 0:
+        return "CRs were lost, and an argument can end in two places"
+    if lf >= 0:
+        return data[start:lf].replace(b"\n", b"\r\n"), lf + 1
+    if as_it_is:
+        return data[start:end], end + 1
+    if end >= len(data):
+        return end + 1 - len(data)
+    return "an argument does not end where its header says, even counting lost CRs"
+
+
+def _argument_header(data: bytes, pos: int, lf: bool) -> tuple[int, int] | int | str:
+    if pos >= len(data):
+        return 1
+    if data[pos] != _DOLLAR:
+        return f"{_show(data[pos : pos + 20])} where the length of an argument must be"
+    line = _line(data, pos)
+    if isinstance(line, str):
+        return line
+    if isinstance(line, Incomplete):
+        return 1
+    text, start, line_lf = line
+    size = _number(text)
+    if size is None or line_lf != lf:
+        return f"{_show(data[pos:start])} is no length of an argument"
+    return size, start
+
+
+_NEXT_COMMAND = re.compile(rb"#|\*([0-9]+(\n|\Z)|\Z)|\Z")
+_NEXT_ARGUMENT = re.compile(rb"\$([0-9]+(\n|\Z)|\Z)|\Z")
+
+
+def _may_follow(data: bytes, pos: int, last: bool) -> bool:
+    """Whether the next header can begin at `pos`, as far as it is there."""
+    return (_NEXT_COMMAND if last else _NEXT_ARGUMENT).match(data, pos) is not None
+
+
+def _number(header: bytes) -> int | None:
+    digits = header[1:]
+    return int(digits) if digits.isdigit() and len(digits) <= 18 else None
+
+
+def _ts(line: bytes) -> int | None:
+    seconds = line[4:]
+    if not line.startswith(b"#TS:") or not seconds.isdigit() or len(seconds) > 12:
+        return None
+    return int(seconds) if int(seconds) <= MAX_TS else None
+
+
+def _show(data: bytes) -> str:
+    return repr(data if len(data) <= 20 else data[:20] + b"...")[1:]
+
+
+def _what_is_this(data: bytes, pos: int) -> str:
+    """Why no record can begin at `pos`, naming what is often found there."""
+    if data.startswith(b"version https://git-lfs", pos):
+        return "this is a pointer of git-lfs, not the file itself: fetch it with `git lfs pull`"
+    if data.startswith(b"\0", pos):
+        zeros = len(data) - pos - len(data[pos:].lstrip(b"\0"))
+        return f"{zeros} or more zero bytes where a command must begin, as a power cut leaves them"
+    if data.startswith(b"REDIS", pos):
+        return "a snapshot (RDB) where a command must begin"
+    return f"{_show(data[pos : pos + 20])} where a command must begin (`*` or `#`)"
+
+
+def _encode(argvs: Sequence[Sequence[bytes]]) -> tuple[bytes, Ints]:
+    """The commands as Redis writes them, and where their lines end."""
+    pieces: list[bytes] = []
+    ends: list[int] = []
+    at = 0
+    for argv in argvs:
+        header = b"*%d" % len(argv)
+        at += len(header) + 2
+        pieces.append(header)
+        ends.append(at - 2)
+        for arg in argv:
+            header = b"$%d" % len(arg)
+            at += len(header) + len(arg) + 4
+            pieces += (header, arg)
+            ends += (at - len(arg) - 4, at - 2)
+    pieces.append(b"")
+    return b"\r\n".join(pieces), np.array(ends, np.int64)
+
+
+# --- A whole chunk ----------------------------------------------------------------------------------------------------
+
+
+def _header_numbers(buf: Bytes, starts: Ints, lengths: Ints) -> Ints:
+    """The number in each line that looks like a header of at most 10 digits, -1 for all others."""
+    kind = buf[starts]
+    numbers = np.full(len(starts), -1, np.int64)
+    live = np.flatnonzero(((kind == _STAR) | (kind == _DOLLAR)) & (lengths >= 2) & (lengths <= 11))
+    at, digits = starts[live] + 1, lengths[live] - 1
+    digit = buf[at] - np.uint8(_ZERO)  # wraps around below "0"
+    good = digit <= 9
+    values = digit.astype(np.int64)
+    place = 1
+    more = np.flatnonzero(digits > place)
+    while len(more):
+        digit = buf[at[more] + place] - np.uint8(_ZERO)
+        good[more] &= digit <= 9
+        values[more] = values[more] * 10 + digit
+        place += 1
+        more = more[digits[more] > place]
+    numbers[live] = np.where(good, values, -1)
+    return numbers
+
+
+def _walk_lines(data: bytes, pos: int, base: int) -> tuple[Records | None, int]:
+    """Read the commands from `pos` on that keep to the form Redis writes; and where that ends.
+
+    `base` is the offset of ``data[0]`` in the file.
+    """
+    buf = np.frombuffer(data, np.uint8)
+    crs = np.flatnonzero(buf[pos:-1] == _CR) + pos
+    ends = crs[buf[crs + 1] == _LF]
+    if len(ends) < 3:  # *1, $n, name
+        return None, pos
+    starts = np.concatenate(([pos], ends[:-1] + 2))
+    kinds = buf[starts]
+    numbers = _header_numbers(buf, starts, ends - starts)
+
+    heads, stop_line, inner = _follow(kinds, numbers, starts, ends)
+    first, ts, bad_note = _without_annotations(data, kinds, starts, ends, heads)
+    if bad_note is not None:
+        stop_line = bad_note
+        inner = [line for line in inner if line < bad_note]
+    if not stop_line:
+        return None, pos
+    stop = int(starts[stop_line]) if stop_line < len(ends) else int(ends[-1]) + 2
+
+    argc = numbers[first]
+    offset = starts[first]
+    if inner:
+        kept = np.ones(len(ends), bool)
+        kept[inner] = False
+        first = (np.cumsum(kept) - 1)[first]
+        ends = ends[kept]
+    records = Records(
+        data=data,
+        begin=pos,
+        ends=ends,
+        first=first,
+        argc=argc,
+        offset=offset + base,
+        nbytes=ends[first + 2 * argc] + 2 - offset,
+        lf=np.zeros(len(first), bool),
+        ts=ts,
+    )
+    return records, stop
+
+
+def _follow(kinds: Bytes, numbers: Ints, starts: Ints, ends: Ints) -> tuple[Ints, int, list[int]]:
+    """The lines that begin a command or an annotation; the line where that could not go on; the lines that end
+    inside an argument.
+    """
+    total = len(ends)
+    # unfit[i + 2] counts the lines i, i - 2, i - 4, ... that are not the header of an argument of just the next
+    # line's length: equal counts before and behind a command mean that all of its arguments fit.
+    fits = np.zeros(total, bool)
+    fits[:-1] = (kinds[:-1] == _DOLLAR) & (numbers[:-1] == (ends - starts)[1:])
+    unfit = np.zeros(total + 2, np.int32)
+    unfit[2::2] = np.cumsum(~fits[0::2], dtype=np.int32)
+    unfit[3::2] = np.cumsum(~fits[1::2], dtype=np.int32)
+
+    # Every line that may begin a command or an annotation, and the line behind that.
+    heads = np.flatnonzero(((kinds == _STAR) & (numbers > 0)) | (kinds == _HASH))
+    is_command = kinds[heads] == _STAR
+    after = np.where(is_command, heads + 2 * numbers[heads] + 1, heads + 1)
+    whole = after <= total
+    whole &= ~is_command | (unfit[np.minimum(after, total)] == unfit[heads + 1])
+    head_at = np.full(total + 1, -1, np.int64)
+    head_at[heads] = np.arange(len(heads))
+    # Mostly the next head is where the command ends: only where it is not, a decision is needed.
+    leads_on = whole & (head_at[np.minimum(after, total)] == np.arange(1, len(heads) + 1))
+    turns = np.flatnonzero(~leads_on).tolist()
+
+    runs = [np.zeros(0, np.int64)]
+    inner: list[int] = []
+    line = 0
+    while line < total and (head := int(head_at[line])) >= 0:
+        turn = turns[bisect_left(turns, head)]
+        if whole[turn]:
+            runs.append(heads[head : turn + 1])
+            line = int(after[turn])
+            continue
+        runs.append(heads[head:turn])
+        line = int(heads[turn])
+        wide = _wide_record(numbers, kinds, starts, ends, line)
+        if wide is None:
+            break
+        runs.append(heads[turn : turn + 1])
+        line, more_inner = wide
+        inner += more_inner
+    return np.concatenate(runs), line, inner
+
+
+def _without_annotations(
+    data: bytes, kinds: Bytes, starts: Ints, ends: Ints, heads: Ints
+) -> tuple[Ints, list[tuple[int, int]], int | None]:
+    """Those of `heads` that are commands; (row, seconds) of each ``#TS``; the line of one that is not in order."""
+    ts: list[tuple[int, int]] = []
+    notes = np.flatnonzero(kinds[heads] == _HASH)
+    for nth, note in enumerate(notes.tolist()):
+        line = int(heads[note])
+        text = data[int(starts[line]) : int(ends[line])]
+        if b"\n" in text or len(text) > MAX_LINE_BYTES - 2:
+            return np.delete(heads[:note], notes[:nth]), ts, line
+        second = _ts(text)
+        if second is not None:
+            ts.append((note - nth, second))
+    return np.delete(heads, notes), ts, None
+
+
+def _wide_record(numbers: Ints, kinds: Bytes, starts: Ints, ends: Ints, line: int) -> tuple[int, list[int]] | None:
+    """The line behind a command with CRLFs inside arguments, and its lines that end inside one; None if it is not."""
+    inner: list[int] = []
+    at = line + 1
+    for _ in range(int(numbers[line])):
+        if at + 1 >= len(ends) or kinds[at] != _DOLLAR or numbers[at] < 0:
+            return None
+        end = int(starts[at + 1] + numbers[at])
+        last = int(ends.searchsorted(end))
+        if last >= len(ends) or ends[last] != end:
+            return None
+        inner.extend(range(at + 1, last))
+        at = last + 1
+    return at, inner
+
+
+def _walk_carefully(
+    data: bytes, pos: int, base: int, eof: bool, patience: int
+) -> tuple[Records | None, int, Incomplete | str | None]:
+    """Read at most `patience` records one by one from `pos`: the records, where that ends, and what stopped it."""
+    argvs: list[list[bytes]] = []
+    spans: list[tuple[int, int]] = []
+    lf: list[bool] = []
+    ts: list[tuple[int, int]] = []
+    stopped: Incomplete | str | None = None
+    while pos < len(data) and patience:
+        patience -= 1
+        found = read_record(data, pos, eof=eof)
+        if isinstance(found, (Incomplete, str)):
+            stopped = found
+            break
+        if isinstance(found, Record):
+            argvs.append(found.argv)
+            spans.append((base + pos, found.end - pos))
+            lf.append(found.lf)
+        elif found.ts is not None:
+            ts.append((len(argvs), found.ts))
+        pos = found.end
+    if not argvs and not ts:
+        return None, pos, stopped
+    encoded, ends = _encode(argvs)
+    argc = np.array([len(argv) for argv in argvs], np.int64)
+    lines = 1 + 2 * argc
+    places = np.array(spans, np.int64).reshape(-1, 2)
+    records = Records(
+        data=encoded,
+        begin=0,
+        ends=ends,
+        first=np.cumsum(lines) - lines,
+        argc=argc,
+        offset=places[:, 0],
+        nbytes=places[:, 1],
+        lf=np.array(lf, bool),
+        ts=ts,
+    )
+    return records, pos, stopped
+
+
+def scan_file(
+    file: Readable, *, base: int = 0, size: int | None = None, chunk_bytes: int = CHUNK_BYTES
+) -> Iterator[Records | Damage]:
+    """Find every command in one log file without running any.
+
+    Time is linear in the size of the file, memory in `chunk_bytes` and the largest command.
+
+    Parameters
+    ----------
+    file
+        Open for reading where the first command begins.
+    base
+        The offset of that place.
+    size
+        Read no further than this many bytes, as if the file ended there.
+    chunk_bytes
+        How much to read at once.
+
+    Yields
+    ------
+    Records
+        In order; together they are all commands of the file.
+    Damage
+        At most one, last: the rest of the file, if it cannot be read.
+    """
+    data = b""
+    left: Any = float("inf") if size is None else size
+    want = chunk_bytes
+    while True:
+        fresh = file.read(int(min(want, left)))
+        left -= len(fresh)
+        eof = not fresh
+        data += fresh
+        pos = 0
+        patience = 64
+        stopped: Incomplete | str | None = None
+        while pos < len(data) and stopped is None:
+            records, fast_end = _walk_lines(data, pos, base)
+            # Two ways of reading in turn would cost the square of the chunk where neither gets far.
+            patience = 64 if fast_end - pos > len(data) // 16 else patience * 2
+            if records is not None:
+                yield records
+            records, pos, stopped = _walk_carefully(data, fast_end, base, eof, patience)
+            if records is not None:
+                yield records
+        if isinstance(stopped, str):
+            rest = _rest(file, left, len(data) - pos)
+            yield Damage("format", base + pos, rest, stopped)
+            return
+        if eof:
+            if stopped is not None:
+                yield _cut(stopped, base + pos, data[pos:])
+            return
+        data = data[pos:]
+        base += pos
+        # Growing geometrically keeps a command of many chunks from being read again with each of them.
+        want = max(chunk_bytes, len(data), 0 if stopped is None else min(stopped.missing, 64 * chunk_bytes))
+
+
+def _cut(stopped: Incomplete, offset: int, rest: bytes) -> Damage:
+    if rest.startswith(b"#"):
+        return Damage("annotation", offset, len(rest), "the last line, an annotation, is cut short")
+    if stopped.argv:
+        name = stopped.argv[0][:20].decode("utf-8", "backslashreplace")
+        reason = f"the last command ({name}) is cut short"
+    else:
+        reason = "the last command is cut short"
+    return Damage("truncated", offset, len(rest), reason, stopped.argc, stopped.argv)
+
+
+def _rest(file: Readable, left: float, have: int) -> int:
+    """Bytes from the damage to the end of the file: `have` and what was not read yet."""
+    while left > 0 and (piece := file.read(int(min(CHUNK_BYTES, left)))):
+        left -= len(piece)
+        have += len(piece)
+    return have

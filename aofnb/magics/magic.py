@@ -1,0 +1,445 @@
+"""``%redis``, ``%%redis`` and ``%aof``.
+
+One cell, from text to display:
+
+1. split and take the options away; nothing has run if this fails;
+2. find the store; evaluate every ``{{...}}``; refuse what would wait for ever;
+3. run all commands as one turn: one write, one fsync; the first error reply ends it, unless ``--keep-going``;
+4. show, store or return the replies.
+
+So a mistake of spelling in the last line leaves nothing half done, and an error reply stops "Run All".
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, needs_local_scope, no_var_expand
+from IPython.display import display as _untyped_display
+from traitlets import Bool, Enum, Int, observe
+
+from aofnb.commands.registry import find
+from aofnb.engine import Session, Store
+from aofnb.errors import AofnbError, ReplyError
+from aofnb.magics import logview, show
+from aofnb.magics.help import Help, command_help, overview, usage
+from aofnb.magics.parse import Given, MagicError, Statement, bind, options, statements
+from aofnb.magics.replies import DISPLAY, CellError, Replies, plain, wrap
+from aofnb.magics.stores import Stores
+
+__all__ = ["AofnbMagics"]
+
+display: Callable[..., Any] = _untyped_display
+
+
+@magics_class
+class AofnbMagics(Magics):
+    """The magics, and what ``%config AofnbMagics`` sets."""
+
+    on_error = Enum(
+        ["raise", "continue"], default_value="raise", help="What an error reply does: stop the cell, or be shown."
+    ).tag(config=True)
+    expand = Bool(True, help="Whether {{expr}} in unquoted text is a Python expression.").tag(config=True)
+    html = Bool(True, help="Whether arrays and cells are shown as tables where the front-end can.").tag(config=True)
+    max_bytes = Int(show.LIMITS.bytes, min=0, help="Bytes shown of one string; 0 for all.").tag(config=True)
+    max_items = Int(show.LIMITS.items, min=0, help="Items shown of one array; 0 for all.").tag(config=True)
+    max_rows = Int(show.LIMITS.rows, min=0, help="Replies shown of one cell; 0 for all.").tag(config=True)
+    complete_keys = Bool(True, help="Whether Tab offers the keys of the store.").tag(config=True)
+    complete_ms = Int(50, min=1, help="For how many milliseconds Tab looks for keys.").tag(config=True)
+
+    shell: Any  # an InteractiveShell, with parts that its stubs do not tell of
+
+    def __init__(self, shell: Any) -> None:
+        super().__init__(shell)
+        self.stores = Stores()
+        # The last %redis of the running cell gave nil, which IPython does not display; `after_cell` does.
+        self._nil = False
+        self._show_as_configured()
+
+    @observe("html", "max_bytes", "max_items", "max_rows")
+    def _show_as_configured(self, _change: object = None) -> None:
+        leaves = show.LIMITS.leaves if self.max_items else 0
+        DISPLAY.limits = show.Limits(self.max_bytes, self.max_items, self.max_rows, leaves)
+        DISPLAY.html = self.html
+
+    # --- %redis ------------------------------------------------------------------------------------------
+
+    @no_var_expand
+    @needs_local_scope
+    @line_cell_magic
+    def redis(self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None) -> Any:
+        r"""Run Redis commands on the open store.
+
+        %redis [options] COMMAND [argument ...]     one command; x = %redis GET k gives its reply
+
+        %%redis [options]                           one command a line, all as one turn: one write, one fsync
+
+        Words are split as redis-cli splits them: "two words", 'literal', "\x00\n". A line that begins with
+        # is a comment. {{expr}} in unquoted text is one argument, whatever is in it; {{*items}} is one for each
+        item, {{**mapping}} gives fields and values. %redis SET? is help on a command.
+
+        Options:
+
+        """
+        self._nil = False
+        namespace = self._namespace(local_ns)
+        given, commands = self._parse(line, cell, namespace)
+        if cell is None and commands and _is_help(commands[0]):
+            return _help(bind(commands[0], namespace)[1:])
+        store = self._store(given, commands, namespace)
+        if store is None or not commands:
+            return None
+        single = cell is None and len(commands) == 1
+        argvs = [bind(command, namespace) for command in commands]
+        try:
+            replies = self._run(store, given, commands, argvs, single)
+        except AofnbError as problem:
+            raise _compact(problem) from None
+        return self._give(given, replies, single)
+
+    def _namespace(self, local_ns: dict[str, Any] | None) -> Mapping[str, Any]:
+        user_ns: dict[str, Any] = self.shell.user_ns
+        return user_ns if local_ns is None or local_ns is user_ns else {**user_ns, **local_ns}
+
+    def _parse(self, line: str, cell: str | None, namespace: Mapping[str, Any]) -> tuple[Given, list[Statement]]:
+        """Options, and the commands of the line and of the cell below it."""
+        given = Given()
+        commands: list[Statement] = []
+        bindings = self.expand and not _no_vars(line, namespace)
+        for first in statements(line, bindings=bindings):
+            given, rest = options(first, namespace)
+            if rest is not None:
+                commands.append(rest)
+        if cell is not None:
+            commands += statements(cell, first_line=2, bindings=bindings)
+        if not commands and given.open is None and not given.close and (cell is None or not cell.strip()):
+            raise MagicError("a command is missing: %redis SET greeting hello; %redis? says more")
+        return given, commands
+
+    def _store(self, given: Given, commands: Sequence[Statement], namespace: Mapping[str, Any]) -> Store | None:
+        """The store that is meant; None where one was just closed."""
+        if given.close:
+            if commands:
+                raise MagicError("--close takes no command")
+            self._close(self.stores.find(given.store, namespace))
+            return None
+        if given.open is None:
+            return self.stores.find(given.store, namespace)
+        try:
+            store = self.stores.open(given.open, given.store, given.settings, namespace, readonly=given.readonly)
+        except AofnbError as problem:
+            raise _compact(problem) from None
+        if given.out is not None and not commands:
+            self.shell.user_ns[given.out] = store
+        elif not given.quiet and not commands:
+            display({"text/plain": self._opened(store)}, raw=True)
+        return store
+
+    def _opened(self, store: Store) -> str:
+        keys = store.engine.keyspace.key_count()
+        plural = "" if keys == 1 else "s"
+        mode = "read-only" if store.readonly else f"appendfsync {store.config_get('appendfsync')}"
+        return "\n".join([f"{self.stores.name_of(store)}: {keys:,} key{plural}, {mode}", *_oddities(store)])
+
+    def _close(self, store: Store) -> None:
+        try:
+            self.stores.close(store)
+        except AofnbError as problem:
+            raise _compact(problem) from None
+
+    def _run(
+        self, store: Store, given: Given, commands: Sequence[Statement], argvs: Sequence[list[bytes]], single: bool
+    ) -> Replies:
+        """Run `argvs` as one turn, and show what ``--log`` and ``--time`` ask for."""
+        session = self.stores.session(store)
+        _refuse_endless(session, commands, argvs)
+        replies = Replies()
+        failed: CellError | None = None
+        with ExitStack() as stack:
+            mark = logview.LogMark(store, stack) if given.log else None
+            started_s = store.clock.monotonic()
+            with store.batch(), _Selected(session, given.db):
+                for command, argv in zip(commands, argvs, strict=True):
+                    try:
+                        reply = session.execute(*argv)
+                    except ReplyError as problem:
+                        if not given.keep_going and self.on_error == "raise":
+                            failed = CellError(problem, argv, None if single else command.line, replies)
+                            break
+                        reply = problem
+                    replies.append(wrap(reply, argv))
+                    replies.commands.append(argv)
+                    replies.lines.append(command.line)
+            elapsed_s = store.clock.monotonic() - started_s
+            if failed is not None and replies and not given.quiet:
+                display(replies)
+            if mark is not None:
+                display(mark.appended())
+            if given.time:
+                display({"text/plain": f"{elapsed_s * 1000:.3f} ms, {len(replies):,} replies"}, raw=True)
+        if failed is not None:
+            raise failed
+        return replies
+
+    def _give(self, given: Given, replies: Replies, single: bool) -> Any:
+        """The value of the magic: what IPython displays, or the user assigns."""
+        value: Any = replies[0] if single else replies
+        if given.df:
+            value = value.df() if hasattr(value, "df") else replies.df()
+        elif given.bytes:
+            value = plain(value)
+        if given.out is not None:
+            self.shell.user_ns[given.out] = value
+            return None
+        if given.quiet:
+            return None
+        self._nil = value is None
+        return value
+
+    def after_cell(self, result: Any) -> None:
+        """Show ``(nil)`` where a cell ends in a bare ``%redis`` that gave nil: IPython displays no None.
+
+        Registered as a `post_run_cell` hook.
+        """
+        nil, self._nil = self._nil, False
+        info = getattr(result, "info", None)
+        if not nil or info is None or not result.success or result.result is not None:
+            return
+        if _ends_in_redis(self.shell.transform_cell(info.raw_cell)):
+            display({"text/plain": "(nil)"}, raw=True)
+
+    # --- %aof --------------------------------------------------------------------------------------------
+
+    @no_var_expand
+    @needs_local_scope
+    @line_magic
+    def aof(self, line: str, local_ns: dict[str, Any] | None = None) -> Any:
+        """Look at the log of the open store.
+
+        %aof status                   what is written, what is synced, which files
+
+        %aof tail [N]                 the last N records of the live file (10)
+
+        %aof rewrite                  start a rewrite; commands go on meanwhile
+
+        %aof config [NAME [VALUE]]    settings that match NAME (a pattern), or change one
+
+        --store NAME before the word says which store.
+        """
+        namespace = self._namespace(local_ns)
+        found = statements(line, bindings=self.expand)
+        given, rest = options(found[0], namespace) if found else (Given(), None)
+        _refuse_options(given)
+        words = [arg.decode("utf-8", "surrogateescape") for arg in bind(rest, namespace)] if rest else ["status"]
+        action = _AOF.get(words[0].lower())
+        if action is None:
+            raise MagicError(f"%aof {words[0]} is not there; it knows {', '.join(_AOF)}")
+        most, run = action
+        if len(words) - 1 > most:
+            raise MagicError(f"%aof {words[0]} takes at most {most} argument{'' if most == 1 else 's'}; see %aof?")
+        store = self.stores.find(given.store, namespace)
+        try:
+            return run(self, store, words[1:])
+        except ReplyError as problem:
+            raise CellError(problem, [], None, Replies()) from None
+
+    def _aof_status(self, store: Store, _words: list[str]) -> logview.Status:
+        return logview.Status(self.stores.name_of(store), store.stats())
+
+    def _aof_tail(self, store: Store, words: list[str]) -> logview.Tail:
+        count = words[0] if words else "10"
+        if not (count.isascii() and count.isdecimal() and int(count) > 0):
+            raise MagicError(f"%aof tail needs a number of records, not {count!r}")
+        return logview.tail(store, int(count))
+
+    def _aof_rewrite(self, store: Store, _words: list[str]) -> Any:
+        return wrap(store.bgrewriteaof())
+
+    def _aof_config(self, store: Store, words: list[str]) -> Any:
+        session = self.stores.session(store)
+        if len(words) == 2:
+            return wrap(session.execute("CONFIG", "SET", *words))
+        argv = [b"CONFIG", b"GET", (words[0] if words else "*").replace("_", "-").encode()]
+        return wrap(session.execute(*argv), argv)
+
+    # --- life --------------------------------------------------------------------------------------------
+
+    def forget(self) -> None:
+        """Take everything back that registering did, and close the stores that were opened here."""
+        shell = self.shell
+        if self in shell.configurables:
+            shell.configurables.remove(self)
+        registered = shell.magics_manager.magics
+        for kind, name in (("line", "redis"), ("cell", "redis"), ("line", "aof")):
+            if getattr(registered[kind].get(name), "__self__", None) is self:
+                del registered[kind][name]
+        self.stores.close_all()
+
+
+AofnbMagics.redis.__doc__ = (AofnbMagics.redis.__doc__ or "").rstrip() + f"\n\n{usage()}\n"
+
+# Word -> how many arguments at most, and what does it.
+_AOF: dict[str, tuple[int, Callable[[AofnbMagics, Store, list[str]], Any]]] = {
+    "status": (0, AofnbMagics._aof_status),
+    "tail": (1, AofnbMagics._aof_tail),
+    "rewrite": (0, AofnbMagics._aof_rewrite),
+    "config": (2, AofnbMagics._aof_config),
+}
+
+
+class _Selected:
+    """The database of ``--db`` for one cell."""
+
+    def __init__(self, session: Session, db: int | None) -> None:
+        self._client = session.client
+        self._session = session
+        self._db = db
+
+    def __enter__(self) -> None:
+        self._before = self._client.db
+        if self._db is None:
+            return
+        if self._client.multi is not None:
+            raise MagicError("--db cannot be used while MULTI is open; EXEC or DISCARD first")
+        try:
+            self._session.execute("SELECT", self._db)
+        except ReplyError as problem:
+            raise MagicError(f"--db {self._db}: {problem}") from None
+
+    def __exit__(self, *_problem: object) -> None:
+        # With MULTI left open, going back would move the queued commands to another database.
+        if self._db is not None and self._client.multi is None:
+            self._client.db = self._before
+
+
+def _no_vars(line: str, namespace: Mapping[str, Any]) -> bool:
+    """Whether ``--no-vars`` is among the options: asked before braces in the line are looked at."""
+    if "--no-vars" not in line:
+        return False
+    try:
+        found = statements(line, bindings=False)
+        return bool(found) and options(found[0], namespace)[0].no_vars
+    except MagicError:
+        # Quotes inside braces look wrong in this reading; the other one decides.
+        return False
+
+
+def _compact(problem: AofnbError) -> AofnbError:
+    """`problem` itself, shown as its message, which ends with the remedy; our frames would say nothing more."""
+    if not isinstance(problem, MagicError):
+        problem._render_traceback_ = lambda: [f"{type(problem).__name__}: {problem}"]  # type: ignore[attr-defined]
+    return problem
+
+
+def _oddities(store: Store) -> list[str]:
+    """What loading met that its owner should know, a line each."""
+    report = store.load_report
+    if report is None:
+        return []
+    lines = []
+    cut = report.files.truncated
+    if cut is not None:
+        done = "were cut" if cut.applied else "are left out"
+        lines.append(
+            f"{os.path.basename(cut.file)}: {cut.bytes_cut:,} bytes {done} at byte {cut.offset:,}: {cut.reason}"
+        )
+    if report.failed:
+        first = report.failed[0]
+        lines.append(
+            f"{len(report.failed):,} commands of the log gave an error, the first at byte {first.offset:,} of "
+            f"{os.path.basename(first.file)}: {first.command}: {first.error}"
+        )
+    return lines
+
+
+def _refuse_options(given: Given) -> None:
+    if given != Given(store=given.store):
+        raise MagicError("%aof takes no option but --store NAME")
+
+
+def _is_help(command: Statement) -> bool:
+    return (command.words[0].literal or b"").upper() == b"HELP"
+
+
+def _help(words: Sequence[bytes]) -> Help:
+    return command_help([word.decode("utf-8", "replace") for word in words]) if words else overview()
+
+
+def _ends_in_redis(source: str) -> bool:
+    """Whether the last statement of a transformed cell is a bare ``%redis``, not one inside an expression."""
+    try:
+        body = ast.parse(source).body
+    except SyntaxError:
+        return False
+    last = body[-1] if body else None
+    call = last.value if isinstance(last, ast.Expr) else None
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
+        return False
+    name = call.args[0] if call.args else None
+    return call.func.attr == "run_line_magic" and isinstance(name, ast.Constant) and name.value == "redis"
+
+
+# --- commands that wait ----------------------------------------------------------------------------------------
+
+# Position of the timeout.
+_TIMEOUT_AT = {
+    b"BLPOP": -1,
+    b"BRPOP": -1,
+    b"BRPOPLPUSH": -1,
+    b"BLMOVE": -1,
+    b"BZPOPMIN": -1,
+    b"BZPOPMAX": -1,
+    b"BLMPOP": 1,
+    b"BZMPOP": 1,
+    b"WAIT": 2,
+}
+
+
+def _refuse_endless(session: Session, commands: Sequence[Statement], argvs: Sequence[list[bytes]]) -> None:
+    """Refuse a cell in which a command would wait without end: the kernel could not even be interrupted politely.
+
+    Inside MULTI nothing waits.
+    """
+    in_multi = session.client.multi is not None
+    for command, argv in zip(commands, argvs, strict=True):
+        verb = argv[0].upper()
+        if verb == b"MULTI":
+            in_multi = True
+        elif verb in (b"EXEC", b"DISCARD", b"RESET"):
+            in_multi = False
+        elif not in_multi and _waits_for_ever(verb, argv):
+            what = verb.decode()
+            if verb.startswith(b"XREAD"):
+                remedy = "leave BLOCK away, or give it milliseconds"
+            elif verb == b"WAIT":
+                remedy = "give it milliseconds"
+            else:
+                # BLPOP -> LPOP, BZPOPMIN -> ZPOPMIN, BRPOPLPUSH -> RPOPLPUSH.
+                remedy = f"use {what[1:]}, or give it seconds"
+            raise command.error(f"{what} without a timeout would freeze the kernel; {remedy}", command.words[0].start)
+
+
+def _waits_for_ever(verb: bytes, argv: Sequence[bytes]) -> bool:
+    declared = find(argv)
+    if declared is None or not declared.min_argc <= len(argv) <= declared.max_argc:
+        return False
+    position = _TIMEOUT_AT.get(verb)
+    if position is not None:
+        waits_for_replicas = verb != b"WAIT" or not _is_zero(argv[1])
+        return waits_for_replicas and _is_zero(argv[position])
+    if verb in (b"XREAD", b"XREADGROUP"):
+        words = [arg.upper() for arg in argv]
+        end = words.index(b"STREAMS") if b"STREAMS" in words else len(words)
+        return b"BLOCK" in words[:end] and _is_zero(argv[words.index(b"BLOCK") + 1])
+    return False
+
+
+def _is_zero(arg: bytes) -> bool:
+    try:
+        return float(arg) == 0
+    except ValueError:
+        return False

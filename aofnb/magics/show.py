@@ -1,0 +1,273 @@
+"""Replies to text and HTML.
+
+`text` is what redis-cli prints, to the letter, except that what is too large for a page is shortened, saying
+so. `html` adds tables, with everything escaped. Both are functions of the reply and the limits alone: no times,
+no addresses, so that a saved notebook compares equal.
+
+Redis: redis-cli.c cliFormatReplyTTY, sds.c sdscatrepr (7.0.15).
+"""
+
+from __future__ import annotations
+
+import html as html_module
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aofnb.commands.client import SetReply, format_double
+from aofnb.errors import ReplyError
+
+__all__ = ["LIMITS", "NO_LIMITS", "Limits", "html", "html_table", "is_pairs", "is_raw", "quoted", "text"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is shown; 0 means all. `items` counts per array, `rows` per cell; `leaves` over a whole reply."""
+
+    bytes: int = 2000
+    items: int = 50
+    rows: int = 200
+    leaves: int = 2000
+
+
+LIMITS = Limits()
+NO_LIMITS = Limits(0, 0, 0, 0)
+
+_SPECIAL = re.compile(rb'[^\x20-\x7e]|["\\]')
+_NAMED = {b"\\": b"\\\\", b'"': b'\\"', b"\n": b"\\n", b"\r": b"\\r", b"\t": b"\\t", b"\a": b"\\a", b"\b": b"\\b"}
+
+
+def _escape(match: re.Match[bytes]) -> bytes:
+    char = match.group()
+    return _NAMED.get(char) or b"\\x%02x" % char[0]
+
+
+def quoted(value: bytes) -> str:
+    r"""`value` in double quotes, as redis-cli shows a bulk reply.
+
+    >>> print(quoted(b'a\xff"'))
+    "a\xff\""
+    """
+    return '"' + escaped(value) + '"'
+
+
+def escaped(value: bytes) -> str:
+    """`value` with everything escaped that is not printable ASCII."""
+    return _SPECIAL.sub(_escape, value).decode("ascii")
+
+
+def readable(value: bytes) -> str:
+    """`value` as text for a person: UTF-8 as it is, other bytes and control characters escaped."""
+    decoded = value.decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else _escape_char(c) for c in decoded)
+
+
+def _escape_char(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii")
+
+
+class _Budget:
+    """How many more leaves may be shown."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.left = limits.leaves or 1 << 62
+
+    def items(self, count: int, limits: Limits) -> int:
+        """How many of `count` items to show; at least one, so that nothing disappears without a trace."""
+        shown = min(count, limits.items or count, max(self.left, 1))
+        self.left -= shown
+        return shown
+
+
+# --- text ------------------------------------------------------------------------------------------------------
+
+
+def text(reply: Any, limits: Limits = LIMITS, *, raw: bool = False) -> str:
+    """`reply` as redis-cli prints it, without the last newline.
+
+    Parameters
+    ----------
+    reply
+        What a session returned; a `ReplyError` stands for itself.
+    limits
+        How much to show.
+    raw
+        Whether a string is text to be read, not data: the reply of INFO, CLIENT LIST.
+
+    Examples
+    --------
+    >>> print(text([b"a", 1, [None, "OK"]]))
+    1) "a"
+    2) (integer) 1
+    3) 1) (nil)
+       2) OK
+    """
+    if raw and isinstance(reply, bytes):
+        return _raw(reply, limits)
+    return "\n".join(_lines(reply, "", limits, _Budget(limits)))
+
+
+def _raw(reply: bytes, limits: Limits) -> str:
+    shown = reply.decode("utf-8", "backslashreplace").replace("\r\n", "\n").removesuffix("\n")
+    # Text is for reading, so it may be longer than data; it is cut all the same.
+    most = limits.bytes * 10
+    if most and len(shown) > most:
+        return f"{shown[:most]}\n... ({most:,} of {len(shown):,} characters shown)"
+    return shown
+
+
+def _lines(reply: Any, prefix: str, limits: Limits, budget: _Budget) -> list[str]:
+    """The lines of one reply; all but the first begin with `prefix`, as the caller has the first one begun."""
+    if isinstance(reply, dict | list | tuple):
+        return _container_lines(reply, prefix, limits, budget)
+    return [_scalar(reply, limits)]
+
+
+def _scalar(reply: Any, limits: Limits) -> str:
+    if reply is None:
+        return "(nil)"
+    if isinstance(reply, ReplyError):
+        return f"(error) {reply}"
+    if isinstance(reply, bool):
+        return "(true)" if reply else "(false)"
+    if isinstance(reply, int):
+        return f"(integer) {int(reply)}"
+    if isinstance(reply, float):
+        return f"(double) {format_double(reply).decode()}"
+    if isinstance(reply, bytes):
+        return _string(reply, limits)
+    return str(reply)
+
+
+def _string(value: bytes, limits: Limits) -> str:
+    if limits.bytes and len(value) > limits.bytes:
+        return f"{quoted(value[: limits.bytes])}... ({limits.bytes:,} of {len(value):,} bytes shown)"
+    return quoted(value)
+
+
+def _container_lines(reply: dict[Any, Any] | Sequence[Any], prefix: str, limits: Limits, budget: _Budget) -> list[str]:
+    is_map, is_set = isinstance(reply, dict), isinstance(reply, SetReply)
+    count = len(reply)
+    if not count:
+        return ["(empty hash)" if is_map else "(empty set)" if is_set else "(empty array)"]
+    width = len(str(count))
+    separator = "#" if is_map else "~" if is_set else ")"
+    inner = prefix + " " * (width + 2)
+    shown = budget.items(count, limits)
+    lines: list[str] = []
+    entries: Iterable[Any] = reply.items() if isinstance(reply, dict) else reply
+    for number, entry in enumerate(entries, 1):
+        if number > shown:
+            lines.append(f"{prefix}... ({shown:,} of {count:,} items shown)")
+            break
+        if is_map:
+            key, value = (_lines(part, inner, limits, budget) for part in entry)
+            if isinstance(entry[1], dict | list | tuple) and entry[1] and not isinstance(entry[1], SetReply):
+                # An array or a map begins a line of its own; redis-cli does not do so for a set.
+                value = ["", inner + value[0], *value[1:]]
+            rest = [*key[:-1], f"{key[-1]} => {value[0]}", *value[1:]]
+        else:
+            rest = _lines(entry, inner, limits, budget)
+        lines.append(f"{prefix if lines else ''}{number:{width}}{separator} {rest[0]}")
+        lines += rest[1:]
+    return lines
+
+
+# --- HTML ------------------------------------------------------------------------------------------------------
+
+
+def html(reply: Any, limits: Limits = LIMITS, *, pairs: bool = False, raw: bool = False) -> str:
+    """`reply` as HTML: an array is a table, anything else its text.
+
+    Parameters
+    ----------
+    reply, limits
+        As for `text`.
+    pairs
+        Whether an array holds fields and values in turn, as the reply of HGETALL does.
+    raw
+        As for `text`.
+    """
+    return _html(reply, limits, _Budget(limits), pairs, raw)
+
+
+def _html(reply: Any, limits: Limits, budget: _Budget, pairs: bool = False, raw: bool = False) -> str:
+    if not isinstance(reply, dict | list | tuple) or not reply:
+        return f"<pre>{html_module.escape(text(reply, limits, raw=raw))}</pre>"
+    if isinstance(reply, dict):
+        return _pairs_table(list(reply.items()), limits, budget)
+    if pairs and len(reply) % 2 == 0:
+        return _pairs_table(list(zip(reply[::2], reply[1::2], strict=True)), limits, budget)
+    count = len(reply)
+    shown = budget.items(count, limits)
+    rows = [[str(number), _cell(item, limits, budget)] for number, item in enumerate(reply[:shown], 1)]
+    return html_table(["#", "value"], rows, count)
+
+
+def _pairs_table(entries: list[tuple[Any, Any]], limits: Limits, budget: _Budget) -> str:
+    shown = budget.items(len(entries), limits)
+    rows = [[_cell(key, limits, budget), _cell(value, limits, budget)] for key, value in entries[:shown]]
+    return html_table(["field", "value"], rows, len(entries))
+
+
+def _cell(reply: Any, limits: Limits, budget: _Budget) -> str:
+    """A reply inside a table: readable text instead of quotes and escapes, since the cell is border enough."""
+    if isinstance(reply, dict | list | tuple) and reply:
+        return _html(reply, limits, budget)
+    if isinstance(reply, int) and not isinstance(reply, bool):
+        return str(int(reply))
+    if not isinstance(reply, bytes):
+        return html_module.escape(_scalar(reply, limits))
+    cut = reply[: limits.bytes] if limits.bytes else reply
+    shown = f"<code>{html_module.escape(readable(cut))}</code>"
+    return shown if len(cut) == len(reply) else f"{shown}... ({len(cut):,} of {len(reply):,} bytes shown)"
+
+
+def html_table(head: Sequence[str], rows: Iterable[Sequence[str]], total: int) -> str:
+    """A plain table; `rows` hold HTML. JupyterLab removes style tags of untrusted notebooks, so there are none."""
+    body = [f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows]
+    more = f"<p>{len(body):,} of {total:,} shown</p>" if len(body) < total else ""
+    titles = "".join(f"<th>{html_module.escape(title)}</th>" for title in head)
+    return f"<table><thead><tr>{titles}</tr></thead><tbody>{''.join(body)}</tbody></table>{more}"
+
+
+# --- what a reply means ------------------------------------------------------------------------------------------
+
+# redis-cli prints the strings of these without quotes.
+_RAW = {b"INFO", b"LOLWUT"}
+_RAW_SUB = {
+    (b"CLIENT", b"LIST"),
+    (b"CLIENT", b"INFO"),
+    (b"CLUSTER", b"INFO"),
+    (b"CLUSTER", b"NODES"),
+    (b"DEBUG", b"HTSTATS"),
+    (b"DEBUG", b"HTSTATS-KEY"),
+    (b"LATENCY", b"DOCTOR"),
+    (b"LATENCY", b"GRAPH"),
+    (b"MEMORY", b"DOCTOR"),
+    (b"MEMORY", b"MALLOC-STATS"),
+    (b"PROXY", b"INFO"),
+}
+_PAIRS = {b"HGETALL"}
+_PAIRS_SUB = {(b"CONFIG", b"GET"), (b"XINFO", b"STREAM"), (b"MEMORY", b"STATS"), (b"PUBSUB", b"NUMSUB")}
+
+
+def _verb(argv: Sequence[bytes]) -> tuple[bytes, bytes]:
+    return argv[0].upper(), argv[1].upper() if len(argv) > 1 else b""
+
+
+def is_raw(argv: Sequence[bytes]) -> bool:
+    """Whether redis-cli prints the reply of `argv` as it is."""
+    verb, sub = _verb(argv)
+    return verb in _RAW or (verb, sub) in _RAW_SUB
+
+
+def is_pairs(argv: Sequence[bytes]) -> bool:
+    """Whether the reply of `argv` is a flat list of fields and values, or of members and scores."""
+    verb, sub = _verb(argv)
+    if verb in _PAIRS or (verb, sub) in _PAIRS_SUB:
+        return True
+    if verb.startswith(b"Z") and verb != b"ZSCAN":
+        return any(arg.upper() == b"WITHSCORES" for arg in argv[2:])
+    return verb == b"HRANDFIELD" and argv[-1].upper() == b"WITHVALUES"

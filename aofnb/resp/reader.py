@@ -1,0 +1,367 @@
+"""Bytes of a log to argument vectors, a block at a time.
+
+Two paths. Almost all records are plain: canonical headers, arguments without CRLF. Of them a piece of the file is split
+at CRLF and the pieces are taken as they are, once every length header agrees with the piece behind it. Whatever
+is not plain (a value that holds CRLF, a header that ends in LF alone, an annotation, the end of the piece)
+is read byte by byte, then the first path goes on.
+
+What is accepted is what redis-server's loader accepts, with three departures, since that one crashes or allocates
+what a damaged header asks for: a negative length is a format error; a length beyond the end of the file is a
+record cut short, found before anything is allocated; a number of arguments that does not fit 31 bits is a format error.
+
+Redis: aof.c loadSingleAppendOnlyFile (7.0.15).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO, Literal
+
+__all__ = ["LINE_MAX", "Block", "CommandReader", "End"]
+
+# Small, so that what one block splits into stays in the processor's cache: measured 1.3 times faster than 1 MiB.
+PIECE = 64 << 10
+# A header or an annotation with its line end; the loader's buffer is one larger.
+LINE_MAX = 1023
+_ARGC_MAX = (1 << 31) - 1
+
+_CRLF = b"\r\n"
+_STAR, _DOLLAR, _HASH = b"*$#"
+# Length header by length; longer arguments take the byte by byte path, which is no loss for them.
+_LENGTHS = [b"$%d" % length for length in range(4096)]
+# Count header to the number of pieces its record splits into.
+_PIECES = {b"*%d" % argc: 2 * argc + 1 for argc in range(1, 1025)}
+# What atoi and strtol see.
+_NUMBER = re.compile(rb"[ \t\n\v\f\r]*([+-]?[0-9]+)")
+
+EndKind = Literal["clean", "truncated", "format"]
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How the reading ended.
+
+    ``offset`` is the end of the last whole record or annotation: the size of the file if it is ``clean``, else where
+    the record begins that is cut short or malformed. ``reason`` says what is wrong with it.
+    """
+
+    kind: EndKind
+    offset: int
+    reason: str = ""
+
+
+class Block:
+    """Consecutive records of one file.
+
+    Attributes
+    ----------
+    argvs
+        The commands, name included.
+    annotations
+        ``(offset, text)`` of each ``#`` line among them, without its line end.
+    start, end
+        The bytes of the file that the block covers, annotations included; end exclusive.
+    """
+
+    __slots__ = ("_ends", "_marks", "_odd_ends", "_offsets", "annotations", "argvs", "end", "start")
+
+    def __init__(self, start: int) -> None:
+        self.start = start
+        self.end = start
+        self.argvs: list[list[bytes]] = []
+        self.annotations: list[tuple[int, bytes]] = []
+        # Offsets follow from the arguments, but for records behind an annotation or a record of odd spelling (marks:
+        # index to offset), and for the ends of those of odd spelling. So nobody pays for offsets but who asks.
+        self._marks: dict[int, int] = {}
+        self._odd_ends: dict[int, int] = {}
+        self._offsets: list[int] | None = None
+        self._ends: list[int] | None = None
+
+    @property
+    def offsets(self) -> list[int]:
+        """Where each command begins in the file."""
+        if self._offsets is None:
+            self._measure()
+        assert self._offsets is not None
+        return self._offsets
+
+    @property
+    def ends(self) -> list[int]:
+        """Where each command ends in the file, exclusive."""
+        if self._ends is None:
+            self._measure()
+        assert self._ends is not None
+        return self._ends
+
+    def _measure(self) -> None:
+        offsets: list[int] = []
+        ends: list[int] = []
+        offset = self.start
+        for index, argv in enumerate(self.argvs):
+            offset = self._marks.get(index, offset)
+            offsets.append(offset)
+            offset = self._odd_ends.get(index) or offset + _canonical_size(argv)
+            ends.append(offset)
+        self._offsets, self._ends = offsets, ends
+
+    def split(self, index: int) -> tuple[Block, Block]:
+        """The commands before `index` and those from it on, as two blocks."""
+        offsets, ends = self.offsets, self.ends
+        border = offsets[index]
+        before, after = Block(self.start), Block(border)
+        for part, chosen in ((before, slice(None, index)), (after, slice(index, None))):
+            part.argvs = self.argvs[chosen]
+            part._offsets = offsets[chosen]
+            part._ends = ends[chosen]
+        before.end, after.end = border, self.end
+        before.annotations = [item for item in self.annotations if item[0] < border]
+        after.annotations = [item for item in self.annotations if item[0] >= border]
+        return before, after
+
+
+class CommandReader:
+    """Reads the records of one file, front to back, in bounded memory.
+
+    Iterate over it to get `Block` after `Block`; then `end` says how it ended. Memory is that of one piece, or of the
+    largest single record; a record that the file cannot hold is never allocated.
+
+    Parameters
+    ----------
+    file
+        Open for reading, at `offset`.
+    size
+        Where reading stops: what a file gets while it is read is not seen.
+    """
+
+    def __init__(self, file: BinaryIO, size: int, *, offset: int = 0, piece: int = PIECE) -> None:
+        self._file = file
+        self._size = size
+        self._offset = offset
+        self._piece = piece
+        self.end: End | None = None
+
+    def __iter__(self) -> Iterator[Block]:
+        data = b""
+        wanted = self._piece
+        while True:
+            base = self._offset
+            read_to = base + len(data)
+            more = self._file.read(min(wanted, self._size - read_to))
+            if not more:
+                # Nothing left, or the file became shorter since its size was taken.
+                self._size = read_to
+            data = data + more if data else more
+            block = Block(base)
+            stop = _parse(data, block, self._size - base)
+            if block.end != base:
+                yield block
+            if not isinstance(stop, int):
+                self.end = stop
+                return
+            if block.end == self._size:
+                self.end = End("clean", self._size)
+                return
+            self._offset = block.end
+            data = data[block.end - base :]
+            # At least as much as is there, so that a long record is parsed a logarithmic number of times.
+            wanted = max(self._piece, stop, len(data))
+
+
+class _Stop(Exception):  # noqa: N818  # a way out of nested functions, no error
+    """Parsing cannot go on: the data ends (`missing` bytes at least), or the record is bad (`end`)."""
+
+    def __init__(self, missing: int = 0, kind: EndKind = "clean", reason: str = "") -> None:
+        self.missing = missing
+        self.kind = kind
+        self.reason = reason
+
+
+def _parse(data: bytes, block: Block, limit: int) -> int | End:
+    """Put the records of `data` into `block`, whose start is that of `data`.
+
+    `limit` is how many bytes the file holds from there on. Returns the `End` if this is it, or how many bytes are
+    missing at least (0 if `data` ends with a record).
+    """
+    base = block.start
+    argvs = block.argvs
+    final = len(data) == limit
+    parts = data.split(_CRLF)
+    last = len(parts) - 1
+    # `pos` is the place in data; `aligned` is the place of parts[index], which lags behind in odd records.
+    index = pos = aligned = 0
+    try:
+        while True:
+            if pos == aligned:
+                before = index
+                index = _plain(parts, index, last, argvs.append)
+                if last - index < index - before:
+                    pos = len(data) - sum(map(len, parts[index:])) - 2 * (last - index)
+                else:
+                    pos += sum(map(len, parts[before:index])) + 2 * (index - before)
+                aligned = pos
+            if pos == len(data):
+                block.end = base + pos
+                return 0
+            first = data[pos]
+            if first == _STAR:
+                argv, end = _record(data, pos, final, limit, base)
+                block._marks[len(argvs)] = base + pos
+                block._odd_ends[len(argvs)] = base + end
+                argvs.append(argv)
+            elif first == _HASH:
+                end = _line_end(data, pos, final, base)
+                if data[end - 1] != 10:
+                    raise _Stop(kind="truncated", reason="an annotation is cut short")
+                block.annotations.append((base + pos, data[pos:end].rstrip(_CRLF)))
+            else:
+                raise _Stop(kind="format", reason=_not_a_record(data, pos, base))
+            pos = end
+            block._marks[len(argvs)] = base + pos
+            if data[end - 2 : end] == _CRLF:
+                index += data.count(_CRLF, aligned, end)
+                aligned = end
+    except _Stop as stop:
+        block.end = base + pos
+        return stop.missing if stop.missing else End(stop.kind, base + pos, stop.reason)
+
+
+def _plain(parts: Sequence[bytes], i: int, last: int, append: Callable[[list[bytes]], None]) -> int:
+    """Take plain records from parts[i] on; the index of the first piece that was not taken.
+
+    parts[last] has no CRLF behind it, so it ends no record.
+    """
+    lengths = _LENGTHS
+    pieces = _PIECES
+    # The common shapes are spelled out: half the time of the general one.
+    try:
+        while i < last:
+            head = parts[i]
+            if head == b"*3":
+                j = i + 7
+                if j > last:
+                    return i
+                _, a_len, a, b_len, b, c_len, c = parts[i:j]
+                if lengths[len(a)] != a_len or lengths[len(b)] != b_len or lengths[len(c)] != c_len:
+                    return i
+                append([a, b, c])
+            elif head == b"*2":
+                j = i + 5
+                if j > last:
+                    return i
+                _, a_len, a, b_len, b = parts[i:j]
+                if lengths[len(a)] != a_len or lengths[len(b)] != b_len:
+                    return i
+                append([a, b])
+            elif head == b"*4":
+                j = i + 9
+                if j > last:
+                    return i
+                _, a_len, a, b_len, b, c_len, c, d_len, d = parts[i:j]
+                if (
+                    lengths[len(a)] != a_len
+                    or lengths[len(b)] != b_len
+                    or lengths[len(c)] != c_len
+                    or lengths[len(d)] != d_len
+                ):
+                    return i
+                append([a, b, c, d])
+            else:
+                j = i + pieces.get(head, last + 1)
+                if j > last:
+                    return i
+                argv = list(parts[i + 2 : j : 2])
+                if parts[i + 1 : j : 2] != [lengths[len(arg)] for arg in argv]:
+                    return i
+                append(argv)
+            i = j
+    except IndexError:
+        # A long argument.
+        return i
+    return i
+
+
+def _record(data: bytes, pos: int, final: bool, limit: int, base: int) -> tuple[list[bytes], int]:
+    """The record that begins at data[pos], and its end, with all that the loader lets pass."""
+    at = _line_end(data, pos, final, base)
+    if at == pos + 1:
+        raise _Stop(kind="truncated", reason="the count of arguments is missing")
+    argc = _number(data, pos + 1, at)
+    if not 1 <= argc <= _ARGC_MAX:
+        raise _Stop(kind="format", reason=f"{_shown(data[pos:at])} is not a count of arguments")
+    argv: list[bytes] = []
+    while len(argv) < argc:
+        if at >= len(data):
+            raise _short(1, final, "a command is cut short")
+        if data[at] != _DOLLAR:
+            raise _Stop(kind="format", reason=_not_a_length(data, at, base))
+        start = _line_end(data, at, final, base)
+        length = _number(data, at + 1, start)
+        if length < 0:
+            raise _Stop(kind="format", reason=f"{_shown(data[at:start])} at byte {base + at} is a negative length")
+        end = start + length
+        if end + 2 > len(data):
+            reason = f"the argument at byte {base + at} has {length} bytes, more than the file holds"
+            raise _short(end + 2 - len(data), end + 2 > limit, reason)
+        argv.append(data[start:end])
+        # Two bytes are skipped unseen: the loader does not ask whether they are CRLF.
+        at = end + 2
+    return argv, at
+
+
+def _line_end(data: bytes, pos: int, final: bool, base: int) -> int:
+    """End of the line at data[pos], its LF included; the end of the file ends a line too."""
+    found = data.find(b"\n", pos, pos + LINE_MAX)
+    if found >= 0:
+        return found + 1
+    if len(data) - pos >= LINE_MAX:
+        raise _Stop(kind="format", reason=f"the line at byte {base + pos} is longer than {LINE_MAX} bytes")
+    if not final:
+        raise _Stop(missing=1)
+    return len(data)
+
+
+def _short(missing: int, beyond: bool, reason: str) -> _Stop:
+    """Ask for more data, or say that the file ends here if what is missing lies `beyond` it."""
+    return _Stop(kind="truncated", reason=reason) if beyond else _Stop(missing=missing)
+
+
+def _number(data: bytes, pos: int, end: int) -> int:
+    """What atoi makes of data[pos:end]: leading digits, 0 if there are none."""
+    digits = data[pos:end].rstrip()
+    if digits.isdigit():
+        return int(digits)
+    match = _NUMBER.match(data, pos, end)
+    return int(match[1]) if match else 0
+
+
+def _not_a_record(data: bytes, pos: int, base: int) -> str:
+    rest = data[pos : pos + 64]
+    if rest.startswith(b"\0"):
+        return "zero bytes where a command should begin, as a power cut leaves them"
+    return f"{_shown(rest)} where a command should begin" + _converted(data, pos, base)
+
+
+def _not_a_length(data: bytes, at: int, base: int) -> str:
+    rest = data[at : at + 16]
+    return f"{_shown(rest)} at byte {base + at} where a length should begin" + _converted(data, at, base)
+
+
+def _converted(data: bytes, at: int, base: int) -> str:
+    """A guess at the commonest cause: git or an editor took the CRs, and skipping two bytes took one too many."""
+    return "; the line ends were changed (LF for CRLF)" if data[at - 2 : at - 1] == b"\n" else ""
+
+
+def _shown(text: bytes) -> str:
+    """Up to 20 bytes of `text`, printable."""
+    return repr(text[:20])[1:] + ("..." if len(text) > 20 else "")
+
+
+def _canonical_size(argv: Sequence[bytes]) -> int:
+    """How many bytes `argv` takes when the headers are written as Redis writes them."""
+    size = 3 + len(str(len(argv)))
+    for arg in argv:
+        length = len(arg)
+        size += length + 5 + len(str(length))
+    return size

@@ -1,0 +1,126 @@
+"""Function libraries: their text, and what can be told of it without running Lua.
+
+Names of functions are found where the source registers them with a literal name,
+``redis.register_function('name', ...)`` or ``redis.register_function{function_name='name', ...}``; one that is
+computed while the library loads is not found, and nothing here checks that the source compiles.
+
+Redis: functions.c functionExtractLibMetaData, functionsCreateWithLibraryCtx (7.0.15).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+__all__ = ["Function", "Library", "LibraryError", "parse_library"]
+
+
+class LibraryError(ValueError):
+    """A library that the server would refuse; str() is its text, without a code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """One function of a library; `description` and `flags` where they are literals."""
+
+    name: bytes
+    description: bytes | None = None
+    flags: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """A library as FUNCTION LOAD was given it."""
+
+    name: str
+    engine: str
+    code: bytes
+    functions: tuple[Function, ...]
+
+
+def parse_library(code: bytes) -> Library:
+    """Read the first line of `code`, ``#!lua name=...``, and find its functions.
+
+    Raises
+    ------
+    LibraryError
+        In the words of the server, for a first line that it would refuse, or a source that registers nothing.
+    """
+    engine, name = _shebang(code)
+    if re.fullmatch(rb"[A-Za-z0-9_]+", name) is None:
+        raise LibraryError(
+            "Library names can only contain letters, numbers, or underscores(_) and must be at least one character long"
+        )
+    if engine.lower() != b"lua":
+        raise LibraryError(f"Engine '{engine.decode('utf-8', 'surrogateescape')}' not found")
+    functions = tuple(_functions(code.partition(b"\n")[2]))
+    if not functions and b"register_function" not in code:
+        raise LibraryError("No functions registered")
+    return Library(name.decode(), "LUA", code, functions)
+
+
+def _shebang(code: bytes) -> tuple[bytes, bytes]:
+    """Engine and name from the first line."""
+    if not code.startswith(b"#!"):
+        raise LibraryError("Missing library metadata")
+    line, newline, _ = code.partition(b"\n")
+    parts = [_unquoted(part[0]) for part in _WORDS.finditer(line[2:])]
+    if not newline:
+        raise LibraryError("Invalid library metadata")
+    # "#! lua" leaves the engine empty, as it does there.
+    engine = parts.pop(0) if parts and not line[2:3].isspace() else b""
+    name: bytes | None = None
+    for part in parts:
+        if part[:5].lower() != b"name=":
+            raise LibraryError(f"Invalid metadata value given: {part.decode('utf-8', 'surrogateescape')}")
+        if name is not None:
+            raise LibraryError("Invalid metadata value, name argument was given multiple times")
+        name = part[5:]
+    if name is None:
+        raise LibraryError("Library name was not given")
+    return engine, name
+
+
+_WORDS = re.compile(rb"""(?:[^\s"']|"[^"]*"|'[^']*')+""")
+
+
+def _unquoted(word: bytes) -> bytes:
+    return re.sub(rb"""(["'])(.*?)\1""", rb"\2", word)
+
+
+# Comments and long strings of Lua, to be taken out; quoted strings, to be left alone.
+_LUA_TOKENS = re.compile(
+    rb"""(--\[(=*)\[.*?\]\2\]|--[^\n]*|\[(=*)\[.*?\]\3\])|("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')""", re.DOTALL
+)
+_REGISTER = re.compile(rb"""\bredis\s*\.\s*register_function\s*(?:\(\s*(['"])([A-Za-z0-9_]+)\1\s*,|\(?\s*\{)""")
+_QUOTED = re.compile(rb"""(['"])((?:(?!\1)[^\\])*)\1""")
+
+
+def _functions(source: bytes) -> Iterator[Function]:
+    source = _LUA_TOKENS.sub(lambda token: token[4] or b" ", source)
+    for call in _REGISTER.finditer(source):
+        if call[2]:
+            yield Function(call[2])
+            continue
+        table = _until_closed(source, call.end())
+        name = _literal(table, b"function_name")
+        if name:
+            flags = re.search(rb"\bflags\s*=\s*\{([^}]*)\}", table)
+            words = tuple(quoted[2] for quoted in _QUOTED.finditer(flags[1])) if flags else ()
+            yield Function(name, _literal(table, b"description"), words)
+
+
+def _until_closed(source: bytes, start: int) -> bytes:
+    """The text from `start` to the brace that closes the one before it."""
+    depth = 1
+    for brace in re.finditer(rb"""[{}]|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'""", source[start:]):
+        depth += {b"{": 1, b"}": -1}.get(brace[0], 0)
+        if depth == 0:
+            return source[start : start + brace.start()]
+    return source[start:]
+
+
+def _literal(table: bytes, key: bytes) -> bytes | None:
+    found = re.search(rb"\b" + key + rb"\s*=\s*" + _QUOTED.pattern, table)
+    return found[2] if found else None

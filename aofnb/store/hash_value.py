@@ -1,0 +1,117 @@
+"""The value of a hash key: fields in a dict, and the encoding that redis-server would give it.
+
+A hash begins as a listpack and becomes a hashtable for good at the first field or value that is too long, or at
+the first field too many. The limits belong to the caller, who has the settings.
+
+Redis: t_hash.c hashTypeSet, hashTypeTryConversion (7.0.15).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import ItemsView, Iterator, Mapping, ValuesView
+
+from aofnb.store.pool import Pool
+
+__all__ = ["HashValue"]
+
+
+class HashValue:
+    """Fields and their values, in the order the fields came.
+
+    ``iter(value)`` gives the fields, ``value.items()`` the pairs. ``fields`` is the dict itself, for whoever
+    walks it without changing it.
+    """
+
+    __slots__ = ("_listpack", "_pool", "fields")
+
+    type_name = "hash"
+
+    def __init__(self) -> None:
+        self.fields: dict[bytes, bytes] = {}
+        self._listpack = True
+        # Made by the first random choice, and kept up to date from then on.
+        self._pool: Pool | None = None
+
+    @classmethod
+    def of(cls, fields: Mapping[bytes, bytes], max_entries: int = 512, max_bytes: int = 64) -> HashValue:
+        """A hash of `fields`, set one after the other."""
+        made = cls()
+        for field, value in fields.items():
+            made.set(field, value, max_entries, max_bytes)
+        return made
+
+    @property
+    def encoding(self) -> str:
+        """``listpack`` or ``hashtable``, as OBJECT ENCODING says."""
+        return "listpack" if self._listpack else "hashtable"
+
+    def __len__(self) -> int:
+        return len(self.fields)
+
+    def __contains__(self, field: bytes) -> bool:
+        return field in self.fields
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.fields)
+
+    def items(self) -> ItemsView[bytes, bytes]:
+        return self.fields.items()
+
+    def values(self) -> ValuesView[bytes]:
+        return self.fields.values()
+
+    def get(self, field: bytes) -> bytes | None:
+        """The value of `field`, or None."""
+        return self.fields.get(field)
+
+    def set(self, field: bytes, value: bytes, max_entries: int = 512, max_bytes: int = 64) -> bool:
+        """Give `field` a value; True where the field is new.
+
+        A listpack of more than `max_entries` fields, or with a field or value of more than `max_bytes`, is none
+        any more.
+        """
+        fields = self.fields
+        before = len(fields)
+        fields[field] = value
+        created = len(fields) > before
+        if self._listpack and (len(fields) > max_entries or len(field) > max_bytes or len(value) > max_bytes):
+            self._listpack = False
+        if created and self._pool is not None:
+            self._pool.added(field)
+        return created
+
+    def discard(self, field: bytes) -> bool:
+        """Remove `field`; False where it was not there."""
+        if self.fields.pop(field, None) is None:
+            return False
+        if self._pool is not None:
+            self._pool.removed(field)
+        return True
+
+    def random_field(self, rng: random.Random) -> bytes:
+        """Any field, each with the same chance; there must be one."""
+        return self._choices().choose(rng)
+
+    def random_fields(self, count: int, rng: random.Random) -> list[bytes]:
+        """`count` different fields, in random order; all of them where there are no more."""
+        if count >= len(self.fields):
+            return list(self.fields)
+        return self._choices().sample(count, rng)
+
+    def copy(self) -> HashValue:
+        """An independent copy with the same encoding."""
+        twin = HashValue()
+        twin.fields = self.fields.copy()
+        twin._listpack = self._listpack
+        return twin
+
+    def _choices(self) -> Pool:
+        if self._pool is None:
+            self._pool = Pool(self.fields)
+        return self._pool
+
+    def _check(self) -> None:
+        """The promises of this class, for tests."""
+        if self._pool is not None:
+            self._pool._check(self.fields)

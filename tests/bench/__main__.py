@@ -1,0 +1,39 @@
+"""`make bench`: every benchmark, as one table of ratios. ``--quick`` runs each once, small, to see that it works."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tests.bench import bench_commands, bench_log
+from tests.bench.harness import machine, print_table
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small and once")
+    parser.add_argument("subjects", nargs="*", choices=["commands", "log", []], help="only these")
+    args = parser.parse_args()
+    modules = {"commands": bench_commands, "log": bench_log}
+    print(machine())
+    cases = []
+    with tempfile.TemporaryDirectory() as directory:
+        for name in args.subjects or modules:
+            cases += modules[name].run(Path(directory) / name, args.quick)
+    print_table(cases)
+    results = Path("bench-results")
+    results.mkdir(exist_ok=True)
+    record = {"machine": machine(), "cases": [asdict(case) for case in cases]}
+    (results / f"{time.strftime('%Y%m%d-%H%M%S')}.json").write_text(json.dumps(record, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

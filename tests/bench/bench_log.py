@@ -1,0 +1,133 @@
+"""Reading the log: replay against redis-server's own load, scanning against redis-check-aof."""
+
+from __future__ import annotations
+
+import random
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from aofnb.resp.encode import encode_command
+from support.server import redis_server
+
+from tests.bench.harness import Case
+
+COMMANDS = 400_000
+ROUNDS = 3
+
+
+def run(directory: Path, quick: bool) -> list[Case]:
+    """All cases; `quick` for a smoke test."""
+    n = COMMANDS // 20 if quick else COMMANDS
+    cases = []
+    for name, commands in (("small SETs", small_sets(n)), ("mixed types", mixed(n))):
+        where = directory / name.replace(" ", "-")
+        size = write_directory(where, commands)
+        cases += [_replay(name, where, n, size), _scan(name, where, n, size)]
+    return cases
+
+
+def small_sets(n: int) -> Iterator[list[bytes]]:
+    """`n` SETs of different keys, about 50 bytes each."""
+    for i in range(n):
+        yield [b"SET", b"key:%08d" % i, b"value%05d" % (i % 100_000)]
+
+
+def mixed(n: int) -> Iterator[list[bytes]]:
+    """`n` commands on all common types, with expiry, deletion and transactions."""
+    rng = random.Random(7)
+    shapes = [
+        lambda k: [b"SET", b"s:%d" % k, b"value:%d" % k],
+        lambda k: [b"HSET", b"h:%d" % (k % 5000), b"f%d" % (k % 17), b"v%d" % k],
+        lambda k: [b"RPUSH", b"l:%d" % (k % 3000), b"item:%d" % k],
+        lambda k: [b"ZADD", b"z:%d" % (k % 2000), b"%d.5" % (k % 1000), b"m%d" % (k % 50)],
+        lambda k: [b"SADD", b"t:%d" % (k % 3000), b"m%d" % (k % 100)],
+        lambda k: [b"INCR", b"c:%d" % (k % 1000)],
+        lambda k: [b"PEXPIREAT", b"s:%d" % k, b"4102444800000"],
+        lambda k: [b"DEL", b"s:%d" % k],
+    ]
+    for _ in range(n):
+        yield rng.choice(shapes)(rng.randrange(100_000))
+
+
+def write_directory(where: Path, commands: Iterator[list[bytes]]) -> int:
+    """An appendonlydir whose incr file holds `commands`; the size of that file."""
+    aof = where / "appendonlydir"
+    aof.mkdir(parents=True)
+    (aof / "appendonly.aof.1.base.aof").write_bytes(b"")
+    (aof / "appendonly.aof.manifest").write_bytes(
+        b"file appendonly.aof.1.base.aof seq 1 type b\nfile appendonly.aof.1.incr.aof seq 1 type i\n"
+    )
+    with open(aof / "appendonly.aof.1.incr.aof", "wb") as file:
+        file.write(encode_command([b"SELECT", b"0"]))
+        for argv in commands:
+            file.write(encode_command(argv))
+        return file.tell()
+
+
+# Each load in a process of its own, which times only the open.
+_OURS = """
+import sys, time, aofnb
+import aofnb.engine
+start = time.perf_counter()
+store = aofnb.open(sys.argv[1], readonly=True, aof_use_rdb_preamble=False)
+seconds = time.perf_counter() - start
+print(seconds, store.execute("DBSIZE"))
+"""
+
+
+def _replay(name: str, where: Path, n: int, size: int) -> Case:
+    best = {"aofnb": float("inf"), "redis-server": float("inf")}
+    keys = set()
+    for _ in range(ROUNDS):
+        said = subprocess.run(
+            [sys.executable, "-c", _OURS, str(where)], capture_output=True, text=True, check=True
+        ).stdout.split()
+        best["aofnb"] = min(best["aofnb"], float(said[0]))
+        keys.add(int(said[1]))
+        copy = where.parent / "copy"
+        shutil.copytree(where, copy)
+        with redis_server(copy, aof_use_rdb_preamble="no") as server:
+            keys.add(server.execute("DBSIZE"))
+            loaded = re.findall(r"DB loaded from incr file .*?: ([\d.]+) seconds", (copy / "redis.log").read_text())
+            best["redis-server"] = min(best["redis-server"], float(loaded[-1]))
+        shutil.rmtree(copy)
+    assert len(keys) == 1, f"not the same keyspace: {keys}"
+    return Case(
+        f"replay of {n:,} commands ({name}, {size / 1e6:.0f} MB)",
+        "commands",
+        {who: n / seconds for who, seconds in best.items()},
+        ("redis-server", 0.5),
+    )
+
+
+_SCAN = """
+import sys, time, aofnb
+import aofnb.forensics, pandas, pyarrow
+start = time.perf_counter()
+frame = aofnb.read_aof(sys.argv[1])
+print(time.perf_counter() - start, len(frame))
+"""
+
+
+def _scan(name: str, where: Path, n: int, size: int) -> Case:
+    best = {"aofnb": float("inf"), "redis-check-aof": float("inf")}
+    incr = where / "appendonlydir" / "appendonly.aof.1.incr.aof"
+    for _ in range(ROUNDS):
+        said = subprocess.run(
+            [sys.executable, "-c", _SCAN, str(incr)], capture_output=True, text=True, check=True
+        ).stdout.split()
+        best["aofnb"] = min(best["aofnb"], float(said[0]))
+        assert int(said[1]) == n + 1
+        start = time.perf_counter()
+        subprocess.run(["redis-check-aof", str(incr)], capture_output=True, check=True)
+        best["redis-check-aof"] = min(best["redis-check-aof"], time.perf_counter() - start)
+    return Case(
+        f"scan to a DataFrame ({name}, {size / 1e6:.0f} MB); redis-check-aof only checks",
+        "bytes",
+        {who: size / seconds for who, seconds in best.items()},
+    )

@@ -1,0 +1,73 @@
+"""The magics on screen, in a real JupyterLab."""
+
+from __future__ import annotations
+
+LOAD = ["%load_ext aofnb", "%redis --open {0}"]
+
+
+def load(name):
+    return [cell.format(name) for cell in LOAD]
+
+
+def test_replies_of_a_cell_are_on_screen(notebook):
+    notebook.open(
+        [
+            *load("replies"),
+            "%%redis\nSET greeting hello\nHSET user:1 name Ada city London\nHGETALL user:1\nGET nobody",
+            "%redis GET greeting",
+        ]
+    )
+    notebook.run_all()
+    said = notebook.output(2).inner_text()
+    for words in ("OK", "Ada", "London", "(nil)"):
+        assert words in said
+    assert '"hello"' in notebook.output(3).inner_text()
+    notebook.screenshot("magics")
+    assert notebook.errors == []
+
+
+def test_an_error_reply_stops_the_cell_and_says_where(notebook):
+    notebook.open([*load("mistakes"), "%%redis\nSET word hello\nINCR word\nSET never run", "%redis EXISTS never"])
+    notebook.run_all()
+    said = notebook.output(2).inner_text()
+    assert "ERR value is not an integer or out of range" in said
+    assert "Traceback" not in said
+    assert "(integer) 0" in notebook.output(3).inner_text()
+
+
+def test_a_key_survives_a_restarted_kernel(notebook):
+    notebook.open([*load("survivor"), "%redis SET greeting hello", "%redis GET greeting"])
+    notebook.run_all()
+    notebook.restart_kernel()
+    for number in (0, 1, 3):
+        notebook.run(number)
+    assert '"hello"' in notebook.output(3).inner_text()
+
+
+def test_tab_offers_commands(notebook):
+    notebook.open([*load("tab"), "%%redis\nLRAN"])
+    notebook.run(0)
+    notebook.run(1)
+    notebook.cell(2).locator(".cm-content").click()
+    notebook.page.keyboard.press("Control+End")
+    notebook.page.keyboard.press("Tab")
+    # A single candidate is inserted at once; several are a list.
+    notebook.page.wait_for_function(
+        """() => document.querySelector('.jp-Completer-item')?.textContent.includes('LRANGE')
+              || document.querySelectorAll('.jp-Notebook .jp-Cell')[2].innerText.includes('LRANGE')"""
+    )
+    assert notebook.errors == []
+
+
+def test_a_dashboard_beside_a_redis_cell(notebook):
+    """A store that a magic opened can be watched, and a cell's commands are seen in it."""
+    notebook.open(
+        [
+            "%load_ext aofnb",
+            "import aofnb\nstore = aofnb.open('watched')\naofnb.Dashboard(store)",
+            "%%redis --store store\nSET a 1\nSET b 2\nSET c 3",
+        ]
+    )
+    notebook.run_all()
+    notebook.page.wait_for_function("document.querySelector('.aofnb')?.innerText.includes('3 keys')", timeout=15_000)
+    assert notebook.errors == []

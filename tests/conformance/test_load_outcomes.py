@@ -1,0 +1,208 @@
+"""Odd and damaged files: we load what redis-server 7.0.15 loads, to the same data, and refuse what it refuses.
+
+Where the outcomes differ on purpose, the test says what the real server does.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from support.keyspaces import content
+from support.require import need
+from support.server import available, redis_server, start_fails
+
+import aofnb
+from aofnb.errors import AofnbError
+
+pytestmark = pytest.mark.server
+
+BASE, INCR = "appendonly.aof.1.base.aof", "appendonly.aof.1.incr.aof"
+MANIFEST = f"file {BASE} seq 1 type b\nfile {INCR} seq 1 type i\n"
+
+
+def record(*argv: bytes) -> bytes:
+    return b"*%d\r\n" % len(argv) + b"".join(b"$%d\r\n%b\r\n" % (len(arg), arg) for arg in argv)
+
+
+A, B, C = (record(b"SET", key, b"v") for key in (b"a", b"b", b"c"))
+LIST = record(b"RPUSH", b"l", b"x")
+MULTI, EXEC = record(b"MULTI"), record(b"EXEC")
+
+
+@pytest.fixture(autouse=True)
+def _server() -> None:
+    need("redis-server", available())
+
+
+def make(root: Path, incr: bytes, base: bytes = b"") -> Path:
+    log = root / "appendonlydir"
+    log.mkdir(parents=True)
+    (log / BASE).write_bytes(base)
+    (log / INCR).write_bytes(incr)
+    (log / "appendonly.aof.manifest").write_text(MANIFEST)
+    return root
+
+
+def both(tmp_path: Path, incr: bytes, base: bytes = b"") -> tuple[Path, Path]:
+    ours = make(tmp_path / "ours", incr, base)
+    return ours, shutil.copytree(ours, tmp_path / "theirs")
+
+
+def incr_of(root: Path) -> bytes:
+    return (root / "appendonlydir" / INCR).read_bytes()
+
+
+LOADED_BY_BOTH = {
+    "empty": b"",
+    "header ends in LF": b"*3\n$3\nSET\r\n$1\nk\r\n$1\nv\r\n",
+    "letters behind the count": b"*3abc\r\n$3xyz\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n",
+    "blanks and a sign": b"* +3\r\n$ 3\r\nSET\r\n$01\r\nk\r\n$1\r\nv\r\n",
+    "a length without digits is 0": b"*3\r\n$3\r\nSET\r\n$abc\r\n\r\n$1\r\nv\r\n",
+    "no CRLF behind arguments": b"*3\r\n$3\r\nSETxx$1\r\nkyy$1\r\nvzz",
+    "CRLF in a value": record(b"SET", b"k", b"a\r\n*1\r\n$4\r\nPING\r\n"),
+    "annotations": b"#\r\n#TS:1\n# anything at all\r\n" + A + b"#TS:2\r\n",
+    "longest annotation": b"#" + b"x" * 1021 + b"\n" + A,
+    "annotation inside MULTI": MULTI + A + b"#TS:1\r\n" + B + EXEC,
+    "database per file": record(b"SELECT", b"3") + A,
+    "names in any case": b"".join(record(*argv) for argv in ([b"mUlTi"], [b"sEt", b"k", b"v"], [b"eXeC"])),
+    "a command that fails": LIST + record(b"INCR", b"l") + A,
+    "a database that is not there": record(b"SELECT", b"99") + A,
+    "EXEC alone": EXEC + A,
+    "MULTI in MULTI": MULTI + A + MULTI + B + EXEC + C,
+    "empty transaction": MULTI + EXEC + A,
+    "reads": record(b"GET", b"a") + A,
+    "blocking on nothing": record(b"BLPOP", b"nothing", b"0") + A,
+    "relative deadline long ago": A + record(b"PEXPIREAT", b"a", b"4102444800000"),
+    "cut in the last argument": A + B[:-3],
+    "cut before the last LF": A + B[:-1],
+    "cut in a header": A + B[:6],
+    "a star alone": A + b"*",
+    "a count without line end": A + b"*3",
+    "a length of more than the file": A + b"*1\r\n$100000\r\nabc\r\n",
+    "a count of more than the file": A + b"*100000\r\n$1\r\na\r\n",
+    "MULTI without EXEC": A + MULTI + B + C,
+}
+
+
+@pytest.mark.parametrize("name", LOADED_BY_BOTH)
+def test_both_load_it_to_the_same_data_and_leave_the_same_file(name: str, tmp_path: Path) -> None:
+    ours, theirs = both(tmp_path, LOADED_BY_BOTH[name], base=record(b"SELECT", b"5") + C)
+    with aofnb.open(ours) as store:
+        mine = content(store)
+    with redis_server(theirs) as server:
+        expected = content(server)
+    assert mine == expected
+    assert incr_of(ours) == incr_of(theirs)
+
+
+REFUSED_BY_BOTH = {
+    "count 0": A + b"*0\r\n" + B,
+    "negative count": A + b"*-1\r\n" + B,
+    "count without digits": A + b"*abc\r\n" + B,
+    "count beyond 31 bits": A + b"*2147483648\r\n" + B,
+    "blank line": A + b"\r\n" + B,
+    "zero bytes at the end": A + b"\0" * 16,
+    "inline command": A + b"PING\r\n" + B,
+    "garbage": A + b"garbage" + B,
+    "no length": A + b"*1\r\n:4\r\nPING\r\n",
+    "annotation inside a record": b"*3\r\n$3\r\nSET\r\n#TS:1\r\n$1\r\nk\r\n$1\r\nv\r\n",
+    "header too long": A + b"*3" + b" " * 1100 + b"\r\n" + B,
+    "annotation too long": A + b"#" + b"x" * 1022 + b"\n" + B,
+    "CRs lost": A.replace(b"\r", b""),
+    "unknown command": A + record(b"NOSUCH", b"k") + B,
+    "unknown command in MULTI": A + MULTI + record(b"NOSUCH", b"k") + EXEC,
+    "negative length (they crash)": A + b"*1\r\n$-5\r\nab\r\n" + B,
+}
+
+
+@pytest.mark.parametrize("name", REFUSED_BY_BOTH)
+def test_both_refuse_it_and_leave_the_file_as_it_is(name: str, tmp_path: Path) -> None:
+    data = REFUSED_BY_BOTH[name]
+    ours, theirs = both(tmp_path, data)
+    with pytest.raises(AofnbError, match=INCR.replace(".", r"\.")):
+        aofnb.open(ours)
+    assert incr_of(ours) == data
+    status, _ = start_fails(theirs)
+    assert status != 0
+
+
+@pytest.mark.parametrize("tail", [B[:-1], MULTI + B, MULTI + B + C[:9]])
+def test_both_refuse_a_cut_tail_where_cutting_is_forbidden(tail: bytes, tmp_path: Path) -> None:
+    ours, theirs = both(tmp_path, A + tail)
+    with pytest.raises(aofnb.AofTruncatedError):
+        aofnb.open(ours, aof_load_truncated=False)
+    assert incr_of(ours) == A + tail
+    assert start_fails(theirs, aof_load_truncated="no")[0] == 1
+    assert incr_of(theirs) == A + tail
+
+
+# --- on purpose otherwise ------------------------------------------------------------------------------------
+
+
+def after_a_write_and_a_restart(root: Path) -> dict[int, dict[bytes, dict[str, object]]]:
+    with aofnb.open(root) as store:
+        store.execute("SET", "later", "1")
+    with aofnb.open(root) as store:
+        return content(store)
+
+
+def test_a_record_cut_inside_multi_takes_the_transaction_with_it(tmp_path: Path) -> None:
+    """redis-server cuts inside MULTI, which stays open: later writes vanish at the next restart."""
+    ours, theirs = both(tmp_path, A + MULTI + B + C[:9])
+    assert set(after_a_write_and_a_restart(ours)[0]) == {b"a", b"later"}
+    with redis_server(theirs) as server:
+        server.execute("SET", "later", "1")
+    with redis_server(theirs) as server:
+        assert set(content(server)[0]) == {b"a"}
+
+
+def test_half_an_annotation_is_cut(tmp_path: Path) -> None:
+    """redis-server leaves it, appends the next record to it, and cannot start afterwards."""
+    ours, theirs = both(tmp_path, A + b"#TS:17000")
+    assert set(after_a_write_and_a_restart(ours)[0]) == {b"a", b"later"}
+    with redis_server(theirs) as server:
+        server.execute("SET", "later", "1")
+    assert start_fails(theirs)[0] == 1
+
+
+def test_a_cut_file_that_is_not_the_last_is_not_touched(tmp_path: Path) -> None:
+    """redis-server cuts it, then refuses; its next start succeeds with data missing."""
+    base = A + B[:-3]
+    ours, theirs = both(tmp_path, C, base)
+    with pytest.raises(aofnb.AofTruncatedError, match="not the last file"):
+        aofnb.open(ours)
+    assert (ours / "appendonlydir" / BASE).read_bytes() == base
+    assert start_fails(theirs)[0] == 1
+    assert (theirs / "appendonlydir" / BASE).read_bytes() == A
+
+
+def test_a_count_that_wraps_is_refused(tmp_path: Path) -> None:
+    """redis-server keeps the low 32 bits, and so reads 3."""
+    data = A.replace(b"*3", b"*4294967299")
+    ours, theirs = both(tmp_path, data)
+    with pytest.raises(aofnb.AofFormatError, match="count of arguments"):
+        aofnb.open(ours)
+    with redis_server(theirs) as server:
+        assert server.execute("GET", "a") == b"v"
+
+
+def test_a_missing_manifest_beside_data_is_no_empty_store(tmp_path: Path) -> None:
+    """redis-server starts empty and appends to the incr without reading it: the next start mixes old and new."""
+    ours, theirs = both(tmp_path, A)
+    for root in (ours, theirs):
+        (root / "appendonlydir" / "appendonly.aof.manifest").unlink()
+    with pytest.raises(aofnb.AofManifestError, match="there is data"):
+        aofnb.open(ours)
+    with redis_server(theirs) as server:
+        assert server.execute("DBSIZE") == 0
+    with redis_server(theirs) as server:
+        assert server.execute("GET", "a") == b"v"
+
+
+def test_too_few_words_are_refused(tmp_path: Path) -> None:
+    """redis-server checks no arity while loading: this one kills it, or stores what lies behind the vector."""
+    ours, _ = both(tmp_path, A + record(b"SET", b"k"))
+    with pytest.raises(aofnb.AofFormatError, match="wrong number of arguments"):
+        aofnb.open(ours)

@@ -1,0 +1,52 @@
+"""Each session has its own database, name and protocol."""
+
+import pytest
+
+import aofnb
+from aofnb import ReplyError
+
+
+@pytest.fixture
+def store():
+    with aofnb.open(None, background=False) as store:
+        yield store
+
+
+def test_sessions_have_their_own_database_name_and_number(store):
+    a, b = store.session(), store.session()
+    a.execute("SELECT", 1)
+    a.execute("CLIENT", "SETNAME", "a")
+    a.execute("SET", "k", "v")
+    assert b.execute("GET", "k") is None
+    assert b.execute("CLIENT", "GETNAME") is None
+    assert a.execute("CLIENT", "ID") != b.execute("CLIENT", "ID")
+
+
+def test_client_info_says_who_is_asking(store):
+    store.execute("SELECT", 2)
+    store.execute("CLIENT", "SETNAME", "me")
+    fields = dict(pair.split(b"=", 1) for pair in store.execute("CLIENT", "INFO").split())
+    assert fields[b"name"] == b"me"
+    assert fields[b"db"] == b"2"
+    assert fields[b"multi"] == b"-1"
+
+
+def test_hello_3_makes_maps_of_maps(store):
+    reply = store.execute("HELLO", 3)
+    assert reply[b"proto"] == 3
+    assert isinstance(store.execute("CONFIG", "GET", "hz"), dict)
+    assert store.execute("RESET") == "RESET"
+    assert isinstance(store.execute("CONFIG", "GET", "hz"), list)
+
+
+def test_a_refused_hello_changes_nothing(store):
+    with pytest.raises(ReplyError, match="Syntax error in HELLO option 'AUTH'"):
+        store.execute("HELLO", 3, "SETNAME", "me", "AUTH", "user", "secret")
+    assert store.execute("CLIENT", "GETNAME") is None
+    assert isinstance(store.execute("CONFIG", "GET", "hz"), list)
+
+
+@pytest.mark.parametrize("subcommand", ["LIST", "KILL", "PAUSE", "TRACKING"])
+def test_what_needs_sockets_is_unknown(store, subcommand):
+    with pytest.raises(ReplyError, match=f"unknown subcommand '{subcommand}'"):
+        store.execute("CLIENT", subcommand)

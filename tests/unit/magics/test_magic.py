@@ -1,0 +1,512 @@
+"""``%redis``, ``%%redis`` and ``%aof`` in an IPython."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import aofnb
+from aofnb.magics import AofnbMagics
+from aofnb.magics.parse import ParseError
+from aofnb.magics.replies import CellError, Replies
+
+
+def incr_bytes() -> bytes:
+    (path,) = Path("mydata/appendonlydir").glob("*.incr.aof")
+    return path.read_bytes()
+
+
+# --- one command -----------------------------------------------------------------------------------------------
+
+
+def test_a_reply_is_shown_as_redis_cli_prints_it(nb):
+    assert nb.shown("%redis SET greeting 'hello world'") == ["OK"]
+    assert nb.shown("%redis GET greeting") == ['"hello world"']
+    assert nb.shown("%redis INCR n") == ["(integer) 1"]
+
+
+def test_an_assigned_reply_is_a_python_value_and_shows_nothing(nb):
+    assert nb.shown("%redis SET k v\nx = %redis GET k") == []
+    assert nb["x"] == b"v"
+
+
+def test_nil_is_shown_only_where_a_cell_ends_in_it(nb):
+    assert nb.shown("%redis GET nowhere") == ["(nil)"]
+    assert nb.shown("x = %redis GET nowhere") == []
+    assert nb.shown("%redis GET nowhere\nNone") == []
+    assert nb.shown("x = %redis GET nowhere\n1") == ["1"]
+    assert nb["x"] is None
+
+
+def test_an_array_has_a_table_as_well(nb):
+    nb.run("%redis RPUSH l a <b>")
+    nb.run("%redis LRANGE l 0 -1")
+    (data,) = nb.outputs
+    assert data["text/plain"] == '1) "a"\n2) "<b>"'
+    assert "<td><code>&lt;b&gt;</code></td>" in data["text/html"]
+
+
+def test_an_error_reply_is_one_line_and_can_be_caught(nb):
+    nb.run("%redis SET k text")
+    assert nb.error("%redis INCR k") == ["(error) ERR value is not an integer or out of range"]
+    nb.run("import aofnb\ntry:\n    %redis INCR k\nexcept aofnb.ReplyError as problem:\n    code = problem.code")
+    assert nb["code"] == "ERR"
+
+
+def test_names_of_the_calling_function_are_bound(nb):
+    nb.run("def put(key):\n    value = [1, 2]\n    %redis RPUSH {{key}} {{*[v + 1 for v in value]}}\nput('l')")
+    assert nb.run("%redis LRANGE l 0 -1") == [b"2", b"3"]
+
+
+def test_ipython_expands_nothing_by_itself(nb):
+    nb["x"] = 1
+    nb.run("%redis SET {x}:$x $x")
+    assert nb.run("%redis GET {x}:$x") == b"$x"
+
+
+# --- a cell ----------------------------------------------------------------------------------------------------
+
+
+def test_a_cell_is_a_list_of_replies(nb):
+    replies = nb.run("%%redis\nSET a 1\n\n# a comment\nINCRBY a 4\nGET nowhere")
+    assert isinstance(replies, Replies)
+    assert replies == ["OK", 5, None]
+    assert replies.lines == [2, 5, 6]
+    assert nb.outputs[0]["text/plain"] == "OK\n(integer) 5\n(nil)"
+
+
+def test_a_cell_is_written_in_one_write(nb, monkeypatch):
+    store = aofnb_store(nb)
+    file = store.engine.writer.file
+    written: list[bytes] = []
+    write = file.write
+
+    class Counting:
+        path = file.path
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(file, name)
+
+        def write(self, data: Any) -> int:
+            written.append(bytes(data))
+            return write(data)
+
+    monkeypatch.setattr(store.engine.writer, "file", Counting())
+    nb.run("%%redis\n" + "\n".join(f"SET k{i} v" for i in range(100)))
+    assert len(written) == 1
+    assert written[0].count(b"SET") == 100
+
+
+def test_an_error_stops_the_cell_naming_the_line(nb):
+    assert nb.error("%%redis\nSET a x\nINCR a\nSET b y") == [
+        "line 3, INCR a: (error) ERR value is not an integer or out of range"
+    ]
+    # What came before is done and shown; what comes after is not done.
+    assert [data["text/plain"] for data in nb.outputs] == ["OK"]
+    assert nb.run("%redis EXISTS a b") == 1
+
+
+def test_an_error_carries_the_replies_before_it(nb):
+    with pytest.raises(CellError) as caught:
+        nb.run("%%redis\nSET a x\nINCR a")
+    assert caught.value.replies == ["OK"]
+    assert caught.value.line == 3
+    assert caught.value.command == [b"INCR", b"a"]
+
+
+def test_keep_going_shows_errors_and_goes_on(nb):
+    assert nb.shown("%%redis -k\nSET a x\nINCR a\nSET b y") == [
+        "OK\n(error) ERR value is not an integer or out of range\nOK"
+    ]
+    assert nb.shown("%redis -k INCR a") == ["(error) ERR value is not an integer or out of range"]
+
+
+def test_a_quoting_error_runs_nothing(nb):
+    lines = nb.error("%%redis\nSET a 1\nSET b 'x")
+    assert lines == ["line 3: this quote is not closed", "SET b 'x", "      ^"]
+    assert nb.run("%redis EXISTS a") == 0
+
+
+def test_a_name_that_is_not_there_runs_nothing(nb):
+    lines = nb.error("%%redis\nSET a 1\nSET b {{missing}}")
+    assert lines[0] == "line 3: NameError: name 'missing' is not defined"
+    assert nb.run("%redis EXISTS a") == 0
+
+
+def test_the_option_line_may_hold_the_first_command(nb):
+    assert nb.run("%%redis -k SET a 1\nGET a") == ["OK", b"1"]
+
+
+def test_a_disk_that_takes_nothing_is_an_error_in_one_line(nb, monkeypatch):
+    store = aofnb_store(nb)
+
+    def full(_file: object, _data: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(store.engine.writer.file), "write", full)
+        (line,) = nb.error("%redis SET k v")
+    assert line.startswith("AofWriteError: ")
+    assert os.strerror(errno.ENOSPC) in line
+    store.tick()
+    assert nb.run("%redis SET k w") == "OK"
+
+
+# --- options ---------------------------------------------------------------------------------------------------
+
+
+def test_out_and_quiet_show_nothing(nb):
+    assert nb.shown("%redis -o x SET k v") == []
+    assert nb["x"] == "OK"
+    assert nb.shown("%%redis --quiet\nSET k w\nGET k") == []
+    assert nb.run("%redis GET k") == b"w"
+
+
+def test_bytes_gives_plain_values(nb):
+    nb.run("%%redis -q\nRPUSH l a\nSET k v")
+    assert type(nb.run("%redis --bytes GET k")) is bytes
+    value = nb.run("%%redis --bytes\nLRANGE l 0 -1\nGET k")
+    assert value == [[b"a"], b"v"]
+    assert type(value) is list
+    assert type(value[0]) is list
+
+
+def test_df_gives_a_table(nb):
+    nb.run("%%redis -q\nHSET h f 1 g 2")
+    frame = nb.run("%redis --df HGETALL h")
+    assert list(frame["field"]) == ["f", "g"]
+    assert list(nb.run("%%redis --df\nGET nowhere\nHLEN h")["reply"]) == [None, 2]
+    assert list(nb.run("%redis --df HLEN h")["reply"]) == [2]
+
+
+def test_db_is_for_this_cell_only(nb):
+    nb.run("%redis --db 3 SET k three")
+    assert nb.run("%redis EXISTS k") == 0
+    assert nb.run("%redis --db 3 GET k") == b"three"
+    assert nb.error("%redis --db 99 GET k") == ["--db 99: ERR DB index is out of range"]
+
+
+def test_select_stays_from_cell_to_cell(nb):
+    nb.run("%redis SELECT 2")
+    nb.run("%redis SET k two")
+    assert nb.run("%redis --db 0 EXISTS k") == 0
+    assert nb.run("%redis GET k") == b"two"
+
+
+def test_multi_stays_from_cell_to_cell(nb):
+    nb.run("%redis MULTI")
+    assert nb.run("%redis INCR n") == "QUEUED"
+    assert "MULTI is open" in nb.error("%redis --db 1 GET n")[0]
+    assert nb.run("%redis EXEC") == [1]
+
+
+def test_no_vars_takes_braces_literally(nb):
+    nb.run("%redis --no-vars SET {{x}} {{y")
+    assert nb.run("%redis --no-vars GET {{x}}") == b"{{y"
+
+
+def test_log_shows_the_bytes_that_the_cell_appended(nb):
+    first = nb.shown("%redis --log SET k v")
+    assert first == [
+        "appendonly.aof.1.incr.aof, 50 bytes from byte 0:\n"
+        "*2\\r\\n$6\\r\\nSELECT\\r\\n$1\\r\\n0\\r\\n\n"
+        "*3\\r\\n$3\\r\\nSET\\r\\n$1\\r\\nk\\r\\n$1\\r\\nv\\r\\n",
+        "OK",
+    ]
+    assert nb.shown("%redis --log GET k")[0] == "nothing was appended to the log"
+    assert len(incr_bytes()) == 50
+
+
+def test_time_says_how_long_it_took(nb):
+    assert nb.shown("%%redis --time\nSET a 1\nSET b 2")[0].endswith(" ms, 2 replies")
+
+
+# --- stores ----------------------------------------------------------------------------------------------------
+
+
+def aofnb_store(nb: Any) -> Any:
+    nb.run("%redis --open mydata -o the_store")
+    return nb.shell.user_ns.pop("the_store")
+
+
+def test_without_a_store_the_error_says_what_to_do(notebook):
+    assert notebook.error("%redis GET k") == ["no store is open; open one with: %redis --open mydata"]
+
+
+def test_open_says_what_is_there(notebook):
+    assert notebook.shown("%redis --open mydata --appendfsync always") == ["mydata: 0 keys, appendfsync always"]
+    assert notebook.shown("%redis SET k v") == ["OK"]
+    assert notebook.shown("%redis --close") == []
+    assert notebook.shown("%redis --open mydata") == ["mydata: 1 key, appendfsync everysec"]
+    assert notebook.run("%redis GET k") == b"v"
+
+
+def test_opening_twice_uses_the_same_store_and_applies_settings(nb):
+    nb.run("%redis SET k v")
+    assert nb.shown("%redis --open mydata --appendfsync no") == ["mydata: 1 key, appendfsync no"]
+
+
+def test_a_bad_setting_is_one_line(notebook):
+    (line,) = notebook.error("%redis --open mydata --appendfsync sometimes")
+    assert line.startswith("ConfigError: appendfsync: ")
+
+
+def test_open_may_be_followed_by_a_command(notebook):
+    assert notebook.shown("%redis --open mydata PING") == ["PONG"]
+
+
+def test_store_names_a_variable_or_a_path(nb, tmp_path):
+    nb.run("%redis SET where mydata")
+    with aofnb.open(tmp_path / "other") as other:
+        nb["other"] = other
+        nb.run("%redis --store other SET where other")
+        assert other.execute("GET", "where") == b"other"
+        assert nb.run("%redis --store mydata GET where") == b"mydata"
+        assert nb.run("%redis GET where") == b"mydata"
+        nb["other"] = 5
+        assert nb.error("%redis --store other PING")[0].startswith("other is a int, not a store")
+    assert nb.error("%redis --store nowhere PING")[0].startswith("no store is called 'nowhere'")
+
+
+def test_open_says_what_was_cut(nb):
+    nb.run("%redis SET k v")
+    nb.run("%redis --close")
+    (path,) = Path("mydata/appendonlydir").glob("*.incr.aof")
+    path.write_bytes(path.read_bytes() + b"*2\r\n$3\r\nDEL")
+    (text,) = nb.shown("%redis --open mydata")
+    first, second = text.split("\n")
+    assert first == "mydata: 1 key, appendfsync everysec"
+    assert second.startswith("appendonly.aof.1.incr.aof: 11 bytes were cut at byte 50: ")
+
+
+def test_a_store_can_be_opened_read_only_beside_its_writer(nb):
+    nb.run("%redis SET k v")
+    assert nb.shown("%redis --open mydata --readonly --store copy") == ["copy: 1 key, read-only"]
+    assert nb.run("%redis GET k") == b"v"
+    assert nb.error("%redis SET k w")[0].startswith("(error) READONLY")
+    assert nb.run("%redis --store mydata SET k w") == "OK"
+    assert nb.error("%redis --log GET k")[0].startswith("--log: this store has no log")
+
+
+def test_open_may_give_a_name(notebook):
+    notebook.run("%redis --open a/data --store left")
+    notebook.run("%redis --open b/data --store right")
+    notebook.run("%redis --store left SET side left")
+    assert notebook.run("%redis EXISTS side") == 0
+    assert notebook.run("%redis --store left GET side") == b"left"
+
+
+def test_the_only_store_of_the_namespace_is_used(notebook, tmp_path):
+    with aofnb.open(tmp_path / "one") as store, aofnb.open(tmp_path / "two") as second:
+        notebook["store"] = store
+        notebook.run("%redis SET k v")
+        assert store.execute("GET", "k") == b"v"
+        notebook["second"] = second
+        assert notebook.error("%redis GET k") == ["several stores are open; say which: --store second | store"]
+
+
+def test_a_store_of_the_user_is_not_closed_at_unload(bare_notebook, tmp_path):
+    with aofnb.open(tmp_path / "one") as store:
+        bare_notebook["store"] = store
+        bare_notebook.run("%load_ext aofnb")
+        bare_notebook.run("%redis SET k v")
+        bare_notebook.run("%unload_ext aofnb")
+        assert not store.closed
+
+
+def test_a_closed_store_is_an_error_that_says_so(nb):
+    store = aofnb_store(nb)
+    store.close()
+    assert nb.error("%redis --store mydata PING")[0].startswith("store 'mydata' is closed")
+    assert nb.error("%redis PING")[0].startswith("no store is open")
+
+
+# --- refused ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "BLPOP q 0",
+        "BRPOP q 0.0",
+        "BLMOVE a b LEFT RIGHT 0",
+        "BLMPOP 0 1 q LEFT",
+        "XREAD BLOCK 0 STREAMS s $",
+        "WAIT 1 0",
+    ],
+)
+def test_a_command_that_would_wait_for_ever_is_refused(nb, line):
+    verb = line.split()[0]
+    lines = nb.error(f"%redis {line}")
+    assert f"{verb} without a timeout would freeze the kernel" in lines[0]
+
+
+def test_inside_multi_nothing_waits(nb):
+    nb.run("%%redis\nMULTI\nBLPOP q 0\nDISCARD")
+
+
+def test_what_can_be_used_instead_is_named(nb):
+    assert nb.error("%redis BRPOPLPUSH a b 0")[0].endswith("; use RPOPLPUSH, or give it seconds")
+
+
+def test_nothing_to_run_is_an_error_that_says_what_to_type(nb):
+    assert nb.error("%redis")[0].startswith("a command is missing")
+    assert nb.error("%redis -q")[0].startswith("a command is missing")
+    assert nb.run("%%redis\n# only a comment") is None
+
+
+def test_an_unknown_option_has_a_caret(nb):
+    with pytest.raises(ParseError):
+        nb.run("%redis --nope GET k")
+
+
+# --- help ------------------------------------------------------------------------------------------------------
+
+
+def test_a_question_mark_after_a_command_is_help(nb):
+    (text,) = nb.shown("%redis GETDEL?")
+    assert text.startswith("GETDEL key\n")
+    assert "family     strings" in text
+    assert nb.shown("%redis HELP getdel") == [text]
+
+
+def test_help_lists_the_families(nb):
+    (text,) = nb.shown("%redis HELP")
+    assert "GETDEL" in text
+    assert nb.error("%redis HELP NOSUCH")[0].startswith("no help on NOSUCH")
+
+
+def test_a_question_mark_in_a_pattern_is_a_pattern(nb):
+    nb.run("%%redis -q\nMSET user1 a user2 b users c")
+    assert sorted(nb.run("%redis KEYS user?")) == [b"user1", b"user2", b"users"]
+    nb.run("x = %redis KEYS user?")
+    assert len(nb["x"]) == 3
+
+
+class Kernel:
+    def do_inspect(self, code: str, cursor_pos: int, detail_level: int = 0) -> dict[str, Any]:
+        return {"found": False}
+
+
+def test_shift_tab_in_redis_text_is_help_on_the_command(bare_notebook, monkeypatch):
+    kernel = Kernel()
+    monkeypatch.setattr(bare_notebook.shell, "kernel", kernel, raising=False)
+    bare_notebook.run("%load_ext aofnb")
+    for code, cursor in [("%redis GETDEL k", 9), ("%%redis\nSET a b\nGETDEL k", 24), ("%redis -k GETDEL k", 18)]:
+        reply = kernel.do_inspect(code, cursor, detail_level=0)
+        assert reply["data"]["text/plain"].startswith("GETDEL key\n")
+    assert kernel.do_inspect("%redis config get x", 15)["data"]["text/plain"].startswith("CONFIG GET")
+    assert kernel.do_inspect("len", 3) == {"found": False}
+    assert kernel.do_inspect("%redis NOSUCH", 9) == {"found": False}
+    bare_notebook.run("%unload_ext aofnb")
+    assert kernel.do_inspect("%redis GETDEL k", 9) == {"found": False}
+
+
+def test_the_magic_documents_its_options(nb):
+    doc = nb.shell.find_line_magic("redis").__doc__
+    assert "--keep-going" in doc
+    assert "--open PATH" in doc
+
+
+# --- %aof ------------------------------------------------------------------------------------------------------
+
+
+def test_aof_status_names_policy_and_files(nb):
+    nb.run("%redis SET k v")
+    (text,) = nb.shown("%aof status")
+    assert "appendfsync          everysec" in text
+    assert "appendonly.aof.1.incr.aof, 50 bytes" in text
+    assert nb.shown("%aof")[0].splitlines()[0] == text.splitlines()[0]
+
+
+def test_aof_tail_shows_the_last_records(nb):
+    nb.run("%%redis -q\n" + "\n".join(f"SET k{i} 'v {i}'" for i in range(20)))
+    (text,) = nb.shown("%aof tail 2")
+    head, first, second = text.split("\n")
+    assert head == "appendonly.aof.1.incr.aof: 2 of 21 records"
+    assert first.endswith('  SET k18 "v 18"')
+    assert second.endswith('  SET k19 "v 19"')
+    assert nb.error("%aof tail none")[0].startswith("%aof tail needs a number")
+
+
+def test_aof_config_shows_and_changes(nb):
+    assert nb.run("%aof config appendfsync") == [b"appendfsync", b"everysec"]
+    assert nb.run("%aof config appendfsync always") == "OK"
+    assert nb.run("%aof config append_fsync*") == []
+    assert nb.run("%aof config appendfs*") == [b"appendfsync", b"always"]
+    assert nb.error("%aof config appendfsync perhaps")[0].startswith("(error) ERR CONFIG SET failed")
+
+
+def test_aof_rewrite_starts_one(nb):
+    nb.run("%redis SET k v")
+    assert nb.shown("%aof rewrite") == ["Background append only file rewriting started"]
+
+
+def test_aof_says_what_it_knows(nb):
+    assert nb.error("%aof sing") == ["%aof sing is not there; it knows status, tail, rewrite, config"]
+    assert nb.error("%aof -q status") == ["%aof takes no option but --store NAME"]
+
+
+# --- settings and life -----------------------------------------------------------------------------------------
+
+
+def test_config_sets_limits_and_what_an_error_does(nb):
+    nb.run("%config AofnbMagics.max_items = 2")
+    nb.run("%redis RPUSH l a b c")
+    assert nb.shown("%redis LRANGE l 0 -1") == ['1) "a"\n2) "b"\n... (2 of 3 items shown)']
+    nb.run("%config AofnbMagics.max_items = 50")
+    nb.run("%config AofnbMagics.on_error = 'continue'")
+    assert nb.shown("%redis INCR l")[0].startswith("(error) WRONGTYPE")
+    nb.run("%config AofnbMagics.expand = False")
+    nb.run("%redis SET {{x}} 1")
+    nb.run("%config AofnbMagics.html = False")
+    nb.run("%redis LRANGE l 0 -1")
+    assert "text/html" not in nb.outputs[0]
+    nb.run("%config AofnbMagics.html = True")
+
+
+def test_unloading_takes_everything_back(bare_notebook):
+    shell = bare_notebook.shell
+    transformers = list(shell.input_transformers_cleanup)
+    matchers = list(shell.Completer.custom_matchers)
+    bare_notebook.run("%load_ext aofnb")
+    bare_notebook.run("%redis --open mydata -o store")
+    store = bare_notebook["store"]
+    bare_notebook.run("%unload_ext aofnb")
+    assert store.closed
+    assert shell.input_transformers_cleanup == transformers
+    assert shell.Completer.custom_matchers == matchers
+    assert not any(isinstance(configurable, AofnbMagics) for configurable in shell.configurables)
+    assert shell.find_line_magic("redis") is None
+    assert shell.find_cell_magic("redis") is None
+    assert shell.find_line_magic("aof") is None
+
+
+def test_loading_again_works(bare_notebook):
+    for _ in range(2):
+        bare_notebook.run("%load_ext aofnb")
+        bare_notebook.run("%redis --open mydata")
+        bare_notebook.run("%redis INCR n")
+        bare_notebook.run("%unload_ext aofnb")
+    bare_notebook.run("%load_ext aofnb")
+    bare_notebook.run("%reload_ext aofnb")
+    bare_notebook.run("%redis --open mydata")
+    assert bare_notebook.run("%redis GET n") == b"2"
+    bare_notebook.run("%unload_ext aofnb")
+
+
+def test_the_extension_is_light():
+    """Loading it imports nothing that takes long: pandas is for `.df()`, widgets for the dashboard."""
+    program = (
+        "import sys, aofnb.magics;"
+        "heavy = ['pandas', 'pyarrow', 'ipywidgets', 'aofnb.forensics', 'aofnb.widgets'];"
+        "print([module for module in heavy if module in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "[]\n"
