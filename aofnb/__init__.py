@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from aofnb._version import VERSION as __version__
+from aofnb import _version
 from aofnb.errors import (
     AofError,
     AofFormatError,
@@ -24,10 +24,13 @@ from aofnb.errors import (
     StoreClosedError,
 )
 
+__version__ = _version.VERSION
+
 if TYPE_CHECKING:
     from aofnb.engine import Store
     from aofnb.engine import open_store as open
-    from aofnb.forensics import Log, read_aof, scan
+    from aofnb.forensics.frame import read_aof
+    from aofnb.forensics.log import Log, scan
     from aofnb.widgets import Dashboard
 
 __all__ = [

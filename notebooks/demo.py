@@ -27,9 +27,7 @@ def main() -> int:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     start = time.perf_counter()
-    client = NotebookClient(
-        notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(HERE)}}
-    )
+    client = NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(HERE)}})
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
     with client.setup_kernel():
         for index, cell in enumerate(notebook.cells):

@@ -1,6 +1,6 @@
 """Run notebooks and write their outputs back in one canonical form, so that a diff shows only what changed.
 
-    python notebooks/refresh.py notebooks/*.ipynb
+python notebooks/refresh.py notebooks/*.ipynb
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ class File(Protocol):
     path: str
 
     def write(self, data: Data) -> int:
-        """One write(2): how many bytes were taken, possibly fewer than given."""
+        """Hand `data` over in one system call: how many bytes were taken, possibly fewer than given."""
         ...
 
     def fdatasync(self) -> None:

@@ -209,9 +209,9 @@ class AofWriter:
     def _fsync_if_due(self) -> None:
         policy = self.config.appendfsync
         if policy == "everysec":
-            if self.clock.monotonic() - self.last_fsync_s >= 1 and not self.bio.pending:
-                if self._fsync_asked_bytes != self.written_bytes:
-                    self._fsync_in_background()
+            due = self.clock.monotonic() - self.last_fsync_s >= 1
+            if due and not self.bio.pending and self._fsync_asked_bytes != self.written_bytes:
+                self._fsync_in_background()
         elif policy == "always":
             self.fsync_now()
 

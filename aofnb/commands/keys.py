@@ -224,15 +224,23 @@ COPY_OPTIONS = Options(value("DB", database_index), word("REPLACE"))
 @command("COPY", arity=-3, flags="denyoom write", keys=(1, 2, 1), options=COPY_OPTIONS, since="6.2.0")
 def copy(client: Client, key: bytes, new_key: bytes, *words: bytes) -> int:
     """Copy a value with its deadline to another key, perhaps in another database."""
-    options = COPY_OPTIONS.parse(words)
-    target = database(client, options["db"]) if "db" in options else client.db
+    target, overwrite = client.db, False
+    rest = iter(words)
+    for option in rest:
+        # Not COPY_OPTIONS.parse: a database that is not there is reported before a word that is not known.
+        if option.upper() == b"REPLACE":
+            overwrite = True
+        elif option.upper() == b"DB" and (index := next(rest, None)) is not None:
+            target = database(client, database_index(index))
+        else:
+            raise ReplyError(messages.SYNTAX_ERROR)
     if target is client.db and key == new_key:
         raise ReplyError(_SAME_OBJECT)
     found = client.db.lookup(key)
     if found is None:
         return 0
     when_ms = client.db.deadline_ms(key)
-    if target.lookup(new_key) is not None and "replace" not in options:
+    if target.lookup(new_key) is not None and not overwrite:
         return 0
     _put_fresh(target, new_key, found if isinstance(found, bytes) else found.copy(), when_ms)
     client.changed(new_key, "copy_to", db=target)

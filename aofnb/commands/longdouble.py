@@ -109,7 +109,8 @@ def _whole(digits: bytes) -> int:
         return int(digits)
     if digits[:1] in b"+-":
         return -_whole(digits[1:]) if digits[:1] == b"-" else _whole(digits[1:])
-    return int(digits[:-_DIGITS_AT_ONCE]) * 10**_DIGITS_AT_ONCE + int(digits[-_DIGITS_AT_ONCE:])
+    scale: int = 10**_DIGITS_AT_ONCE
+    return int(digits[:-_DIGITS_AT_ONCE]) * scale + int(digits[-_DIGITS_AT_ONCE:])
 
 
 def _round(numerator: int, denominator: int, exponent: int) -> LongDouble:
@@ -127,6 +128,8 @@ def _round(numerator: int, denominator: int, exponent: int) -> LongDouble:
         shift += 1
     if 2 * rest > scaled or (2 * rest == scaled and quotient & 1):
         quotient += 1
+        if quotient >> _MANTISSA_BITS:
+            quotient, shift = quotient >> 1, shift + 1
     if quotient.bit_length() + shift + exponent > _MAX_EXPONENT:
         return 1, _INFINITE
     return quotient, shift + exponent

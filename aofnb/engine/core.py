@@ -123,9 +123,7 @@ class Engine:
             try:
                 setting = self.config.setting(name)
             except ConfigError:
-                raise ReplyError(
-                    f"ERR Unknown option or number of arguments for CONFIG SET - '{name}'"
-                ) from None
+                raise ReplyError(f"ERR Unknown option or number of arguments for CONFIG SET - '{name}'") from None
             prefix = f"ERR CONFIG SET failed (possibly related to argument '{name}') - "
             if not setting.runtime:
                 raise ReplyError(prefix + "can't set immutable config")
@@ -348,4 +346,3 @@ def _rewritten(argv: Argv, changes: dict[int, bytes | None]) -> Argv:
 
 def _no_log(_scheduled: bool) -> str:
     raise ReplyError("ERR there is no append-only file to rewrite: this store was opened without one")
-

@@ -33,7 +33,7 @@ class Cron:
         self._tick = tick
         self._condition = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._stopping = False
+        self._stop = threading.Event()
         # True while a tick is sure to come soon: writers look only at this.
         self.awake = False
 
@@ -57,26 +57,29 @@ class Cron:
     def stop(self) -> None:
         """End the thread and wait for it."""
         with self._condition:
-            self._stopping = True
+            self._stop.set()
             self._condition.notify()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
         self._thread = None
 
     def _loop(self) -> None:
-        while not self._stopping:
+        stopping = self._stop.is_set
+        while not stopping():
             # Before the tick looks: a write that comes later sees False and wakes us.
             self.awake = False
             wait_s = self._tick()
             with self._condition:
-                if self._stopping:
+                if stopping():
                     return
                 if wait_s is not None and wait_s <= INTERVAL_S:
                     self.awake = True
-                if self.awake:
-                    self._clock.wait(self._condition, INTERVAL_S)
-                else:
+                if not self._awake_now():
                     self._clock.wait(self._condition, wait_s)
-                    if self.awake and not self._stopping:
-                        # Woken by a write: let more of them gather before looking.
-                        self._clock.wait(self._condition, INTERVAL_S)
+                # Awake, or just woken by a write: let more writes gather before looking.
+                if self._awake_now() and not stopping():
+                    self._clock.wait(self._condition, INTERVAL_S)
+
+    def _awake_now(self) -> bool:
+        """`awake` as another thread may have set it meanwhile."""
+        return self.awake

@@ -51,12 +51,13 @@ def _persistence(engine: Engine) -> Fields:
     if stats is None:
         return fields
     running = stats.rewrite.phase != "idle"
+    last_s = stats.last_rewrite_duration_s
     return fields | {
         "current_save_keys_processed": stats.rewrite.keys_done,
         "current_save_keys_total": stats.rewrite.keys_total,
         "aof_rewrite_in_progress": int(running),
         "aof_rewrite_scheduled": int(stats.rewrite_scheduled),
-        "aof_last_rewrite_time_sec": -1 if stats.last_rewrite_duration_s is None else int(stats.last_rewrite_duration_s),
+        "aof_last_rewrite_time_sec": -1 if last_s is None else int(last_s),
         "aof_current_rewrite_time_sec": int(stats.rewrite.elapsed_s) if running else -1,
         "aof_last_bgrewrite_status": "ok" if stats.last_rewrite_ok else "err",
         "aof_rewrites": stats.rewrites,
@@ -80,9 +81,7 @@ def _stats(engine: Engine) -> Fields:
 
 
 def _keyspace(engine: Engine) -> Fields:
-    return {
-        f"db{db.index}": f"keys={len(db)},expires={db.volatile},avg_ttl=0" for db in engine.keyspace if len(db) > 0
-    }
+    return {f"db{db.index}": f"keys={len(db)},expires={db.volatile},avg_ttl=0" for db in engine.keyspace if len(db) > 0}
 
 
 SECTIONS: dict[str, Callable[[Engine], Fields]] = {

@@ -128,4 +128,3 @@ class Replayer:
     def _failed(self, file: str, offset: int, argv: Sequence[bytes], problem: ReplyError) -> None:
         name = argv[0].decode("utf-8", "backslashreplace").upper()
         self.failed.append(FailedCommand(file, offset, name, str(problem)))
-

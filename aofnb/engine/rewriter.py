@@ -186,7 +186,9 @@ class Rewriter:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         )
         self._child = child
-        assert child.stdin is not None and child.stdout is not None and child.stderr is not None
+        assert child.stdin is not None
+        assert child.stdout is not None
+        assert child.stderr is not None
         with child:
             child.stdin.write(json.dumps(job).encode())
             child.stdin.close()

@@ -16,10 +16,10 @@ Argument = bytes | bytearray | memoryview | str | int | float
 
 
 def to_bytes(arg: object) -> bytes:
-    """One argument as the server sees it: text as UTF-8, numbers as decimal text, bytes as they are.
+    r"""One argument as the server sees it: text as UTF-8, numbers as decimal text, bytes as they are.
 
     >>> to_bytes("é"), to_bytes(7), to_bytes(0.5)
-    (b'\\xc3\\xa9', b'7', b'0.5')
+    (b'\xc3\xa9', b'7', b'0.5')
 
     Raises
     ------
@@ -108,7 +108,7 @@ def _executor(engine: Engine, client: Client) -> Callable[..., Any]:
         finally:
             try:
                 if client.dirty or effects or client.rewritten_args:
-                    finish(client, command, argv[0], args)
+                    finish(client, command, argv[0], args)  # type: ignore[arg-type]  # found in shortcuts: str or bytes
             finally:
                 release()
 

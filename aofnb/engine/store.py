@@ -88,9 +88,7 @@ class Store:
             try:
                 self._open(self.path, fs, progress)
             except BaseException:
-                self._bio.close()
-                if self._lock is not None:
-                    self._lock.release()
+                self._let_go()
                 raise
         if readonly:
             self.engine.refusal = _READ_ONLY
@@ -273,8 +271,13 @@ class Store:
             if self._writer is not None:
                 self._writer.close()
         finally:
-            if self._lock is not None:
-                self._lock.release()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """End the background thread and give the directory free."""
+        self._bio.close()
+        if self._lock is not None:
+            self._lock.release()
 
     def __enter__(self) -> Self:
         return self

@@ -453,6 +453,8 @@ def _without_annotations(
 
 def _wide_record(numbers: Ints, kinds: Bytes, starts: Ints, ends: Ints, line: int) -> tuple[int, list[int]] | None:
     """The line behind a command with CRLFs inside arguments, and its lines that end inside one; None if it is not."""
+    if line + 2 * numbers[line] + 1 > len(ends):
+        return None  # not even if no argument had a CRLF
     inner: list[int] = []
     at = line + 1
     for _ in range(int(numbers[line])):

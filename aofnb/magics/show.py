@@ -176,6 +176,11 @@ def _container_lines(reply: dict[Any, Any] | Sequence[Any], prefix: str, limits:
 
 # --- HTML ------------------------------------------------------------------------------------------------------
 
+# JupyterLab aligns cells to the right, as numbers are, and gives <pre> a background of its own, which in the dark
+# theme is a black box in a striped row.
+_LEFT = 'style="text-align:left"'
+_PRE = 'style="margin:0;padding:0;background:none;color:inherit;text-align:left"'
+
 
 def html(reply: Any, limits: Limits = LIMITS, *, pairs: bool = False, raw: bool = False) -> str:
     """`reply` as HTML: an array is a table, anything else its text.
@@ -194,7 +199,7 @@ def html(reply: Any, limits: Limits = LIMITS, *, pairs: bool = False, raw: bool 
 
 def _html(reply: Any, limits: Limits, budget: _Budget, pairs: bool = False, raw: bool = False) -> str:
     if not isinstance(reply, dict | list | tuple) or not reply:
-        return f"<pre>{html_module.escape(text(reply, limits, raw=raw))}</pre>"
+        return f"<pre {_PRE}>{html_module.escape(text(reply, limits, raw=raw))}</pre>"
     if isinstance(reply, dict):
         return _pairs_table(list(reply.items()), limits, budget)
     if pairs and len(reply) % 2 == 0:
@@ -226,9 +231,9 @@ def _cell(reply: Any, limits: Limits, budget: _Budget) -> str:
 
 def html_table(head: Sequence[str], rows: Iterable[Sequence[str]], total: int) -> str:
     """A plain table; `rows` hold HTML. JupyterLab removes style tags of untrusted notebooks, so there are none."""
-    body = [f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows]
+    body = [f"<tr>{''.join(f'<td {_LEFT}>{cell}</td>' for cell in row)}</tr>" for row in rows]
     more = f"<p>{len(body):,} of {total:,} shown</p>" if len(body) < total else ""
-    titles = "".join(f"<th>{html_module.escape(title)}</th>" for title in head)
+    titles = "".join(f"<th {_LEFT}>{html_module.escape(title)}</th>" for title in head)
     return f"<table><thead><tr>{titles}</tr></thead><tbody>{''.join(body)}</tbody></table>{more}"
 
 

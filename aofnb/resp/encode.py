@@ -11,10 +11,10 @@ __all__ = ["encode_command"]
 
 
 def encode_command(argv: Sequence[bytes]) -> bytes:
-    """Encode one command as a RESP array of bulk strings.
+    r"""Encode one command as a RESP array of bulk strings.
 
     >>> encode_command([b"GET", b"k"])
-    b'*2\\r\\n$3\\r\\nGET\\r\\n$1\\r\\nk\\r\\n'
+    b'*2\r\n$3\r\nGET\r\n$1\r\nk\r\n'
     """
     # The two commonest shapes are spelled out: one formatting call is half the time of a join.
     n = len(argv)

@@ -29,7 +29,7 @@ _ARGC_MAX = (1 << 31) - 1
 
 _CRLF = b"\r\n"
 _STAR, _DOLLAR, _HASH = b"*$#"
-# Length header by length; longer arguments take the byte by byte path, which is no loss for them.
+# Length header by length, for all but long arguments.
 _LENGTHS = [b"$%d" % length for length in range(4096)]
 # Count header to the number of pieces its record splits into.
 _PIECES = {b"*%d" % argc: 2 * argc + 1 for argc in range(1, 1025)}
@@ -232,6 +232,21 @@ def _plain(parts: Sequence[bytes], i: int, last: int, append: Callable[[list[byt
 
     parts[last] has no CRLF behind it, so it ends no record.
     """
+    while True:
+        i = _plain_short(parts, i, last, append)
+        # What stopped there may still be plain, with a long argument.
+        j = i + _PIECES.get(parts[i], last + 1)
+        if j > last:
+            return i
+        argv = list(parts[i + 2 : j : 2])
+        if parts[i + 1 : j : 2] != [b"$%d" % len(arg) for arg in argv]:
+            return i
+        append(argv)
+        i = j
+
+
+def _plain_short(parts: Sequence[bytes], i: int, last: int, append: Callable[[list[bytes]], None]) -> int:
+    """`_plain` for records whose arguments are all shorter than `_LENGTHS` is long."""
     lengths = _LENGTHS
     pieces = _PIECES
     # The common shapes are spelled out: half the time of the general one.

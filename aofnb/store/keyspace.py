@@ -12,12 +12,12 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Callable, Iterator
-from itertools import islice
 from typing import TypeVar
 
 from aofnb.errors import ReplyError
 from aofnb.store.functions import Library
-from aofnb.store.sampling import Sampler, ScanCursors
+from aofnb.store.pool import Pool
+from aofnb.store.scanning import ScanCursors
 from aofnb.store.values import Value
 
 __all__ = ["WRONG_TYPE", "Database", "Keyspace"]
@@ -38,7 +38,7 @@ class Database:
         The whole it belongs to, which knows the time and whom to tell of an expired key.
     """
 
-    __slots__ = ("_data", "_deadlines", "_expires", "_sampler", "index", "keyspace")
+    __slots__ = ("_data", "_deadlines", "_expires", "_pool", "index", "keyspace")
 
     def __init__(self, index: int, keyspace: Keyspace) -> None:
         self.index = index
@@ -47,7 +47,8 @@ class Database:
         self._expires: dict[bytes, int] = {}
         # Heap of (deadline in ms, key); entries that no longer agree with _expires are skipped when met.
         self._deadlines: list[tuple[int, bytes]] = []
-        self._sampler = Sampler()
+        # For RANDOMKEY; made when it is first asked for, and kept up to date from then on.
+        self._pool: Pool | None = None
 
     # --- look up -----------------------------------------------------------------------------------------
 
@@ -63,7 +64,7 @@ class Database:
             self._expire_if_due(key)
         value = self._data.get(key)
         if type(value) is bytes or value is None:
-            return value  # type: ignore[return-value]  # mypy does not narrow a union by `type() is`
+            return value
         if type(value) is bytearray:
             return bytes(value)
         raise ReplyError(WRONG_TYPE)
@@ -95,12 +96,16 @@ class Database:
 
     def put(self, key: bytes, value: Value) -> None:
         """Store `value` at `key`; a deadline stays."""
+        if self._pool is not None and key not in self._data:
+            self._pool.added(key)
         self._data[key] = value
 
     def replace(self, key: bytes, value: Value) -> None:
         """Store `value` at `key`; a deadline goes, as with SET. An overdue key is deleted first, and that is told."""
         if key in self._expires and not self._expire_if_due(key):
             del self._expires[key]
+        if self._pool is not None and key not in self._data:
+            self._pool.added(key)
         self._data[key] = value
 
     def delete(self, key: bytes) -> bool:
@@ -109,7 +114,11 @@ class Database:
             if self._expire_if_due(key):
                 return False
             del self._expires[key]
-        return self._data.pop(key, None) is not None
+        if self._data.pop(key, None) is None:
+            return False
+        if self._pool is not None:
+            self._pool.removed(key)
+        return True
 
     def clear(self) -> int:
         """Remove everything; returns how many keys there were."""
@@ -118,7 +127,7 @@ class Database:
         self._data = {}
         self._expires = {}
         self._deadlines = []
-        self._sampler = Sampler()
+        self._pool = None
         return removed
 
     # --- deadlines ---------------------------------------------------------------------------------------
@@ -165,6 +174,8 @@ class Database:
             return False
         del self._expires[key]
         del self._data[key]
+        if self._pool is not None:
+            self._pool.removed(key)
         keyspace.expired_keys += 1
         keyspace.on_expired(self, key)
         return True
@@ -178,7 +189,11 @@ class Database:
 
     def random_key(self, rng: random.Random) -> bytes | None:
         """Any key with equal chance, overdue ones included, or None."""
-        return self._sampler.choose(self._data, rng)
+        if not self._data:
+            return None
+        if self._pool is None:
+            self._pool = Pool(self._data)
+        return self._pool.choose(rng)
 
     def keys(self) -> list[bytes]:
         """All keys, overdue ones included, in no promised order; a copy."""
@@ -204,7 +219,7 @@ class Database:
 
     def swap_with(self, other: Database) -> None:
         """Exchange contents with `other`, as SWAPDB does."""
-        for name in ("_data", "_expires", "_deadlines", "_sampler"):
+        for name in ("_data", "_expires", "_deadlines", "_pool"):
             mine, theirs = getattr(self, name), getattr(other, name)
             setattr(self, name, theirs)
             setattr(other, name, mine)
@@ -261,7 +276,3 @@ class Keyspace:
         """The earliest deadline in any database, or None."""
         deadlines = [when for db in self._databases if (when := db.next_deadline_ms()) is not None]
         return min(deadlines, default=None)
-
-    def first(self, n: int) -> list[tuple[int, bytes]]:
-        """Up to `n` keys as (database, key): a cheap look for completion and previews."""
-        return list(islice(((db.index, key) for db in self._databases for key in db.keys()), n))

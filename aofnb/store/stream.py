@@ -44,6 +44,7 @@ ENTRIES_READ_UNKNOWN = -1
 # What a listpack may hold whatever the settings say.
 LISTPACK_MAX_BYTES = 1 << 30
 _LISTPACK_FRAME_BYTES = 7
+_INT64_SPAN = 1 << 63
 
 
 def format_id(entry_id: StreamId) -> bytes:
@@ -83,9 +84,12 @@ class Node:
 
     def append(self, entry_id: StreamId, items: Items) -> None:
         fields = items[::2]
-        body_bytes = _integer_bytes(0)  # flags
-        for now, then in zip(entry_id, self.master_id, strict=True):
-            body_bytes += _integer_bytes(_wrapped_int64(now - then))
+        ms, seq = entry_id
+        master_ms, master_seq = self.master_id
+        # Flags, then the distance from the first id, which wraps around at 64 bits.
+        body_bytes = (
+            2 + _integer_bytes(_wrapped_int64(ms - master_ms)) + _integer_bytes(_wrapped_int64(seq - master_seq))
+        )
         if fields == self.fields:
             body_bytes += _integer_bytes(len(fields) + 3)
         else:
@@ -498,11 +502,13 @@ def _integer_bytes(number: int) -> int:
 def _string_bytes(text: bytes) -> int:
     """Bytes of a string in a listpack, which keeps what looks like a 64-bit integer as one."""
     size = len(text)
-    if size <= 20 and (text.isdigit() or text[:1] == b"-"):
+    if size <= 20 and (text.isdigit() or text.startswith(b"-")):
         number = _listpack_integer(text)
         if number is not None:
             return _integer_bytes(number)
-    size += 1 if size < 64 else 2 if size < 4096 else 5
+    if size < 64:
+        return size + 2
+    size += 2 if size < 4096 else 5
     for width, limit in enumerate((127, 16382, 2097150, 268435454), start=1):
         if size <= limit:
             return size + width
@@ -519,7 +525,7 @@ def _listpack_integer(text: bytes) -> int | None:
 
 
 def _wrapped_int64(number: int) -> int:
-    return ((number + (1 << 63)) & UINT64_MAX) - (1 << 63)
+    return ((number + _INT64_SPAN) & UINT64_MAX) - _INT64_SPAN
 
 
 def radix_tree_nodes(ids: Sequence[StreamId]) -> int:

@@ -8,10 +8,9 @@ from typing import Any
 
 import fakeredis
 import redis
-
-import aofnb
 from support.server import redis_server
 
+import aofnb
 from tests.bench.harness import Case, rates
 
 CALLS = 20_000

@@ -11,9 +11,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from aofnb.resp.encode import encode_command
 from support.server import redis_server
 
+from aofnb.resp.encode import encode_command
 from tests.bench.harness import Case
 
 COMMANDS = 400_000

@@ -51,7 +51,9 @@ def timed(action: Callable[[], object]) -> float:
         gc.enable()
 
 
-def rates(contenders: dict[str, Callable[[], object]], operations: dict[str, int] | int, rounds: int = 5) -> dict[str, float]:
+def rates(
+    contenders: dict[str, Callable[[], object]], operations: dict[str, int] | int, rounds: int = 5
+) -> dict[str, float]:
     """Operations per second of each contender: best of `rounds`, taking turns; the first round only warms up."""
     best = dict.fromkeys(contenders, float("inf"))
     for round_ in range(rounds + 1):
@@ -60,7 +62,8 @@ def rates(contenders: dict[str, Callable[[], object]], operations: dict[str, int
             if round_:
                 best[name] = min(best[name], seconds)
     return {
-        name: (operations if isinstance(operations, int) else operations[name]) / seconds for name, seconds in best.items()
+        name: (operations if isinstance(operations, int) else operations[name]) / seconds
+        for name, seconds in best.items()
     }
 
 
@@ -77,7 +80,9 @@ def machine() -> str:
         except OSError:
             return f"{command[0]}: not found"
 
-    model = next((line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.processor())
+    model = next(
+        (line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.processor()
+    )
     return "\n".join(
         [
             f"{os.cpu_count()} cores, {model}; {platform.system()} {platform.release()}; load {os.getloadavg()[0]:.1f}",

@@ -45,7 +45,7 @@ ROWS = [
     ("PFCOUNT broken", Error("INVALIDOBJ Corrupted HLL object detected")),
     ("PFMERGE m broken", Error("INVALIDOBJ Corrupted HLL object detected")),
 ]
-READS = [("PFDEBUG ENCODING p", b"dense"), ("PFDEBUG ENCODING m", b"sparse"), ("PFCOUNT m", 4), ("STRLEN new", 18)]
+READS = [("STRLEN p", 12304), ("STRLEN m", 30), ("PFCOUNT m", 4), ("STRLEN new", 18)]
 
 
 def test_replies(tmp_path: Path) -> None:

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-import aofnb
 from support.records import masked, records
 from support.require import need
 from support.server import RedisServer, available, redis_server
 from support.transcripts import split
+
+import aofnb
 
 ROWS = [
     line.rstrip("\n").split("\t")
@@ -65,7 +65,12 @@ class Ours:
 
 def run(side: Theirs | Ours, before: str, commands: str) -> tuple[list[Any], list[list[bytes]]]:
     side.execute("FLUSHALL")
-    for name in ("lazyfree-lazy-expire", "lazyfree-lazy-user-del", "lazyfree-lazy-server-del", "lazyfree-lazy-user-flush"):
+    for name in (
+        "lazyfree-lazy-expire",
+        "lazyfree-lazy-user-del",
+        "lazyfree-lazy-server-del",
+        "lazyfree-lazy-user-flush",
+    ):
         side.execute("CONFIG", "SET", name, "no")
     side.execute("SELECT", "0")
     side.execute("SET", "settle", "db0")

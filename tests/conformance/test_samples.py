@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from support.keyspaces import content, expected_content, narrowed
 
 import aofnb
-from support.keyspaces import content, expected_content, narrowed
 
 SAMPLES = Path(__file__).parents[1] / "data" / "samples"
 RESP_ONLY = [
@@ -110,9 +110,7 @@ def test_the_transaction_cut_in_two_is_cut_off_whole(tmp_path: Path) -> None:
         assert store.execute("GET", "after") == b"1"
 
 
-@pytest.mark.parametrize(
-    "sample", ["04-truncated-mid-command", "04b-truncated-inside-multi", "04c-multi-without-exec"]
-)
+@pytest.mark.parametrize("sample", ["04-truncated-mid-command", "04b-truncated-inside-multi", "04c-multi-without-exec"])
 def test_a_cut_tail_is_refused_and_kept_with_aof_load_truncated_no(sample: str, tmp_path: Path) -> None:
     directory = copy_of(f"redis-7.0.15/{sample}", tmp_path)
     before = files_in(directory)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.faults import FaultFs
 
 import aofnb
-from support.faults import FaultFs
 
 COMMANDS = 12
 

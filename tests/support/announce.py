@@ -21,7 +21,9 @@ def main() -> None:
             required = os.environ.get("AOFNB_REQUIRE_ALL") == "1"
             print(f"  {program:16} not found: {what} " + ("will FAIL (required here)" if required else "is skipped"))
         else:
-            version = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=30).stdout.split("\n")[0]
+            version = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=30).stdout.split(
+                "\n"
+            )[0]
             print(f"  {program:16} {version[:60] or 'found'}")
 
 

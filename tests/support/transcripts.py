@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aofnb.errors import ReplyError
 from support.server import redis_server
 
 import aofnb
+from aofnb.errors import ReplyError
 
 __all__ = ["ANY", "OK", "Error", "approx", "check_transcript", "run_on_server", "run_on_us", "split", "unordered"]
 
@@ -130,7 +130,9 @@ def check(rows: Sequence[Row], replies: Sequence[Any], where: str) -> None:
         if isinstance(expected, Error):
             assert expected == reply, f"{where}: {command!r} gave {reply!r}, not an error with {expected.part!r}"
         elif isinstance(expected, _Any | approx | unordered):
-            assert expected == (reply.encode() if isinstance(reply, str) else reply), f"{where}: {command!r} -> {reply!r}"
+            assert expected == (reply.encode() if isinstance(reply, str) else reply), (
+                f"{where}: {command!r} -> {reply!r}"
+            )
         else:
             assert plain(reply) == plain(expected), f"{where}: {command!r} gave {reply!r}, expected {expected!r}"
 

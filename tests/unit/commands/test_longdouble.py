@@ -60,6 +60,7 @@ def test_a_number_and_its_opposite_sum_to_zero(given_text):
         (b"5.", b"5"),
         (b"0x1p-3", b"0.125"),
         (b"0X.8", b"0.5"),
+        (b"18446744073709551615.7", b"18446744073709551616"),  # rounding carries into a 65th bit
         (b"-0", b"0"),
         (b"-1e-30", b"0"),
         (b"0e999999999", b"0"),

@@ -49,7 +49,7 @@ def test_an_array_has_a_table_as_well(nb):
     nb.run("%redis LRANGE l 0 -1")
     (data,) = nb.outputs
     assert data["text/plain"] == '1) "a"\n2) "<b>"'
-    assert "<td><code>&lt;b&gt;</code></td>" in data["text/html"]
+    assert "<code>&lt;b&gt;</code></td>" in data["text/html"]
 
 
 def test_an_error_reply_is_one_line_and_can_be_caught(nb):

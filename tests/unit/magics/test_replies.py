@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from typing import Any
 
 import pytest
@@ -86,7 +87,7 @@ def test_the_replies_of_a_cell_are_a_list_that_knows_its_commands():
     assert replies == ["OK", b"<v>"]
     assert replies.last == b"<v>"
     assert pretty(replies) == 'OK\n"<v>"'
-    assert replies._repr_html_() == (
+    assert re.sub(r' style="[^"]*"', "", replies._repr_html_() or "") == (
         "<table><thead><tr><th>line</th><th>command</th><th>reply</th></tr></thead><tbody>"
         "<tr><td>2</td><td><code>SET k &lt;v&gt;</code></td><td><pre>OK</pre></td></tr>"
         "<tr><td>3</td><td><code>GET k</code></td><td><pre>&quot;&lt;v&gt;&quot;</pre></td></tr></tbody></table>"

@@ -1,44 +1,16 @@
-"""Random members and stable cursors over a dict, which by itself offers neither.
+"""Stable cursors over a dict, which by itself offers none.
 
-Redis: dict.c dictGetRandomKey, dictScan. Those walk hash buckets, which Python does not show; here a list of
-the keys is taken now and then instead, and what it holds is checked against the dict when it is used.
+Redis: dict.c dictScan. That walks hash buckets, which Python does not show; here a list of the keys is taken when
+a scan begins, and what it holds is checked against the dict when it is used.
 """
 
 from __future__ import annotations
 
-import random
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["Sampler", "ScanCursors"]
-
-
-class Sampler:
-    """Picks members of a dict at random, in constant time on average.
-
-    Keys deleted since the list was taken are drawn and rejected; keys added since are drawn once the list
-    is taken anew, which happens when it no longer has the size of the dict within an eighth.
-    """
-
-    __slots__ = ("_keys",)
-
-    def __init__(self) -> None:
-        self._keys: list[bytes] = []
-
-    def choose(self, members: Mapping[bytes, Any], rng: random.Random) -> bytes | None:
-        """One key of `members`, or None where it is empty."""
-        if not members:
-            return None
-        misses = 0
-        while True:
-            if abs(len(self._keys) - len(members)) * 8 > len(members) or misses > 16:
-                self._keys = list(members)
-                misses = 0
-            key = self._keys[int(rng.random() * len(self._keys))] if self._keys else None
-            if key is not None and key in members:
-                return key
-            misses += 1
+__all__ = ["ScanCursors"]
 
 
 class ScanCursors:
