@@ -36,7 +36,6 @@ from aofnb.errors import (
     AofManifestError,
     AofTruncatedError,
     AofWriteError,
-    ConfigError,
     RdbError,
 )
 from aofnb.resp.reader import Block
@@ -145,15 +144,9 @@ class AofDirectory:
         ------
         AofManifestError
             The manifest is malformed, a file that it lists is missing, or there is data and no manifest.
-        ConfigError
-            A setting asks for what this version cannot do.
         AofError
             The directory or the manifest cannot be read.
         """
-        if self.config.aof_use_rdb_preamble and not readonly:
-            raise ConfigError(
-                "aof-use-rdb-preamble: this version writes its base as commands only; leave it at no, either kind loads"
-            )
         self.readonly = readonly
         names = self._names()
         try:

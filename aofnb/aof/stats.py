@@ -52,6 +52,7 @@ class AofStats:
     Three stages: in aof_buf (lost with the process), written but not synced (lost with the power), synced.
     ``fsync_lag_s`` is the age of the oldest byte that is not synced, 0.0 if there is none.
     ``aof_buf_peak_bytes`` is the highest fill since the sampler last asked for it.
+    ``rewrites`` counts rewrites begun, not succeeded, as INFO's aof_rewrites does.
     """
 
     aof_enabled: bool

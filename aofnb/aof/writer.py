@@ -64,7 +64,6 @@ class AofWriter:
         self.write_error: OSError | None = None
         # Set once and for good: what was acknowledged may not be on the device, or may be there twice.
         self.poisoned: OSError | None = None
-        self._last_ts_s = 0
         self.postponed_since: float | None = None
         self._open(file, size)
 
@@ -75,6 +74,8 @@ class AofWriter:
         self._fsync_asked_bytes = size
         # Unknown after a start and after a switch: the first record of a file is a SELECT.
         self.selected_db = -1
+        # So a file can be dated by itself; Redis leaves that to the file before.
+        self._last_ts_s = 0
         self.last_fsync_s = self.clock.monotonic()
         # When the oldest byte that is not synced was written.
         self.unsynced_since: float | None = None
@@ -194,7 +195,8 @@ class AofWriter:
         if self.config.appendfsync == "always":
             self.poisoned = problem
             remedy = (
-                "writing is off until the store is closed and opened again; what was acknowledged before is on disk"
+                "writing is off until BGREWRITEAOF makes new files or the store is opened again; "
+                "what was acknowledged before is on disk"
             )
         else:
             remedy = (
@@ -271,7 +273,8 @@ class AofWriter:
         assert self.poisoned is not None
         raise AofWriteError(
             f"an earlier write or fsync failed: {self.poisoned.strerror}; nothing more is written to this file. "
-            "Mend the disk, then close the store and open it again: that reads what the disk holds",
+            "Mend the disk, then BGREWRITEAOF (makes new files of what is in memory), "
+            "or close the store and open it again (reads what the disk holds)",
             file=self.file.path,
             offset=self.fsynced_bytes,
         ) from self.poisoned

@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakSet
 
 from aofnb.clock import Clock
 from aofnb.config import Config
@@ -35,7 +36,7 @@ class Server(Protocol):
     keyspace: Keyspace
     effects: list[Effect]
     # (database index, key) -> clients that WATCH it. Empty most of the time: `Client.changed` asks only that.
-    watched: dict[tuple[int, bytes], set[Client]]
+    watched: dict[tuple[int, bytes], WeakSet[Client]]
 
     def now_ms(self) -> int:
         """The time of the running unit: it stands still inside EXEC and scripts."""

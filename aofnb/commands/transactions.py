@@ -9,6 +9,7 @@ Redis: multi.c (7.0.15).
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakSet
 
 from aofnb.commands.client import Client
 from aofnb.commands.registry import command
@@ -67,7 +68,7 @@ def watch(client: Client, *keys: bytes) -> str:
         client.db.lookup(key)
         place = (client.db.index, key)
         client.watching.add(place)
-        client.server.watched.setdefault(place, set()).add(client)
+        client.server.watched.setdefault(place, WeakSet()).add(client)
     return "OK"
 
 

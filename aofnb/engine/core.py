@@ -20,6 +20,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
+from weakref import WeakSet
 
 import aofnb.commands.all  # noqa: F401  # fills the table
 from aofnb.aof.stats import AofStats
@@ -59,7 +60,7 @@ class Engine:
         self.keyspace = Keyspace(config.databases, self.now_ms, self._key_expired)
         # Records of the running unit. One list for good: clients hold it too.
         self.effects: list[Effect] = []
-        self.watched: dict[tuple[int, bytes], set[Client]] = {}
+        self.watched: dict[tuple[int, bytes], WeakSet[Client]] = {}
         # For sessions: by number of words, the plain commands that take so many, in every spelling met so far.
         # Empty once closed.
         self.shortcuts: list[dict[Any, Command]] = [{} for _ in range(SHORTCUT_ARGC)]
@@ -260,12 +261,13 @@ class Engine:
         try:
             writer.flush(force)
         except AofWriteError:
-            self._refuse()
+            self.refresh_refusal()
             raise
         if self.refusal is not None or writer.poisoned is not None:
-            self._refuse()
+            self.refresh_refusal()
 
-    def _refuse(self) -> None:
+    def refresh_refusal(self) -> None:
+        """Refuse write commands as long as the writer has reason to."""
         problem = self.writer.refusal if self.writer is not None else None
         self.refusal = f"MISCONF Errors writing to the AOF file: {problem.strerror}" if problem else None
 
@@ -273,6 +275,8 @@ class Engine:
 
     def _checked(self, client: Client, argv: Argv) -> Command:
         """The command that `argv` names, if it may run now."""
+        if len(argv) < SHORTCUT_ARGC and (known := self.shortcuts[len(argv)].get(argv[0])) and self.refusal is None:
+            return known
         command = self._find(argv)
         if command is None:
             raise messages.unknown_command(argv)

@@ -23,8 +23,6 @@ from aofnb.resp.reader import Block
 
 __all__ = ["FailedCommand", "Replayer"]
 
-_IN_MULTI = frozenset({"EXEC", "DISCARD", "MULTI"})
-
 
 @dataclass(frozen=True, slots=True)
 class FailedCommand:
@@ -83,7 +81,8 @@ class Replayer:
             command = known.get(argv[0])
             if command is None or not command.min_argc <= len(argv) <= command.max_argc:
                 command = self._look_up(file, block.offsets[index], argv)
-            if client.multi is not None and command.name not in _IN_MULTI:
+            if client.multi is not None and command.name != "EXEC":
+                # DISCARD and MULTI too, as the loader of the server does.
                 client.multi.append((command, argv))
                 continue
             try:

@@ -123,8 +123,11 @@ class Rewriter:
         self._bytes = (0, 0)
         self._started_s = engine.clock.monotonic()
         self._phase = "switching"
-        sources = self.directory.begin_rewrite(engine.writer)
         temp = os.path.join(self.directory.path, temp_base_name(os.getpid()))
+        if engine.writer.refusal is not None:
+            self._heal(temp)
+            return
+        sources = self.directory.begin_rewrite(engine.writer)
         # A simulated file system cannot be seen by another process.
         if engine.keyspace.key_count() <= self.in_place_keys or not isinstance(self.fs, OsFs):
             self._in_place(temp)
@@ -137,6 +140,10 @@ class Rewriter:
     # --- make the base -----------------------------------------------------------------------------------
 
     def _in_place(self, temp: str) -> None:
+        self._write_base(temp)
+        self._publish(temp)
+
+    def _write_base(self, temp: str) -> None:
         engine = self.engine
         self._phase = "writing"
         try:
@@ -150,7 +157,15 @@ class Rewriter:
         except BaseException:
             self._discard(temp)
             raise
-        self._publish(temp)
+
+    def _heal(self, temp: str) -> None:
+        """Make new files of what is in memory: the live incr can no longer be trusted, or cannot be written."""
+        self._write_base(temp)
+        assert self.engine.writer is not None
+        self._phase = "publishing"
+        self.directory.replace_all(self.engine.writer, temp)
+        self._ended(None)
+        self.engine.refresh_refusal()
 
     def _in_child(self, sources: list[str], temp: str) -> None:
         """Thread: have another process write `temp` from `sources`, then publish it."""

@@ -87,6 +87,7 @@ def _executor(engine: Engine, client: Client) -> Callable[..., Any]:
     acquire, release = engine.lock.acquire, engine.lock.release
 
     def execute(*argv: Argument) -> Any:
+        """Run one command, name first; the reply when the log holds it as the policy promises. See `Session`."""
         n = len(argv)
         command = shortcuts[n].get(argv[0]) if 0 < n < SHORTCUT_ARGC else None
         if command is None or client.multi is not None or engine.refusal is not None:

@@ -7,6 +7,7 @@ forked child inherits a store that refuses everything; close makes all acknowled
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import random
 import weakref
@@ -34,6 +35,8 @@ from aofnb.errors import AofnbError, AofWriteError
 __all__ = ["Loaded", "Store", "open_store"]
 
 Progress = Callable[[int, int], None]
+
+_log = logging.getLogger("aofnb")
 
 _READ_ONLY = "READONLY this store was opened with readonly=True; open it without to write"
 # While acknowledged data waits for a full disk, the write is retried once a second.
@@ -113,6 +116,7 @@ class Store:
         with replayer.loading():
             files = directory.load(replayer.replay, progress)
         self.load_report = Loaded(files, replayer.commands, tuple(replayer.failed))
+        self._tell_what_was_odd(self.load_report)
         self._directory = directory
         if self.readonly:
             return
@@ -120,6 +124,26 @@ class Store:
         self._rewriter = Rewriter(self.engine, directory, fs)
         self.engine.start_rewrite = self._rewriter.start
         self.engine.aof_stats = self.stats
+
+    def _tell_what_was_odd(self, loaded: Loaded) -> None:
+        """Say what a server would write to its log: a cut tail and commands that failed. Nobody need look for it."""
+        cut = loaded.files.truncated
+        if cut is not None:
+            done = "cut off" if cut.applied else "left out"
+            _log.warning(
+                "%s, byte %d: %s; the last %d bytes are %s", cut.file, cut.offset, cut.reason, cut.bytes_cut, done
+            )
+        if loaded.failed:
+            first = loaded.failed[0]
+            _log.warning(
+                "%d commands of the log gave an error when replayed and were left out; the first is %s at byte %d of %s: "
+                "%s. All of them: store.load_report.failed",
+                len(loaded.failed),
+                first.command,
+                first.offset,
+                first.file,
+                first.error,
+            )
 
     # --- commands ----------------------------------------------------------------------------------------
 

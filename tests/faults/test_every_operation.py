@@ -110,3 +110,25 @@ def test_after_a_failed_fsync_nothing_is_acknowledged_any_more(tmp_path: Path) -
     with aofnb.open(tmp_path / "data") as again:
         assert again.execute("GET", "before") == b"1"
         assert again.execute("GET", "after") is None
+
+
+@pytest.mark.parametrize("policy", ["always", "everysec"])
+def test_a_rewrite_heals_a_log_that_can_no_longer_be_trusted(policy: str, tmp_path: Path) -> None:
+    """redis-server answers MISCONF for ever after one failed fsync, also when the disk is well again."""
+    fs = FaultFs(only={"fdatasync"})
+    clock = aofnb.clock.FakeClock()
+    with aofnb.open(tmp_path / "data", fs=fs, clock=clock, appendfsync=policy, background=False) as store:
+        fs.fail_at = fs.done  # the next one
+        with suppress(aofnb.AofWriteError):
+            store.execute("SET", "during", 1)
+        clock.advance(1.5)
+        for _ in range(2):  # the background fsync fails, then somebody notices
+            store.tick()
+            store._bio.drain()
+        with pytest.raises(aofnb.ReplyError, match="MISCONF"):
+            store.execute("SET", "refused", 1)
+        assert "started" in store.bgrewriteaof()
+        store.execute("SET", "after", 1)
+        assert store.stats().write_error is None
+    with aofnb.open(tmp_path / "data") as again:
+        assert again.execute("MGET", "during", "refused", "after") == [b"1", None, b"1"]
