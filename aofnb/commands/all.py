@@ -3,6 +3,7 @@
 from aofnb.commands import (
     bitmaps,
     connection,
+    dump,
     expiry,
     geo,
     hashes,
@@ -22,6 +23,7 @@ from aofnb.commands import (
 __all__ = [
     "bitmaps",
     "connection",
+    "dump",
     "expiry",
     "geo",
     "hashes",

@@ -59,6 +59,9 @@ class Rewriter:
         self._child: subprocess.Popen[bytes] | None = None
         self._watcher: threading.Thread | None = None
         self._cancelled = False
+        # When new files are next tried after a failed fsync, and how long was waited for it.
+        self._heal_at_s = 0.0
+        self._heal_wait_s = 0.5
 
     @property
     def running(self) -> bool:
@@ -99,7 +102,13 @@ class Rewriter:
     def tick(self) -> None:
         """Start a rewrite if one was scheduled or the log has grown enough. Under the engine's lock."""
         config = self.engine.config
-        if self.running or self.engine.writer is None or self.engine.refusal is not None:
+        writer = self.engine.writer
+        if self.running or writer is None:
+            return
+        if self.engine.refusal is not None:
+            # A failed write is retried by every flush. A failed fsync is not: only new files can be trusted.
+            if writer.poisoned is not None and config.appendfsync != "always":
+                self._try_to_heal()
             return
         grown = growth_triggers_rewrite(
             self.directory.current_size,
@@ -112,6 +121,19 @@ class Rewriter:
                 self._begin()
             except (OSError, AofError) as problem:
                 self._ended(problem)
+
+    def _try_to_heal(self) -> None:
+        now_s = self.engine.clock.monotonic()
+        if now_s < self._heal_at_s:
+            return
+        try:
+            self._begin()
+        except (OSError, AofError) as problem:
+            self._ended(problem)
+            self._heal_wait_s = min(60.0, 2 * self._heal_wait_s)
+            self._heal_at_s = now_s + self._heal_wait_s
+        else:
+            self._heal_wait_s = 0.5
 
     def _begin(self) -> None:
         engine = self.engine

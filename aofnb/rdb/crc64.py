@@ -35,10 +35,7 @@ def crc64(data: bytes | bytearray | memoryview, crc: int = 0) -> int:
                 for word in Struct(f"<{(stop - start) // 8}Q").unpack_from(view, start):
                     crc ^= word
                     crc = (
-                        fourth[crc & 0xFFFF]
-                        ^ third[crc >> 16 & 0xFFFF]
-                        ^ second[crc >> 32 & 0xFFFF]
-                        ^ first[crc >> 48]
+                        fourth[crc & 0xFFFF] ^ third[crc >> 16 & 0xFFFF] ^ second[crc >> 32 & 0xFFFF] ^ first[crc >> 48]
                     )
         start = whole
     table = _byte_table()
@@ -62,7 +59,9 @@ def _byte_table() -> list[int]:
 def _word_tables() -> tuple[array[int], ...]:
     """What two bytes make of the checksum, with 0, 2, 4 and 6 bytes of zero behind them."""
     table = _byte_table()
-    first = array("Q", [table[high ^ (crc := table[low]) & 0xFF] ^ crc >> 8 for high in range(256) for low in range(256)])
+    first = array(
+        "Q", [table[high ^ (crc := table[low]) & 0xFF] ^ crc >> 8 for high in range(256) for low in range(256)]
+    )
     tables = [first]
     for _pair in range(3):
         last = tables[-1]

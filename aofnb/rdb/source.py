@@ -39,7 +39,20 @@ class Source:
         Whether `sum` will be asked for.
     """
 
-    __slots__ = ("_base", "_checksum", "_crc", "_file", "_loaded", "_record", "_summed", "buf", "name", "opcode", "pos", "size")
+    __slots__ = (
+        "_base",
+        "_checksum",
+        "_crc",
+        "_file",
+        "_loaded",
+        "_record",
+        "_summed",
+        "buf",
+        "name",
+        "opcode",
+        "pos",
+        "size",
+    )
 
     def __init__(self, file: BinaryIO | None, size: int, name: str | None = None, *, checksum: bool = False) -> None:
         self._file = file
