@@ -5,8 +5,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PY := $(BIN)/python
-# The stamp is renewed when the declared dependencies change.
-READY := $(VENV)/.ready
+# Stamps, renewed when the declared dependencies change: what running needs, and what checking needs on top.
+RUN := $(VENV)/.run
+DEV := $(VENV)/.dev
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo test lint lab bench notebooks clean help
 
@@ -17,37 +19,44 @@ help:
 	@echo "make bench      speed, as ratios to redis-py, redis-server, fakeredis, redis-check-aof"
 	@echo "make notebooks  run the tutorials again and write their outputs"
 
-$(READY): pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "aofnb needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
-	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	@echo "Setting up $(VENV) (once; a few minutes) ..."
-	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	@touch $(READY)
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "aofnb needs Python 3.11 or newer; name one: make PYTHON=python3.12")'
+	@$(PYTHON) -m venv $(VENV)
 
-demo: $(READY)
+$(RUN): pyproject.toml | $(PY)
+	@echo "Setting up $(VENV) with JupyterLab, pandas and matplotlib (once, a minute or two) ..."
+	@$(PIP) --editable '.[lab,plot]'
+	@touch $@
+
+$(DEV): pyproject.toml | $(PY)
+	@echo "Setting up $(VENV) with all that the checks need (once, a minute or two) ..."
+	@$(PIP) --editable '.[dev]'
+	@touch $@ $(RUN)
+
+demo: $(RUN)
 	@$(PY) notebooks/demo.py
 
-test: $(READY) lint
+test: $(DEV) lint
 	@$(PY) tests/support/announce.py
-	$(PY) -m pytest -q -n 2 --dist loadfile --ignore tests/browser
+	$(PY) -m pytest -q -n 2 --dist worksteal --ignore tests/browser
 	$(PY) -m pytest -q tests/browser
 	$(PY) -m pytest -q -p no:randomly --nbval --nbval-current-env --nbval-cell-timeout=120 \
 		--nbval-sanitize-with=notebooks/nbval-sanitize.cfg notebooks/
 	@echo "All checks passed."
 
-lint: $(READY)
+lint: $(DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-lab: $(READY)
+lab: $(RUN)
 	$(BIN)/jupyter lab notebooks/01-first-durable-key.ipynb
 
-bench: $(READY)
+bench: $(DEV)
 	$(PY) -m tests.bench
 
-notebooks: $(READY)
+notebooks: $(DEV)
 	$(PY) notebooks/refresh.py notebooks/*.ipynb
 
 clean:

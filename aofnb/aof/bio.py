@@ -1,7 +1,7 @@
 """Background I/O: one thread that syncs and closes files, so that the caller never waits for a device.
 
-The thread starts with the first job and ends with `close`. Where no thread can be started (Pyodide), jobs run
-at once in the caller.
+The thread starts with the first job and ends with `close`. Where no thread can be started (Pyodide), and where none
+is wanted (`inline`), jobs run at once in the caller.
 
 Redis: bio.c (7.0.15).
 """
@@ -20,9 +20,19 @@ Job = Callable[[], None]
 
 
 class Bio:
-    """A queue of jobs and the thread that does them, in order."""
+    """A queue of jobs and the thread that does them, in order.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    inline
+        No thread: the caller does each job at once. While `held` is True, for simulating a slow device, jobs wait for
+        `drain` or `close` instead.
+    """
+
+    def __init__(self, *, inline: bool = False) -> None:
+        self.inline = inline
+        self.held = False
+        self._waiting: list[Job] = []
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         # fsyncs queued or running: what a write would wait behind. Written by both sides under the lock, read without.
@@ -52,6 +62,11 @@ class Bio:
         self._submit(job)
 
     def _submit(self, job: Job) -> None:
+        if self.inline:
+            self._waiting.append(job)
+            if not self.held:
+                self._do_waiting()
+            return
         if self._thread is None:
             thread = threading.Thread(target=self._loop, name="aofnb-bio", daemon=True)
             try:
@@ -66,8 +81,13 @@ class Bio:
         while (job := self._jobs.get()) is not None:
             job()
 
+    def _do_waiting(self) -> None:
+        while self._waiting:
+            self._waiting.pop(0)()
+
     def drain(self) -> None:
         """Wait until all jobs queued so far are done."""
+        self._do_waiting()
         if self._thread is not None:
             done = threading.Event()
             self._jobs.put(done.set)
@@ -75,6 +95,7 @@ class Bio:
 
     def close(self) -> None:
         """Finish all jobs and end the thread."""
+        self._do_waiting()
         if self._thread is not None:
             self._jobs.put(None)
             self._thread.join()

@@ -399,8 +399,10 @@ class AofDirectory:
         path = self.path_of(live)
         with _writing(path):
             file = self.fs.open_append(path)
-            # A process that was killed may have left bytes that we loaded and that are on no device yet.
+            # A process that was killed may have left bytes that we loaded, and names that we found, and that are on
+            # no device yet.
             file.fdatasync()
+            sync_dir(self.fs, self.path)
             size = self.fs.size(path)
         self._closed_bytes -= self._sizes.pop(live.name, 0)
         self._state = "existing"
@@ -430,12 +432,18 @@ class AofDirectory:
         self.manifest = manifest
 
     def _mkdir(self) -> None:
-        """Make the log's directory, its name durable."""
-        new_parent = not self.fs.exists(self.directory)
+        """Make the log's directory, and the names of all directories on the way to it durable.
+
+        Whoever made them, the store just now or one that was killed before it came to this: with any of them a power
+        cut would take the log.
+        """
         self.fs.mkdir(self.path)
-        sync_dir(self.fs, self.directory)
-        if new_parent:
-            sync_dir(self.fs, os.path.dirname(self.directory) or os.curdir)
+        below = os.path.abspath(self.path)
+        while (directory := os.path.dirname(below)) != below:
+            # What we may not read we did not make.
+            with suppress(PermissionError):
+                sync_dir(self.fs, directory)
+            below = directory
 
     def _upgrade(self) -> None:
         """Move the single file of an older version into the directory, as its base.

@@ -3,6 +3,7 @@
 from aofnb.commands import (
     bitmaps,
     connection,
+    debug,
     dump,
     expiry,
     geo,
@@ -14,15 +15,18 @@ from aofnb.commands import (
     server,
     sets,
     sorting,
+    stream_groups,
     streams,
     strings,
     transactions,
+    zset_algebra,
     zsets,
 )
 
 __all__ = [
     "bitmaps",
     "connection",
+    "debug",
     "dump",
     "expiry",
     "geo",
@@ -34,8 +38,10 @@ __all__ = [
     "server",
     "sets",
     "sorting",
+    "stream_groups",
     "streams",
     "strings",
     "transactions",
+    "zset_algebra",
     "zsets",
 ]

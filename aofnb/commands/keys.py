@@ -20,7 +20,7 @@ from aofnb.store.glob import matcher
 from aofnb.store.keyspace import Database
 from aofnb.store.values import Value, type_name
 
-__all__ = ["database", "database_index", "scan_cursor"]
+__all__ = ["database", "database_index", "encoding_of", "refcount_of", "scan_cursor"]
 
 _INT32_MIN, _INT32_MAX = -(1 << 31), (1 << 31) - 1
 _SAME_OBJECT = "ERR source and destination objects are the same"
@@ -342,6 +342,19 @@ def _is_integer(text: bytes) -> bool:
     return True
 
 
+def encoding_of(value: Value) -> bytes:
+    """How Redis would store `value`."""
+    if isinstance(value, bytes):
+        return b"int" if _is_integer(value) else b"embstr" if len(value) <= _EMBSTR_MAX else b"raw"
+    return b"raw" if isinstance(value, bytearray) else value.encoding.encode()
+
+
+def refcount_of(value: Value) -> int:
+    """How often Redis would count `value` as used."""
+    shared = isinstance(value, bytes) and _is_integer(value) and 0 <= int(value) < _SHARED_INTEGERS
+    return _INT32_MAX if shared else 1
+
+
 @command("OBJECT ENCODING", arity=3, flags="readonly", keys=(2, 2, 1), since="2.2.3")
 def object_encoding(client: Client, key: bytes) -> bytes | None:
     """Name how Redis would store the value at a key.
@@ -349,21 +362,14 @@ def object_encoding(client: Client, key: bytes) -> bytes | None:
     A whole number that INCRBYFLOAT left is ``int``, as it is on a server after a restart, and not ``embstr``.
     """
     found = client.db.lookup(key)
-    if found is None:
-        return None
-    if isinstance(found, bytes):
-        return b"int" if _is_integer(found) else b"embstr" if len(found) <= _EMBSTR_MAX else b"raw"
-    return b"raw" if isinstance(found, bytearray) else found.encoding.encode()
+    return None if found is None else encoding_of(found)
 
 
 @command("OBJECT REFCOUNT", arity=3, flags="readonly", keys=(2, 2, 1), since="2.2.3")
 def object_refcount(client: Client, key: bytes) -> int | None:
     """Return how often Redis would count the value as used: once, or without limit for a small number."""
     found = client.db.lookup(key)
-    if found is None:
-        return None
-    shared = isinstance(found, bytes) and _is_integer(found) and 0 <= int(found) < _SHARED_INTEGERS
-    return _INT32_MAX if shared else 1
+    return None if found is None else refcount_of(found)
 
 
 @command("OBJECT IDLETIME", arity=3, flags="readonly", keys=(2, 2, 1), since="2.2.3")

@@ -15,8 +15,7 @@ from aofnb.commands import messages
 from aofnb.commands.args import INT64_MIN, Options, integer, positive, value
 from aofnb.commands.blocking import timeout_ms, would_block
 from aofnb.commands.client import Client
-from aofnb.commands.registry import REWRITTEN, command
-from aofnb.commands.zsets import numbered_keys
+from aofnb.commands.registry import REWRITTEN, command, numbered_keys
 from aofnb.errors import ReplyError
 from aofnb.store.list_value import ListValue
 

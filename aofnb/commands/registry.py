@@ -15,7 +15,19 @@ from typing import Any
 
 from aofnb.commands.args import Options
 
-__all__ = ["ALWAYS", "NEVER", "REWRITTEN", "VERBATIM", "Command", "KeySpec", "Propagate", "command", "find", "table"]
+__all__ = [
+    "ALWAYS",
+    "NEVER",
+    "REWRITTEN",
+    "VERBATIM",
+    "Command",
+    "KeySpec",
+    "Propagate",
+    "command",
+    "find",
+    "numbered_keys",
+    "table",
+]
 
 Handler = Callable[..., Any]
 # (first, last, step) as COMMAND INFO gives them, or a function argv -> positions of the keys.
@@ -34,6 +46,8 @@ class Propagate(Enum):
 VERBATIM, REWRITTEN, ALWAYS, NEVER = Propagate.VERBATIM, Propagate.REWRITTEN, Propagate.ALWAYS, Propagate.NEVER
 
 _NO_LIMIT = 1 << 62
+# A family is a file, but for those that fill two.
+_FAMILY = {"stream_groups": "streams", "zset_algebra": "zsets"}
 
 
 @dataclass(slots=True, eq=False)
@@ -89,6 +103,19 @@ class Command:
         return [i for i in range(first, last + 1, step) if i < len(argv)]
 
 
+def numbered_keys(count_at: int, *fixed: int) -> KeySpec:
+    """Keys that follow their number, which is the argument at `count_at`, besides those at `fixed`."""
+
+    def positions(argv: Sequence[bytes]) -> list[int]:
+        counted = argv[count_at] if count_at < len(argv) else b""
+        # Of an absurd number the first digits say enough; Python refuses to read thousands of them.
+        count = int(counted[:20]) if counted.isdigit() else 0
+        listed = range(count_at + 1, min(count_at + 1 + count, len(argv)))
+        return [*(i for i in fixed if i < len(argv)), *listed]
+
+    return positions
+
+
 table: dict[str, Command] = {}
 """Every top-level command by its upper-case name. Filled by importing `aofnb.commands`."""
 
@@ -115,7 +142,8 @@ def command(
 
     def register(handler: Handler) -> Handler:
         summary = (handler.__doc__ or "").strip().split("\n", 1)[0]
-        group = handler.__module__.rsplit(".", 1)[-1]
+        module = handler.__module__.rsplit(".", 1)[-1]
+        group = _FAMILY.get(module, module)
         entry = Command(name, handler, arity, words, keys, rule, options, group, summary, since)
         container, _, sub = name.partition(" ")
         if sub:

@@ -9,11 +9,10 @@ Redis: functions.c, eval.c (7.0.15).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from aofnb.commands.client import Client
-from aofnb.commands.registry import command
+from aofnb.commands.registry import command, numbered_keys
 from aofnb.errors import ReplyError
 from aofnb.store.functions import Library, LibraryError, parse_library
 from aofnb.store.glob import matcher
@@ -26,13 +25,6 @@ NO_LUA = (
 )
 
 NO_DUMPS = "ERR dumps of libraries are not supported yet; use FUNCTION LIST WITHCODE, and FUNCTION LOAD for each"
-
-
-def _keys_after_count(argv: Sequence[bytes]) -> list[int]:
-    """Positions of the keys of EVAL and FCALL: as many as the third word says."""
-    if len(argv) < 3 or not argv[2].isdigit():
-        return []
-    return list(range(3, min(3 + int(argv[2]), len(argv))))
 
 
 def _text(arg: bytes) -> str:
@@ -160,37 +152,37 @@ def function_restore(client: Client, dump: bytes, *policy: bytes) -> NoReturn:
 _EVAL_FLAGS = "movablekeys no_mandatory_keys noscript skip_monitor stale"
 
 
-@command("EVAL", arity=-3, flags=_EVAL_FLAGS, keys=_keys_after_count, since="2.6.0")
+@command("EVAL", arity=-3, flags=_EVAL_FLAGS, keys=numbered_keys(2), since="2.6.0")
 def eval_(client: Client, script: bytes, *args: bytes) -> NoReturn:
     """Run a Lua script. Not supported yet."""
     raise ReplyError(NO_LUA)
 
 
-@command("EVAL_RO", arity=-3, flags=_EVAL_FLAGS + " readonly", keys=_keys_after_count, since="7.0.0")
+@command("EVAL_RO", arity=-3, flags=_EVAL_FLAGS + " readonly", keys=numbered_keys(2), since="7.0.0")
 def eval_ro(client: Client, script: bytes, *args: bytes) -> NoReturn:
     """Run a Lua script that only reads. Not supported yet."""
     raise ReplyError(NO_LUA)
 
 
-@command("EVALSHA", arity=-3, flags=_EVAL_FLAGS, keys=_keys_after_count, since="2.6.0")
+@command("EVALSHA", arity=-3, flags=_EVAL_FLAGS, keys=numbered_keys(2), since="2.6.0")
 def evalsha(client: Client, sha: bytes, *args: bytes) -> NoReturn:
     """Run a cached Lua script. Not supported yet."""
     raise ReplyError(NO_LUA)
 
 
-@command("EVALSHA_RO", arity=-3, flags=_EVAL_FLAGS + " readonly", keys=_keys_after_count, since="7.0.0")
+@command("EVALSHA_RO", arity=-3, flags=_EVAL_FLAGS + " readonly", keys=numbered_keys(2), since="7.0.0")
 def evalsha_ro(client: Client, sha: bytes, *args: bytes) -> NoReturn:
     """Run a cached Lua script that only reads. Not supported yet."""
     raise ReplyError(NO_LUA)
 
 
-@command("FCALL", arity=-3, flags=_EVAL_FLAGS, keys=_keys_after_count, since="7.0.0")
+@command("FCALL", arity=-3, flags=_EVAL_FLAGS, keys=numbered_keys(2), since="7.0.0")
 def fcall(client: Client, name: bytes, *args: bytes) -> NoReturn:
     """Call a function of a library. Not supported yet."""
     raise ReplyError(NO_LUA)
 
 
-@command("FCALL_RO", arity=-3, flags=_EVAL_FLAGS + " readonly", keys=_keys_after_count, since="7.0.0")
+@command("FCALL_RO", arity=-3, flags=_EVAL_FLAGS + " readonly", keys=numbered_keys(2), since="7.0.0")
 def fcall_ro(client: Client, name: bytes, *args: bytes) -> NoReturn:
     """Call a function that only reads. Not supported yet."""
     raise ReplyError(NO_LUA)

@@ -16,9 +16,8 @@ from aofnb.commands.args import Options, integer, positive, value
 from aofnb.commands.client import Client
 from aofnb.commands.hashes import random_count
 from aofnb.commands.keys import scan_cursor
-from aofnb.commands.registry import REWRITTEN, command
+from aofnb.commands.registry import REWRITTEN, command, numbered_keys
 from aofnb.commands.scanning import ELEMENT_SCAN_OPTIONS, scan_elements
-from aofnb.commands.zsets import numbered_keys
 from aofnb.errors import ReplyError
 from aofnb.store.set_value import SetValue
 

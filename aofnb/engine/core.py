@@ -313,9 +313,7 @@ class Engine:
         rule = command.propagate
         if rule is VERBATIM or rule is ALWAYS:
             if client.rewritten_args:
-                rewritten = client.rewritten_args
-                argv = [arg for i, typed in enumerate(argv) if (arg := rewritten.get(i, typed)) is not None]
-                rewritten.clear()
+                argv = _rewritten(argv, client.rewritten_args)
             self.effects.append((client.db.index, argv))
         elif rule is not REWRITTEN or not self.effects:
             raise AssertionError(f"{command.name} changed data but asked for no record ({rule})")
@@ -328,6 +326,8 @@ class Engine:
 
     def expire_due(self, limit: int = 1000) -> int:
         """Active expiry: delete up to `limit` overdue keys per database and log each; returns how many."""
+        if not self.keyspace.active_expire:
+            return 0
         expired = sum(db.expire_due(limit) for db in self.keyspace if db.volatile)
         if self.effects:
             self.end_unit(transaction=False)

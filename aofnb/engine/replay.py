@@ -82,8 +82,10 @@ class Replayer:
             if command is None or not command.min_argc <= len(argv) <= command.max_argc:
                 command = self._look_up(file, block.offsets[index], argv)
             if client.multi is not None and command.name != "EXEC":
-                # DISCARD and MULTI too, as the loader of the server does.
-                client.multi.append((command, argv))
+                if command.name == "MULTI":
+                    self._failed(file, block.offsets[index], argv, ReplyError("ERR MULTI calls can not be nested"))
+                else:  # DISCARD too, as the loader of the server does
+                    client.multi.append((command, argv))
                 continue
             try:
                 reply = command.handler(client, *argv[command.words :])

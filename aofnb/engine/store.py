@@ -82,7 +82,7 @@ class Store:
         self.engine = Engine(config, clock, random.Random(seed))
         self.load_report: Loaded | None = None
         self._lock: DirectoryLock | None = None
-        self._bio = Bio()
+        self._bio = Bio(inline=not background)
         self._directory: AofDirectory | None = None
         self._rewriter: Rewriter | None = None
         self._writer: AofWriter | None = None
@@ -370,7 +370,7 @@ def open_store(
     clock, fs, seed
         Where time, files and chance come from; for tests and simulation.
     background
-        False: no thread for the periodic job; `Store.tick` does it.
+        False: no thread: `Store.tick` does the periodic job, and a background fsync is done at once by the caller.
     **settings
         Redis's settings with ``_`` for ``-``: ``appendfsync="always"``, ``auto_aof_rewrite_percentage=50``, ...
 

@@ -5,5 +5,20 @@
 """
 
 from aofnb.rdb.dump import ChecksumError, dump_payload, load_payload
+from aofnb.rdb.reader import Entry, Loaded, RdbReader, Skipped, is_rdb, load_rdb
+from aofnb.rdb.writer import base_aux, rdb_pieces, write_rdb
 
-__all__ = ["ChecksumError", "dump_payload", "load_payload"]
+__all__ = [
+    "ChecksumError",
+    "Entry",
+    "Loaded",
+    "RdbReader",
+    "Skipped",
+    "base_aux",
+    "dump_payload",
+    "is_rdb",
+    "load_payload",
+    "load_rdb",
+    "rdb_pieces",
+    "write_rdb",
+]

@@ -42,10 +42,11 @@ _EXPIRY_MAX = (1 << 48) - 1
 class Context:
     """What the decoders of one file share.
 
-    ``field_expires`` is what the value decoded last says about its fields: deadline in ms by field.
+    ``version`` is that of the format; ``field_expires`` is what the value decoded last says about its fields: deadline in ms by field.
     """
 
     config: Config
+    version: int = opcodes.RDB_VERSION
     warn: Callable[[str], None] = lambda _message: None
     valkey: bool = False
     templates: dict[int, list[bytes]] = field(default_factory=dict)
@@ -72,6 +73,8 @@ def decode_value(source: Source, type_: int, context: Context) -> Value | None:
         name = None if context.valkey and type_ > opcodes.STREAM_LISTPACKS_3 else opcodes.TYPE_NAMES.get(type_)
         known = f"{type_} ({name})" if name else str(type_)
         raise source.error(f"a value of type {known}: it is not known how to read it, so nothing after it can be read")
+    if context.version < opcodes.FIRST_VERSIONS.get(type_, 0):
+        raise source.error(f"a value of type {type_}, which version {context.version} does not have")
     context.field_expires.clear()
     try:
         return decoder(source, type_, context)
@@ -339,8 +342,8 @@ _MODULE_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234567
 def module_name(number: int) -> str:
     """The name of a module from its number, of which the low ten bits are a version.
 
-    >>> module_name(0x8145CDBB4F0A6401)
-    'gRNzu08Kk'
+    >>> module_name(0x45E25238DF912C03)
+    'ReJSON-RL'
     """
     return "".join(_MODULE_ALPHABET[number >> shift & 63] for shift in range(58, 9, -6))
 

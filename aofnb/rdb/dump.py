@@ -44,6 +44,10 @@ def load_payload(payload: bytes, config: Config = _DEFAULTS, newest: int = opcod
 
     Parameters
     ----------
+    payload
+        What DUMP gave.
+    config
+        The settings.
     newest
         The highest version to accept; a payload of a later one may hold what a server of this version refuses.
 
@@ -67,9 +71,7 @@ def load_payload(payload: bytes, config: Config = _DEFAULTS, newest: int = opcod
     source = Source.of(payload[:-_FOOTER_BYTES])
     type_ = source.byte()
     source.opcode = type_
-    if newest <= opcodes.RDB_VERSION and type_ > opcodes.NEWEST_TYPE_OF_VERSION_10:
-        raise source.error(f"a value of type {type_}, which version {newest} does not have")
-    context = Context(config)
+    context = Context(config, version)
     try:
         value = decode_value(source, type_, context)
     except Unsupported as problem:

@@ -55,7 +55,7 @@ def whole_number(text: bytes) -> int | None:
 
 def texts(items: Iterable[Item]) -> list[bytes]:
     """Numbers as their decimal text, the rest as it is."""
-    return [item if type(item) is bytes else b"%d" % item for item in items]
+    return [b"%d" % item if isinstance(item, int) else item for item in items]
 
 
 # --- listpack ------------------------------------------------------------------------------------------------

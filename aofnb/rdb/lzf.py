@@ -84,7 +84,7 @@ def compress(data: bytes, limit: int) -> bytes | None:
         earlier = newest.get(slot, 0)
         newest[slot] = pos
         distance = pos - earlier
-        if not (0 < earlier and distance <= _MAX_DISTANCE and data[earlier : earlier + 3] == data[pos : pos + 3]):
+        if not (earlier > 0 and distance <= _MAX_DISTANCE and data[earlier : earlier + 3] == data[pos : pos + 3]):
             if len(out) >= limit:
                 return None
             out.append(data[pos])

@@ -68,8 +68,21 @@ HASH_TEMPLATED_LISTPACK = 30
 HASH_TEMPLATED = 32
 HASH_VALKEY_EXPIRES = 22  # in a VALKEY file
 
-# The newest type that a server of version 10 knows.
-NEWEST_TYPE_OF_VERSION_10 = STREAM_LISTPACKS_2
+# Since when there are the types that version 10 does not have: in an older file they are damage. Opcodes are not
+# looked at so closely, since vendors wrote some early.
+FIRST_VERSIONS = {
+    SET_LISTPACK: 11,
+    STREAM_LISTPACKS_3: 11,
+    HASH_METADATA_PRE_GA: 12,
+    HASH_LISTPACK_EX_PRE_GA: 12,
+    HASH_METADATA: 12,
+    HASH_LISTPACK_EX: 12,
+    STREAM_LISTPACKS_4: 13,
+    STREAM_LISTPACKS_5: 14,
+    ARRAY: 14,
+    HASH_TEMPLATED_LISTPACK: 15,
+    HASH_TEMPLATED: 15,
+}
 
 # A quicklist node: one element as it is, or a listpack of elements.
 NODE_PLAIN, NODE_PACKED = 1, 2

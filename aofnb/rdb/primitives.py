@@ -22,10 +22,10 @@ _COMPRESS_FROM, _MUST_SAVE = 21, 4
 
 
 def length(number: int) -> bytes:
-    """A length, or any other number from 0 to 2**64-1.
+    r"""A length, or any other number from 0 to 2**64-1.
 
     >>> length(5), length(300), length(70000)
-    (b'\\x05', b'A,', b'\\x80\\x00\\x01\\x11p')
+    (b'\x05', b'A,', b'\x80\x00\x01\x11p')
     """
     if number < 64:
         return _SHORT[number]
@@ -37,10 +37,10 @@ def length(number: int) -> bytes:
 
 
 def string(text: bytes, compressed: bool = True) -> bytes:
-    """A string: as a number where it is the spelling of one, compressed where that helps and is wanted.
+    r"""A string: as a number where it is the spelling of one, compressed where that helps and is wanted.
 
     >>> string(b"v"), string(b"-12"), string(b"a" * 21)
-    (b'\\x01v', b'\\xc0\\xf4', b'\\xc3\\x06\\x15\\x01aa\\xe0\\n\\x00')
+    (b'\x01v', b'\xc0\xf4', b'\xc3\x06\x15\x01aa\xe0\n\x00')
     """
     size = len(text)
     if size <= _INTEGER_MAX_BYTES and size and text[0] in _DIGITS:

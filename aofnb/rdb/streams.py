@@ -244,8 +244,8 @@ def _group(group: Group, compressed: bool) -> Iterator[bytes]:
     yield length(len(group.consumers))
     for consumer in group.sorted_consumers():
         ids = consumer.pel.ids()
-        yield string(consumer.name, compressed) + _TIME.pack(consumer.seen_ms) + length(len(ids))
-        yield b"".join([_ID.pack(*entry_id) for entry_id in ids])
+        head = string(consumer.name, compressed) + _TIME.pack(consumer.seen_ms) + length(len(ids))
+        yield b"".join([head, *(_ID.pack(*entry_id) for entry_id in ids)])
 
 
 def _id_pair(entry_id: StreamId) -> bytes:

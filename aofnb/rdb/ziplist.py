@@ -104,7 +104,7 @@ def decode_zipmap(blob: bytes) -> list[bytes]:
 
 
 def _sized(blob: bytes, at: int, end: int, extra: int) -> tuple[bytes, int]:
-    """A string after its length and, with `extra`, a byte that says how many unused bytes follow; and the end of all."""
+    """A string behind its length and, with `extra`, behind a count of unused bytes; and where all of it ends."""
     first = blob[at]
     if first < _LONG:
         size, start = first, at + 1

@@ -5,9 +5,11 @@ at CRLF and the pieces are taken as they are, once every length header agrees wi
 is not plain (a value that holds CRLF, a header that ends in LF alone, an annotation, the end of the piece)
 is read byte by byte, then the first path goes on.
 
-What is accepted is what redis-server's loader accepts, with three departures, since that one crashes or allocates
-what a damaged header asks for: a negative length is a format error; a length beyond the end of the file is a
-record cut short, found before anything is allocated; a number of arguments that does not fit 31 bits is a format error.
+What is accepted is what redis-server's loader accepts, with four departures. That one crashes, or allocates what a
+damaged header asks for: a negative length is a format error; a length beyond the end of the file is a record cut short,
+found before anything is allocated; a number of arguments that does not fit 31 bits is a format error. And it takes
+zeros that a power cut left for a value that someone wrote: zero bytes in a line, or where an argument's CRLF should be,
+are a format error.
 
 Redis: aof.c loadSingleAppendOnlyFile (7.0.15).
 """
@@ -35,6 +37,8 @@ _LENGTHS = [b"$%d" % length for length in range(4096)]
 _PIECES = {b"*%d" % argc: 2 * argc + 1 for argc in range(1, 1025)}
 # What atoi and strtol see.
 _NUMBER = re.compile(rb"[ \t\n\v\f\r]*([+-]?[0-9]+)")
+
+_POWER_CUT = ", as a power cut leaves them"
 
 EndKind = Literal["clean", "truncated", "format"]
 
@@ -94,6 +98,11 @@ class Block:
             self._measure()
         assert self._ends is not None
         return self._ends
+
+    @property
+    def odd(self) -> list[int]:
+        """Indices of the commands that are not known to be spelled as Redis spells them."""
+        return list(self._odd_ends)
 
     def _measure(self) -> None:
         offsets: list[int] = []
@@ -320,7 +329,9 @@ def _record(data: bytes, pos: int, final: bool, limit: int, base: int) -> tuple[
             reason = f"the argument at byte {base + at} has {length} bytes, more than the file holds"
             raise _short(end + 2 - len(data), end + 2 > limit, reason)
         argv.append(data[start:end])
-        # Two bytes are skipped unseen: the loader does not ask whether they are CRLF.
+        # Any two bytes will do, as for the loader, but for zeros: then the end of the argument is zeros too.
+        if b"\0" in data[end : end + 2]:
+            raise _Stop(kind="format", reason=f"zero bytes behind the argument at byte {base + at}{_POWER_CUT}")
         at = end + 2
     return argv, at
 
@@ -329,6 +340,8 @@ def _line_end(data: bytes, pos: int, final: bool, base: int) -> int:
     """End of the line at data[pos], its LF included; the end of the file ends a line too."""
     found = data.find(b"\n", pos, pos + LINE_MAX)
     if found >= 0:
+        if data.find(b"\0", pos, found) >= 0:
+            raise _Stop(kind="format", reason=f"zero bytes in the line at byte {base + pos}{_POWER_CUT}")
         return found + 1
     if len(data) - pos >= LINE_MAX:
         raise _Stop(kind="format", reason=f"the line at byte {base + pos} is longer than {LINE_MAX} bytes")
@@ -354,7 +367,7 @@ def _number(data: bytes, pos: int, end: int) -> int:
 def _not_a_record(data: bytes, pos: int, base: int) -> str:
     rest = data[pos : pos + 64]
     if rest.startswith(b"\0"):
-        return "zero bytes where a command should begin, as a power cut leaves them"
+        return f"zero bytes where a command should begin{_POWER_CUT}"
     return f"{_shown(rest)} where a command should begin" + _converted(data, pos, base)
 
 

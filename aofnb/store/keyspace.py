@@ -85,6 +85,10 @@ class Database:
             return value
         raise ReplyError(WRONG_TYPE)
 
+    def peek(self, key: bytes) -> Value | None:
+        """The value at `key`, or None; an overdue key counts and stays."""
+        return self._data.get(key)
+
     def __contains__(self, key: bytes) -> bool:
         return self.lookup(key) is not None
 
@@ -238,7 +242,17 @@ class Keyspace:
         Called with the database and the key after an overdue key was deleted.
     """
 
-    __slots__ = ("_databases", "cursors", "dirty", "expired_keys", "expiring", "functions", "now_ms", "on_expired")
+    __slots__ = (
+        "_databases",
+        "active_expire",
+        "cursors",
+        "dirty",
+        "expired_keys",
+        "expiring",
+        "functions",
+        "now_ms",
+        "on_expired",
+    )
 
     def __init__(
         self,
@@ -250,6 +264,8 @@ class Keyspace:
         self.on_expired = on_expired
         # Off while loading: what the log says decides, not the clock.
         self.expiring = True
+        # Off: keys expire only when they are met. For tests, by DEBUG SET-ACTIVE-EXPIRE.
+        self.active_expire = True
         # Changes since the start, as rdb_changes_since_last_save counts them.
         self.dirty = 0
         self.expired_keys = 0

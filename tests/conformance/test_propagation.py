@@ -73,7 +73,9 @@ def run(side: Theirs | Ours, before: str, commands: str) -> tuple[list[Any], lis
     ):
         side.execute("CONFIG", "SET", name, "no")
     side.execute("SELECT", "0")
+    # So that the log is in database 0 on both sides.
     side.execute("SET", "settle", "db0")
+    side.execute("DEL", "settle")
     for command in filter(None, before.split(" ; ")):
         if command == "(wait)":
             time.sleep(0.06)  # the real server has no fake clock

@@ -1,0 +1,796 @@
+"""Is this log whole? Three answers for each file, since they differ: redis-check-aof's, redis-server's, ours.
+
+- redis-check-aof reads more strictly than a server (lines must end in CRLF, EXEC needs its MULTI), but takes ``*0`` and
+  half an annotation. Its verdict is the verdict of the file, and its exit code ours.
+- redis-server starts, or cuts the end of the last file and starts, or gives up. Where it cuts is not always right.
+- We open, cut at the end of the last whole unit, or refuse; `fix` cuts there.
+
+Rules of this file: `check` changes nothing; `fix` changes nothing but the last file, and only when a copy of it is on
+disk; what was not looked at is called unchecked, never valid. Commands are not judged: an unknown one, or one with
+too few words, passes here and is met by whoever loads the log.
+
+Redis: redis-check-aof.c checkSingleAof, processRESP, processAnnotations, getInputFileType; aof.c
+loadSingleAppendOnlyFile (7.0.15).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import BinaryIO, Literal
+
+from aofnb.aof.directory import AofDirectory
+from aofnb.aof.fs import Fs, OsFs, write_all
+from aofnb.aof.lock import DirectoryLock
+from aofnb.aof.manifest import Manifest, sync_dir
+from aofnb.config import Config
+from aofnb.errors import AofError, AofManifestError, AofWriteError, RdbError
+from aofnb.resp.reader import LINE_MAX, Block, CommandReader, End
+
+__all__ = ["CheckReport", "Damage", "FileCheck", "Fixed", "Outcome", "SnapshotEnd", "check", "fix"]
+
+# Given the path of a file that begins with a snapshot, where the snapshot ends; raises RdbError if it is damaged.
+SnapshotEnd = Callable[[str], int]
+
+Verdict = Literal["valid", "empty", "damaged", "unchecked", "missing"]
+DamageKind = Literal["cut", "line_end", "format", "length", "open_multi", "multi", "exec", "snapshot", "timestamp"]
+Action = Literal["loads", "cuts", "refuses", "unknown"]
+
+_SNAPSHOT_MAGIC = b"REDIS"
+# redis-check-aof reads a header line into 128 bytes.
+_HEADER_MAX = 127
+_LONG_MAX = (1 << 63) - 1
+_STRTOL = re.compile(rb"[ \t\n\v\f\r]*([+-]?[0-9]+)")
+_COPY_PIECE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """What redis-check-aof finds wrong first: where it met it, and why in words.
+
+    ``kind`` is ``cut`` (the file ends inside a record), ``line_end`` (no CRLF where one must be), ``format`` (no
+    record), ``length`` (a negative or absurd one), ``open_multi`` (MULTI without EXEC), ``multi`` (MULTI in MULTI),
+    ``exec`` (EXEC alone), ``snapshot`` (the snapshot at the front), or ``timestamp`` (an annotation, when truncating
+    to a time).
+    """
+
+    kind: DamageKind
+    offset: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What somebody would do with a file: ``loads`` it, ``cuts`` it at `offset` and goes on, or ``refuses`` it.
+
+    ``unknown`` where a snapshot hides what is behind it. `reason` is empty if it just loads.
+    """
+
+    action: Action
+    offset: int | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FileCheck:
+    """One file.
+
+    Attributes
+    ----------
+    path, name, type, size
+        ``type`` as in the manifest, or ``single`` for a file that was given by itself or comes from before 7.0.
+    last
+        Whether it is the last of the log, which alone may be cut.
+    snapshot
+        Whether it begins with a snapshot in RDB form.
+    verdict
+        redis-check-aof's: ``valid``, ``empty``, ``damaged``, ``missing``; ``unchecked`` where it would look into a
+        snapshot and nobody here could.
+    ok_up_to, ok_up_to_line
+        The end of what redis-check-aof holds for good, in bytes and in lines counted over all files of the log.
+    damage
+        What it found wrong, or None.
+    server, aofnb
+        What redis-server 7.0.15 (with aof-load-truncated yes, its default) and this package do with the file.
+    cut_at
+        End of the last whole unit where something behind it must go before we load; else None.
+    truncate_at
+        Where to cut to go back to the time asked for, or None.
+    """
+
+    path: str
+    name: str
+    type: Literal["base", "incr", "history", "single"]
+    size: int
+    last: bool
+    snapshot: bool
+    verdict: Verdict
+    ok_up_to: int
+    ok_up_to_line: int
+    damage: Damage | None
+    server: Outcome
+    aofnb: Outcome
+    cut_at: int | None = None
+    truncate_at: int | None = None
+
+    @property
+    def good(self) -> bool:
+        """Whether redis-check-aof would go on to the next file."""
+        return self.verdict in ("valid", "empty")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """What `check` found: the files in the order in which they are loaded, and what is wrong with their manifest."""
+
+    path: str
+    # The directory with the log in it; what redis-server calls dir.
+    directory: str
+    manifest: str | None
+    files: tuple[FileCheck, ...]
+    problem: str | None
+
+    @property
+    def verdict(self) -> Literal["valid", "damaged", "unchecked"]:
+        """That of the first file that is not good; ``damaged`` for a manifest that cannot be."""
+        if self.problem is not None:
+            return "damaged"
+        bad = self.first_bad
+        if bad is None:
+            return "valid"
+        return "unchecked" if bad.verdict == "unchecked" else "damaged"
+
+    @property
+    def first_bad(self) -> FileCheck | None:
+        """The file at which redis-check-aof ends, or None; damage comes before what was not looked at."""
+        bad = [file for file in self.files if not file.good]
+        damaged = [file for file in bad if file.verdict != "unchecked"]
+        return next(iter(damaged or bad), None)
+
+    @property
+    def ok_up_to(self) -> int | None:
+        """`FileCheck.ok_up_to` of the first bad file, of the last file if all are good, None without files."""
+        chosen = self.first_bad or (self.files[-1] if self.files else None)
+        return None if chosen is None else chosen.ok_up_to
+
+    @property
+    def damage(self) -> Damage | None:
+        """`FileCheck.damage` of the first bad file."""
+        return None if self.first_bad is None else self.first_bad.damage
+
+    @property
+    def cut_at(self) -> int | None:
+        """Where `fix` would cut the last file, or None."""
+        return self.files[-1].cut_at if self.files else None
+
+    @property
+    def server(self) -> Outcome:
+        """What redis-server does with the whole."""
+        return _overall(self, [file.server for file in self.files])
+
+    @property
+    def aofnb(self) -> Outcome:
+        """What `aofnb.open` does with the whole."""
+        return _overall(self, [file.aofnb for file in self.files])
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """What `fix` did: the file, where it was cut, how many bytes went, and where its old content is."""
+
+    path: str
+    cut_at: int
+    bytes_cut: int
+    copy: str
+
+
+def _overall(report: CheckReport, outcomes: Iterable[Outcome]) -> Outcome:
+    """The outcome of a log: that of the first file that stops it, else of the one that is not just loaded."""
+    if report.problem is not None:
+        return Outcome("refuses", None, report.problem)
+    odd = [outcome for outcome in outcomes if outcome.action != "loads" or outcome.reason]
+    order = ("refuses", "unknown", "cuts", "loads")
+    return min(odd, key=lambda outcome: order.index(outcome.action), default=Outcome("loads"))
+
+
+# --- check -----------------------------------------------------------------------------------------------
+
+
+def check(
+    path: str | os.PathLike[str],
+    *,
+    fs: Fs | None = None,
+    snapshot_end: SnapshotEnd | None = None,
+    timestamp_s: int | None = None,
+) -> CheckReport:
+    """Read a log to its end, running nothing and changing nothing.
+
+    Time is linear in the size of the files; memory is that of the largest record.
+
+    Parameters
+    ----------
+    path
+        A data directory, the directory of the log in it, a manifest, or one file.
+    fs
+        File operations.
+    snapshot_end
+        Who can check a snapshot; without one, files that begin with a snapshot are reported as unchecked.
+    timestamp_s
+        Also find where to cut to go back to this time, in seconds since the epoch: `FileCheck.truncate_at`.
+
+    Raises
+    ------
+    AofManifestError
+        There is no log at `path`, or more than one.
+    AofError
+        A file cannot be read.
+    """
+    fs = fs or OsFs()
+    given = os.path.abspath(os.fspath(path))
+    examine = _Examiner(fs, snapshot_end, timestamp_s)
+    try:
+        names = _listed(fs, given)
+        if names is not None:
+            dirname, prefix = _found_log(fs, given, names)
+            if prefix is not None:
+                return _check_parts(fs, given, dirname, prefix, examine)
+            given_file = dirname
+        elif given.endswith(".manifest"):
+            return _check_parts(
+                fs, given, os.path.dirname(given), os.path.basename(given)[: -len(".manifest")], examine
+            )
+        elif _is_manifest(fs, given):
+            return _check_manifest(fs, given, examine)
+        else:
+            given_file = given
+        file = examine.file(given_file, os.path.basename(given_file), "single", last=True)
+        return CheckReport(given, os.path.dirname(given_file), None, (file,), None)
+    except OSError as problem:
+        raise AofError(
+            f"it cannot be read: {problem.strerror}; give a data directory, its appendonlydir, a manifest or a file",
+            file=problem.filename or given,
+        ) from problem
+
+
+def _listed(fs: Fs, path: str) -> list[str] | None:
+    """The names in the directory `path`, or None where it is a file."""
+    try:
+        return fs.listdir(path)
+    except NotADirectoryError:
+        return None
+
+
+def _manifests(names: Iterable[str]) -> list[str]:
+    return sorted(name for name in names if name.endswith(".manifest") and not name.startswith("temp-"))
+
+
+def _found_log(fs: Fs, path: str, names: list[str]) -> tuple[str, str | None]:
+    """The log in the directory `path`: its directory and the name its files begin with, or a single file and None."""
+    homes = [path] if _manifests(names) else []
+    for name in sorted(names):
+        inside = None if homes and homes[0] == path else _listed(fs, os.path.join(path, name))
+        if inside is not None and _manifests(inside):
+            homes.append(os.path.join(path, name))
+    if len(homes) > 1:
+        raise AofManifestError(
+            f"there are several logs: {', '.join(map(os.path.basename, homes))}; check one of them", file=path
+        )
+    if homes:
+        found = _manifests(fs.listdir(homes[0]))
+        if len(found) > 1:
+            raise AofManifestError(f"there are several manifests: {', '.join(found)}; check one of them", file=homes[0])
+        return homes[0], found[0][: -len(".manifest")]
+    # Data without a manifest: AofDirectory says what to do about it.
+    for home in (path, os.path.join(path, "appendonlydir")):
+        inside = _listed(fs, home) if home == path or "appendonlydir" in names else None
+        prefixes = {
+            match[1] for name in inside or () if (match := re.fullmatch(r"(.+)\.\d+\.(?:base|incr)\.\w+", name))
+        }
+        if len(prefixes) == 1:
+            return home, prefixes.pop()
+    if "appendonly.aof" in names:
+        return os.path.join(path, "appendonly.aof"), None
+    raise AofManifestError(
+        "there is no log here: no manifest, no appendonlydir, no appendonly.aof; give the server's dir, or the file",
+        file=path,
+    )
+
+
+def _is_manifest(fs: Fs, path: str) -> bool:
+    """Whether the first line that is no comment begins with ``file``.
+
+    redis-check-aof 7.0.15 takes any line for it, and so takes a log for a manifest whose data has such a line.
+    """
+    with fs.open_read(path) as file:
+        while line := file.readline(LINE_MAX + 1):
+            if not line.startswith(b"#"):
+                return line.startswith(b"file")
+    return False
+
+
+def _check_parts(fs: Fs, given: str, dirname: str, prefix: str, examine: _Examiner) -> CheckReport:
+    """Check a log whose manifest has the usual name, or is missing."""
+    config = Config({"appendfilename": prefix, "appenddirname": os.path.basename(dirname)})
+    directory = AofDirectory(fs, os.path.dirname(dirname), config)
+    problem = None
+    try:
+        directory.open(readonly=True)
+    except AofError as found:
+        problem = found.message
+    files = examine.files(
+        [(directory.path_of(entry), entry.name, entry.type) for entry in directory.manifest.data_files]
+    )
+    manifest = os.path.join(dirname, directory.manifest.filename)
+    return CheckReport(given, os.path.dirname(dirname), manifest, files, problem)
+
+
+def _check_manifest(fs: Fs, given: str, examine: _Examiner) -> CheckReport:
+    """Check the log of a manifest with a name of its own."""
+    dirname, name = os.path.split(given)
+    with fs.open_read(given) as file:
+        data = file.read()
+    try:
+        manifest = Manifest.parse(data, name, file=given)
+    except AofManifestError as found:
+        return CheckReport(given, os.path.dirname(dirname), given, (), found.message)
+    entries = [(os.path.join(dirname, entry.name), entry.name, entry.type) for entry in manifest.data_files]
+    return CheckReport(given, os.path.dirname(dirname), given, examine.files(entries), None)
+
+
+class _Examiner:
+    """Checks files one after the other, counting lines over all of them."""
+
+    def __init__(self, fs: Fs, snapshot_end: SnapshotEnd | None, timestamp_s: int | None) -> None:
+        self._fs = fs
+        self._snapshot_end = snapshot_end
+        self._timestamp_s = timestamp_s
+        self._line = 1
+
+    def files(self, entries: list[tuple[str, str, Literal["base", "incr", "history"]]]) -> tuple[FileCheck, ...]:
+        count = len(entries)
+        return tuple(self.file(*entry, last=number == count) for number, entry in enumerate(entries, start=1))
+
+    def file(
+        self, path: str, name: str, type_: Literal["base", "incr", "history", "single"], *, last: bool
+    ) -> FileCheck:
+        nothing = FileCheck(
+            path, name, type_, 0, last, False, "empty", 0, self._line, None, Outcome("loads"), Outcome("loads")
+        )
+        try:
+            size = self._fs.size(path)
+        except FileNotFoundError:
+            gone = Outcome("refuses", None, "the file is missing")
+            return replace(nothing, verdict="missing", server=gone, aofnb=gone)
+        if size == 0:
+            return nothing
+        with self._fs.open_read(path) as file:
+            snapshot = file.read(len(_SNAPSHOT_MAGIC)) == _SNAPSHOT_MAGIC
+        found = replace(nothing, size=size, snapshot=snapshot)
+        start = 0
+        if snapshot:
+            behind = self._behind_snapshot(found)
+            if isinstance(behind, FileCheck):
+                return behind
+            start = behind
+        return self._commands(found, start)
+
+    def _behind_snapshot(self, found: FileCheck) -> int | FileCheck:
+        """Where commands begin behind the snapshot, or the outcome if that is as far as one can look."""
+        # The tool looks for a snapshot at the front of the first file only.
+        strange = found.type == "incr" or found.size < 8
+        damage = Damage("format", 0, "a snapshot in a file that is no base") if strange else None
+        try:
+            if self._snapshot_end is not None:
+                end = self._snapshot_end(found.path)
+                return replace(self._commands(found, end), verdict="damaged", damage=damage) if damage else end
+        except RdbError as problem:
+            bad = Outcome("refuses", problem.offset, problem.message)
+            damage = damage or Damage("snapshot", problem.offset or 0, problem.message)
+            return replace(found, verdict="damaged", damage=damage, server=bad, aofnb=bad)
+        unknown = Outcome("unknown", None, "the snapshot at its front, and what is behind it, were not looked at")
+        verdict: Verdict = "damaged" if damage else "unchecked"
+        return replace(found, verdict=verdict, damage=damage, server=unknown, aofnb=unknown)
+
+    def _commands(self, found: FileCheck, start: int) -> FileCheck:
+        """Read the records from `start` on, once for all three answers."""
+        with self._fs.open_read(found.path) as file, self._fs.open_read(found.path) as probe:
+            tool = _Tool(probe, found.size, start, line=self._line, last=found.last, timestamp_s=self._timestamp_s)
+            loader = _Loader()
+            file.seek(start)
+            reader = CommandReader(file, found.size, offset=start)
+            for block in reader:
+                loader.take(block)
+                tool.take(block)
+            tool.finish()
+            end = reader.end
+            assert end is not None
+            half_annotation = end.kind == "truncated" and _byte_at(probe, end.offset) == b"#"
+        self._line = tool.line
+        cut_at = None if end.kind == "clean" and loader.multi_at is None else loader.cut_at(end)
+        return replace(
+            found,
+            verdict="valid" if tool.damage is None else "damaged",
+            ok_up_to=tool.ok_up_to,
+            ok_up_to_line=tool.line,
+            damage=tool.damage,
+            server=_server_outcome(loader, end, found, half_annotation=half_annotation),
+            aofnb=_our_outcome(loader, end, found),
+            cut_at=cut_at,
+            truncate_at=tool.truncate_at,
+        )
+
+
+# --- how redis-check-aof reads ---------------------------------------------------------------------------
+
+
+class _Found(Exception):  # noqa: N818  # a way out of nested calls, no error
+    """The tool would stop here."""
+
+    def __init__(self, kind: DamageKind, offset: int, reason: str) -> None:
+        self.damage = Damage(kind, offset, reason)
+
+
+class _Tool:
+    """redis-check-aof on one file: step by step as it goes, in leaps where a block of records is beyond doubt.
+
+    Records that Redis spells its own way pass there and here alike, so a block of them needs a look at MULTI and EXEC
+    only. Any other record of a block is read as the tool does; at the first doubt the leaps end for good, and `finish`
+    goes on step by step from there.
+    """
+
+    def __init__(
+        self, file: BinaryIO, size: int, start: int, *, line: int, last: bool, timestamp_s: int | None
+    ) -> None:
+        self.ok_up_to = start
+        self.line = line
+        self.damage: Damage | None = None
+        self.truncate_at: int | None = None
+        self._file = file
+        self._size = size
+        self._last = last
+        self._timestamp_s = timestamp_s
+        # Where to read next, and whether a MULTI is open; if so `ok_up_to` is in front of it.
+        self._at = start
+        self._multi = False
+        self._leaping = True
+
+    def take(self, block: Block) -> None:
+        """Leap over `block` if nothing in it can be amiss."""
+        if self._leaping:
+            line = self.line
+            self._leaping = self._leap(block)
+            if not self._leaping:
+                self.line, self._at = line, block.start
+
+    def _leap(self, block: Block) -> bool:
+        if not all(self._passes(block.offsets[index], block.ends[index]) for index in block.odd):
+            return False
+        if self._timestamp_s is not None and any(self._stops_at(offset) for offset, _ in block.annotations):
+            return False
+        multi, multi_at = self._multi, self.ok_up_to
+        frames = {name: word for name in {argv[0] for argv in block.argvs} if (word := _frame(name))}
+        for index, argv in enumerate(block.argvs) if frames else ():
+            if argv[0] not in frames:
+                continue
+            if multi == (frames[argv[0]] == b"multi"):
+                return False
+            multi = not multi
+            multi_at = block.offsets[index]
+        self.line += sum(1 + 2 * len(argv) for argv in block.argvs)
+        self._multi = multi
+        self._at = block.end
+        self.ok_up_to = multi_at if multi else block.end
+        return True
+
+    def _passes(self, start: int, end: int) -> bool:
+        """Whether the tool reads the record at `start` without complaint, to the same end."""
+        line, self._at = self.line, start
+        try:
+            for _ in self._arguments():
+                pass
+        except _Found:
+            return False
+        self.line = line
+        return self._at == end
+
+    def _stops_at(self, offset: int) -> bool:
+        self._file.seek(offset)
+        try:
+            return self._is_too_new(self._file.readline(LINE_MAX), offset)
+        except _Found:
+            return True
+
+    def finish(self) -> None:
+        """Read what was not leapt over, to the end or to the first thing amiss."""
+        try:
+            while self._at < self._size:
+                if not self._multi:
+                    self.ok_up_to = self._at
+                if not self._step():
+                    return
+            if self._multi:
+                raise _Found("open_multi", self.ok_up_to, "the file ends before the EXEC of this MULTI")
+            self.ok_up_to = self._size
+        except _Found as found:
+            self.damage = found.damage
+
+    def _step(self) -> bool:
+        """Read one record or annotation; False where the log is to be truncated to the time asked for."""
+        start = self._at
+        first = _byte_at(self._file, start)
+        if first == b"*":
+            self._record()
+            return True
+        if first != b"#":
+            raise _Found("format", start, f"{_shown(first)} where a record should begin")
+        self._file.seek(start)
+        line = self._file.readline(LINE_MAX)
+        if self._is_too_new(line, start):
+            self._truncate_at(start)
+            return False
+        self._at += len(line)
+        return True
+
+    def _record(self) -> None:
+        start = self._at
+        arguments = self._arguments()
+        word = _frame(next(arguments, b""))
+        if word == b"multi" and self._multi:
+            raise _Found("multi", start, "MULTI inside MULTI")
+        if word == b"exec" and not self._multi:
+            raise _Found("exec", start, "EXEC without MULTI")
+        if word:
+            self._multi = word == b"multi"
+        for _ in arguments:
+            pass
+
+    def _arguments(self) -> Iterator[bytes]:
+        """The first bytes of each argument of the record at hand, read as the tool reads it."""
+        argc = self._number(b"*")
+        for _ in range(argc):
+            header_at = self._at
+            length = self._number(b"$")
+            if not 0 <= length <= _LONG_MAX - 2:
+                raise _Found("length", header_at, f"an argument of {length} bytes")
+            start, end = self._at, self._at + length + 2
+            if end > self._size:
+                got = self._size - start
+                raise _Found("cut", start, f"the file ends {end - self._size} bytes too soon: {got} of {length + 2}")
+            self._file.seek(start)
+            head = self._file.read(min(length, _FRAME_BYTES))
+            self._file.seek(end - 2)
+            if (behind := self._file.read(2)) != b"\r\n":
+                raise _Found("line_end", end - 2, f"{_shown(behind)} behind an argument, where CRLF should be")
+            self._at = end
+            self.line += 1
+            yield head
+
+    def _number(self, prefix: bytes) -> int:
+        """The number in the header line at hand."""
+        start = self._at
+        self._file.seek(start)
+        line = self._file.readline(_HEADER_MAX)
+        if not line:
+            raise _Found("cut", start, f"the file ends where a {prefix.decode()} line should be")
+        if line[:1] != prefix:
+            raise _Found("format", start, f"{_shown(line[:1])} where {prefix.decode()!r} should be")
+        match = _STRTOL.match(line, 1)
+        end = match.end() if match else 1
+        if line[end : end + 2] != b"\r\n":
+            cut = start + len(line) == self._size and not line.endswith(b"\n")
+            reason = "the file ends inside a header line" if cut else "no CRLF behind the number of a header line"
+            raise _Found("cut" if cut else "line_end", start, reason)
+        self._at = start + len(line)
+        self.line += 1
+        return max(-_LONG_MAX - 1, min(int(match[1]), _LONG_MAX)) if match else 0
+
+    def _is_too_new(self, line: bytes, offset: int) -> bool:
+        """Whether the annotation `line` is of a later time than asked for."""
+        if self._timestamp_s is None or not line.startswith(b"#TS:"):
+            return False
+        match = _STRTOL.match(line, 4)
+        end = match.end() if match else 4
+        if line[end : end + 1] != b"\r" or (match and abs(int(match[1])) > _LONG_MAX):
+            raise _Found("timestamp", offset, f"{_shown(line)} is no time")
+        return match is not None and int(match[1]) > self._timestamp_s
+
+    def _truncate_at(self, offset: int) -> None:
+        # Inside a transaction the tool would leave its MULTI open.
+        cut_at = self.ok_up_to if self._multi else offset
+        if cut_at == 0:
+            raise _Found("timestamp", 0, "there is nothing from before that time")
+        if not self._last:
+            raise _Found(
+                "timestamp",
+                cut_at,
+                "what is newer begins here, and this is not the last file; to go back so far, take the files behind it "
+                "out of the manifest of a copy of the directory, then check the copy",
+            )
+        self.truncate_at = self.ok_up_to = cut_at
+
+
+_FRAME_BYTES = len(b"multi") + 1
+
+
+def _frame(name: bytes) -> bytes:
+    """``multi`` or ``exec`` if the tool takes `name` for it: in any case, and up to a zero byte; else empty."""
+    if name[:1] not in b"mMeE":
+        return b""
+    word = name.split(b"\0", 1)[0].lower()
+    return word if word in (b"multi", b"exec") else b""
+
+
+def _byte_at(file: BinaryIO, offset: int) -> bytes:
+    file.seek(offset)
+    return file.read(1)
+
+
+def _shown(text: bytes) -> str:
+    return repr(text[:20])[1:]
+
+
+# --- how loaders read ------------------------------------------------------------------------------------
+
+
+class _Loader:
+    """Where a loader, redis-server or ours, would cut the file: which units were whole, and what the server forgets."""
+
+    def __init__(self) -> None:
+        # The MULTI that is open, the first if there are several.
+        self.multi_at: int | None = None
+        # Where the server believes that the last whole command ended. It counts neither annotations nor the snapshot.
+        self.server_up_to = 0
+        # The same in front of the last MULTI.
+        self.server_before_multi = 0
+
+    def take(self, block: Block) -> None:
+        frames = {name for name in {argv[0] for argv in block.argvs} if name.upper() in (b"MULTI", b"EXEC")}
+        for index, argv in enumerate(block.argvs) if frames else ():
+            if argv[0] not in frames:
+                continue
+            if argv[0].upper() == b"EXEC":
+                self.multi_at = None
+                continue
+            self.server_before_multi = block.ends[index - 1] if index else self.server_up_to
+            if self.multi_at is None:
+                self.multi_at = block.offsets[index]
+        if block.argvs:
+            self.server_up_to = block.ends[-1] if block.annotations else block.end
+
+    def cut_at(self, end: End) -> int:
+        """End of the last whole unit."""
+        return end.offset if self.multi_at is None else self.multi_at
+
+
+def _server_outcome(loader: _Loader, end: End, found: FileCheck, *, half_annotation: bool) -> Outcome:
+    if end.kind == "format":
+        return Outcome("refuses", end.offset, end.reason)
+    if end.kind == "truncated" and not half_annotation:
+        cut_at, reason = loader.server_up_to, end.reason
+        if loader.multi_at is not None:
+            reason += f"; the MULTI at byte {loader.multi_at} stays open, and takes in and loses what is written next"
+    elif loader.multi_at is not None:
+        cut_at, reason = loader.server_before_multi, "a transaction has no EXEC"
+    elif half_annotation:
+        # With nothing behind it, it is harmless; the next record makes one line with it.
+        return Outcome("loads", None, "half an annotation stays in place, and after the next write no server can start")
+    else:
+        return Outcome("loads")
+    if found.snapshot and cut_at == 0:
+        reason += "; it forgets that there is a snapshot in front, and deletes that too"
+    if not found.last:
+        return Outcome(
+            "refuses", cut_at, f"{reason}, and it is not the last file; it is cut at byte {cut_at} all the same"
+        )
+    return Outcome("cuts", cut_at, reason)
+
+
+def _our_outcome(loader: _Loader, end: End, found: FileCheck) -> Outcome:
+    if end.kind == "format":
+        return Outcome("refuses", end.offset, end.reason)
+    if end.kind == "clean" and loader.multi_at is None:
+        return Outcome("loads")
+    reason = end.reason or "a transaction has no EXEC"
+    if not found.last:
+        return Outcome("refuses", end.offset, f"{reason}, and it is not the last file; it stays as it is")
+    return Outcome("cuts", loader.cut_at(end), reason)
+
+
+# --- fix -------------------------------------------------------------------------------------------------
+
+
+def fix(report: CheckReport, *, fs: Fs | None = None, truncate: bool = False) -> Fixed | None:
+    """Cut the last file of the log that `report` is about; None if there is nothing to cut.
+
+    1. make sure that nobody of us writes there and that nothing was written since; 2. copy the file beside itself, as
+    ``<file>.before-fix-<n>``, and sync the copy and its name; 3. cut and sync the file.
+
+    Parameters
+    ----------
+    report
+        From `check`, just now.
+    fs
+        File operations.
+    truncate
+        Cut at `FileCheck.truncate_at` instead of at `FileCheck.cut_at`.
+
+    Raises
+    ------
+    AofError
+        Something else than the end of the last file is wrong, or a step failed; the log is as it was.
+    AofLockedError
+        A store has the directory open.
+    """
+    fs = fs or OsFs()
+    file = _fixable(report)
+    cut_at = None if file is None else file.truncate_at if truncate else file.cut_at
+    if file is None or cut_at is None:
+        return None
+    lock = DirectoryLock(fs, report.directory)
+    lock.acquire()
+    try:
+        if fs.size(file.path) != file.size:
+            raise AofError(
+                "the file has changed since it was checked; stop the server that writes to it, then check again",
+                file=file.path,
+            )
+        copy = _copied(fs, file)
+        fs.truncate(file.path, cut_at)
+    except OSError as problem:
+        raise AofWriteError(
+            f"it cannot be copied and cut: {problem.strerror}; make room, or make the directory writable",
+            file=problem.filename or file.path,
+        ) from problem
+    finally:
+        lock.release()
+    return Fixed(file.path, cut_at, file.size - cut_at, copy)
+
+
+def _fixable(report: CheckReport) -> FileCheck | None:
+    """The last file, if all is well but for its end."""
+    if report.problem is not None:
+        raise AofManifestError(report.problem, file=report.manifest or report.path)
+    for file in report.files[:-1]:
+        if file.aofnb.action != "loads":
+            raise AofError(
+                f"{file.aofnb.reason}. Nothing was changed: what is in later files was written behind it. "
+                "Bring this file back from a backup, or from a replica",
+                file=file.path,
+                offset=file.aofnb.offset,
+            )
+    last = report.files[-1] if report.files else None
+    if last is None or (last.cut_at is None and last.aofnb.action == "loads"):
+        return last
+    if last.cut_at is None:
+        raise AofError(
+            f"{last.aofnb.reason}. Nothing was changed: cutting does not mend this. Bring the file back from a backup",
+            file=last.path,
+            offset=last.aofnb.offset,
+        )
+    if "line ends were changed" in last.aofnb.reason:
+        raise AofError(
+            f"{last.aofnb.reason}. Nothing was changed: cutting would lose what is only spelled wrongly. Bring the "
+            "file back from where its line ends are whole, and put `*.aof -text` into .gitattributes",
+            file=last.path,
+            offset=last.aofnb.offset,
+        )
+    return last
+
+
+def _copied(fs: Fs, file: FileCheck) -> str:
+    """A durable copy of the file, beside it: its path."""
+    number = 1
+    while fs.exists(copy := f"{file.path}.before-fix-{number}"):
+        number += 1
+    target = fs.create(copy)
+    try:
+        with fs.open_read(file.path) as source:
+            while piece := source.read(_COPY_PIECE):
+                write_all(target, piece)
+        target.fdatasync()
+    finally:
+        target.close()
+    sync_dir(fs, os.path.dirname(copy))
+    return copy

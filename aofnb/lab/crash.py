@@ -1,0 +1,534 @@
+"""Crash a store at every file operation, open what is left, and hold it to its promises.
+
+A `Trial` runs a real store on a `SimFs` with virtual time and no thread. After each operation, and inside each write,
+
+1. the disk lists the images that a kill or a power cut may leave (`SimFs.crash_states`);
+2. the `Judge` opens each image with a fresh store, the real loader and the real start of a writer, never a model;
+   equal images are opened once;
+3. what was recovered must be a state that the running store had at the end of a unit (one command, or one whole
+   transaction), no earlier than the promise of that moment allows (`Trial.promised`);
+4. now and then (`Trial.recoveries`) the recovery is a trial of its own: crashed at each of its operations, then
+   written to and crashed again. A power cut after a kill meets names and data that nobody has synced yet.
+
+Of every image it is checked that it opens; that no command fails on replay; that the manifest lists only what exists;
+that no temporary file is left; that opening it again gives the same; and that what is written next is there after one
+more start. The one refusal that may be is that of a file with zeros that nobody wrote (the live incr, at the record
+where the zeros begin): then cutting it there, which is what the error says and `aofnb salvage` does, must give all
+that was promised.
+
+Redis: there is no such test; its loader is aof.c loadAppendOnlyFiles (7.0.15).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from aofnb.aof.manifest import Manifest
+from aofnb.aof.rewrite import is_temp_base_name
+from aofnb.aof.writer import AofWriter, Effect
+from aofnb.clock import FakeClock
+from aofnb.engine.store import Store, open_store
+from aofnb.errors import AofError, AofFormatError, AofnbError, AofWriteError, ReplyError, StoreClosedError
+from aofnb.lab.disk import Crash, DiskImage, Metadata, SimFs
+from aofnb.store.snapshot import commands_of_key
+
+__all__ = ["DIRECTORY", "BuggyFs", "Judge", "Trial", "ViolationError", "content_of"]
+
+DIRECTORY = os.path.abspath(os.path.join(os.sep, "sim", "data"))
+_KINDS: tuple[tuple[Crash, Metadata], ...] = (("kill", "any"), ("power", "ordered"), ("power", "any"))
+# Under everysec a command is at risk for a second, and for a second more if the disk is busy.
+EVERYSEC_S = 2.0
+
+# Everything in a store: per key its database, deadline, and the commands that rebuild it.
+Content = tuple[tuple[Any, ...], ...]
+Argv = Sequence[object]
+Unit = Sequence[Argv]
+
+
+class ViolationError(AofnbError):
+    """A crash leaves something that the store promised it would not.
+
+    Attributes
+    ----------
+    image
+        The disk after the crash; ``image.mount()`` to look into it.
+    """
+
+    def __init__(self, message: str, image: DiskImage) -> None:
+        super().__init__(message)
+        self.image = image
+
+
+def content_of(store: Store) -> Content:
+    """All data of a store as a value; keys in order, overdue ones included."""
+    return tuple(
+        (db.index, key, deadline_ms, tuple(tuple(argv) for argv in commands_of_key(key, value)))
+        for db in store.engine.keyspace
+        for key, value, deadline_ms in sorted(db.walk(), key=lambda item: item[0])
+    )
+
+
+# --- one image -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """The live incr holds zeros that nobody wrote: what remains when it is cut where they begin."""
+
+    rest: DiskImage
+
+
+class Judge:
+    """Opens images and remembers what was in them.
+
+    Parameters
+    ----------
+    settings
+        Of the stores that open the images.
+    thorough
+        Of how many images one is also opened a second time, written to, and opened a third time; 1 for each.
+
+    Attributes
+    ----------
+    states
+        How many pairs of a moment and an image were judged.
+    """
+
+    def __init__(self, *, thorough: int = 8, **settings: object) -> None:
+        self.settings = settings
+        self.thorough = thorough
+        self.states = 0
+        self._found: dict[tuple[DiskImage, bool], Content | _Refusal] = {}
+        self.by_kind: Counter[str] = Counter()
+
+    @property
+    def images(self) -> int:
+        """How many different images there were."""
+        return len(self._found)
+
+    def recovered(self, image: DiskImage) -> Content:
+        """What a start finds in `image`, after cutting zeros off if there are any.
+
+        Raises
+        ------
+        ViolationError
+            It cannot be opened, or not twice with the same result.
+        """
+        key = (image, image.zeroed)
+        found = self._found.get(key)
+        if found is None:
+            found = self._found[key] = self._open(image)
+        return self.recovered(found.rest) if isinstance(found, _Refusal) else found
+
+    def _open(self, image: DiskImage) -> Content | _Refusal:
+        fs = image.mount()
+        try:
+            content = self._start(fs, image)
+        except AofFormatError as problem:
+            if not image.zeroed:
+                raise ViolationError(f"refused: {problem}", image) from problem
+            return _Refusal(_without_zeros(image, problem))
+        except (AofError, OSError) as problem:
+            raise ViolationError(f"refused: {problem}", image) from problem
+        if len(self._found) % self.thorough == 0:
+            self._start_twice(fs, image, content)
+        return content
+
+    def _start(self, fs: SimFs, image: DiskImage, write: bool = False) -> Content:
+        """Open, check, close; the content, with one more key if asked to `write`."""
+        with open_store(DIRECTORY, fs=fs, clock=FakeClock(), background=False, **self.settings) as store:
+            assert store.load_report is not None
+            if store.load_report.failed:
+                raise ViolationError(f"a command failed on replay: {store.load_report.failed[0]}", image)
+            _check_files(fs, image)
+            if write:
+                store.execute("SET", "written after recovery", 1)
+            return content_of(store)
+
+    def _start_twice(self, fs: SimFs, image: DiskImage, content: Content) -> None:
+        try:
+            again = self._start(fs, image, write=True)
+            last = self._start(fs, image)
+        except (AofError, OSError) as problem:
+            raise ViolationError(f"opened once, but not again: {problem}", image) from problem
+        added = (0, b"written after recovery", None, ((b"SET", b"written after recovery", b"1"),))
+        if again != last or tuple(key for key in last if key != added) != content or added not in last:
+            raise ViolationError("two starts found different data", image)
+
+
+def _check_files(fs: SimFs, image: DiskImage) -> None:
+    """The manifest of an open store lists what exists, in order, and nothing half made is left."""
+    path = os.path.join(DIRECTORY, "appendonlydir")
+    names = set(fs.listdir(path))
+    manifest = Manifest.load(fs, path, "appendonly.aof")
+    missing = [entry.name for entry in manifest.data_files if entry.name not in names]
+    seqs = [entry.seq for entry in manifest.incrs]
+    left = [name for name in names if is_temp_base_name(name) or name.startswith("temp-")]
+    if missing or left or not seqs or any(after != before + 1 for before, after in zip(seqs, seqs[1:], strict=False)):
+        raise ViolationError(f"missing {missing}, left over {left}, incrs {seqs}", image)
+
+
+def _without_zeros(image: DiskImage, problem: AofFormatError) -> DiskImage:
+    """`image` with the live incr cut where the error says, if that is what the error is about."""
+    fs = image.mount()
+    assert problem.file is not None
+    path, name = os.path.split(problem.file)
+    if name != Manifest.load(fs, path, "appendonly.aof").data_files[-1].name or problem.offset is None:
+        raise ViolationError(f"refused: {problem}", image) from problem
+    fs.truncate(problem.file, problem.offset)
+    return fs.image()
+
+
+# --- one run ---------------------------------------------------------------------------------------------------
+
+
+class Trial:
+    """A store on a simulated disk, crashed at every operation.
+
+    Use it as a context manager: entering opens the store, leaving closes it; both are crashed too.
+
+    Parameters
+    ----------
+    fs
+        The disk, with what is on it.
+    judge
+        Opens the images; may serve many trials with the same settings.
+    limit
+        Images per operation and kind of crash.
+    recoveries
+        How likely an operation is followed by a crash whose recovery is itself a trial.
+    history
+        The states that the data on `fs` went through; the last one is what opening it must find.
+    kept
+        How many units of `history` a power cut must leave before the store is open; by default all.
+
+    Attributes
+    ----------
+    history
+        What the store held after each unit; a number of units is an index of it.
+    operations
+        ``(operation, name of the file)`` in order.
+    """
+
+    def __init__(
+        self,
+        fs: SimFs,
+        judge: Judge,
+        *,
+        clock: FakeClock | None = None,
+        limit: int = 40,
+        rng: random.Random,
+        recoveries: float = 0.0,
+        history: Sequence[Content] = ((),),
+        kept: int | None = None,
+        appendfsync: Literal["always", "everysec", "no"] = "everysec",
+    ) -> None:
+        self.fs = fs
+        self.judge = judge
+        self.clock = clock or FakeClock()
+        self.limit = limit
+        self.rng = rng
+        self.recoveries = recoveries
+        self.history = list(history)
+        self.operations: list[tuple[str, str]] = []
+        self.appendfsync = appendfsync
+        self._units = {content: number for number, content in enumerate(self.history)}
+        self._kept = len(self.history) - 1 if kept is None else kept
+        self._killed_kept = len(self.history) - 1
+        self._acknowledged = 0
+        # (when, units): acknowledged under everysec or always, and since when the policy is what it is.
+        self._acknowledgements: list[tuple[float, int]] = []
+        self._policy_since_s = 0.0
+        self._failed = False
+        self._opened = False
+        # Units before this start, and commands fed after each unit since.
+        self._first = 0
+        self._fed = [0]
+        self.store: Store = None  # type: ignore[assignment]  # from __enter__ on
+
+    # --- life --------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Trial:
+        self.fs.observer = self._crash_now
+        self._open()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self._close()
+        finally:
+            self.fs.observer = None
+            # After a violation the store is in the middle of something: only its thread-less remains are let go.
+            with suppress(AofnbError, OSError):
+                self.store and self.store.close()
+
+    def _open(self) -> None:
+        self.store = open_store(
+            DIRECTORY,
+            fs=self.fs,
+            clock=self.clock,
+            background=False,
+            **{**self.judge.settings, "appendfsync": self.appendfsync},
+        )
+        found = self._units.get(content_of(self.store), -1)
+        if found < max(self._kept, self._killed_kept):
+            raise ViolationError(f"{self._now()}: opening found unit {found}", self.fs.image())
+        # What comes now follows on what was found.
+        del self.history[found + 1 :]
+        self._units = {content: number for number, content in enumerate(self.history)}
+        writer = self.store.engine.writer
+        assert writer is not None
+        self._first, self._fed = found, [0]
+        self._acknowledged = found
+        self._acknowledgements.clear()
+        self._listen(writer)
+        self._opened = True
+
+    def _listen(self, writer: AofWriter) -> None:
+        """Note the content at the end of each unit, before any of it is written."""
+        feed, feed_one = writer.feed, writer.feed_one
+
+        def feed_and_note(effects: Sequence[Effect], transaction: bool) -> None:
+            assert transaction or len(effects) == 1, "several keys that expire at once are no unit: advance in steps"
+            feed(effects, transaction)
+            self._issued(writer)
+
+        def feed_one_and_note(db: int, argv: Sequence[bytes]) -> None:
+            feed_one(db, argv)
+            self._issued(writer)
+
+        writer.feed = feed_and_note  # type: ignore[method-assign]  # the one place that sees every unit
+        writer.feed_one = feed_one_and_note  # type: ignore[method-assign]
+
+    def _issued(self, writer: AofWriter) -> None:
+        if writer.fed_commands == self._fed[-1]:
+            return
+        content = content_of(self.store)
+        assert content not in self._units, "two units with the same outcome cannot be told apart"
+        self._units[content] = len(self.history)
+        self.history.append(content)
+        self._fed.append(writer.fed_commands)
+
+    def _close(self) -> None:
+        try:
+            self.store.close()
+        except AofWriteError:
+            self._failed = True
+        else:
+            self._kept = self._killed_kept = len(self.history) - 1
+            self._crash_now("close", DIRECTORY)
+        self._opened = False
+
+    # --- what a script does --------------------------------------------------------------------------------
+
+    def turn(self, *units: Unit) -> None:
+        """Run units as one turn; each is one command, or several that become a transaction."""
+        batch: list[Argv] = []
+        for unit in units:
+            batch += [("MULTI",), *unit, ("EXEC",)] if len(unit) > 1 else unit
+        try:
+            replies = self.store.run(batch)  # type: ignore[arg-type]  # a script's arguments are those of a command
+        except AofWriteError:
+            self._failed = True
+            return
+        engine = self.store.engine
+        if engine.refusal is None and not any(isinstance(reply, ReplyError) for reply in replies):
+            self._acknowledged = len(self.history) - 1
+            self._acknowledgements.append((self.clock.monotonic(), self._acknowledged))
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, then do the periodic job. Crashed once in between."""
+        self.clock.advance(seconds)
+        self.store.tick()
+        self._failed = self._failed or self.store.engine.refusal is not None
+        self._crash_now("wait", DIRECTORY)
+
+    def rewrite(self) -> None:
+        """BGREWRITEAOF, which must change nothing; it may fail."""
+        before = self.history[-1]
+        try:
+            self.store.bgrewriteaof()
+        except ReplyError:
+            self._failed = True
+        assert content_of(self.store) == before
+
+    def hold_fsyncs(self) -> None:
+        """From now on no background fsync ends, until `release_fsyncs`."""
+        self.store._bio.held = True
+
+    def release_fsyncs(self) -> None:
+        self.store._bio.held = False
+        self.store._bio.drain()
+
+    def set_policy(self, appendfsync: Literal["always", "everysec", "no"]) -> None:
+        self.store.config_set("appendfsync", appendfsync)
+        self.appendfsync = appendfsync
+        self._acknowledgements.clear()
+
+    def reopen(self) -> None:
+        """Close the store and open it again."""
+        self._close()
+        self._open()
+
+    # --- what must survive -----------------------------------------------------------------------------------
+
+    def promised(self, kind: Crash) -> int:
+        """How many units must be there after a crash now."""
+        writer = self.store.engine.writer if self._opened else None
+        if writer is None:
+            return self._killed_kept if kind == "kill" else self._kept
+        # What the store itself says is written, or synced, in stats().
+        claimed = writer.written_commands if kind == "kill" else writer.fsynced_commands
+        units = self._first + bisect_right(self._fed, claimed) - 1
+        postponed = self.store._bio.held
+        if kind == "kill":
+            return units if postponed else max(units, self._acknowledged)
+        if self.appendfsync == "always":
+            return max([units, *(number for _, number in self._acknowledgements)])
+        if self.appendfsync == "everysec" and not self._failed and not postponed:
+            limit_s = self.clock.monotonic() - EVERYSEC_S
+            return max([units, *(number for when_s, number in self._acknowledgements if when_s <= limit_s)])
+        return units
+
+    # --- crashes -------------------------------------------------------------------------------------------
+
+    def _crash_now(self, operation: str, path: str) -> None:
+        self.operations.append((operation, os.path.basename(path)))
+        seen: set[tuple[DiskImage, bool]] = set()
+        for kind, metadata in _KINDS:
+            least = self.promised(kind)
+            for image in self.fs.crash_states(kind, metadata, limit=self.limit, rng=self.rng):
+                if (image, image.zeroed) not in seen:
+                    seen.add((image, image.zeroed))
+                    self.judge.states += 1
+                    self.judge.by_kind[kind if kind == "kill" else f"power, {metadata}"] += 1
+                    self._check(image, least, f"{kind}, names {metadata}")
+        if self.recoveries and self.rng.random() < self.recoveries:
+            self._crash_a_recovery()
+
+    def _check(self, image: DiskImage, least: int, how: str) -> int:
+        try:
+            content = self.judge.recovered(image)
+        except ViolationError as problem:
+            raise ViolationError(f"{self._now()}, {how}: {problem}", image) from problem
+        found = self._units.get(content)
+        if found is None:
+            raise ViolationError(f"{self._now()}, {how}: found what never was: {content}", image)
+        if found < least:
+            raise ViolationError(
+                f"{self._now()}, {how}: {least} units were promised of {len(self.history) - 1}, {found} are there", image
+            )
+        return found
+
+    def _now(self) -> str:
+        last = " ".join(self.operations[-1]) if self.operations else "nothing"
+        return f"appendfsync={self.appendfsync}, after operation {len(self.operations)} ({last})"
+
+    def _crash_a_recovery(self) -> None:
+        """Kill or cut the power now, and make a trial of what follows."""
+        kind: Crash = self.rng.choice(["kill", "power"])
+        if kind == "kill":
+            fs = self.fs.killed()
+            image = fs.image()
+        else:
+            images = list(self.fs.crash_states("power", "any", limit=self.limit, rng=self.rng))
+            image = self.rng.choice([each for each in images if not each.zeroed])
+            fs = image.mount()
+        found = self._check(image, self.promised(kind), kind)
+        after = Trial(
+            fs,
+            self.judge,
+            clock=FakeClock(self.clock.now_ms()),
+            limit=self.limit,
+            rng=self.rng,
+            history=self.history[: found + 1],
+            kept=self.promised("power") if kind == "kill" else None,
+            appendfsync=self.appendfsync,
+        )
+        try:
+            with after:
+                after.turn([("INCR", "again"), ("SET", "t", "x", "PX", 900)])
+                after.wait(1)
+                if self.rng.random() < 0.5:
+                    after.rewrite()
+                after.turn([("INCR", "again")])
+        except ViolationError as problem:
+            raise ViolationError(f"{self._now()}, {kind}, recovery: {problem}", problem.image) from problem
+
+
+# --- seeded bugs -----------------------------------------------------------------------------------------------
+
+# Frames that say nothing about who wanted an operation.
+_PLUMBING = frozenset({"sync_dir", "job", "_submit", "_do_waiting", "fsync", "run", "drain", "truncate"})
+_AOF = os.sep + os.path.join("aofnb", "aof") + os.sep
+
+
+def call_site(operation: str) -> str:
+    """Who asks for a file operation: up to three functions of `aofnb.aof`, innermost first."""
+    names: list[str] = []
+    frame = sys._getframe(1)
+    while frame is not None and len(names) < 3:  # type: ignore[redundant-expr]  # the outermost frame has none behind
+        code = frame.f_code
+        if _AOF in code.co_filename and code.co_name not in _PLUMBING and not code.co_name.startswith("<"):
+            names.append(code.co_name)
+        frame = frame.f_back  # type: ignore[assignment]
+    return f"{operation}: {' < '.join(names)}"
+
+
+class BuggyFs(SimFs):
+    """A disk on which the operations of one call site are not done when they are asked for.
+
+    So a store runs as it would if that line were missing, or came too late.
+
+    Parameters
+    ----------
+    site
+        As `call_site` spells it; None for a disk without bugs.
+    until
+        The site's operation is done after the next one of these (``rename``, ``unlink``, ``write``); None: never.
+
+    Attributes
+    ----------
+    sites
+        Every call site of an fsync or rename, with how often it was met.
+    """
+
+    def __init__(self, site: str | None = None, until: str | None = None) -> None:
+        super().__init__()
+        self.site = site
+        self.until = until
+        self.sites: Counter[str] = Counter()
+        self._late: list[Callable[[], None]] = []
+
+    def _buggy(self, operation: str, do: Callable[[], None]) -> None:
+        site = call_site(operation)
+        self.sites[site] += 1
+        if site != self.site:
+            do()
+        elif self.until is not None:
+            self._late.append(do)
+
+    def _observe(self, operation: str, path: str) -> None:
+        super()._observe(operation, path)
+        if operation == self.until:
+            late, self._late = self._late, []
+            for do in late:
+                do()
+
+    def sync_file(self, path: str, node: Any) -> None:
+        self._buggy("fdatasync", lambda: SimFs.sync_file(self, path, node))
+
+    def sync_names(self, path: str) -> None:
+        self._buggy("fsync_dir", lambda: SimFs.sync_names(self, path))
+
+    def rename_now(self, source: str, target: str) -> None:
+        self._buggy("rename", lambda: SimFs.rename_now(self, source, target))

@@ -1,0 +1,144 @@
+"""A keyspace as a snapshot of version 10, which redis-server from 7.0 on loads.
+
+Rules of this file: keys that are overdue are written like any other, with their deadline, since the log behind a
+base may refer to them; the keyspace must not change while it is walked; a collection without elements is
+written only where it is a stream.
+
+Redis: rdb.c rdbSaveRio (7.0.15).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from struct import Struct
+from typing import Protocol
+
+from aofnb.config import Config
+from aofnb.rdb import opcodes
+from aofnb.rdb.crc64 import crc64
+from aofnb.rdb.encode import encode_value
+from aofnb.rdb.primitives import length, string
+from aofnb.store.keyspace import Database, Keyspace
+
+__all__ = ["REDIS_VERSION", "base_aux", "rdb_pieces", "write_rdb"]
+
+# The server that writes the same bytes.
+REDIS_VERSION = b"7.0.15"
+_PIECE = 1 << 20
+_DEADLINE = Struct("<Bq")
+
+
+class Writable(Protocol):
+    """A file to write to: all of `data`, or an OSError."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+
+def write_rdb(
+    file: Writable,
+    keyspace: Keyspace,
+    *,
+    aux: Iterable[tuple[bytes, bytes]] = (),
+    config: Config | None = None,
+    compressed: bool = True,
+    checksum: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> int:
+    """Write a snapshot of `keyspace` to `file`, about one MiB at a time; to sync it is up to the caller.
+
+    Parameters
+    ----------
+    file, keyspace
+        Where to, and what.
+    aux, config, compressed, checksum
+        As for `rdb_pieces`.
+    progress
+        Called after each write with the bytes written and the keys among them. What it raises ends the writing.
+
+    Returns
+    -------
+    int
+        Size of the snapshot in bytes.
+    """
+    written = 0
+    pieces = rdb_pieces(keyspace, aux=aux, config=config, compressed=compressed, checksum=checksum)
+    for keys, piece in pieces:
+        file.write(piece)
+        written += len(piece)
+        if progress is not None:
+            progress(written, keys)
+    return written
+
+
+def rdb_pieces(
+    keyspace: Keyspace,
+    *,
+    aux: Iterable[tuple[bytes, bytes]] = (),
+    config: Config | None = None,
+    compressed: bool = True,
+    checksum: bool = True,
+) -> Iterator[tuple[int, bytes]]:
+    """The bytes of a snapshot of `keyspace`, in pieces of about one MiB, each with how many keys there were so far.
+
+    Parameters
+    ----------
+    keyspace
+        What to write. It must not change before the last piece was taken.
+    aux
+        What the file says about itself, as names and values; `base_aux` makes what a server writes.
+    config
+        Settings that decide on the form of lists; the defaults if not given.
+    compressed
+        Whether long strings are compressed where that helps (``rdbcompression``). It is slow.
+    checksum
+        Whether to end with a checksum (``rdbchecksum``) and not with zeros.
+    """
+    config = Config() if config is None else config
+    buf = bytearray(b"%b%04d" % (opcodes.MAGIC_REDIS, opcodes.RDB_VERSION))
+    crc = keys = 0
+    for part in _parts(keyspace, aux, config, compressed):
+        # Nothing stands for the end of a key.
+        keys += not part
+        buf += part
+        if len(buf) >= _PIECE:
+            if checksum:
+                crc = crc64(buf, crc)
+            yield keys, bytes(buf)
+            buf.clear()
+    buf.append(opcodes.EOF)
+    crc = crc64(buf, crc) if checksum else 0
+    yield keys, bytes(buf) + crc.to_bytes(8, "little")
+
+
+def base_aux(now_s: int, used_bytes: int) -> list[tuple[bytes, bytes]]:
+    """What redis-server says in the base of a log: its version, the time in seconds, memory, and that it is a base."""
+    return [
+        (b"redis-ver", REDIS_VERSION),
+        (b"redis-bits", b"64"),
+        (b"ctime", b"%d" % now_s),
+        (b"used-mem", b"%d" % used_bytes),
+        (b"aof-base", b"1"),
+    ]
+
+
+def _parts(keyspace: Keyspace, aux: Iterable[tuple[bytes, bytes]], config: Config, compressed: bool) -> Iterator[bytes]:
+    """What stands between the version and the end mark; nothing (b"") behind each key."""
+    for name, value in aux:
+        yield b"%c%b%b" % (opcodes.AUX, string(name, compressed), string(value, compressed))
+    for library in keyspace.functions.values():
+        yield b"%c%b" % (opcodes.FUNCTION2, string(library.code, compressed))
+    for db in keyspace:
+        if len(db):
+            yield b"%c%b" % (opcodes.SELECTDB, length(db.index))
+            yield b"%c%b%b" % (opcodes.RESIZEDB, length(len(db)), length(db.volatile))
+            yield from _keys(db, config, compressed)
+
+
+def _keys(db: Database, config: Config, compressed: bool) -> Iterator[bytes]:
+    for key, value, deadline_ms in db.walk():
+        if deadline_ms is not None:
+            yield _DEADLINE.pack(opcodes.EXPIRETIME_MS, deadline_ms)
+        type_, pieces = encode_value(value, config, compressed)
+        yield b"%c%b" % (type_, string(key, compressed))
+        yield from pieces
+        yield b""

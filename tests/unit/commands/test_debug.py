@@ -1,0 +1,59 @@
+"""DEBUG."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+
+import pytest
+
+import aofnb
+from aofnb import ReplyError
+from aofnb.clock import FakeClock
+from aofnb.engine import Store
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def store(clock: FakeClock) -> Iterator[Store]:
+    with aofnb.open(None, background=False, clock=clock) as store:
+        yield store
+
+
+def test_without_active_expiry_an_overdue_key_stays_until_it_is_met(store: Store, clock: FakeClock) -> None:
+    store.execute("SET", "k", "v", "PX", 1)
+    clock.advance(1)
+    store.execute("DEBUG", "SET-ACTIVE-EXPIRE", 0)
+    store.tick()
+    assert store.execute("DBSIZE") == 1
+    assert store.execute("DEBUG", "DIGEST-VALUE", "k") != ["0" * 40], "digests count overdue keys"
+    assert "encoding:embstr" in store.execute("DEBUG", "OBJECT", "k")
+    assert store.execute("DBSIZE") == 1, "DEBUG itself does not meet a key"
+    store.execute("DEBUG", "SET-ACTIVE-EXPIRE", 1)
+    store.tick()
+    assert store.execute("DBSIZE") == 0
+
+
+def test_object_tells_encoding_and_references(store: Store) -> None:
+    store.execute("SET", "k", 7)
+    assert re.fullmatch("Value at:0x[0-9a-f]+ refcount:2147483647 encoding:int", store.execute("DEBUG", "OBJECT", "k"))
+    with pytest.raises(ReplyError, match="ERR no such key"):
+        store.execute("DEBUG", "OBJECT", "none")
+
+
+def test_sleep_takes_its_time(store: Store) -> None:
+    before = time.monotonic()
+    assert store.execute("DEBUG", "SLEEP", "0.02") == "OK"
+    assert time.monotonic() - before >= 0.02
+
+
+def test_nothing_of_it_is_logged(tmp_path) -> None:
+    with aofnb.open(tmp_path, background=False) as store:
+        for line in ("DIGEST", "DIGEST-VALUE k", "SET-ACTIVE-EXPIRE 0", "SLEEP 0", "HELP"):
+            store.execute("DEBUG", *line.split())
+        assert store.stats().current_size == 0

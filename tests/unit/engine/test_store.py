@@ -1,0 +1,213 @@
+"""Opening, closing, rewriting: the life of a store."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+import aofnb
+from aofnb.clock import FakeClock
+
+
+def test_what_was_written_is_there_again(tmp_path):
+    with aofnb.open(tmp_path / "data") as store:
+        store.execute("SET", "greeting", "hello")
+    with aofnb.open(tmp_path / "data") as store:
+        assert store.execute("GET", "greeting") == b"hello"
+        assert store.load_report.commands == 2  # SELECT, SET
+    assert ": closed" in repr(store)
+
+
+def test_a_closed_store_says_so_and_closes_again(tmp_path):
+    store = aofnb.open(tmp_path / "data")
+    session = store.session()
+    store.execute("SET", "a", 1)
+    store.close()
+    store.close()
+    for execute in (store.execute, session.execute):
+        with pytest.raises(aofnb.StoreClosedError, match=r"aofnb\.open"):
+            execute("GET", "a")
+    with pytest.raises(aofnb.StoreClosedError):
+        store.run([("GET", "a")])
+
+
+def test_no_thread_is_left_after_close_or_a_failed_open(tmp_path):
+    before = threading.active_count()
+    store = aofnb.open(tmp_path / "data")
+    store.execute("SET", "a", 1)
+    store.close()
+    (tmp_path / "data" / "appendonlydir" / "appendonly.aof.1.incr.aof").write_bytes(b"garbage")
+    with pytest.raises(aofnb.AofFormatError):
+        aofnb.open(tmp_path / "data")
+    assert threading.active_count() == before
+
+
+def test_a_store_without_a_log(tmp_path):
+    with aofnb.open(None) as store:
+        store.execute("SET", "a", 1)
+        assert store.stats().aof_enabled is False
+        with pytest.raises(aofnb.ReplyError, match="opened without one"):
+            store.bgrewriteaof()
+    with aofnb.open(tmp_path / "data", appendonly=False) as store:
+        store.execute("SET", "a", 1)
+    assert not (tmp_path / "data").exists()
+
+
+def test_readonly_changes_nothing_and_refuses_writes(tmp_path):
+    with aofnb.open(tmp_path / "data") as store:
+        store.execute("SET", "a", 1, "PX", 50)
+    files = sorted(p for p in (tmp_path / "data").rglob("*") if p.name != "aofnb.lock")
+    before = [p.read_bytes() for p in files if p.is_file()]
+    with aofnb.open(tmp_path / "data", readonly=True) as reader:
+        with pytest.raises(aofnb.ReplyError, match="READONLY"):
+            reader.execute("SET", "a", 2)
+        with pytest.raises(aofnb.ReplyError, match="EXECABORT"):
+            reader.run([("MULTI",), ("SET", "a", 2), ("EXEC",)])
+            reader.execute("MULTI")
+            reader.engine.refusal = None
+            reader.execute("SET", "a", 2)
+            reader.engine.refusal = "READONLY again"
+            reader.execute("EXEC")
+    after = sorted(p for p in (tmp_path / "data").rglob("*") if p.name != "aofnb.lock")
+    assert after == files
+    assert [p.read_bytes() for p in after if p.is_file()] == before
+
+
+def test_progress_is_told_while_loading(tmp_path):
+    with aofnb.open(tmp_path / "data") as store, store.batch():
+        for i in range(5000):
+            store.execute("SET", f"key:{i}", "x" * 50)
+    told: list[tuple[int, int]] = []
+    aofnb.open(tmp_path / "data", readonly=True, progress=lambda done, total: told.append((done, total))).close()
+    assert len(told) > 2
+    assert told == sorted(told)
+    assert told[-1][0] == told[-1][1]
+
+
+@pytest.mark.parametrize("in_place_keys", [0, 10_000], ids=["by a process", "in place"])
+def test_a_rewrite_keeps_everything_and_commands_go_on(tmp_path: Path, in_place_keys: int) -> None:
+    with aofnb.open(tmp_path / "data", auto_aof_rewrite_percentage=0) as store:
+        assert store._rewriter is not None
+        store._rewriter.in_place_keys = in_place_keys
+        for i in range(300):
+            store.execute("SET", f"key:{i}", i)
+            store.execute("INCR", "counter")
+        store.run([("SELECT", 3), ("RPUSH", "list", *range(200)), ("SELECT", 0)])
+        assert store.bgrewriteaof() == "Background append only file rewriting started"
+        done = store.execute("INCR", "counter")
+        while store.stats().rewrite.phase != "idle":
+            done = store.execute("INCR", "counter")
+        stats = store.stats()
+        assert stats.last_rewrite_ok, store._rewriter.last_error
+        assert [(name, kind) for name, kind, _ in stats.files] == [
+            ("appendonly.aof.2.base.aof", "base"),
+            ("appendonly.aof.2.incr.aof", "incr"),
+        ]
+    with aofnb.open(tmp_path / "data") as store:
+        assert store.execute("GET", "counter") == b"%d" % done
+        assert store.execute("DBSIZE") == 301
+        store.execute("SELECT", 3)
+        assert store.execute("LRANGE", "list", 0, -1) == [b"%d" % i for i in range(200)]
+    left = sorted(p.name for p in (tmp_path / "data" / "appendonlydir").iterdir())
+    assert left == ["appendonly.aof.2.base.aof", "appendonly.aof.2.incr.aof", "appendonly.aof.manifest"]
+
+
+def test_a_killed_rewrite_leaves_the_old_files_in_force(tmp_path: Path) -> None:
+    with aofnb.open(tmp_path / "data", auto_aof_rewrite_percentage=0) as store:
+        rewriter = store._rewriter
+        assert rewriter is not None
+        rewriter.in_place_keys = 0
+        store.execute("SET", "before", 1)
+        store.bgrewriteaof()
+        store.execute("SET", "during", 1)
+        rewriter.cancel()
+        stats = store.stats()
+        assert (stats.rewrite.phase, stats.last_rewrite_ok) == ("idle", False)
+        store.execute("SET", "after", 1)
+        assert store.bgrewriteaof().endswith("started")
+        while store.stats().rewrite.phase != "idle":
+            store.execute("PING")
+        assert store.stats().last_rewrite_ok
+    with aofnb.open(tmp_path / "data") as store:
+        assert store.execute("MGET", "before", "during", "after") == [b"1", b"1", b"1"]
+
+
+def test_the_log_rewrites_itself_when_it_has_grown(tmp_path):
+    settings = {"auto_aof_rewrite_min_size": 2000, "auto_aof_rewrite_percentage": 100}
+    with aofnb.open(tmp_path / "data", clock=FakeClock(), background=False, **settings) as store:
+        for _ in range(100):
+            store.execute("SET", "same", "x" * 20)
+        assert store.stats().rewrites == 0
+        store.tick()
+        stats = store.stats()
+        assert stats.rewrites == 1
+        assert stats.current_size < 200
+        store.tick()
+        assert store.stats().rewrites == 1
+
+
+def test_bgrewriteaof_inside_a_transaction_waits_for_its_end(tmp_path):
+    with aofnb.open(tmp_path / "data", background=False) as store:
+        replies = store.run([("MULTI",), ("SET", "a", 1), ("BGREWRITEAOF",), ("SET", "b", 1), ("EXEC",)])
+        assert replies[-1] == ["OK", "Background append only file rewriting scheduled", "OK"]
+        assert store.stats().rewrite_scheduled
+        store.tick()
+        assert store.stats().rewrites == 1
+        assert not store.stats().rewrite_scheduled
+
+
+def test_commands_that_fail_on_replay_are_told(tmp_path, caplog):
+    with aofnb.open(tmp_path / "data") as store:
+        store.execute("SET", "a", "x")
+    incr = tmp_path / "data" / "appendonlydir" / "appendonly.aof.1.incr.aof"
+    offset = incr.stat().st_size
+    with open(incr, "ab") as file:
+        file.write(b"*2\r\n$4\r\nINCR\r\n$1\r\na\r\n*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$1\r\n1\r\n*1\r\n$4\r\nEXEC\r\n")
+    with aofnb.open(tmp_path / "data") as store:
+        failed = store.load_report.failed
+        assert [(f.command, f.offset) for f in failed][0] == ("INCR", offset)
+        assert [f.command for f in failed] == ["INCR", "EXEC"]
+        assert store.execute("GET", "b") == b"1"
+    assert "2 commands of the log gave an error" in caplog.text
+
+
+def test_a_cut_tail_is_told(tmp_path, caplog):
+    with aofnb.open(tmp_path / "data") as store:
+        store.execute("SET", "a", "x")
+    incr = tmp_path / "data" / "appendonlydir" / "appendonly.aof.1.incr.aof"
+    with open(incr, "ab") as file:
+        file.write(b"*3\r\n$3\r\nSE")
+    with aofnb.open(tmp_path / "data") as store:
+        assert store.load_report.files.truncated.bytes_cut == 10
+    assert "the last 10 bytes are cut off" in caplog.text
+
+
+def test_many_threads_write_without_losing_any(tmp_path):
+    with aofnb.open(tmp_path / "data", appendfsync="no") as store:
+
+        def work(name):
+            session = store.session()
+            for _ in range(300):
+                session.execute("INCR", "n")
+                session.run([("MULTI",), ("RPUSH", name, 1), ("INCR", "m"), ("EXEC",)])
+
+        threads = [threading.Thread(target=work, args=(f"list:{i}",)) for i in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    with aofnb.open(tmp_path / "data") as store:
+        assert store.execute("MGET", "n", "m") == [b"1800", b"1800"]
+        assert [store.execute("LLEN", f"list:{i}") for i in range(6)] == [300] * 6
+
+
+def test_import_is_light():
+    """Nothing of the notebook row is imported by the store."""
+    import subprocess
+    import sys
+
+    code = "import sys, aofnb; aofnb.open(None).close(); print([m for m in ('IPython', 'pandas', 'pyarrow', 'ipywidgets') if m in sys.modules])"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[]"
