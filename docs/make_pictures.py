@@ -16,7 +16,7 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests"))
 
-from support.jupyter import Notebook, headless_chromium, jupyter_lab  # noqa: E402  # needs the path above
+from support.jupyter import Notebook, end_sessions, headless_chromium, jupyter_lab  # noqa: E402  # needs the path above
 
 MARGIN = 12
 COLOURS = 128
@@ -29,7 +29,7 @@ CELLS = [
 ]
 
 DASHBOARD = [
-    "import time\nimport aofnb\n\nstore = aofnb.open('shop', appendfsync='everysec')\naofnb.Dashboard(store)",
+    "import time\nimport aofnb\n\nstore = aofnb.open('sessions', appendfsync='everysec')\naofnb.Dashboard(store)",
     """\
 end = time.monotonic() + 45
 n = 0
@@ -97,6 +97,7 @@ def main(names: list[str]) -> None:
             page: Any = browser.new_page(viewport={"width": 920, "height": 1500}, device_scale_factor=1.5)
             PICTURES[name](Notebook(page, url, Path(folder)), HERE / f"{name}.png")
             page.close()
+            end_sessions(url)
 
 
 if __name__ == "__main__":

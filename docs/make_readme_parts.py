@@ -76,8 +76,8 @@ def tour() -> str:
             continue
         lines.append(f"**{what}**" + (f" (`aofnb/{folder}/`)" if folder else " (`aofnb/`)") + "\n")
         order = [name for name in first if name in there] + sorted(there.keys() - set(first))
-        for name in order:
-            lines.append(f"- `{f'{folder}/' if folder else ''}{name}.py`: {_summary(there[name])}")
+        prefix = f"{folder}/" if folder else ""
+        lines += [f"- `{prefix}{name}.py`: {_summary(there[name])}" for name in order]
         lines.append("")
     return "\n".join(lines)
 

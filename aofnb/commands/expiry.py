@@ -21,7 +21,12 @@ EXPIRE_OPTIONS = Options(word("NX"), word("XX"), word("GT"), word("LT"))
 _WORDS = frozenset({b"NX", b"XX", b"GT", b"LT"})
 
 
+_NO_CONDITIONS: frozenset[bytes] = frozenset()
+
+
 def _conditions(words: Sequence[bytes]) -> frozenset[bytes]:
+    if not words:
+        return _NO_CONDITIONS
     for typed in words:
         if typed.upper() not in _WORDS:
             raise ReplyError(f"ERR Unsupported option {typed.decode('utf-8', 'surrogateescape')}")
@@ -46,22 +51,24 @@ def _allowed(conditions: frozenset[bytes], current_ms: int | None, when_ms: int)
 
 def _instant(client: Client, arg: bytes, command_name: str, *, seconds: bool, relative: bool) -> int:
     """The deadline in ms since the epoch; it may lie in the past."""
-    when_ms = integer(arg) * (1000 if seconds else 1)
+    when_ms = integer(arg)
+    if seconds:
+        when_ms *= 1000
     if not INT64_MIN <= when_ms <= INT64_MAX:
         raise invalid_expire_time(command_name)
     if relative:
         when_ms += client.server.now_ms()
-    if when_ms > INT64_MAX:
-        raise invalid_expire_time(command_name)
+        if when_ms > INT64_MAX:
+            raise invalid_expire_time(command_name)
     return when_ms
 
 
 def _set_deadline(client: Client, key: bytes, when_ms: int, conditions: frozenset[bytes]) -> bytes | None:
     """Do what EXPIRE does; the verb that did it, PEXPIREAT, DEL or UNLINK, or None if nothing changed."""
     db = client.db
-    if db.lookup(key) is None or not _allowed(conditions, db.deadline_ms(key), when_ms):
+    if db.lookup(key) is None or (conditions and not _allowed(conditions, db.deadline_ms(key), when_ms)):
         return None
-    if when_ms <= client.server.now_ms() and not client.loading:
+    if not client.loading and when_ms <= client.server.now_ms():
         db.delete(key)
         client.changed(key, "del")
         return b"UNLINK" if client.server.config.lazyfree_lazy_expire else b"DEL"

@@ -136,8 +136,8 @@ class Store:
         if loaded.failed:
             first = loaded.failed[0]
             _log.warning(
-                "%d commands of the log gave an error when replayed and were left out; the first is %s at byte %d of %s: "
-                "%s. All of them: store.load_report.failed",
+                "%d commands of the log gave an error when replayed and were left out; the first is %s "
+                "at byte %d of %s: %s. All of them: store.load_report.failed",
                 len(loaded.failed),
                 first.command,
                 first.offset,

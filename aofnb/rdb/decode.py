@@ -42,7 +42,8 @@ _EXPIRY_MAX = (1 << 48) - 1
 class Context:
     """What the decoders of one file share.
 
-    ``version`` is that of the format; ``field_expires`` is what the value decoded last says about its fields: deadline in ms by field.
+    ``version`` is that of the format; ``field_expires`` is what the value decoded last says about its fields:
+    deadline in ms by field.
     """
 
     config: Config

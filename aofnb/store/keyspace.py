@@ -46,7 +46,8 @@ class Database:
         self._data: dict[bytes, Value] = {}
         self._expires: dict[bytes, int] = {}
         # Heap of (deadline in ms, key); entries that no longer agree with _expires are skipped when met.
-        self._deadlines: list[tuple[int, bytes]] = []
+        # Made when the earliest is first asked for, so that a load does not sort what nobody asks about.
+        self._deadlines: list[tuple[int, bytes]] | None = None
         # For RANDOMKEY; made when it is first asked for, and kept up to date from then on.
         self._pool: Pool | None = None
 
@@ -89,6 +90,22 @@ class Database:
         """The value at `key`, or None; an overdue key counts and stays."""
         return self._data.get(key)
 
+    def lookup_or_add(self, key: bytes, kind: type[V]) -> V:
+        """The container of class `kind` at `key`, an empty one put there if there is none.
+
+        Whoever asks puts something in. ReplyError WRONGTYPE for another kind.
+        """
+        if key in self._expires:
+            self._expire_if_due(key)
+        value = self._data.get(key)
+        if type(value) is kind:
+            return value
+        if value is not None:
+            raise ReplyError(WRONG_TYPE)
+        made = kind()
+        self.put(key, made)
+        return made
+
     def __contains__(self, key: bytes) -> bool:
         return self.lookup(key) is not None
 
@@ -130,7 +147,7 @@ class Database:
         # New containers: whoever walks the old ones keeps what it had.
         self._data = {}
         self._expires = {}
-        self._deadlines = []
+        self._deadlines = None
         self._pool = None
         return removed
 
@@ -143,10 +160,12 @@ class Database:
     def set_deadline(self, key: bytes, when_ms: int) -> None:
         """Let `key`, which exists, expire at `when_ms`."""
         self._expires[key] = when_ms
-        heapq.heappush(self._deadlines, (when_ms, key))
-        if len(self._deadlines) > 64 and len(self._deadlines) > 4 * len(self._expires):
-            self._deadlines = [(when, key) for key, when in self._expires.items()]
-            heapq.heapify(self._deadlines)
+        heap = self._deadlines
+        if heap is not None:
+            heapq.heappush(heap, (when_ms, key))
+            if len(heap) > 64 and len(heap) > 4 * len(self._expires):
+                # Mostly entries to skip: the next question makes a new one.
+                self._deadlines = None
 
     def persist(self, key: bytes) -> bool:
         """Drop the deadline of `key`; False where there is none."""
@@ -154,7 +173,7 @@ class Database:
 
     def next_deadline_ms(self) -> int | None:
         """The earliest deadline of any key, or None."""
-        heap = self._deadlines
+        heap = self._heap()
         while heap and self._expires.get(heap[0][1]) != heap[0][0]:
             heapq.heappop(heap)
         return heap[0][0] if heap else None
@@ -167,10 +186,16 @@ class Database:
             when_ms = self.next_deadline_ms()
             if when_ms is None or when_ms >= now_ms:
                 break
-            key = heapq.heappop(self._deadlines)[1]
+            key = heapq.heappop(self._heap())[1]
             if self._expire_if_due(key):
                 expired += 1
         return expired
+
+    def _heap(self) -> list[tuple[int, bytes]]:
+        if self._deadlines is None:
+            self._deadlines = [(when_ms, key) for key, when_ms in self._expires.items()]
+            heapq.heapify(self._deadlines)
+        return self._deadlines
 
     def _expire_if_due(self, key: bytes) -> bool:
         keyspace = self.keyspace

@@ -169,7 +169,7 @@ class Environment:
         return done.stdout
 
     def pip(self, *words: str) -> str:
-        return self.run(str(self.prefix / "bin" / "python"), "-m", "pip", "--quiet", *words)
+        return self.run(str(self.prefix / "bin" / "python"), "-m", "pip", *words)
 
     def index_answers(self) -> bool:
         fetch = ["pip", "download", "--quiet", "--no-deps", "--retries", "0", "--timeout", "15", "--no-cache-dir"]

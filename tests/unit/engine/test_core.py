@@ -79,6 +79,7 @@ def test_time_stands_still_inside_exec(store, clock):
     ticking = iter(range(start, start + 100, 3))
     clock.now_ms = lambda: next(ticking)
     assert store.run([("MULTI",), *[("GET", "k")] * 10, ("EXEC",)])[-1] == [b"v"] * 10
+    clock.now_ms = lambda: start + 100
     assert store.execute("GET", "k") is None
 
 

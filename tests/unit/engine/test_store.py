@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -63,13 +65,8 @@ def test_readonly_changes_nothing_and_refuses_writes(tmp_path):
     with aofnb.open(tmp_path / "data", readonly=True) as reader:
         with pytest.raises(aofnb.ReplyError, match="READONLY"):
             reader.execute("SET", "a", 2)
-        with pytest.raises(aofnb.ReplyError, match="EXECABORT"):
-            reader.run([("MULTI",), ("SET", "a", 2), ("EXEC",)])
-            reader.execute("MULTI")
-            reader.engine.refusal = None
-            reader.execute("SET", "a", 2)
-            reader.engine.refusal = "READONLY again"
-            reader.execute("EXEC")
+        replies = reader.run([("MULTI",), ("SET", "a", 2), ("EXEC",)])
+        assert [str(reply).split()[0] for reply in replies] == ["OK", "READONLY", "EXECABORT"]
     after = sorted(p for p in (tmp_path / "data").rglob("*") if p.name != "aofnb.lock")
     assert after == files
     assert [p.read_bytes() for p in after if p.is_file()] == before
@@ -167,8 +164,8 @@ def test_commands_that_fail_on_replay_are_told(tmp_path, caplog):
         file.write(b"*2\r\n$4\r\nINCR\r\n$1\r\na\r\n*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$1\r\n1\r\n*1\r\n$4\r\nEXEC\r\n")
     with aofnb.open(tmp_path / "data") as store:
         failed = store.load_report.failed
-        assert [(f.command, f.offset) for f in failed][0] == ("INCR", offset)
         assert [f.command for f in failed] == ["INCR", "EXEC"]
+        assert failed[0].offset == offset
         assert store.execute("GET", "b") == b"1"
     assert "2 commands of the log gave an error" in caplog.text
 
@@ -205,9 +202,7 @@ def test_many_threads_write_without_losing_any(tmp_path):
 
 def test_import_is_light():
     """Nothing of the notebook row is imported by the store."""
-    import subprocess
-    import sys
-
-    code = "import sys, aofnb; aofnb.open(None).close(); print([m for m in ('IPython', 'pandas', 'pyarrow', 'ipywidgets') if m in sys.modules])"
+    heavy = "{'IPython', 'pandas', 'pyarrow', 'ipywidgets'}"
+    code = f"import sys, aofnb; aofnb.open(None).close(); print(sorted({heavy} & set(sys.modules)))"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "[]"
