@@ -23,23 +23,31 @@ COLOURS = 128
 
 CELLS = [
     "%load_ext aofnb\n%redis --open shop --appendfsync always",
-    '%%redis --log\nSET greeting "hello, world"\nHSET user:1 name Ada city London\nSET session:1 open EX 3600\n'
-    "MULTI\nINCRBY stock -2\nINCRBY sold 2\nEXEC\nHGETALL user:1",
-    'import aofnb\n\naofnb.read_aof("shop")[["offset", "nbytes", "db", "txn", "cmd", "key"]]',
+    '%%redis --log\nSET greeting "hello, world"\nHSET user:1 name Ada city London\nINCRBYFLOAT rating 4.75\n'
+    "SET session:1 open EX 3600\nHGETALL user:1",
+    'import aofnb\n\naofnb.read_aof("shop")[["part", "offset", "nbytes", "db", "cmd", "key"]]',
 ]
 
+# A rewrite in the middle, so that there is something to be seen of it.
 DASHBOARD = [
-    "import time\nimport aofnb\n\nstore = aofnb.open('sessions', appendfsync='everysec')\naofnb.Dashboard(store)",
+    "import aofnb\n\nstore = aofnb.open('sessions', appendfsync='everysec')\naofnb.Dashboard(store)",
     """\
-end = time.monotonic() + 45
-n = 0
-while time.monotonic() < end:
-    with store.batch():
-        for _ in range(40 + n % 400):
-            n += 1
-            store.execute("SET", f"session:{n % 20_000}", "x" * 120)
-    time.sleep(0.02)""",
+import time
+
+for n in range(250_000):
+    store.execute("SET", f"session:{n % 9_999}", "x" * 40)
+    if n == 60_000:
+        store.bgrewriteaof()
+    if n % 500 == 0:
+        time.sleep(0.07)""",
 ]
+
+# The cell that was run last has a frame, a bar and buttons that the others have not.
+PLAIN = """
+.jp-Collapser, .jp-cell-toolbar, .jp-cell-menu { display: none !important }
+.jp-Cell, .jp-Cell::before, .jp-Cell::after
+    { border-color: transparent !important; outline: none !important; box-shadow: none !important }
+"""
 
 
 def notebook_picture(notebook: Notebook, target: Path) -> None:
@@ -50,26 +58,26 @@ def notebook_picture(notebook: Notebook, target: Path) -> None:
 
 
 def dashboard_picture(notebook: Notebook, target: Path) -> None:
-    """The dashboard half a minute into a cell that writes."""
+    """The dashboard in the middle of a cell that writes, a while after a rewrite."""
     notebook.open(DASHBOARD, "live.ipynb")
     notebook.run(0)
     notebook.page.wait_for_selector(".aofnb")
     notebook.run(1, wait=False)
-    notebook.page.wait_for_timeout(32_000)
-    notebook.page.get_by_role("button", name="BGREWRITEAOF").click()
-    # A moment at which something waits for its fsync and the base file of the rewrite is there.
-    notebook.page.wait_for_function(
-        "document.querySelector('.aofnb')?.innerText.match(/what a power cut would take/)"
-        " && document.querySelector('.aofnb')?.innerText.match(/rewrite done/)",
-        timeout=30_000,
-    )
+    wait_for(notebook, "rewrite done")
+    # Until the pictures of the last minute are half full.
+    notebook.page.wait_for_timeout(12_000)
+    wait_for(notebook, "what a power cut would take")
     take(notebook, target, range(len(DASHBOARD)))
+
+
+def wait_for(notebook: Notebook, words: str) -> None:
+    said = "words => document.querySelector('.aofnb')?.innerText.includes(words)"
+    notebook.page.wait_for_function(said, arg=words, timeout=90_000)
 
 
 def take(notebook: Notebook, target: Path, cells: range) -> None:
     """A picture of these cells, without the browser and JupyterLab around them."""
-    # No cell is the active one, so that all look alike.
-    notebook.page.evaluate("document.activeElement?.blur()")
+    notebook.page.add_style_tag(content=PLAIN)
     boxes = [notebook.cell(number).bounding_box() for number in cells]
     top, bottom = min(box["y"] for box in boxes), max(box["y"] + box["height"] for box in boxes)
     left, right = min(box["x"] for box in boxes), max(box["x"] + box["width"] for box in boxes)
@@ -94,7 +102,7 @@ PICTURES: dict[str, Callable[[Notebook, Path], None]] = {"notebook": notebook_pi
 def main(names: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder, jupyter_lab(Path(folder)) as url, headless_chromium() as browser:
         for name in names or PICTURES:
-            page: Any = browser.new_page(viewport={"width": 920, "height": 1500}, device_scale_factor=1.5)
+            page: Any = browser.new_page(viewport={"width": 1000, "height": 1500}, device_scale_factor=1.5)
             PICTURES[name](Notebook(page, url, Path(folder)), HERE / f"{name}.png")
             page.close()
             end_sessions(url)

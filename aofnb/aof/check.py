@@ -9,18 +9,19 @@ Rules of this file: `check` changes nothing; `fix` changes nothing but the last 
 disk; what was not looked at is called unchecked, never valid. Commands are not judged: an unknown one, or one with
 too few words, passes here and is met by whoever loads the log.
 
-Redis: redis-check-aof.c checkSingleAof, processRESP, processAnnotations, getInputFileType; aof.c
-loadSingleAppendOnlyFile (7.0.15).
+Redis: redis-check-aof.c checkMultiPartAof, getInputFileType; aof.c loadSingleAppendOnlyFile (7.0.15).
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import BinaryIO, Literal
+from typing import Literal
 
+from aofnb.aof.check_tool import Damage, ToolReader, byte_at
 from aofnb.aof.directory import AofDirectory
 from aofnb.aof.fs import Fs, OsFs, write_all
 from aofnb.aof.lock import DirectoryLock
@@ -35,30 +36,11 @@ __all__ = ["CheckReport", "Damage", "FileCheck", "Fixed", "Outcome", "SnapshotEn
 SnapshotEnd = Callable[[str], int]
 
 Verdict = Literal["valid", "empty", "damaged", "unchecked", "missing"]
-DamageKind = Literal["cut", "line_end", "format", "length", "open_multi", "multi", "exec", "snapshot", "timestamp"]
 Action = Literal["loads", "cuts", "refuses", "unknown"]
 
 _SNAPSHOT_MAGIC = b"REDIS"
-# redis-check-aof reads a header line into 128 bytes.
-_HEADER_MAX = 127
-_LONG_MAX = (1 << 63) - 1
-_STRTOL = re.compile(rb"[ \t\n\v\f\r]*([+-]?[0-9]+)")
+_FRAMES = (b"MULTI", b"EXEC")
 _COPY_PIECE = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Damage:
-    """What redis-check-aof finds wrong first: where it met it, and why in words.
-
-    ``kind`` is ``cut`` (the file ends inside a record), ``line_end`` (no CRLF where one must be), ``format`` (no
-    record), ``length`` (a negative or absurd one), ``open_multi`` (MULTI without EXEC), ``multi`` (MULTI in MULTI),
-    ``exec`` (EXEC alone), ``snapshot`` (the snapshot at the front), or ``timestamp`` (an annotation, when truncating
-    to a time).
-    """
-
-    kind: DamageKind
-    offset: int
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,8 +227,9 @@ def check(
             return _check_manifest(fs, given, examine)
         else:
             given_file = given
-        file = examine.file(given_file, os.path.basename(given_file), "single", last=True)
-        return CheckReport(given, os.path.dirname(given_file), None, (file,), None)
+        directory, last = _home(fs, given_file)
+        file = examine.file(given_file, os.path.basename(given_file), "single", last=last)
+        return CheckReport(given, directory, None, (file,), None)
     except OSError as problem:
         raise AofError(
             f"it cannot be read: {problem.strerror}; give a data directory, its appendonlydir, a manifest or a file",
@@ -296,6 +279,18 @@ def _found_log(fs: Fs, path: str, names: list[str]) -> tuple[str, str | None]:
         "there is no log here: no manifest, no appendonlydir, no appendonly.aof; give the server's dir, or the file",
         file=path,
     )
+
+
+def _home(fs: Fs, path: str) -> tuple[str, bool]:
+    """The data directory of a file that was given by itself, and whether it may be cut: no manifest says otherwise."""
+    dirname, name = os.path.split(path)
+    found = _manifests(fs.listdir(dirname))
+    last = True
+    for manifest in found:
+        with suppress(AofManifestError):
+            entries = Manifest.load(fs, dirname, manifest[: -len(".manifest")]).all_files
+            last = last and (name not in {entry.name for entry in entries} or entries[-1].name == name)
+    return os.path.dirname(dirname) if found else dirname, last
 
 
 def _is_manifest(fs: Fs, path: str) -> bool:
@@ -396,7 +391,7 @@ class _Examiner:
     def _commands(self, found: FileCheck, start: int) -> FileCheck:
         """Read the records from `start` on, once for all three answers."""
         with self._fs.open_read(found.path) as file, self._fs.open_read(found.path) as probe:
-            tool = _Tool(probe, found.size, start, line=self._line, last=found.last, timestamp_s=self._timestamp_s)
+            tool = ToolReader(probe, found.size, start, line=self._line, last=found.last, timestamp_s=self._timestamp_s)
             loader = _Loader()
             file.seek(start)
             reader = CommandReader(file, found.size, offset=start)
@@ -406,7 +401,7 @@ class _Examiner:
             tool.finish()
             end = reader.end
             assert end is not None
-            half_annotation = end.kind == "truncated" and _byte_at(probe, end.offset) == b"#"
+            half_annotation = end.kind == "truncated" and byte_at(probe, end.offset) == b"#"
         self._line = tool.line
         cut_at = None if end.kind == "clean" and loader.multi_at is None else loader.cut_at(end)
         return replace(
@@ -420,215 +415,6 @@ class _Examiner:
             cut_at=cut_at,
             truncate_at=tool.truncate_at,
         )
-
-
-# --- how redis-check-aof reads ---------------------------------------------------------------------------
-
-
-class _Found(Exception):  # noqa: N818  # a way out of nested calls, no error
-    """The tool would stop here."""
-
-    def __init__(self, kind: DamageKind, offset: int, reason: str) -> None:
-        self.damage = Damage(kind, offset, reason)
-
-
-class _Tool:
-    """redis-check-aof on one file: step by step as it goes, in leaps where a block of records is beyond doubt.
-
-    Records that Redis spells its own way pass there and here alike, so a block of them needs a look at MULTI and EXEC
-    only. Any other record of a block is read as the tool does; at the first doubt the leaps end for good, and `finish`
-    goes on step by step from there.
-    """
-
-    def __init__(
-        self, file: BinaryIO, size: int, start: int, *, line: int, last: bool, timestamp_s: int | None
-    ) -> None:
-        self.ok_up_to = start
-        self.line = line
-        self.damage: Damage | None = None
-        self.truncate_at: int | None = None
-        self._file = file
-        self._size = size
-        self._last = last
-        self._timestamp_s = timestamp_s
-        # Where to read next, and whether a MULTI is open; if so `ok_up_to` is in front of it.
-        self._at = start
-        self._multi = False
-        self._leaping = True
-
-    def take(self, block: Block) -> None:
-        """Leap over `block` if nothing in it can be amiss."""
-        if self._leaping:
-            line = self.line
-            self._leaping = self._leap(block)
-            if not self._leaping:
-                self.line, self._at = line, block.start
-
-    def _leap(self, block: Block) -> bool:
-        if not all(self._passes(block.offsets[index], block.ends[index]) for index in block.odd):
-            return False
-        if self._timestamp_s is not None and any(self._stops_at(offset) for offset, _ in block.annotations):
-            return False
-        multi, multi_at = self._multi, self.ok_up_to
-        frames = {name: word for name in {argv[0] for argv in block.argvs} if (word := _frame(name))}
-        for index, argv in enumerate(block.argvs) if frames else ():
-            if argv[0] not in frames:
-                continue
-            if multi == (frames[argv[0]] == b"multi"):
-                return False
-            multi = not multi
-            multi_at = block.offsets[index]
-        self.line += sum(1 + 2 * len(argv) for argv in block.argvs)
-        self._multi = multi
-        self._at = block.end
-        self.ok_up_to = multi_at if multi else block.end
-        return True
-
-    def _passes(self, start: int, end: int) -> bool:
-        """Whether the tool reads the record at `start` without complaint, to the same end."""
-        line, self._at = self.line, start
-        try:
-            for _ in self._arguments():
-                pass
-        except _Found:
-            return False
-        self.line = line
-        return self._at == end
-
-    def _stops_at(self, offset: int) -> bool:
-        self._file.seek(offset)
-        try:
-            return self._is_too_new(self._file.readline(LINE_MAX), offset)
-        except _Found:
-            return True
-
-    def finish(self) -> None:
-        """Read what was not leapt over, to the end or to the first thing amiss."""
-        try:
-            while self._at < self._size:
-                if not self._multi:
-                    self.ok_up_to = self._at
-                if not self._step():
-                    return
-            if self._multi:
-                raise _Found("open_multi", self.ok_up_to, "the file ends before the EXEC of this MULTI")
-            self.ok_up_to = self._size
-        except _Found as found:
-            self.damage = found.damage
-
-    def _step(self) -> bool:
-        """Read one record or annotation; False where the log is to be truncated to the time asked for."""
-        start = self._at
-        first = _byte_at(self._file, start)
-        if first == b"*":
-            self._record()
-            return True
-        if first != b"#":
-            raise _Found("format", start, f"{_shown(first)} where a record should begin")
-        self._file.seek(start)
-        line = self._file.readline(LINE_MAX)
-        if self._is_too_new(line, start):
-            self._truncate_at(start)
-            return False
-        self._at += len(line)
-        return True
-
-    def _record(self) -> None:
-        start = self._at
-        arguments = self._arguments()
-        word = _frame(next(arguments, b""))
-        if word == b"multi" and self._multi:
-            raise _Found("multi", start, "MULTI inside MULTI")
-        if word == b"exec" and not self._multi:
-            raise _Found("exec", start, "EXEC without MULTI")
-        if word:
-            self._multi = word == b"multi"
-        for _ in arguments:
-            pass
-
-    def _arguments(self) -> Iterator[bytes]:
-        """The first bytes of each argument of the record at hand, read as the tool reads it."""
-        argc = self._number(b"*")
-        for _ in range(argc):
-            header_at = self._at
-            length = self._number(b"$")
-            if not 0 <= length <= _LONG_MAX - 2:
-                raise _Found("length", header_at, f"an argument of {length} bytes")
-            start, end = self._at, self._at + length + 2
-            if end > self._size:
-                got = self._size - start
-                raise _Found("cut", start, f"the file ends {end - self._size} bytes too soon: {got} of {length + 2}")
-            self._file.seek(start)
-            head = self._file.read(min(length, _FRAME_BYTES))
-            self._file.seek(end - 2)
-            if (behind := self._file.read(2)) != b"\r\n":
-                raise _Found("line_end", end - 2, f"{_shown(behind)} behind an argument, where CRLF should be")
-            self._at = end
-            self.line += 1
-            yield head
-
-    def _number(self, prefix: bytes) -> int:
-        """The number in the header line at hand."""
-        start = self._at
-        self._file.seek(start)
-        line = self._file.readline(_HEADER_MAX)
-        if not line:
-            raise _Found("cut", start, f"the file ends where a {prefix.decode()} line should be")
-        if line[:1] != prefix:
-            raise _Found("format", start, f"{_shown(line[:1])} where {prefix.decode()!r} should be")
-        match = _STRTOL.match(line, 1)
-        end = match.end() if match else 1
-        if line[end : end + 2] != b"\r\n":
-            cut = start + len(line) == self._size and not line.endswith(b"\n")
-            reason = "the file ends inside a header line" if cut else "no CRLF behind the number of a header line"
-            raise _Found("cut" if cut else "line_end", start, reason)
-        self._at = start + len(line)
-        self.line += 1
-        return max(-_LONG_MAX - 1, min(int(match[1]), _LONG_MAX)) if match else 0
-
-    def _is_too_new(self, line: bytes, offset: int) -> bool:
-        """Whether the annotation `line` is of a later time than asked for."""
-        if self._timestamp_s is None or not line.startswith(b"#TS:"):
-            return False
-        match = _STRTOL.match(line, 4)
-        end = match.end() if match else 4
-        if line[end : end + 1] != b"\r" or (match and abs(int(match[1])) > _LONG_MAX):
-            raise _Found("timestamp", offset, f"{_shown(line)} is no time")
-        return match is not None and int(match[1]) > self._timestamp_s
-
-    def _truncate_at(self, offset: int) -> None:
-        # Inside a transaction the tool would leave its MULTI open.
-        cut_at = self.ok_up_to if self._multi else offset
-        if cut_at == 0:
-            raise _Found("timestamp", 0, "there is nothing from before that time")
-        if not self._last:
-            raise _Found(
-                "timestamp",
-                cut_at,
-                "what is newer begins here, and this is not the last file; to go back so far, take the files behind it "
-                "out of the manifest of a copy of the directory, then check the copy",
-            )
-        self.truncate_at = self.ok_up_to = cut_at
-
-
-_FRAME_BYTES = len(b"multi") + 1
-
-
-def _frame(name: bytes) -> bytes:
-    """``multi`` or ``exec`` if the tool takes `name` for it: in any case, and up to a zero byte; else empty."""
-    if name[:1] not in b"mMeE":
-        return b""
-    word = name.split(b"\0", 1)[0].lower()
-    return word if word in (b"multi", b"exec") else b""
-
-
-def _byte_at(file: BinaryIO, offset: int) -> bytes:
-    file.seek(offset)
-    return file.read(1)
-
-
-def _shown(text: bytes) -> str:
-    return repr(text[:20])[1:]
 
 
 # --- how loaders read ------------------------------------------------------------------------------------
@@ -646,16 +432,22 @@ class _Loader:
         self.server_before_multi = 0
 
     def take(self, block: Block) -> None:
-        frames = {name for name in {argv[0] for argv in block.argvs} if name.upper() in (b"MULTI", b"EXEC")}
+        frames = {name: word for name in {argv[0] for argv in block.argvs} if (word := name.upper()) in _FRAMES}
+        # Indices of the MULTI that is left open, the first and the last; offsets are made only if there is one.
+        first = last = None
         for index, argv in enumerate(block.argvs) if frames else ():
             if argv[0] not in frames:
                 continue
-            if argv[0].upper() == b"EXEC":
-                self.multi_at = None
+            if frames[argv[0]] == b"EXEC":
+                self.multi_at = first = last = None
                 continue
-            self.server_before_multi = block.ends[index - 1] if index else self.server_up_to
+            last = index
+            if first is None:
+                first = index
+        if first is not None and last is not None:
+            self.server_before_multi = block.ends[last - 1] if last else self.server_up_to
             if self.multi_at is None:
-                self.multi_at = block.offsets[index]
+                self.multi_at = block.offsets[first]
         if block.argvs:
             self.server_up_to = block.ends[-1] if block.annotations else block.end
 
@@ -752,8 +544,9 @@ def _fixable(report: CheckReport) -> FileCheck | None:
     """The last file, if all is well but for its end."""
     if report.problem is not None:
         raise AofManifestError(report.problem, file=report.manifest or report.path)
-    for file in report.files[:-1]:
-        if file.aofnb.action != "loads":
+    for file in report.files:
+        # A snapshot that nobody looked at is no reason: a copy is kept.
+        if not file.last and file.aofnb.action == "refuses":
             raise AofError(
                 f"{file.aofnb.reason}. Nothing was changed: what is in later files was written behind it. "
                 "Bring this file back from a backup, or from a replica",
@@ -786,11 +579,16 @@ def _copied(fs: Fs, file: FileCheck) -> str:
         number += 1
     target = fs.create(copy)
     try:
-        with fs.open_read(file.path) as source:
-            while piece := source.read(_COPY_PIECE):
-                write_all(target, piece)
-        target.fdatasync()
-    finally:
-        target.close()
-    sync_dir(fs, os.path.dirname(copy))
+        try:
+            with fs.open_read(file.path) as source:
+                while piece := source.read(_COPY_PIECE):
+                    write_all(target, piece)
+            target.fdatasync()
+        finally:
+            target.close()
+        sync_dir(fs, os.path.dirname(copy))
+    except OSError:
+        with suppress(OSError):
+            fs.unlink(copy)
+        raise
     return copy

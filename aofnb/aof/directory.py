@@ -258,7 +258,7 @@ class AofDirectory:
     def _offer(self) -> str:
         proposed = self.proposed_manifest()
         if proposed is None:
-            return "Restore the manifest from a backup, or salvage the files one by one: `aofnb salvage`"
+            return "Restore the manifest from a backup; `aofnb.read_aof` shows what each file holds"
         lines = proposed.format().rstrip("\n").replace("\n", " | ")
         return f"If these are all files of the log, make the manifest of these lines: {lines}"
 
@@ -338,7 +338,8 @@ class AofDirectory:
         if tail.kind == "format":
             raise AofFormatError(
                 f"{tail.reason}; {behind} bytes from byte {tail.cut_at} on are in doubt, no file was changed. "
-                "`aofnb check` shows the place, `aofnb salvage` writes a new log of all that can be read",
+                "`aofnb check` shows the place, `aofnb.read_aof(..., on_bad='truncate')` all that comes before it; "
+                "in the last file `aofnb check --fix` keeps a copy and cuts there",
                 file=path,
                 offset=tail.offset,
             )
@@ -347,7 +348,7 @@ class AofDirectory:
             raise AofTruncatedError(
                 f"{tail.reason}, and this is not the last file: {behind} bytes are no whole command, "
                 "and what follows them was written later. No file was changed. `aofnb check` shows the place, "
-                "`aofnb salvage` writes a new log without them",
+                "`aofnb.read_aof(..., on_bad='truncate')` all that can be read",
                 file=path,
                 offset=tail.cut_at,
             )

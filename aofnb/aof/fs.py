@@ -102,7 +102,9 @@ class OsFile:
         os.ftruncate(self.fd, size)
 
     def close(self) -> None:
-        os.close(self.fd)
+        # The number may soon be another file's: a late write must fail, not land there.
+        fd, self.fd = self.fd, -1
+        os.close(fd)
 
 
 def write_all(file: File, data: Data) -> None:

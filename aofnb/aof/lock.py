@@ -115,6 +115,12 @@ class DirectoryLock:
             os.lseek(fd, 0, os.SEEK_SET)
             os.write(fd, _self_description())
 
+    def forget(self) -> None:
+        """In a forked child: drop the inherited descriptor, so that the lock ends with the parent."""
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            os.close(fd)
+
     def release(self) -> None:
         """Give the lock back; no error if it was never taken."""
         fd, self._fd = self._fd, None

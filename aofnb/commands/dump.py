@@ -109,9 +109,12 @@ def _load(client: Client, payload: bytes) -> Value:
 
 
 def _log_deletion(client: Client, key: bytes, words: int) -> None:
-    """Have the record be that of a deletion: the key was replaced by something already overdue."""
+    """Have the record be that of a deletion: the key was replaced by something already overdue.
+
+    It is DEL and never UNLINK, whatever the settings say.
+    """
     client.changed(key, "del")
-    client.rewrite_argument(0, b"UNLINK" if client.server.config.lazyfree_lazy_server_del else b"DEL")
+    client.rewrite_argument(0, b"DEL")
     for position in range(2, 4 + words):
         client.rewrite_argument(position, None)
 

@@ -5,7 +5,6 @@ Redis: t_hash.c (7.0.15).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from aofnb.commands import longdouble, messages
@@ -23,50 +22,36 @@ __all__: list[str] = []
 # --- write ---------------------------------------------------------------------------------------------------
 
 
-def _hash_to_write(client: Client, key: bytes) -> HashValue:
-    """The hash at `key`, made if there is none; whoever asks for it puts a field in."""
-    found = client.db.lookup_kind(key, HashValue)
-    if found is None:
-        found = HashValue()
-        client.db.put(key, found)
-    return found
-
-
 def _set(client: Client, found: HashValue, field: bytes, value: bytes) -> bool:
     config = client.server.config
     return found.set(field, value, config.hash_max_listpack_entries, config.hash_max_listpack_value)
 
 
-def _set_pairs(client: Client, name: str, key: bytes, pairs: Sequence[bytes]) -> int:
-    if len(pairs) % 2:
-        raise messages.wrong_arity(name)
-    found = _hash_to_write(client, key)
-    config = client.server.config
-    max_entries, max_bytes = config.hash_max_listpack_entries, config.hash_max_listpack_value
-    created = 0
-    for i in range(0, len(pairs), 2):
-        created += found.set(pairs[i], pairs[i + 1], max_entries, max_bytes)
-    client.changed(key, "hset", dirty=len(pairs) // 2)
-    return created
-
-
 @command("HSET", arity=-4, flags="denyoom fast write", keys=(1, 1, 1), since="2.0.0")
 def hset(client: Client, key: bytes, *pairs: bytes) -> int:
     """Set fields of a hash; how many are new."""
-    return _set_pairs(client, "hset", key, pairs)
+    if len(pairs) % 2:
+        raise messages.wrong_arity("hset")
+    found = client.db.lookup_or_add(key, HashValue)
+    config = client.server.config
+    created = found.update(pairs, config.hash_max_listpack_entries, config.hash_max_listpack_value)
+    client.changed(key, "hset", len(pairs) // 2)
+    return created
 
 
 @command("HMSET", arity=-4, flags="denyoom fast write", keys=(1, 1, 1), since="2.0.0")
 def hmset(client: Client, key: bytes, *pairs: bytes) -> str:
     """Set fields of a hash."""
-    _set_pairs(client, "hmset", key, pairs)
+    if len(pairs) % 2:
+        raise messages.wrong_arity("hmset")
+    hset(client, key, *pairs)
     return "OK"
 
 
 @command("HSETNX", arity=4, flags="denyoom fast write", keys=(1, 1, 1), since="2.0.0")
 def hsetnx(client: Client, key: bytes, field: bytes, value: bytes) -> int:
     """Set a field that is not there yet; 1 if it was set."""
-    found = _hash_to_write(client, key)
+    found = client.db.lookup_or_add(key, HashValue)
     if field in found:
         return 0
     _set(client, found, field, value)
@@ -99,7 +84,7 @@ def hincrby(client: Client, key: bytes, field: bytes, by: bytes) -> int:
     total = number + amount
     if not INT64_MIN <= total <= INT64_MAX:
         raise ReplyError("ERR increment or decrement would overflow")
-    _set(client, _hash_to_write(client, key), field, b"%d" % total)
+    _set(client, client.db.lookup_or_add(key, HashValue), field, b"%d" % total)
     client.changed(key, "hincrby")
     return total
 
@@ -121,7 +106,7 @@ def hincrbyfloat(client: Client, key: bytes, field: bytes, by: bytes) -> bytes:
     if longdouble.is_infinite(total):
         raise ReplyError("ERR increment would produce NaN or Infinity")
     text = longdouble.text(total)
-    _set(client, _hash_to_write(client, key), field, text)
+    _set(client, client.db.lookup_or_add(key, HashValue), field, text)
     client.changed(key, "hincrbyfloat")
     # The result, not the sum to do: the reader may compute with other numbers.
     client.propagate(b"HSET", key, field, text)

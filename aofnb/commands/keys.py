@@ -43,7 +43,9 @@ def database(client: Client, index: int) -> Database:
 # --- delete and look -------------------------------------------------------------------------------------
 
 
-def _delete(client: Client, keys: tuple[bytes, ...]) -> int:
+@command("DEL", arity=-2, flags="write", keys=(1, -1, 1))
+def del_(client: Client, *keys: bytes) -> int:
+    """Delete keys; returns how many there were."""
     deleted = 0
     for key in keys:
         if client.db.delete(key):
@@ -52,16 +54,10 @@ def _delete(client: Client, keys: tuple[bytes, ...]) -> int:
     return deleted
 
 
-@command("DEL", arity=-2, flags="write", keys=(1, -1, 1))
-def del_(client: Client, *keys: bytes) -> int:
-    """Delete keys; returns how many there were."""
-    return _delete(client, keys)
-
-
 @command("UNLINK", arity=-2, flags="fast write", keys=(1, -1, 1), since="4.0.0")
 def unlink(client: Client, *keys: bytes) -> int:
     """Delete keys; returns how many there were. Where Redis frees the memory later, Python does as always."""
-    return _delete(client, keys)
+    return del_(client, *keys)
 
 
 def _count(client: Client, keys: tuple[bytes, ...]) -> int:

@@ -35,41 +35,36 @@ def _add(items: ListValue, item: bytes, left: bool) -> None:
         items.append(item)
 
 
-def _push(client: Client, key: bytes, new: Sequence[bytes], *, left: bool, create: bool) -> int:
-    items = client.db.lookup_kind(key, ListValue)
-    if items is None:
-        if not create:
-            return 0
-        items = ListValue()
-        client.db.put(key, items)
-    for item in new:
-        _add(items, item, left)
-    client.changed(key, "lpush" if left else "rpush", dirty=len(new))
-    return len(items)
-
-
 @command("LPUSH", arity=-3, flags="denyoom fast write", keys=(1, 1, 1))
 def lpush(client: Client, key: bytes, *items: bytes) -> int:
     """Add elements in front of a list, one after the other; the new length."""
-    return _push(client, key, items, left=True, create=True)
+    found = client.db.lookup_or_add(key, ListValue)
+    for item in items:
+        found.prepend(item)
+    client.changed(key, "lpush", len(items))
+    return len(found)
 
 
 @command("RPUSH", arity=-3, flags="denyoom fast write", keys=(1, 1, 1))
 def rpush(client: Client, key: bytes, *items: bytes) -> int:
     """Add elements at the end of a list; the new length."""
-    return _push(client, key, items, left=False, create=True)
+    found = client.db.lookup_or_add(key, ListValue)
+    for item in items:
+        found.append(item)
+    client.changed(key, "rpush", len(items))
+    return len(found)
 
 
 @command("LPUSHX", arity=-3, flags="denyoom fast write", keys=(1, 1, 1), since="2.2.0")
 def lpushx(client: Client, key: bytes, *items: bytes) -> int:
     """LPUSH, but only onto a list that is there."""
-    return _push(client, key, items, left=True, create=False)
+    return 0 if client.db.lookup_kind(key, ListValue) is None else lpush(client, key, *items)
 
 
 @command("RPUSHX", arity=-3, flags="denyoom fast write", keys=(1, 1, 1), since="2.2.0")
 def rpushx(client: Client, key: bytes, *items: bytes) -> int:
     """RPUSH, but only onto a list that is there."""
-    return _push(client, key, items, left=False, create=False)
+    return 0 if client.db.lookup_kind(key, ListValue) is None else rpush(client, key, *items)
 
 
 @command("LINSERT", arity=5, flags="denyoom write", keys=(1, 1, 1), since="2.2.0")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 from aofnb.commands.args import Options
 
@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 Handler = Callable[..., Any]
+H = TypeVar("H", bound=Handler)
 # (first, last, step) as COMMAND INFO gives them, or a function argv -> positions of the keys.
 KeySpec = tuple[int, int, int] | Callable[[Sequence[bytes]], list[int]]
 
@@ -129,7 +130,7 @@ def command(
     propagate: Propagate | None = None,
     options: Options | None = None,
     since: str = "1.0.0",
-) -> Callable[[Handler], Handler]:
+) -> Callable[[H], H]:
     """Declare the decorated function as the handler of `name` (``"GET"``, ``"CONFIG GET"``).
 
     The handler is called with the client and the arguments after the name, as bytes; it changes
@@ -140,7 +141,7 @@ def command(
     words = frozenset(flags.split())
     rule = propagate if propagate is not None else (VERBATIM if "write" in words else NEVER)
 
-    def register(handler: Handler) -> Handler:
+    def register(handler: H) -> H:
         summary = (handler.__doc__ or "").strip().split("\n", 1)[0]
         module = handler.__module__.rsplit(".", 1)[-1]
         group = _FAMILY.get(module, module)

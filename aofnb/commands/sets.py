@@ -30,13 +30,10 @@ __all__: list[str] = []
 @command("SADD", arity=-3, flags="denyoom fast write", keys=(1, 1, 1))
 def sadd(client: Client, key: bytes, *members: bytes) -> int:
     """Add members; how many are new."""
-    found = client.db.lookup_kind(key, SetValue)
-    if found is None:
-        found = SetValue()
-        client.db.put(key, found)
+    found = client.db.lookup_or_add(key, SetValue)
     added = found.update(members, client.server.config.set_max_intset_entries)
     if added:
-        client.changed(key, "sadd", dirty=added)
+        client.changed(key, "sadd", added)
     return added
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any, Literal, NamedTuple
 
 from aofnb.commands import messages
@@ -42,6 +42,7 @@ def limits(client: Client) -> tuple[int, int]:
 ZADD_OPTIONS = Options(
     word("NX", group="exists"), word("XX", group="exists"), word("GT"), word("LT"), word("CH"), word("INCR")
 )
+_NO_WORDS: frozenset[bytes] = frozenset()
 _ZADD_WORDS = frozenset(option.name.encode() for option in ZADD_OPTIONS.options)
 
 
@@ -51,31 +52,38 @@ def zadd(client: Client, key: bytes, *args: bytes) -> Any:
 
     Redis: t_zset.c zaddGenericCommand.
     """
+    words: Set[bytes] = _NO_WORDS
     first = 0
-    words = set()
     while first < len(args) and (spelled := args[first].upper()) in _ZADD_WORDS:
-        words.add(spelled)
+        words |= {spelled}
         first += 1
     if first == len(args) or (len(args) - first) % 2:
         raise ReplyError(messages.SYNTAX_ERROR)
     if words:
         _check_zadd_words(words, (len(args) - first) // 2)
-    scores = list(map(floating, args[first::2]))
-    found = client.db.lookup_kind(key, SortedSet)
-    if found is None:
-        if b"XX" in words:
-            return None if b"INCR" in words else 0
-        found = SortedSet()
-        client.db.put(key, found)
+    scores = [floating(arg) for arg in args[first::2]]
+    if b"XX" in words and client.db.lookup_kind(key, SortedSet) is None:
+        return None if b"INCR" in words else 0
+    found = client.db.lookup_or_add(key, SortedSet)
     if b"INCR" in words:
         return _increment(client, key, found, args[first + 1], scores[0], words)
-    added, updated = _add(client, found, zip(args[first + 1 :: 2], scores, strict=True), words)
+    max_entries, max_bytes = limits(client)
+    added = updated = 0
+    for at, score in enumerate(scores):
+        member = args[first + 1 + 2 * at]
+        if words and not _may(words, found.score(member), score):
+            continue
+        old = found.add(member, score, max_entries, max_bytes)
+        if old is None:
+            added += 1
+        elif old != score:
+            updated += 1
     if added or updated:
-        client.changed(key, "zadd", dirty=added + updated)
+        client.changed(key, "zadd", added + updated)
     return added + updated if b"CH" in words else added
 
 
-def _check_zadd_words(words: set[bytes], pairs: int) -> None:
+def _check_zadd_words(words: Set[bytes], pairs: int) -> None:
     if {b"NX", b"XX"} <= words:
         raise ReplyError("ERR XX and NX options at the same time are not compatible")
     if len(words & {b"NX", b"GT", b"LT"}) > 1:
@@ -84,25 +92,7 @@ def _check_zadd_words(words: set[bytes], pairs: int) -> None:
         raise ReplyError("ERR INCR option supports a single increment-element pair")
 
 
-def _add(client: Client, found: SortedSet, pairs: zip[tuple[bytes, float]], words: set[bytes]) -> tuple[int, int]:
-    """Add what the conditions in `words` let pass; how many were added, and how many changed their score."""
-    added = updated = 0
-    max_entries, max_bytes = limits(client)
-    for member, score in pairs:
-        old = found.score(member)
-        if words and not _may(words, old, score):
-            continue
-        if old is None:
-            added += 1
-        elif old != score:
-            updated += 1
-        else:
-            continue
-        found.add(member, score, max_entries, max_bytes)
-    return added, updated
-
-
-def _may(words: set[bytes], old: float | None, new: float) -> bool:
+def _may(words: Set[bytes], old: float | None, new: float) -> bool:
     """Whether the options of ZADD let a member go from score `old` (None: absent) to `new`."""
     if old is None:
         return b"XX" not in words
@@ -111,7 +101,7 @@ def _may(words: set[bytes], old: float | None, new: float) -> bool:
     return not ((b"GT" in words and new <= old) or (b"LT" in words and new >= old))
 
 
-def _increment(client: Client, key: bytes, found: SortedSet, member: bytes, by: float, words: set[bytes]) -> Any:
+def _increment(client: Client, key: bytes, found: SortedSet, member: bytes, by: float, words: Set[bytes]) -> Any:
     old = found.score(member)
     new = by if old is None else old + by
     if b"NX" in words and old is not None:

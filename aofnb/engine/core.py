@@ -29,6 +29,7 @@ from aofnb.clock import Clock
 from aofnb.commands import messages
 from aofnb.commands.client import Argv, Client, Effect
 from aofnb.commands.registry import ALWAYS, REWRITTEN, VERBATIM, Command, find
+from aofnb.commands.transactions import discard_transaction
 from aofnb.config import Config
 from aofnb.engine import info
 from aofnb.errors import AofWriteError, ConfigError, ReplyError, StoreClosedError
@@ -77,7 +78,8 @@ class Engine:
         self._frozen_ms: int | None = None
         # Open `batch` blocks: turns inside write nothing, the end of the outermost does.
         self._batches = 0
-        self.client_count = 0
+        self.clients: WeakSet[Client] = WeakSet()
+        self._last_client_id = 0
 
     # --- Server protocol: what handlers may ask ------------------------------------------------------------
 
@@ -88,6 +90,8 @@ class Engine:
     def call(self, client: Client, command: Command, argv: Argv) -> Any:
         """Run one command inside the running unit; raises ReplyError."""
         self.total_commands += 1
+        # What a command asked for that then changed nothing.
+        client.rewritten_args.clear()
         refused = True
         try:
             reply = command.handler(client, *argv[command.words :])
@@ -137,8 +141,10 @@ class Engine:
 
     def new_client(self) -> Client:
         """A client with its own selected database and MULTI state."""
-        self.client_count += 1
-        return Client(self, self.client_count)
+        self._last_client_id += 1
+        client = Client(self, self._last_client_id)
+        self.clients.add(client)
+        return client
 
     # --- one turn ----------------------------------------------------------------------------------------
 
@@ -291,7 +297,7 @@ class Engine:
     def _check_refusal(self, client: Client, command: Command) -> None:
         assert self.refusal is not None
         if command.name == "EXEC" and client.multi and any(queued.writes for queued, _ in client.multi):
-            client.multi = None
+            discard_transaction(client)
             raise ReplyError(f"EXECABORT Transaction discarded because of: {self.refusal}")
         if command.writes or (command.name == "PING" and self.refusal.startswith("MISCONF")):
             raise ReplyError(self.refusal)

@@ -38,7 +38,7 @@ def _server(engine: Engine) -> Fields:
 
 
 def _clients(engine: Engine) -> Fields:
-    return {"connected_clients": engine.client_count}
+    return {"connected_clients": sum(not client.loading for client in engine.clients)}
 
 
 def _persistence(engine: Engine) -> Fields:

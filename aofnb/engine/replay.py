@@ -76,28 +76,49 @@ class Replayer:
             self._client.loading = True
         client = self._client
         known = self._known
-        effects = self.engine.effects
         for index, argv in enumerate(block.argvs):
             command = known.get(argv[0])
             if command is None or not command.min_argc <= len(argv) <= command.max_argc:
                 command = self._look_up(file, block.offsets[index], argv)
-            if client.multi is not None and command.name != "EXEC":
-                if command.name == "MULTI":
-                    self._failed(file, block.offsets[index], argv, ReplyError("ERR MULTI calls can not be nested"))
-                else:  # DISCARD too, as the loader of the server does
-                    client.multi.append((command, argv))
+            if client.multi is not None:
+                self._in_multi(file, block, index, command)
                 continue
             try:
-                reply = command.handler(client, *argv[command.words :])
+                # The common shapes are spelled out: half the time of the general one.
+                if command.words == 2:
+                    command.handler(client, *argv[2:])
+                elif len(argv) == 3:
+                    command.handler(client, argv[1], argv[2])
+                elif len(argv) == 2:
+                    command.handler(client, argv[1])
+                elif len(argv) == 4:
+                    command.handler(client, argv[1], argv[2], argv[3])
+                else:
+                    command.handler(client, *argv[1:])
+            except ReplyError as problem:
+                self._failed(file, block.offsets[index], argv, problem)
+        # What the handlers ask to be logged is in the log already.
+        client.dirty = 0
+        self.engine.effects.clear()
+        self.commands += len(block.argvs)
+
+    def _in_multi(self, file: str, block: Block, index: int, command: Command) -> None:
+        """Queue a command of a transaction, or run what was queued."""
+        client, argv = self._client, block.argvs[index]
+        assert client.multi is not None
+        if command.name == "MULTI":
+            self._failed(file, block.offsets[index], argv, ReplyError("ERR MULTI calls can not be nested"))
+        elif command.name != "EXEC":  # DISCARD is queued too, as the loader of the server does
+            client.multi.append((command, argv))
+        else:
+            # EXEC asks of each command it runs whether it changed something.
+            client.dirty = 0
+            try:
+                reply = command.handler(client)
             except ReplyError as problem:
                 self._failed(file, block.offsets[index], argv, problem)
             else:
-                if command.name == "EXEC":
-                    self._check_exec(file, block.offsets[index], reply)
-            # What the handlers ask to be logged is in the log already.
-            client.dirty = 0
-            effects.clear()
-        self.commands += len(block.argvs)
+                self._check_exec(file, block.offsets[index], reply)
 
     def _look_up(self, file: str, offset: int, argv: Sequence[bytes]) -> Command:
         command = find(argv)

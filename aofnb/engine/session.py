@@ -104,6 +104,7 @@ def _executor(engine: Engine, client: Client) -> Callable[..., Any]:
                 [arg if type(arg) is bytes else arg.encode() if type(arg) is str else to_bytes(arg) for arg in argv[1:]]
             )
         acquire()
+        engine.total_commands += 1
         try:
             return command.handler(client, *args)
         finally:

@@ -422,6 +422,8 @@ def _after_fork_in_child() -> None:
     for store in list(_open_stores):
         # Its lock may be held by a thread that does not exist here, so it is not taken.
         store.engine.close("this store belongs to the parent process; a forked child cannot write to it")
+        if store._lock is not None:
+            store._lock.forget()
         _open_stores.discard(store)
 
 

@@ -5,5 +5,6 @@
 
 from aofnb.lab.crash import BuggyFs, Judge, Trial, ViolationError
 from aofnb.lab.disk import DiskImage, Fault, SimFs
+from aofnb.lab.scripts import everyday
 
-__all__ = ["BuggyFs", "DiskImage", "Fault", "Judge", "SimFs", "Trial", "ViolationError"]
+__all__ = ["BuggyFs", "DiskImage", "Fault", "Judge", "SimFs", "Trial", "ViolationError", "everyday"]

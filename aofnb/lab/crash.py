@@ -3,24 +3,26 @@
 A `Trial` runs a real store on a `SimFs` with virtual time and no thread. After each operation, and inside each write,
 
 1. the disk lists the images that a kill or a power cut may leave (`SimFs.crash_states`);
-2. the `Judge` opens each image with a fresh store, the real loader and the real start of a writer, never a model;
-   equal images are opened once;
+2. the `Judge` opens each image with a fresh store and the real loader, never a model; equal images are opened once.
+   Most are opened read-only, which is half the work; the first with its names and its manifest, and a share of the
+   others, are opened to write, written to, and opened again;
 3. what was recovered must be a state that the running store had at the end of a unit (one command, or one whole
    transaction), no earlier than the promise of that moment allows (`Trial.promised`);
 4. now and then (`Trial.recoveries`) the recovery is a trial of its own: crashed at each of its operations, then
    written to and crashed again. A power cut after a kill meets names and data that nobody has synced yet.
 
-Of every image it is checked that it opens; that no command fails on replay; that the manifest lists only what exists;
-that no temporary file is left; that opening it again gives the same; and that what is written next is there after one
-more start. The one refusal that may be is that of a file with zeros that nobody wrote (the live incr, at the record
-where the zeros begin): then cutting it there, which is what the error says and `aofnb salvage` does, must give all
-that was promised.
+Of every image it is checked that it opens and that no command fails on replay; of those opened to write also that the
+manifest lists only what exists, that no temporary file is left, that opening it again gives the same, and that what is
+written next is there after one more start. The one refusal that may be is that of a file with zeros that nobody wrote
+(the live incr, at the record where the zeros begin): then cutting it there, which is what the error says and
+`aofnb salvage` does, must give all that was promised.
 
 Redis: there is no such test; its loader is aof.c loadAppendOnlyFiles (7.0.15).
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import sys
@@ -29,23 +31,29 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
+from types import FrameType
 from typing import Any, Literal
 
 from aofnb.aof.manifest import Manifest
-from aofnb.aof.rewrite import is_temp_base_name
+from aofnb.aof.rewrite import is_temp_base_name, temp_base_name, write_base
 from aofnb.aof.writer import AofWriter, Effect
 from aofnb.clock import FakeClock
 from aofnb.engine.store import Store, open_store
-from aofnb.errors import AofError, AofFormatError, AofnbError, AofWriteError, ReplyError, StoreClosedError
+from aofnb.errors import AofError, AofFormatError, AofnbError, AofWriteError, ReplyError
 from aofnb.lab.disk import Crash, DiskImage, Metadata, SimFs
-from aofnb.store.snapshot import commands_of_key
+from aofnb.store.snapshot import commands_of, commands_of_key
 
 __all__ = ["DIRECTORY", "BuggyFs", "Judge", "Trial", "ViolationError", "content_of"]
 
 DIRECTORY = os.path.abspath(os.path.join(os.sep, "sim", "data"))
+_LOG = os.path.join(DIRECTORY, "appendonlydir")
+_MANIFEST = os.path.join(_LOG, "appendonly.aof.manifest")
 _KINDS: tuple[tuple[Crash, Metadata], ...] = (("kill", "any"), ("power", "ordered"), ("power", "any"))
 # Under everysec a command is at risk for a second, and for a second more if the disk is busy.
 EVERYSEC_S = 2.0
+
+_log = logging.getLogger("aofnb")
 
 # Everything in a store: per key its database, deadline, and the commands that rebuild it.
 Content = tuple[tuple[Any, ...], ...]
@@ -94,7 +102,7 @@ class Judge:
     settings
         Of the stores that open the images.
     thorough
-        Of how many images one is also opened a second time, written to, and opened a third time; 1 for each.
+        Of how many images one is opened to write, whatever others were; 1 for each.
 
     Attributes
     ----------
@@ -102,12 +110,15 @@ class Judge:
         How many pairs of a moment and an image were judged.
     """
 
-    def __init__(self, *, thorough: int = 8, **settings: object) -> None:
+    def __init__(self, *, thorough: int = 20, **settings: Any) -> None:
         self.settings = settings
         self.thorough = thorough
         self.states = 0
         self._found: dict[tuple[DiskImage, bool], Content | _Refusal] = {}
+        # Names and manifests of images that were opened to write.
+        self._shapes: set[tuple[tuple[str, bytes | None], ...]] = set()
         self.by_kind: Counter[str] = Counter()
+        self._clock = FakeClock()
 
     @property
     def images(self) -> int:
@@ -129,31 +140,39 @@ class Judge:
         return self.recovered(found.rest) if isinstance(found, _Refusal) else found
 
     def _open(self, image: DiskImage) -> Content | _Refusal:
+        shape = tuple((path, content if path == _MANIFEST else None) for path, content in image.files)
+        fresh = all(path != _MANIFEST for path, _ in shape)
+        to_write = fresh or shape not in self._shapes or len(self._found) % self.thorough == 0
+        self._shapes.add(shape)
         fs = image.mount()
         try:
-            content = self._start(fs, image)
+            content = self._start(fs, image, readonly=not to_write)
         except AofFormatError as problem:
             if not image.zeroed:
                 raise ViolationError(f"refused: {problem}", image) from problem
             return _Refusal(_without_zeros(image, problem))
         except (AofError, OSError) as problem:
             raise ViolationError(f"refused: {problem}", image) from problem
-        if len(self._found) % self.thorough == 0:
-            self._start_twice(fs, image, content)
+        if to_write:
+            self._start_again(fs, image, content)
         return content
 
-    def _start(self, fs: SimFs, image: DiskImage, write: bool = False) -> Content:
+    def _start(self, fs: SimFs, image: DiskImage, *, readonly: bool = False, write: bool = False) -> Content:
         """Open, check, close; the content, with one more key if asked to `write`."""
-        with open_store(DIRECTORY, fs=fs, clock=FakeClock(), background=False, **self.settings) as store:
+        with open_store(
+            DIRECTORY, fs=fs, clock=self._clock, background=False, readonly=readonly, **self.settings
+        ) as store:
             assert store.load_report is not None
             if store.load_report.failed:
                 raise ViolationError(f"a command failed on replay: {store.load_report.failed[0]}", image)
-            _check_files(fs, image)
+            if not readonly:
+                assert store._directory is not None
+                _check_files(fs, store._directory.manifest, image)
             if write:
                 store.execute("SET", "written after recovery", 1)
             return content_of(store)
 
-    def _start_twice(self, fs: SimFs, image: DiskImage, content: Content) -> None:
+    def _start_again(self, fs: SimFs, image: DiskImage, content: Content) -> None:
         try:
             again = self._start(fs, image, write=True)
             last = self._start(fs, image)
@@ -164,15 +183,13 @@ class Judge:
             raise ViolationError("two starts found different data", image)
 
 
-def _check_files(fs: SimFs, image: DiskImage) -> None:
+def _check_files(fs: SimFs, manifest: Manifest, image: DiskImage) -> None:
     """The manifest of an open store lists what exists, in order, and nothing half made is left."""
-    path = os.path.join(DIRECTORY, "appendonlydir")
-    names = set(fs.listdir(path))
-    manifest = Manifest.load(fs, path, "appendonly.aof")
+    names = set(fs.listdir(_LOG))
     missing = [entry.name for entry in manifest.data_files if entry.name not in names]
     seqs = [entry.seq for entry in manifest.incrs]
     left = [name for name in names if is_temp_base_name(name) or name.startswith("temp-")]
-    if missing or left or not seqs or any(after != before + 1 for before, after in zip(seqs, seqs[1:], strict=False)):
+    if missing or left or not seqs or any(after != before + 1 for before, after in pairwise(seqs)):
         raise ViolationError(f"missing {missing}, left over {left}, incrs {seqs}", image)
 
 
@@ -180,8 +197,8 @@ def _without_zeros(image: DiskImage, problem: AofFormatError) -> DiskImage:
     """`image` with the live incr cut where the error says, if that is what the error is about."""
     fs = image.mount()
     assert problem.file is not None
-    path, name = os.path.split(problem.file)
-    if name != Manifest.load(fs, path, "appendonly.aof").data_files[-1].name or problem.offset is None:
+    live = Manifest.load(fs, _LOG, "appendonly.aof").data_files[-1].name
+    if problem.file != os.path.join(_LOG, live) or problem.offset is None:
         raise ViolationError(f"refused: {problem}", image) from problem
     fs.truncate(problem.file, problem.offset)
     return fs.image()
@@ -244,21 +261,26 @@ class Trial:
         self._kept = len(self.history) - 1 if kept is None else kept
         self._killed_kept = len(self.history) - 1
         self._acknowledged = 0
-        # (when, units): acknowledged under everysec or always, and since when the policy is what it is.
+        # (when, units) since the policy is what it is.
         self._acknowledgements: list[tuple[float, int]] = []
-        self._policy_since_s = 0.0
         self._failed = False
         self._opened = False
         # Units before this start, and commands fed after each unit since.
         self._first = 0
         self._fed = [0]
-        self.store: Store = None  # type: ignore[assignment]  # from __enter__ on
+        self.store: Store  # from __enter__ on
 
     # --- life --------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Trial:
+        # Every torn tail is cut with a warning, which is what is asked for here.
+        self._was_quiet, _log.disabled = _log.disabled, True
         self.fs.observer = self._crash_now
-        self._open()
+        try:
+            self._open()
+        except BaseException:
+            self._let_go()
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -266,10 +288,14 @@ class Trial:
             if kind is None:
                 self._close()
         finally:
-            self.fs.observer = None
-            # After a violation the store is in the middle of something: only its thread-less remains are let go.
+            self._let_go()
+            # After a violation the store is in the middle of something.
             with suppress(AofnbError, OSError):
-                self.store and self.store.close()
+                self.store.close()
+
+    def _let_go(self) -> None:
+        self.fs.observer = None
+        _log.disabled = self._was_quiet
 
     def _open(self) -> None:
         self.store = open_store(
@@ -288,6 +314,7 @@ class Trial:
         writer = self.store.engine.writer
         assert writer is not None
         self._first, self._fed = found, [0]
+        self._failed = False
         self._acknowledged = found
         self._acknowledgements.clear()
         self._listen(writer)
@@ -341,6 +368,7 @@ class Trial:
             self._failed = True
             return
         engine = self.store.engine
+        self._failed = self._failed or engine.refusal is not None
         if engine.refusal is None and not any(isinstance(reply, ReplyError) for reply in replies):
             self._acknowledged = len(self.history) - 1
             self._acknowledgements.append((self.clock.monotonic(), self._acknowledged))
@@ -361,13 +389,35 @@ class Trial:
             self._failed = True
         assert content_of(self.store) == before
 
+    def rewrite_while(self, meanwhile: Callable[[], None]) -> None:
+        """A rewrite whose base is written by another process, which takes as long as `meanwhile` does."""
+        store = self.store
+        directory, writer = store._directory, store.engine.writer
+        assert directory is not None
+        assert writer is not None
+        try:
+            directory.begin_rewrite(writer)
+        except AofError:
+            self._failed = True
+            return
+        records = list(commands_of(store.engine.keyspace))
+        meanwhile()
+        temp = os.path.join(directory.path, temp_base_name(0))
+        try:
+            write_base(self.fs, temp, records)
+            directory.publish_base(temp)
+        except (AofError, OSError):
+            self._failed = True
+
     def hold_fsyncs(self) -> None:
         """From now on no background fsync ends, until `release_fsyncs`."""
         self.store._bio.held = True
 
     def release_fsyncs(self) -> None:
-        self.store._bio.held = False
+        """Let the fsyncs that were held end; the promise of everysec holds again for what is acknowledged from now."""
         self.store._bio.drain()
+        self.store._bio.held = False
+        self._acknowledgements.clear()
 
     def set_policy(self, appendfsync: Literal["always", "everysec", "no"]) -> None:
         self.store.config_set("appendfsync", appendfsync)
@@ -389,12 +439,13 @@ class Trial:
         # What the store itself says is written, or synced, in stats().
         claimed = writer.written_commands if kind == "kill" else writer.fsynced_commands
         units = self._first + bisect_right(self._fed, claimed) - 1
-        postponed = self.store._bio.held
         if kind == "kill":
-            return units if postponed else max(units, self._acknowledged)
+            # stats() shows a write that waits behind a slow fsync.
+            return units if writer.postponed_since is not None else max(units, self._acknowledged)
         if self.appendfsync == "always":
             return max([units, *(number for _, number in self._acknowledgements)])
-        if self.appendfsync == "everysec" and not self._failed and not postponed:
+        failed = self._failed or writer.refusal is not None
+        if self.appendfsync == "everysec" and not failed and not self.store._bio.held:
             limit_s = self.clock.monotonic() - EVERYSEC_S
             return max([units, *(number for when_s, number in self._acknowledgements if when_s <= limit_s)])
         return units
@@ -403,6 +454,14 @@ class Trial:
 
     def _crash_now(self, operation: str, path: str) -> None:
         self.operations.append((operation, os.path.basename(path)))
+        try:
+            self._crash()
+        except ViolationError:
+            # What the store does on its way out is of no interest.
+            self.fs.observer = None
+            raise
+
+    def _crash(self) -> None:
         seen: set[tuple[DiskImage, bool]] = set()
         for kind, metadata in _KINDS:
             least = self.promised(kind)
@@ -425,7 +484,8 @@ class Trial:
             raise ViolationError(f"{self._now()}, {how}: found what never was: {content}", image)
         if found < least:
             raise ViolationError(
-                f"{self._now()}, {how}: {least} units were promised of {len(self.history) - 1}, {found} are there", image
+                f"{self._now()}, {how}: {least} units were promised of {len(self.history) - 1}, {found} are there",
+                image,
             )
         return found
 
@@ -442,7 +502,7 @@ class Trial:
         else:
             images = list(self.fs.crash_states("power", "any", limit=self.limit, rng=self.rng))
             image = self.rng.choice([each for each in images if not each.zeroed])
-            fs = image.mount()
+            fs = image.mount(self.fs.like())
         found = self._check(image, self.promised(kind), kind)
         after = Trial(
             fs,
@@ -475,12 +535,16 @@ _AOF = os.sep + os.path.join("aofnb", "aof") + os.sep
 def call_site(operation: str) -> str:
     """Who asks for a file operation: up to three functions of `aofnb.aof`, innermost first."""
     names: list[str] = []
-    frame = sys._getframe(1)
-    while frame is not None and len(names) < 3:  # type: ignore[redundant-expr]  # the outermost frame has none behind
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and len(names) < 3:
         code = frame.f_code
-        if _AOF in code.co_filename and code.co_name not in _PLUMBING and not code.co_name.startswith("<"):
+        inside = _AOF in code.co_filename
+        if names and not inside:
+            # Who called into the log's code is no matter: it may be a trial that is crashed inside another.
+            break
+        if inside and code.co_name not in _PLUMBING:
             names.append(code.co_name)
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return f"{operation}: {' < '.join(names)}"
 
 
@@ -494,7 +558,8 @@ class BuggyFs(SimFs):
     site
         As `call_site` spells it; None for a disk without bugs.
     until
-        The site's operation is done after the next one of these (``rename``, ``unlink``, ``write``); None: never.
+        The site's operation is done after the next one of these: an operation (``unlink``), or one on a file
+        (``rename appendonly.aof.manifest``); None: never.
 
     Attributes
     ----------
@@ -509,6 +574,11 @@ class BuggyFs(SimFs):
         self.sites: Counter[str] = Counter()
         self._late: list[Callable[[], None]] = []
 
+    def like(self) -> SimFs:
+        other = BuggyFs(self.site, self.until)
+        other.sites = self.sites
+        return other
+
     def _buggy(self, operation: str, do: Callable[[], None]) -> None:
         site = call_site(operation)
         self.sites[site] += 1
@@ -519,7 +589,7 @@ class BuggyFs(SimFs):
 
     def _observe(self, operation: str, path: str) -> None:
         super()._observe(operation, path)
-        if operation == self.until:
+        if self.until in (operation, f"{operation} {os.path.basename(path)}"):
             late, self._late = self._late, []
             for do in late:
                 do()

@@ -23,7 +23,7 @@ import os
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import pairwise, product
 from math import prod
 from typing import BinaryIO, Literal
 
@@ -34,7 +34,7 @@ __all__ = ["Crash", "DiskImage", "Fault", "Metadata", "SimFs"]
 Crash = Literal["kill", "power"]
 Metadata = Literal["ordered", "any"]
 Observer = Callable[[str, str], None]
-# Of un-synced bytes in one file, how many places of tearing are tried when there are too many.
+# Small, as commands in a trial are: what matters is that sectors end anywhere in a record, and hold no value whole.
 SECTOR = 64
 
 
@@ -49,9 +49,9 @@ class DiskImage:
     files: tuple[tuple[str, bytes | None], ...]
     zeroed: bool = field(default=False, compare=False)
 
-    def mount(self) -> SimFs:
-        """A disk with this content, all of it durable."""
-        fs = SimFs()
+    def mount(self, fs: SimFs | None = None) -> SimFs:
+        """A disk with this content, all of it durable: `fs`, which must be empty, or a new one."""
+        fs = fs or SimFs()
         for path, content in self.files:
             node = _Node(content)
             fs._names[path] = fs._durable[path] = node
@@ -118,7 +118,8 @@ class _Node:
             for end in range(1, len(step) + 1):
                 found.setdefault(content + step[:end], False)
             content += step
-        for zeroed in _with_zeros(content, len(os.path.commonprefix([self.durable, content]))):
+        safe = min([len(self.durable), *(step for step in self.unsynced if isinstance(step, int))])
+        for zeroed in _with_zeros(content, safe):
             found.setdefault(zeroed, True)
         return list(found.items())
 
@@ -126,7 +127,7 @@ class _Node:
 def _with_zeros(content: bytes, synced: int) -> Iterator[bytes]:
     """`content` with un-synced sectors zeroed, and cut at a sector's end; the first `synced` bytes are safe."""
     borders = [synced, *range((synced // SECTOR + 1) * SECTOR, len(content), SECTOR), len(content)]
-    sectors = [pair for pair in zip(borders, borders[1:], strict=False) if pair[0] < pair[1]]
+    sectors = [pair for pair in pairwise(borders) if pair[0] < pair[1]]
     for end in borders[1:]:
         yield content[:synced] + bytes(end - synced)
     for start, end in sectors:
@@ -262,7 +263,7 @@ class SimFs:
         try:
             self._step("fdatasync", path)
         except OSError:
-            node.sync_failed = True
+            node.sync_failed = bool(node.unsynced)
             raise
         self.sync_file(path, node)
 
@@ -335,13 +336,17 @@ class SimFs:
                 twins[node] = node.copy()
             return twins[node]
 
-        other = SimFs()
+        other = self.like()
         other._names = {path: twin(node) for path, node in self._names.items()}
         other._durable = {path: twin(node) for path, node in self._durable.items()}
         for renaming in self._journal:
             changes = tuple((path, node and twin(node)) for path, node in renaming.changes)
             other._journal.append(_Renaming(changes, renaming.covered))
         return other
+
+    def like(self) -> SimFs:
+        """An empty disk of the same kind."""
+        return SimFs()
 
     def image(self) -> DiskImage:
         """What a process sees now."""

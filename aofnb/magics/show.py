@@ -176,8 +176,9 @@ def _container_lines(reply: dict[Any, Any] | Sequence[Any], prefix: str, limits:
 
 # --- HTML ------------------------------------------------------------------------------------------------------
 
-# JupyterLab aligns cells to the right, as numbers are, and gives <pre> a background of its own, which in the dark
-# theme is a black box in a striped row.
+# JupyterLab leaves room below a table, also below one in a cell of another; aligns cells to the right, as numbers
+# are; and gives <pre> a background of its own, which in the dark theme is a black box in a striped row.
+_TABLE = 'style="margin:0"'
 _LEFT = 'style="text-align:left"'
 _PRE = 'style="margin:0;padding:0;background:none;color:inherit;text-align:left"'
 
@@ -234,7 +235,7 @@ def html_table(head: Sequence[str], rows: Iterable[Sequence[str]], total: int) -
     body = [f"<tr>{''.join(f'<td {_LEFT}>{cell}</td>' for cell in row)}</tr>" for row in rows]
     more = f"<p>{len(body):,} of {total:,} shown</p>" if len(body) < total else ""
     titles = "".join(f"<th {_LEFT}>{html_module.escape(title)}</th>" for title in head)
-    return f"<table><thead><tr>{titles}</tr></thead><tbody>{''.join(body)}</tbody></table>{more}"
+    return f"<table {_TABLE}><thead><tr>{titles}</tr></thead><tbody>{''.join(body)}</tbody></table>{more}"
 
 
 # --- what a reply means ------------------------------------------------------------------------------------------

@@ -28,8 +28,9 @@ class ChecksumError(RdbError):
 def dump_payload(value: Value, config: Config = _DEFAULTS) -> bytes:
     """`value` as DUMP gives it on redis-server 7.0.
 
-    Byte for byte the same, with two exceptions: members of large sets and hashes come in another order, and
-    lists that grew or shrank at their front may be cut into nodes elsewhere.
+    Byte for byte the same, but: members of large sets and hashes come in another order, lists that grew or shrank
+    at their front may be cut into nodes elsewhere, deleted entries of streams leave no gaps, and strings of more
+    than 256 KiB are not compressed.
 
     >>> dump_payload(b"abc").hex(" ")
     '00 03 61 62 63 0a 00 d9 ac 30 3d 41 72 a2 e2'

@@ -72,69 +72,52 @@ def compress(data: bytes, limit: int) -> bytes | None:
     for what a server may find in a table that it does not clear between strings.
     """
     size = len(data)
-    if size == 0 or limit <= 0:
-        return None
-    newest: dict[int, int] = {}
-    # Where the length of the open run of literals goes.
-    out = bytearray(1)
-    run = pos = 0
     last = size - 2
+    newest: dict[int, int] = {}
+    out = bytearray()
+    # Literals from here to `pos` are not in `out` yet.
+    start = pos = 0
     while pos < last:
-        slot = _slot(data, pos)
-        earlier = newest.get(slot, 0)
+        # The hash of three bytes: what collides in its 16 bits decides which copies are found.
+        slot = ((data[pos] << 8) - 1279 * data[pos + 1] - 5 * data[pos + 2]) & 0xFFFF
+        earlier = newest.get(slot)
         newest[slot] = pos
-        distance = pos - earlier
-        if not (earlier > 0 and distance <= _MAX_DISTANCE and data[earlier : earlier + 3] == data[pos : pos + 3]):
-            if len(out) >= limit:
-                return None
-            out.append(data[pos])
+        # The very first place counts as none.
+        if not earlier or pos - earlier > _MAX_DISTANCE or data[earlier : earlier + 3] != data[pos : pos + 3]:
             pos += 1
-            run += 1
-            if run == _MAX_LITERALS:
-                out[-run - 1] = run - 1
-                out.append(0)
-                run = 0
             continue
-        if len(out) - (run == 0) + 4 >= limit:
+        if _room_for_literals(pos - start) + len(out) + 4 >= limit:
             return None
-        if run:
-            out[-run - 1] = run - 1
-        else:
-            out.pop()
+        _add_literals(out, data, start, pos)
         length = _same(data, earlier, pos)
-        high = distance - 1 >> 8
+        high = pos - earlier - 1 >> 8
         if length < 9:
             out.append(high + (length - 2 << 5))
         else:
             out.append(high + (7 << 5))
             out.append(length - 9)
-        out.append(distance - 1 & 0xFF)
-        out.append(0)
-        run = 0
-        pos += length
+        out.append(pos - earlier - 1 & 0xFF)
+        start = pos = pos + length
         if pos < last:
-            newest[_slot(data, pos - 2)] = pos - 2
-            newest[_slot(data, pos - 1)] = pos - 1
-    if len(out) + 3 > limit:
+            for at in (pos - 2, pos - 1):
+                newest[((data[at] << 8) - 1279 * data[at + 1] - 5 * data[at + 2]) & 0xFFFF] = at
+    # Counted with a run begun, as on the server.
+    literals = pos - start
+    if len(out) + literals + literals // _MAX_LITERALS + 1 + 3 > limit:
         return None
-    for byte in data[pos:]:
-        out.append(byte)
-        run += 1
-        if run == _MAX_LITERALS:
-            out[-run - 1] = run - 1
-            out.append(0)
-            run = 0
-    if run:
-        out[-run - 1] = run - 1
-    else:
-        out.pop()
+    _add_literals(out, data, start, size)
     return bytes(out)
 
 
-def _slot(data: bytes, pos: int) -> int:
-    """The hash of three bytes, 16 bits wide: what collides in it decides which copies are found."""
-    head = data[pos] << 8 | data[pos + 1]
-    return head - 5 * (head << 8 | data[pos + 2]) & 0xFFFF
+def _room_for_literals(count: int) -> int:
+    return count + -(-count // _MAX_LITERALS)
+
+
+def _add_literals(out: bytearray, data: bytes, start: int, end: int) -> None:
+    for at in range(start, end, _MAX_LITERALS):
+        run = data[at : min(at + _MAX_LITERALS, end)]
+        out.append(len(run) - 1)
+        out += run
 
 
 def _same(data: bytes, earlier: int, pos: int) -> int:

@@ -19,6 +19,8 @@ _DIGITS = frozenset(b"-0123456789")
 _INTEGER_MAX_BYTES = 11
 # Shorter strings are not worth a try, and one must save four bytes.
 _COMPRESS_FROM, _MUST_SAVE = 21, 4
+# Nor longer ones: in Python a MiB takes a second. Any reader takes either form.
+_COMPRESS_UP_TO = 256 << 10
 
 
 def length(number: int) -> bytes:
@@ -37,7 +39,7 @@ def length(number: int) -> bytes:
 
 
 def string(text: bytes, compressed: bool = True) -> bytes:
-    r"""A string: as a number where it is the spelling of one, compressed where that helps and is wanted.
+    r"""A string: as a number where it is the spelling of one, compressed where that helps and does not take long.
 
     >>> string(b"v"), string(b"-12"), string(b"a" * 21)
     (b'\x01v', b'\xc0\xf4', b'\xc3\x06\x15\x01aa\xe0\n\x00')
@@ -47,7 +49,7 @@ def string(text: bytes, compressed: bool = True) -> bytes:
         number = _integer(text)
         if number is not None:
             return number
-    elif compressed and size >= _COMPRESS_FROM:
+    elif compressed and _COMPRESS_FROM <= size <= _COMPRESS_UP_TO:
         packed = compress(text, size - _MUST_SAVE)
         if packed is not None:
             return b"\xc3%b%b%b" % (length(len(packed)), length(size), packed)

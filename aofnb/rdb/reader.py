@@ -96,7 +96,7 @@ class RdbReader(Iterator[Entry]):
         Settings that decide on encodings; the defaults if not given.
     checksum
         ``verify``: a wrong one is an error, behind the last entry; ``report``: it is in `checksum`;
-        ``skip``: it is not looked at, which saves half the time.
+        ``skip``: it is not looked at.
     databases
         How many there may be.
 
@@ -216,8 +216,7 @@ class RdbReader(Iterator[Entry]):
         freq: int | None = None
         attributes = False
         while True:
-            offset = source.offset
-            source.begin(None)
+            offset = source.begin()
             code = source.byte()
             source.opcode = code
             if code < opcodes.FIRST_OPCODE:

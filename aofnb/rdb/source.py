@@ -91,13 +91,14 @@ class Source:
     def crc(self) -> int:
         """The checksum of everything read so far."""
         assert self._checksum
-        self._add_up()
+        self._add_up(self.pos)
         return self._crc
 
-    def begin(self, opcode: int | None) -> None:
-        """Note that a record begins with the next byte, for errors to name."""
-        self._record = self._base + self.pos
-        self.opcode = opcode
+    def begin(self) -> int:
+        """Note that a record begins with the next byte, for errors to name; returns its offset."""
+        self._record = offset = self._base + self.pos
+        self.opcode = None
+        return offset
 
     def error(self, message: str) -> RdbError:
         """An error about the record that is being read."""
@@ -132,9 +133,10 @@ class Source:
                 "Use another copy of the file, or an older snapshot"
             )
         assert self._file is not None
-        self._add_up()
-        self._summed = 0
+        # All that is left in `buf` will be read with what follows, so whole pieces are summed, which is quicker.
+        self._add_up(len(self.buf))
         pieces = [self.buf[self.pos :]]
+        self._summed = len(pieces[0])
         self._base += self.pos
         self.pos = 0
         wanted = min(max(count - len(pieces[0]), PIECE), self.size - self._loaded)
@@ -147,11 +149,12 @@ class Source:
             pieces.append(piece)
         self.buf = b"".join(pieces)
 
-    def _add_up(self) -> None:
-        if self._checksum and self._summed < self.pos:
-            with memoryview(self.buf) as view, view[self._summed : self.pos] as unsummed:
+    def _add_up(self, end: int) -> None:
+        """Have buf[:end] in the checksum."""
+        if self._checksum and self._summed < end:
+            with memoryview(self.buf) as view, view[self._summed : end] as unsummed:
                 self._crc = crc64(unsummed, self._crc)
-            self._summed = self.pos
+            self._summed = end
 
     # --- numbers -----------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from aofnb.rdb import opcodes
 from aofnb.rdb.listpack import Item, decode_listpack, encode_integer, encode_item, frame, texts
 from aofnb.rdb.primitives import length, string
 from aofnb.rdb.source import Source
-from aofnb.store.stream import ENTRIES_READ_UNKNOWN, MIN_ID, UINT64_MAX, Consumer, Group, Node, Stream, StreamId
+from aofnb.store.stream import MIN_ID, UINT64_MAX, Consumer, Group, Node, Stream, StreamId
 
 __all__ = ["decode_stream", "encode_stream"]
 
@@ -236,8 +236,8 @@ def _node_listpack(node: Node) -> bytes:
 
 
 def _group(group: Group, compressed: bool) -> Iterator[bytes]:
-    read = group.entries_read
-    yield _id_pair(group.last_id) + length(UINT64_MAX if read == ENTRIES_READ_UNKNOWN else read)
+    # Unknown is -1, of which 64 bits make the highest number.
+    yield _id_pair(group.last_id) + length(group.entries_read & UINT64_MAX)
     yield length(len(group.pel))
     for entry_id, pending in group.pel.items():
         yield _ID.pack(*entry_id) + _TIME.pack(pending.delivered_ms) + length(pending.deliveries)

@@ -100,9 +100,9 @@ class Block:
         return self._ends
 
     @property
-    def odd(self) -> list[int]:
-        """Indices of the commands that are not known to be spelled as Redis spells them."""
-        return list(self._odd_ends)
+    def odd(self) -> list[tuple[int, int]]:
+        """Start and end in the file of the commands that are not known to be spelled as Redis spells them."""
+        return [(self._marks[index], end) for index, end in self._odd_ends.items()]
 
     def _measure(self) -> None:
         offsets: list[int] = []

@@ -9,7 +9,7 @@ Redis: t_hash.c hashTypeSet, hashTypeTryConversion (7.0.15).
 from __future__ import annotations
 
 import random
-from collections.abc import ItemsView, Iterator, Mapping, ValuesView
+from collections.abc import ItemsView, Iterator, Mapping, Sequence, ValuesView
 
 from aofnb.store.pool import Pool
 
@@ -66,20 +66,25 @@ class HashValue:
         return self.fields.get(field)
 
     def set(self, field: bytes, value: bytes, max_entries: int = 512, max_bytes: int = 64) -> bool:
-        """Give `field` a value; True where the field is new.
+        """Give `field` a value; True where the field is new. The limits are those of `update`."""
+        return self.update((field, value), max_entries, max_bytes) == 1
+
+    def update(self, pairs: Sequence[bytes], max_entries: int = 512, max_bytes: int = 64) -> int:
+        """Give fields values, `pairs` being field, value, field, value and so on; how many fields are new.
 
         A listpack of more than `max_entries` fields, or with a field or value of more than `max_bytes`, is none
         any more.
         """
         fields = self.fields
         before = len(fields)
-        fields[field] = value
-        created = len(fields) > before
-        if self._listpack and (len(fields) > max_entries or len(field) > max_bytes or len(value) > max_bytes):
-            self._listpack = False
-        if created and self._pool is not None:
-            self._pool.added(field)
-        return created
+        for i in range(0, len(pairs), 2):
+            field, value = pairs[i], pairs[i + 1]
+            if self._pool is not None and field not in fields:
+                self._pool.added(field)
+            fields[field] = value
+            if self._listpack and (len(fields) > max_entries or len(field) > max_bytes or len(value) > max_bytes):
+                self._listpack = False
+        return len(fields) - before
 
     def discard(self, field: bytes) -> bool:
         """Remove `field`; False where it was not there."""

@@ -18,13 +18,13 @@ from aofnb.errors import ReplyError
 from aofnb.store.functions import Library
 from aofnb.store.pool import Pool
 from aofnb.store.scanning import ScanCursors
-from aofnb.store.values import Value
+from aofnb.store.values import Container, Value
 
 __all__ = ["WRONG_TYPE", "Database", "Keyspace"]
 
 WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
 
-V = TypeVar("V")
+V = TypeVar("V", bound=Container)
 
 
 class Database:

@@ -33,7 +33,8 @@ class ListValue:
 
     def __init__(self, items: Iterable[bytes] = ()) -> None:
         self.chunks: list[list[bytes]] = []
-        self._rebuild(items)
+        if items:
+            self._rebuild(items)
 
     def __len__(self) -> int:
         chunks = self.chunks

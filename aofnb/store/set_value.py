@@ -72,9 +72,11 @@ class SetValue:
         """Add all of `members`; returns how many were not there."""
         if self._intset or self._pool is not None:
             return sum([self.add(member, max_intset_entries) for member in members])
-        before = len(self.members)
-        self.members.update(dict.fromkeys(members))
-        return len(self.members) - before
+        known = self.members
+        before = len(known)
+        for member in members:
+            known[member] = None
+        return len(known) - before
 
     def discard(self, member: bytes) -> bool:
         """Remove `member`; False where it was not there."""

@@ -129,10 +129,15 @@ class SortedSet:
 
     # --- change ------------------------------------------------------------------------------------------
 
-    def add(self, member: bytes, score: float, max_entries: int = 128, max_member_bytes: int = 64) -> None:
-        """Give `member` this `score`, whether it is there or not. `score` is a number, not NaN."""
+    def add(self, member: bytes, score: float, max_entries: int = 128, max_member_bytes: int = 64) -> float | None:
+        """Give `member` this `score`, whether it is there or not; its old score, or None.
+
+        `score` is a number, not NaN. One that equals the old score changes nothing: a minus zero stays what it was.
+        """
         scores = self._scores
         old = scores.get(member)
+        if old == score:
+            return old
         if self._listpack:
             if old is None and (len(scores) >= max_entries or len(member) > max_member_bytes):
                 self._listpack = False
@@ -145,6 +150,7 @@ class SortedSet:
             if old is not None:
                 order.remove((old, member))
             order.insert((score, member))
+        return old
 
     def remove(self, member: bytes) -> bool:
         """Take `member` out; False where it is not there."""

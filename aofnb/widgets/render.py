@@ -40,14 +40,14 @@ _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 def size_text(nbytes: float) -> str:
     """Bytes for people.
 
-    >>> size_text(512), size_text(1536), size_text(64 << 20)
-    ('512 B', '1.5 KiB', '64.0 MiB')
+    >>> size_text(512), size_text(1536), size_text(1020 << 10), size_text(64 << 20)
+    ('512 B', '1.5 KiB', '1.0 MiB', '64.0 MiB')
     """
-    if nbytes < 1024:
+    if nbytes < 1000:
         return f"{int(nbytes)} B"
     value, power = nbytes / 1024, 0
-    # 1023.95 would be shown as 1024.0.
-    while value >= 1023.95 and power < len(_UNITS) - 1:
+    # Never four digits before the point: they do not fit where the number stands.
+    while value >= 999.95 and power < len(_UNITS) - 1:
         value, power = value / 1024, power + 1
     return f"{value:,.1f} {_UNITS[power]}"
 

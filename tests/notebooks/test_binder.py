@@ -15,11 +15,13 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.require import need
+from support.server import free_port
 
 ROOT = Path(__file__).parents[2]
 FIRST = "notebooks/01-first-durable-key.ipynb"
@@ -154,7 +156,6 @@ class Environment:
             "KERNEL_PYTHON_PREFIX": str(self.prefix),
             "NB_PYTHON_PREFIX": str(self.prefix),
             "REPO_DIR": str(checkout),
-            "JUPYTER_RUNTIME_DIR": str(self.home / "run"),
             "IPYTHONDIR": str(self.home / "ipython"),
             # The user's own settings of pip (an index behind a proxy, a cache) hold, wherever HOME is.
             "PIP_CONFIG_FILE": os.environ.get("PIP_CONFIG_FILE", str(Path.home() / ".config" / "pip" / "pip.conf")),
@@ -195,7 +196,9 @@ class Environment:
 
 def serves(environment: Environment, start: str) -> bool:
     """Whether a server that is started as Binder does answers with the tutorial."""
-    command = [start, "jupyter", "lab", "--no-browser", "--ServerApp.ip=127.0.0.1", "--ServerApp.port=0"]
+    # The frozen server does not tell which port it took if it may choose.
+    port = free_port()
+    command = [start, "jupyter", "lab", "--no-browser", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}"]
     command += [f"--IdentityProvider.token={TOKEN}", "--allow-root"]
     log = environment.home / "server.log"
     with log.open("wb") as stream:
@@ -203,8 +206,8 @@ def serves(environment: Environment, start: str) -> bool:
             command, cwd=environment.checkout, env=environment.environ, stdout=stream, stderr=stream
         )
     try:
-        address = address_of(server, environment.home / "run")
-        assert address is not None, f"JupyterLab did not start:\n{log.read_text()[-3000:]}"
+        address = f"http://127.0.0.1:{port}"
+        assert comes_up(server, address), f"JupyterLab did not start:\n{log.read_text()[-3000:]}"
         return all(answers(address + path) for path in (f"/lab/tree/{FIRST}", f"/api/contents/{FIRST}"))
     finally:
         server.terminate()
@@ -215,18 +218,14 @@ def serves(environment: Environment, start: str) -> bool:
             server.wait()
 
 
-def address_of(server: subprocess.Popen[bytes], runtime: Path) -> str | None:
+def comes_up(server: subprocess.Popen[bytes], address: str) -> bool:
     deadline = time.monotonic() + 90
     while server.poll() is None and time.monotonic() < deadline:
-        for info in runtime.glob("jpserver-*.json"):
-            try:
-                url = f"http://127.0.0.1:{json.loads(info.read_text())['port']}"
-                if answers(f"{url}/api/status"):
-                    return url
-            except (OSError, ValueError):
-                continue
+        with suppress(OSError):
+            if answers(f"{address}/api/status"):
+                return True
         time.sleep(0.2)  # waiting for another process, which has no fake clock
-    return None
+    return False
 
 
 def answers(url: str) -> bool:

@@ -6,6 +6,7 @@ import io
 import math
 import random
 import struct
+from contextlib import suppress
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,7 +54,7 @@ def streams(draw: st.DrawFn) -> Stream:
         if draw(st.integers(0, 4)) == 0:
             stream.delete(entry_id)
     for name in draw(st.sets(texts_, max_size=2)):
-        group = stream.groups[name] = Group(draw(ids), draw(st.sampled_from([-1, 0, 5])))
+        group = stream.groups[name] = Group(draw(ids), draw(st.sampled_from([-1, 0, 5, -7])))
         consumers = [group.create_consumer(c, draw(st.integers(0, 2**62))) for c in draw(st.sets(texts_, max_size=3))]
         for entry_id in draw(st.sets(ids, max_size=4)) if consumers else ():
             consumer = draw(st.sampled_from(consumers))
@@ -136,10 +137,8 @@ def test_what_is_compressed_comes_back_and_is_as_short_as_promised(data, slack):
 
 @given(st.binary(max_size=60), st.integers(0, 6000))
 def test_bytes_that_nobody_compressed_become_what_they_say_or_are_refused(data, size):
-    try:
+    with suppress(RdbError):
         assert len(decompress(data, size)) == size
-    except RdbError:
-        pass
 
 
 @given(st.lists(texts_, max_size=20))
@@ -163,10 +162,8 @@ def test_lengths_and_strings_come_back(number, text, compressed):
 @given(st.binary(max_size=80), st.sampled_from([decode_listpack, decode_ziplist, decode_zipmap, decode_intset]))
 def test_any_bytes_are_a_container_or_refused(body, decode):
     for blob in (body, struct.pack("<I", len(body) + 7) + struct.pack("<H", 65535) + body + b"\xff", body + b"\xff"):
-        try:
+        with suppress(RdbError):
             decode(blob)
-        except RdbError:
-            pass
 
 
 # --- values, whole files -----------------------------------------------------------------------------------------
@@ -184,11 +181,11 @@ def test_a_value_comes_back_from_its_payload(value):
 
 @given(values, st.data())
 def test_a_damaged_payload_with_a_right_checksum_is_a_value_or_refused(value, data):
-    body = bytearray(dump_payload(value)[:-8])
+    body = bytearray(dump_payload(value)[:-10])
     for _change in range(data.draw(st.integers(1, 3))):
-        at = data.draw(st.integers(0, len(body) - 3))
+        at = data.draw(st.integers(0, len(body)))
         body[at : at + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=2))
-    body[-2:] = b"\x0a\x00"
+    body += b"\x0a\x00"
     payload = bytes(body) + crc64(body).to_bytes(8, "little")
     try:
         again = load_payload(payload)

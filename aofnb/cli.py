@@ -1,0 +1,247 @@
+"""The command line: ``aofnb check ...``.
+
+Rules of this file: what is printed is made here, what is known comes from the library; results go to stdout, errors to
+stderr as one line that ends with the remedy; nothing is changed unless an option asks for it by name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from aofnb._version import VERSION
+from aofnb.aof.check import CheckReport, FileCheck, Fixed, Outcome, check, fix
+from aofnb.errors import AofnbError
+
+__all__ = ["main"]
+
+_EXAMPLES = """\
+examples:
+  aofnb check mydata                      is the log in this directory whole?
+  aofnb check --json mydata               the same, for a program
+  aofnb check --fix mydata                cut what a crash left at its end, after a copy was made
+  aofnb check --help                      everything about check
+
+Where mydata is what redis-server calls dir, and what aofnb.open was given.
+"""
+
+_CHECK_EXAMPLES = """\
+examples:
+  aofnb check mydata                      a data directory, ours or redis-server's
+  aofnb check mydata/appendonlydir        the directory of the log
+  aofnb check backup/appendonly.aof.manifest
+  aofnb check backup/appendonly.aof.1.incr.aof
+                                          one file
+  aofnb check --fix mydata                copy the last file beside itself, then cut its end
+  aofnb check --truncate-to-timestamp 1795185923 mydata
+                                          where to cut to go back to that second
+  aofnb check --truncate-to-timestamp 1795185923 --fix mydata
+                                          and cut there
+
+Three answers are given for each file: the verdict of redis-check-aof 7.0.15, what
+redis-server 7.0.15 does when it starts with it, and what aofnb.open does. Where the last
+two cut the file they can differ: aofnb cuts in front of a transaction that is not whole.
+Commands are not judged: an unknown one is met when the log is loaded.
+
+exit code, as that of redis-check-aof:
+  0  every file is valid or empty, or was made so
+  1  something is wrong, or a file begins with a snapshot (RDB), which this version of
+     check does not look into: the output says which
+  2  the command line cannot be understood
+"""
+
+_WIDTH = 18
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line; returns the exit code."""
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if options.command is None:
+        parser.print_help()
+        return 0
+    try:
+        return _check(options)
+    except AofnbError as problem:
+        print(f"aofnb: {_shown(str(problem))}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # Whoever reads has seen enough; there is nobody left to tell, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="aofnb",
+        description="Look after append-only files: those of aofnb, of redis-server and of its kin.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"aofnb {VERSION}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    checking = commands.add_parser(
+        "check",
+        help="tell whether a log is whole, what a server would do with it, and repair its end",
+        description="Tell whether a log is whole. Changes nothing without --fix.",
+        epilog=_CHECK_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    checking.add_argument("path", metavar="PATH", help="a data directory, its appendonlydir, a manifest, or one file")
+    checking.add_argument("--fix", action="store_true", help="copy the last file, then cut it at its last whole unit")
+    checking.add_argument(
+        "--truncate-to-timestamp",
+        metavar="T",
+        type=_seconds,
+        help="find where what is newer than T begins (seconds since the epoch); with --fix cut there",
+    )
+    checking.add_argument("--json", action="store_true", help="print the report as JSON")
+    return parser
+
+
+def _seconds(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; give whole seconds since the epoch, as in #TS: lines")
+    return int(text)
+
+
+# --- check -----------------------------------------------------------------------------------------------
+
+
+def _check(options: argparse.Namespace) -> int:
+    timestamp_s: int | None = options.truncate_to_timestamp
+    report = check(options.path, timestamp_s=timestamp_s)
+    fixed = None
+    # A log that is damaged in front of that time is not cut to it: what would be left is damaged still.
+    if options.fix and (timestamp_s is None or report.verdict == "valid"):
+        fixed = fix(report, truncate=timestamp_s is not None)
+    after = check(options.path) if fixed is not None else report
+    if options.json:
+        print(json.dumps(_as_json(report, fixed, after), indent=2))
+    else:
+        for line in _lines(report, fixed, after, timestamp_s):
+            print(_shown(line))
+    return 0 if after.verdict == "valid" else 1
+
+
+def _as_json(report: CheckReport, fixed: Fixed | None, after: CheckReport) -> dict[str, Any]:
+    """The report as plain values: the fields of `CheckReport`, and what follows from them."""
+    return {
+        **asdict(report),
+        "verdict": report.verdict,
+        "ok_up_to": report.ok_up_to,
+        "damage": None if report.damage is None else asdict(report.damage),
+        "cut_at": report.cut_at,
+        "server": asdict(report.server),
+        "aofnb": asdict(report.aofnb),
+        "fixed": None if fixed is None else asdict(fixed),
+        "verdict_after": after.verdict,
+    }
+
+
+def _lines(report: CheckReport, fixed: Fixed | None, after: CheckReport, timestamp_s: int | None) -> Iterator[str]:
+    """The report for a person."""
+    if report.manifest is not None:
+        yield report.manifest
+        yield f"    {report.problem}" if report.problem else f"    lists {_count(len(report.files), 'file')} to load"
+    else:
+        yield f"{report.files[0].path}, by itself"
+    yield ""
+    for file in report.files:
+        yield from _file_lines(file, timestamp_s)
+        yield ""
+    if fixed is not None:
+        yield f"Fixed: {fixed.path} was cut at byte {fixed.cut_at}; {_count(fixed.bytes_cut, 'byte')} went."
+        yield f"Its old content is in {fixed.copy}; delete that once you are sure."
+        if after.verdict == "valid":
+            yield "The log is valid now."
+            return
+    yield from _advice(after, timestamp_s)
+
+
+def _file_lines(file: FileCheck, timestamp_s: int | None) -> Iterator[str]:
+    yield f"{file.name}  ({file.type}, {_count(file.size, 'byte')})"
+    verdict: str = file.verdict
+    if file.verdict == "damaged":
+        verdict = f"not valid: ok up to byte {file.ok_up_to}, line {file.ok_up_to_line}"
+        if file.damage is not None:
+            verdict += f"; byte {file.damage.offset}: {file.damage.reason}"
+    elif file.verdict == "unchecked":
+        verdict = "would look into the snapshot (RDB) at its front; not checked by this version"
+    yield _labelled("redis-check-aof", verdict)
+    yield _labelled("redis-server", _told(file.server, file, "starts"))
+    yield _labelled("aofnb", _told(file.aofnb, file, "opens"))
+    if timestamp_s is not None and file.truncate_at is not None:
+        newer = _count(file.size - file.truncate_at, "byte")
+        yield _labelled("since then", f"what is newer than {timestamp_s} begins at byte {file.truncate_at}: {newer}")
+
+
+def _told(outcome: Outcome, file: FileCheck, starts: str) -> str:
+    """One outcome in words."""
+    if outcome.action == "loads":
+        return f"loads it; but {outcome.reason}" if outcome.reason else "loads it"
+    if outcome.action == "cuts":
+        assert outcome.offset is not None
+        gone = _count(file.size - outcome.offset, "byte")
+        return f"{starts}, having cut it at byte {outcome.offset} ({gone} gone): {outcome.reason}"
+    return f"{'cannot be told' if outcome.action == 'unknown' else 'refuses it'}: {outcome.reason}"
+
+
+def _advice(report: CheckReport, timestamp_s: int | None) -> Iterator[str]:
+    """The verdict on the whole, and what to do."""
+    last = report.files[-1] if report.files else None
+    yield {"valid": "The log is valid.", "damaged": "The log is not valid.", "unchecked": "No damage was seen."}[
+        report.verdict
+    ]
+    if report.verdict == "unchecked":
+        yield (
+            "But not all was looked at, so this is no promise: `redis-check-aof` checks the snapshot. "
+            "Or have the server write a log of commands only: CONFIG SET aof-use-rdb-preamble no, then BGREWRITEAOF."
+        )
+    if last is not None and last.truncate_at is not None:
+        if report.verdict == "valid":
+            yield "`aofnb check --truncate-to-timestamp T --fix` copies the last file, then cuts what is newer."
+    elif timestamp_s is not None and report.verdict == "damaged":
+        yield f"So it cannot be truncated to {timestamp_s}: mend what is told above first."
+    elif timestamp_s is not None:
+        yield f"Nothing in it is known to be newer than {timestamp_s}: there is nothing to truncate."
+    elif report.problem is None:
+        yield from _remedy(report)
+
+
+def _remedy(report: CheckReport) -> Iterator[str]:
+    last = report.files[-1] if report.files else None
+    stopped = any(file.aofnb.action == "refuses" for file in report.files[:-1])
+    if last is not None and last.cut_at is not None and last.last and not stopped:
+        gone = _count(last.size - last.cut_at, "byte")
+        fixing = f"`aofnb check --fix` copies the last file, then cuts it at byte {last.cut_at}"
+        if last.aofnb.action == "cuts":
+            yield f"{fixing}; so does opening it, without the copy. {gone} go."
+        else:
+            yield f"{fixing}. {gone} would go, with every command behind the damage; the copy keeps them."
+    elif stopped or report.aofnb.action == "refuses":
+        yield "Cutting does not mend this: bring the file back from a backup or from a replica."
+    elif report.verdict == "damaged" and report.aofnb.action == "loads":
+        yield (
+            "Servers and aofnb load it all the same, whole: do not let redis-check-aof --fix cut it. "
+            "BGREWRITEAOF, here or there, writes a log that everyone accepts."
+        )
+
+
+def _labelled(label: str, text: str) -> str:
+    return f"    {label:<{_WIDTH}}{text}"
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" + ("" if number == 1 else "s")
+
+
+def _shown(text: str) -> str:
+    """`text` with what cannot be printed, such as bytes of a file name, spelled out."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)

@@ -1,0 +1,297 @@
+"""check and fix, without a real server; what the real tools say of the same files is in tests/conformance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.faults import FaultFs
+
+import aofnb
+from aofnb.aof.check import CheckReport, check, fix
+from aofnb.aof.fs import OsFs
+from aofnb.aof.load import read_units
+from aofnb.errors import AofError, AofLockedError, AofManifestError, AofWriteError, RdbError
+from aofnb.resp.encode import encode_command
+
+BASE, INCR = "appendonly.aof.1.base.aof", "appendonly.aof.1.incr.aof"
+MANIFEST = f"file {BASE} seq 1 type b\nfile {INCR} seq 1 type i\n"
+
+
+def record(*argv: bytes) -> bytes:
+    return encode_command(argv)
+
+
+A, B = record(b"SET", b"a", b"1"), record(b"SET", b"b", b"2")
+MULTI, EXEC = record(b"MULTI"), record(b"EXEC")
+
+
+def make(root: Path, incr: bytes, base: bytes = b"", manifest: str = MANIFEST) -> Path:
+    log = root / "appendonlydir"
+    log.mkdir(parents=True)
+    (log / BASE).write_bytes(base)
+    (log / INCR).write_bytes(incr)
+    (log / "appendonly.aof.manifest").write_text(manifest)
+    return root
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in root.rglob("*") if p.is_file() and p.name != "aofnb.lock"}
+
+
+def check_bytes(tmp_path: Path, data: bytes) -> CheckReport:
+    path = tmp_path / "log.aof"
+    path.write_bytes(data)
+    return check(path)
+
+
+# --- what is found ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "ok_up_to", "cut_at"),
+    [
+        (A + B[:-1], "cut", len(A), len(A)),
+        (A + b"*3", "cut", len(A), len(A)),
+        (A + b"zzz" + B, "format", len(A), len(A)),
+        (A + MULTI + B, "open_multi", len(A), len(A)),
+        (A + MULTI + B + B[:-1], "cut", len(A), len(A)),
+        (A + MULTI + B + b"zzz", "format", len(A), len(A)),
+        (A + EXEC + B, "exec", len(A), None),
+        (A + MULTI + MULTI + EXEC, "multi", len(A), None),
+        (A + b"*1\r\n$-1\r\n", "length", len(A), len(A)),
+        (A + b"*1\n$4\r\nPING\r\n", "line_end", len(A), None),
+    ],
+)
+def test_kind_and_places_of_damage(tmp_path: Path, data: bytes, kind: str, ok_up_to: int, cut_at: int | None) -> None:
+    report = check_bytes(tmp_path, data)
+    assert report.verdict == "damaged"
+    assert report.damage is not None
+    assert (report.damage.kind, report.ok_up_to, report.cut_at) == (kind, ok_up_to, cut_at)
+
+
+def test_half_an_annotation_is_valid_to_the_tool_and_cut_by_us(tmp_path: Path) -> None:
+    report = check_bytes(tmp_path, A + b"#TS:17")
+    assert report.verdict == "valid"
+    assert report.cut_at == len(A)
+    assert "no server can start" in report.server.reason
+
+
+def test_large_files_are_leapt_over_and_give_the_same_lines(tmp_path: Path) -> None:
+    """Far more than one block, with transactions, odd values and annotations in all of them."""
+    unit = A + b"#TS:1700000000\r\n" + MULTI + record(b"SET", b"k", b"a\r\n*1\r\nb") + B + EXEC
+    count = 4000
+    assert check_bytes(tmp_path, unit * count).files[0].ok_up_to_line == 1 + count * (7 + 3 + 7 + 7 + 3)
+    report = check_bytes(tmp_path, unit * count + EXEC + unit)
+    assert report.ok_up_to == len(unit) * count
+    report = check_bytes(tmp_path, unit * count + A + MULTI + B + b"*")
+    assert report.ok_up_to == report.cut_at == len(unit) * count + len(A)
+
+
+@given(st.lists(st.sampled_from([A, B, MULTI, EXEC, b"#TS:1\r\n", b"*", b"*0\r\n", B[:9], b"\0", b"#x"]), max_size=9))
+def test_we_cut_where_the_loader_does(tmp_path: Path, pieces: list[bytes]) -> None:
+    report = check_bytes(tmp_path, b"".join(pieces))
+    units = read_units(OsFs(), report.files[0].path)
+    for _ in units:
+        pass
+    assert report.cut_at == (None if units.tail.kind == "clean" else units.tail.cut_at)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_get_a_verdict(tmp_path: Path, data: bytes) -> None:
+    report = check_bytes(tmp_path, data)
+    assert 0 <= (report.ok_up_to or 0) <= len(data)
+
+
+# --- where the log is ------------------------------------------------------------------------------------
+
+
+def test_a_log_is_found_by_its_directories_its_manifest_and_its_files(tmp_path: Path) -> None:
+    root = make(tmp_path / "data", A + B[:-1])
+    log = root / "appendonlydir"
+    for path in (root, log, log / "appendonly.aof.manifest"):
+        report = check(path)
+        assert [file.name for file in report.files] == [BASE, INCR]
+        assert report.cut_at == len(A)
+        assert report.directory == str(root)
+    assert [file.name for file in check(log / INCR).files] == [INCR]
+
+
+def test_the_directory_of_the_log_and_its_files_may_have_any_name(tmp_path: Path) -> None:
+    with aofnb.open(tmp_path / "data", appenddirname="log", appendfilename="my data.aof") as store:
+        store.execute("SET", "k", "v")
+    report = check(tmp_path / "data")
+    assert report.verdict == "valid"
+    assert report.files[-1].name == "my data.aof.1.incr.aof"
+
+
+def test_a_single_old_file_is_found(tmp_path: Path) -> None:
+    (tmp_path / "appendonly.aof").write_bytes(A)
+    report = check(tmp_path)
+    assert (report.verdict, report.manifest, report.files[0].type) == ("valid", None, "single")
+
+
+def test_a_manifest_may_have_any_name(tmp_path: Path) -> None:
+    log = make(tmp_path, A) / "appendonlydir"
+    (log / "appendonly.aof.manifest").rename(log / "manifest.copy")
+    assert [file.name for file in check(log / "manifest.copy").files] == [BASE, INCR]
+
+
+def test_data_with_a_line_that_begins_with_file_is_no_manifest(tmp_path: Path) -> None:
+    """redis-check-aof 7.0.15 takes it for one; mended in 7.2.5."""
+    assert check_bytes(tmp_path, record(b"SET", b"k", b"x\nfile a seq 1 type b")).verdict == "valid"
+
+
+def test_no_log_or_several_is_an_error_that_says_what_to_give(tmp_path: Path) -> None:
+    with pytest.raises(AofManifestError, match="no log here"):
+        check(tmp_path)
+    with pytest.raises(AofError, match="cannot be read"):
+        check(tmp_path / "none")
+    make(tmp_path, A)
+    (tmp_path / "appendonlydir").rename(tmp_path / "one")
+    make(tmp_path, A)
+    with pytest.raises(AofManifestError, match="several logs: appendonlydir, one"):
+        check(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "manifest", ["", "file", f"file {BASE} seq 1 type b\nfile none seq 1 type i\n", "# nothing is listed\n"]
+)
+def test_a_manifest_that_cannot_be_is_damage(tmp_path: Path, manifest: str) -> None:
+    report = check(make(tmp_path, A, manifest=manifest))
+    assert report.verdict == "damaged"
+    assert report.problem
+    assert report.aofnb.action == "refuses"
+
+
+def test_data_without_a_manifest_is_damage(tmp_path: Path) -> None:
+    root = make(tmp_path, A)
+    (root / "appendonlydir" / "appendonly.aof.manifest").unlink()
+    for path in (root, root / "appendonlydir"):
+        assert "there is data" in (check(path).problem or "")
+
+
+# --- snapshots -------------------------------------------------------------------------------------------
+
+
+def test_a_snapshot_is_unchecked_and_never_called_valid(tmp_path: Path) -> None:
+    root = make(tmp_path, A, base=b"REDIS0010 and so on")
+    report = check(root)
+    assert report.verdict == "unchecked"
+    assert [file.verdict for file in report.files] == ["unchecked", "valid"]
+    (root / "appendonlydir" / INCR).write_bytes(A + b"zzz")
+    assert check(root).verdict == "damaged", "damage is known, whatever the snapshot holds"
+
+
+def test_with_someone_who_reads_snapshots_the_commands_behind_are_checked(tmp_path: Path) -> None:
+    magic = b"REDIS0010"
+    (tmp_path / "log.aof").write_bytes(magic + A + B[:-1])
+    report = check(tmp_path / "log.aof", snapshot_end=lambda _path: len(magic))
+    assert report.ok_up_to == report.cut_at == len(magic + A)
+    assert report.server.offset == len(magic + A)
+
+    def damaged(path: str) -> int:
+        raise RdbError("the checksum is wrong; bring it back from a backup", file=path, offset=5)
+
+    report = check(tmp_path / "log.aof", snapshot_end=damaged)
+    assert report.damage is not None
+    assert (report.damage.kind, report.damage.offset, report.aofnb.action) == ("snapshot", 5, "refuses")
+
+
+# --- fix -------------------------------------------------------------------------------------------------
+
+
+def test_fix_copies_then_cuts_and_counts_its_copies(tmp_path: Path) -> None:
+    root = make(tmp_path, A + MULTI + B + B[:5])
+    incr = root / "appendonlydir" / INCR
+    for number in (1, 2):
+        broken = incr.read_bytes()
+        fixed = fix(check(root))
+        assert fixed is not None
+        assert (fixed.cut_at, fixed.bytes_cut) == (len(A), len(broken) - len(A))
+        assert fixed.copy == f"{incr}.before-fix-{number}"
+        assert Path(fixed.copy).read_bytes() == broken
+        assert incr.read_bytes() == A
+        assert check(root).verdict == "valid"
+        incr.write_bytes(A + B[:-2])
+
+
+def test_check_alone_changes_nothing_and_fix_nothing_that_is_whole(tmp_path: Path) -> None:
+    root = make(tmp_path, A, A)
+    before = contents(root)
+    assert fix(check(root)) is None
+    assert contents(root) == before
+
+
+REFUSED = {
+    "another file is cut": ({"incr": A, "base": B[:-1]}, "not the last file"),
+    "another file and the last": ({"incr": A + B[:-1], "base": A + b"zzz"}, "zzz"),
+    "a snapshot behind the front": ({"incr": b"REDIS0010 and"}, "not looked at"),
+    "only line ends": ({"incr": A.replace(b"\r\n", b"\n")}, r"-text"),
+    "the manifest": ({"incr": A + B[:-1], "manifest": "file\n"}, "pairs"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_fix_refuses_what_is_not_the_end_of_the_last_file_and_changes_nothing(tmp_path: Path, case: str) -> None:
+    given_, message = REFUSED[case]
+    root = make(tmp_path, **given_)  # type: ignore[arg-type]  # a table of keyword arguments
+    before = contents(root)
+    with pytest.raises(AofError, match=message):
+        fix(check(root))
+    assert contents(root) == before
+
+
+def test_fix_cuts_the_last_file_behind_a_snapshot_that_was_not_looked_at(tmp_path: Path) -> None:
+    root = make(tmp_path, A + B[:-1], base=b"REDIS0010 and so on")
+    assert fix(check(root)) is not None
+    assert check(root).verdict == "unchecked"
+
+
+def test_a_file_given_by_itself_is_cut_only_if_it_is_the_last_of_its_manifest(tmp_path: Path) -> None:
+    root = make(tmp_path, A, base=B[:-1])
+    with pytest.raises(AofError, match="not the last file"):
+        fix(check(root / "appendonlydir" / BASE))
+    (root / "appendonlydir" / "appendonly.aof.manifest").unlink()
+    assert fix(check(root / "appendonlydir" / BASE)) is not None
+
+
+def test_fix_refuses_while_a_store_is_open_or_after_a_write(tmp_path: Path) -> None:
+    with aofnb.open(tmp_path / "data") as store:
+        store.execute("SET", "k", "v")
+        incr = tmp_path / "data" / "appendonlydir" / INCR
+        with open(incr, "ab") as file:
+            file.write(b"*")
+        for report in (check(incr), check(tmp_path / "data")):
+            with pytest.raises(AofLockedError):
+                fix(report)
+    incr.write_bytes(incr.read_bytes() + b"1")
+    with pytest.raises(AofError, match="changed since"):
+        fix(report)
+
+
+@pytest.mark.parametrize("fail_at", range(5))
+def test_whatever_fails_the_old_bytes_are_still_there(tmp_path: Path, fail_at: int) -> None:
+    """create, write, fdatasync, close and fsync_dir of the copy, all before the cut."""
+    root = make(tmp_path, A + B[:-1])
+    report = check(root)
+    fs = FaultFs(fail_at, only={"create", "write", "fdatasync", "close", "fsync_dir", "truncate"})
+    before = contents(root)
+    with pytest.raises(AofWriteError, match="make room"):
+        fix(report, fs=fs)
+    assert fs.failed
+    assert contents(root) == before, "half a copy is removed"
+
+
+def test_truncating_to_a_time_never_leaves_a_transaction_open(tmp_path: Path) -> None:
+    path = tmp_path / "log.aof"
+    old, new = b"#TS:10\r\n", b"#TS:20\r\n"
+    path.write_bytes(old + A + MULTI + B + new + B + EXEC)
+    report = check(path, timestamp_s=10)
+    assert report.files[0].truncate_at == len(old + A)
+    assert fix(report, truncate=True) is not None
+    assert path.read_bytes() == old + A
+    assert check(path, timestamp_s=99).files[0].truncate_at is None
+    assert check(path, timestamp_s=9).verdict == "damaged", "there is nothing from before"

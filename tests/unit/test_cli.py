@@ -1,0 +1,136 @@
+"""The command line: exit codes, what is printed, and that nothing changes unless asked."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import aofnb
+from aofnb.cli import main
+from aofnb.resp.encode import encode_command
+
+A, B = encode_command([b"SET", b"a", b"1"]), encode_command([b"SET", b"b", b"2"])
+MULTI = encode_command([b"MULTI"])
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "log.aof"
+    path.write_bytes(A + MULTI + B)
+    return path
+
+
+def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
+    for argv in (["--help"], ["check", "--help"], ["--version"]):
+        with pytest.raises(SystemExit) as left:
+            main(argv)
+        assert left.value.code == 0
+        out = capsys.readouterr().out
+        assert (f"aofnb {aofnb.__version__}" if argv == ["--version"] else "aofnb check mydata") in out
+    assert main([]) == 0
+    assert "examples:" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("argv", [["nosuch"], ["check"], ["check", "x", "--truncate-to-timestamp", "soon"]])
+def test_a_command_line_that_cannot_be_understood_is_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(argv)
+    assert left.value.code == 2
+
+
+def test_a_whole_log_is_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with aofnb.open(tmp_path / "data") as store:
+        store.execute("SET", "k", "v")
+    assert main(["check", str(tmp_path / "data")]) == 0
+    assert "The log is valid." in capsys.readouterr().out
+
+
+def test_damage_is_1_with_the_place_and_the_remedy_and_no_change(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(log)]) == 1
+    out = capsys.readouterr().out
+    assert f"not valid: ok up to byte {len(A)}" in out
+    assert f"`aofnb check --fix` copies the last file, then cuts it at byte {len(A)}" in out
+    assert log.read_bytes() == A + MULTI + B
+
+
+def test_fix_says_what_it_did(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--fix", str(log)]) == 0
+    out = capsys.readouterr().out
+    assert f"cut at byte {len(A)}; {len(MULTI + B)} bytes went" in out
+    assert f"{log}.before-fix-1" in out
+    assert log.read_bytes() == A
+    assert main(["check", "--fix", str(log)]) == 0
+    assert "Fixed" not in capsys.readouterr().out
+
+
+def test_fix_that_would_lose_what_loads_is_refused_by_doing_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """redis-check-aof --fix deletes everything from a lone EXEC on, which servers read past."""
+    log = tmp_path / "log.aof"
+    log.write_bytes(A + encode_command([b"EXEC"]) + B)
+    assert main(["check", "--fix", str(log)]) == 1
+    assert "do not let redis-check-aof --fix cut it" in capsys.readouterr().out
+    assert log.stat().st_size > len(A)
+
+
+def test_json_is_for_programs(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--json", str(log)]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["verdict"] == report["verdict_after"] == "damaged"
+    assert (report["ok_up_to"], report["cut_at"], report["damage"]["kind"]) == (len(A), len(A), "open_multi")
+    assert report["files"][0]["server"] == {"action": "cuts", "offset": len(A), "reason": "a transaction has no EXEC"}
+    assert report["fixed"] is None
+    assert main(["check", "--json", "--fix", str(log)]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["verdict_after"] == "valid"
+    assert report["fixed"]["cut_at"] == len(A)
+
+
+def test_truncating_to_a_time_is_dry_without_fix(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = tmp_path / "log.aof"
+    log.write_bytes(b"#TS:10\r\n" + A + b"#TS:20\r\n" + B)
+    size = log.stat().st_size
+    assert main(["check", "--truncate-to-timestamp", "15", str(log)]) == 0
+    assert "newer than 15 begins at byte" in capsys.readouterr().out
+    assert log.stat().st_size == size
+    assert main(["check", "--truncate-to-timestamp", "15", "--fix", str(log)]) == 0
+    assert log.read_bytes() == b"#TS:10\r\n" + A
+    assert main(["check", "--truncate-to-timestamp", "5", "--fix", str(log)]) == 1
+    assert log.read_bytes() == b"#TS:10\r\n" + A
+    assert main(["check", "--truncate-to-timestamp", "99", str(log)]) == 0
+    assert "nothing to truncate" in capsys.readouterr().out
+
+
+def test_a_snapshot_is_1_and_said_to_be_unchecked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "appendonly.aof").write_bytes(b"REDIS0010 and so on")
+    assert main(["check", str(tmp_path)]) == 1
+    assert "not checked by this version" in capsys.readouterr().out
+
+
+def test_errors_are_one_line_on_stderr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(tmp_path)]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("aofnb: ")
+    assert captured.err.count("\n") == 1
+
+
+def test_file_names_that_are_no_text_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = tmp_path / "log\udcff.aof"
+    try:
+        log.write_bytes(A)
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    assert main(["check", str(log)]) == 0
+    assert "log" in capsys.readouterr().out
+
+
+def test_python_m_aofnb_is_the_same(log: Path) -> None:
+    done = subprocess.run([sys.executable, "-m", "aofnb", "check", str(log)], capture_output=True, timeout=60)
+    assert done.returncode == 1
+    assert b"The log is not valid." in done.stdout
