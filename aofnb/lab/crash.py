@@ -372,6 +372,7 @@ class Trial:
         if engine.refusal is None and not any(isinstance(reply, ReplyError) for reply in replies):
             self._acknowledged = len(self.history) - 1
             self._acknowledgements.append((self.clock.monotonic(), self._acknowledged))
+            self._crash_now("acknowledged", DIRECTORY)
 
     def wait(self, seconds: float) -> None:
         """Let time pass, then do the periodic job. Crashed once in between."""
@@ -484,7 +485,7 @@ class Trial:
             raise ViolationError(f"{self._now()}, {how}: found what never was: {content}", image)
         if found < least:
             raise ViolationError(
-                f"{self._now()}, {how}: {least} units were promised of {len(self.history) - 1}, {found} are there",
+                f"{self._now()}, {how}: {least} of {len(self.history) - 1} units were promised, {found} are there",
                 image,
             )
         return found

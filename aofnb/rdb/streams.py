@@ -174,10 +174,11 @@ def _read_group(source: Source, stream: Stream, type_: int) -> None:
             owners[entry_id] = consumer
     if type_ >= opcodes.STREAM_LISTPACKS_5 and source.count(16):
         raise source.error("pending entries without a consumer, which only servers from 8.8 on know")
-    for entry_id, (delivered_ms, deliveries) in pending.items():
+    # In order, since everything else makes each a search.
+    for entry_id in sorted(pending):
         if entry_id not in owners:
             raise source.error("a pending entry of a group belongs to no consumer")
-        group.assign(entry_id, owners[entry_id], delivered_ms, deliveries)
+        group.assign(entry_id, owners[entry_id], *pending[entry_id])
 
 
 def _skip_producers(source: Source, warn: Callable[[str], None]) -> None:

@@ -8,8 +8,6 @@ import aofnb
 from aofnb import ReplyError
 from aofnb.rdb.crc64 import crc64
 
-NOW_MS = 1_700_000_000_000
-
 
 def payload(body: bytes, version: int = 10) -> bytes:
     body += version.to_bytes(2, "little")
@@ -91,3 +89,32 @@ def test_a_payload_of_a_newer_server_loads_from_a_log_only(tmp_path):
         file.write(b"*4\r\n$7\r\nRESTORE\r\n$1\r\nk\r\n$1\r\n0\r\n$%d\r\n%b\r\n" % (len(newer), newer))
     with aofnb.open(tmp_path, background=False) as store:
         assert store.execute("SMEMBERS", "k") == [b"a"]
+
+
+def test_what_was_restored_is_there_after_a_reload(tmp_path):
+    with aofnb.open(tmp_path, background=False) as store:
+        store.execute("RESTORE", "k", 100_000, ABC)
+        store.execute("MULTI")
+        store.execute("RESTORE", "in exec", 100_000, ABC, "IDLETIME", 7)
+        store.execute("RESTORE", "k2", 0, ABC)
+        store.execute("EXEC")
+        store.execute("RESTORE", "k2", 1, ABC, "ABSTTL", "REPLACE")
+        deadline_ms = store.execute("PEXPIRETIME", "k")
+    with aofnb.open(tmp_path, background=False) as store:
+        assert store.load_report.failed == ()
+        assert sorted(store.execute("KEYS", "*")) == [b"in exec", b"k"]
+        assert store.execute("PEXPIRETIME", "k") == deadline_ms
+        assert store.execute("PTTL", "in exec") > 0
+
+
+def test_the_limits_of_compact_forms_hold_for_what_is_restored(store):
+    store.execute("ZADD", "z", 1, "a", 2, "b")
+    store.execute("HSET", "h", "a", 1, "b", 2)
+    store.execute("SADD", "s", 1, 2)
+    dumps = {key: store.execute("DUMP", key) for key in ("z", "h", "s")}
+    for setting in ("zset-max-listpack-entries", "hash-max-listpack-entries", "set-max-intset-entries"):
+        store.execute("CONFIG", "SET", setting, 1)
+    for key, dump in dumps.items():
+        store.execute("RESTORE", key, 0, dump, "REPLACE")
+    encodings = [store.execute("OBJECT", "ENCODING", key) for key in dumps]
+    assert encodings == [b"skiplist", b"hashtable", b"hashtable"]

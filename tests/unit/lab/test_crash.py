@@ -95,7 +95,7 @@ def test_what_is_promised_against_a_power_cut_depends_on_the_policy_and_the_time
 
 def test_a_violation_says_when_and_holds_the_disk():
     with (
-        pytest.raises(ViolationError, match="1 units were promised of 1 issued, 0 are there") as caught,
+        pytest.raises(ViolationError, match="1 of 1 units were promised, 0 are there") as caught,
         trial(BuggyFs("fdatasync: fsync_now < _fsync_if_due < flush"), appendfsync="always") as watched,
     ):
         watched.turn([("SET", "a", 1)])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import random
 import tracemalloc
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +177,20 @@ def test_any_changed_byte_is_noticed_by_the_checksum_at_the_latest() -> None:
         changed = data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1 :]
         with pytest.raises(RdbError):
             read(changed)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_whatever_happens_to_its_bytes_a_file_is_read_or_refused(name: str) -> None:
+    """Without the checksum, so that every decoder meets damage."""
+    data = (RDB / "generated" / name).read_bytes()[:20_000]
+    rng = random.Random(name)
+    for _ in range(60):
+        damaged = bytearray(data)
+        for _change in range(rng.randint(1, 4)):
+            at = rng.randrange(9, len(data))
+            damaged[at : at + rng.randint(0, 3)] = rng.randbytes(rng.randint(0, 3))
+        with suppress(RdbError):
+            read(bytes(damaged), checksum="skip")
 
 
 def test_a_wrong_checksum_can_be_reported_and_not_read_at_all() -> None:
