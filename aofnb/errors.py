@@ -58,9 +58,7 @@ class AofError(AofnbError):
         Byte offset in that file, if known.
     """
 
-    def __init__(
-        self, message: str, *, file: str | os.PathLike[str] | None = None, offset: int | None = None
-    ) -> None:
+    def __init__(self, message: str, *, file: str | os.PathLike[str] | None = None, offset: int | None = None) -> None:
         self.message = message
         self.file = None if file is None else os.fspath(file)
         self.offset = offset

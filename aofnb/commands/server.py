@@ -120,18 +120,21 @@ _FAMILY_CATEGORY = {
     "strings": "string", "bitmaps": "bitmap", "keys": "keyspace", "sorting": "", "expiry": "keyspace", "lists": "list",
     "sets": "set", "hashes": "hash", "zsets": "sortedset", "streams": "stream", "geo": "geo",
     "hyperloglogs": "hyperloglog", "transactions": "transaction", "connection": "connection",
-    "scripting": "scripting", "pubsub": "pubsub",
+    "scripting": "scripting", "pubsub": "pubsub", "dump": "keyspace",
 }  # fmt: skip
 _FAMILY_GROUP = {
     "strings": "string", "bitmaps": "bitmap", "keys": "generic", "sorting": "generic", "expiry": "generic",
     "lists": "list", "sets": "set", "hashes": "hash", "zsets": "sorted-set", "streams": "stream",
-    "hyperloglogs": "hyperloglog",
+    "hyperloglogs": "hyperloglog", "dump": "generic", "debug": "server",
 }  # fmt: skip
 # Where the server counts a command otherwise than its neighbours.
-_GROUP_OF = {"DBSIZE": "server", "FLUSHALL": "server", "FLUSHDB": "server", "SWAPDB": "server"}
+_GROUP_OF = {
+    "DBSIZE": "server", "FLUSHALL": "server", "FLUSHDB": "server", "SWAPDB": "server", "RESTORE-ASKING": "server",
+}  # fmt: skip
 _CATEGORIES_OF = {
     "KEYS": ("keyspace", "dangerous"), "FLUSHDB": ("keyspace", "dangerous"), "FLUSHALL": ("keyspace", "dangerous"),
     "SWAPDB": ("keyspace", "dangerous"), "WAIT": ("connection",), "INFO": ("dangerous",), "COMMAND": ("connection",),
+    "RESTORE": ("keyspace", "dangerous"), "RESTORE-ASKING": ("keyspace", "dangerous"),
     "SORT": ("set", "sortedset", "list", "dangerous"), "SORT_RO": ("set", "sortedset", "list", "dangerous"),
 }  # fmt: skip
 _FIXED_KEYS = {

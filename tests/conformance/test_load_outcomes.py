@@ -188,6 +188,18 @@ def test_a_count_that_wraps_is_refused(tmp_path: Path) -> None:
         assert server.execute("GET", "a") == b"v"
 
 
+def test_zeros_that_a_power_cut_left_are_no_value(tmp_path: Path) -> None:
+    """redis-server skips the two bytes behind an argument unseen, and so loads zeros for the value that was lost."""
+    data = A + B[:-3] + bytes(3)
+    ours, theirs = both(tmp_path, data)
+    with pytest.raises(aofnb.AofFormatError, match="zero bytes") as caught:
+        aofnb.open(ours)
+    assert caught.value.offset == len(A)
+    assert incr_of(ours) == data
+    with redis_server(theirs) as server:
+        assert server.execute("GET", "b") == b"\0"
+
+
 def test_a_missing_manifest_beside_data_is_no_empty_store(tmp_path: Path) -> None:
     """redis-server starts empty and appends to the incr without reading it: the next start mixes old and new."""
     ours, theirs = both(tmp_path, A)

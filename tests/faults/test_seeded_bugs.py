@@ -31,7 +31,6 @@ CAUGHT_IF_SKIPPED = [
     "fsync_dir: _mkdir < _create < start_writer",
     "fsync_dir: _mkdir < _upgrade < start_writer",
     "fsync_dir: _publish_incr < start_writer",
-    "fsync_dir: persist < _publish_incr < start_writer",
     "fsync_dir: persist < _upgrade < start_writer",
     "fsync_dir: start_writer",
     # a rewrite
@@ -48,8 +47,11 @@ CAUGHT_IF_SKIPPED = [
 
 REDUNDANT = {
     "fdatasync: _apply < load": (
-        "cutting a torn tail off: start_writer syncs the same file before anything is appended, and until then the tail "
-        "is cut again by the next start"
+        "cutting a torn tail off: start_writer syncs the same file before anything is appended, and until then "
+        "the next start cuts it again"
+    ),
+    "fsync_dir: persist < _publish_incr < start_writer": (
+        "start_writer syncs the same directory once more before the first command, for what a killed process left"
     ),
     "fsync_dir: _upgrade < start_writer": (
         "the old file keeps its name or has the new one, a start finds it under either; _publish_incr syncs the "

@@ -101,6 +101,12 @@ def test_what_the_real_loader_lets_pass_is_read(data, argv):
         (b"*4294967297\r\n$4\r\nPING\r\n", "count of arguments"),
         (b"\r\n", "where a command should begin"),
         (b"\0\0\0\0", "zero bytes"),
+        # What a power cut leaves where a size was noted before the data came.
+        (b"*1\r\n$4\r\nPI\0\0\0\0", "zero bytes behind the argument"),
+        (b"*1\r\n$4\r\nPING\r\0", "zero bytes behind the argument"),
+        (b"*1\r\n$\0\0\0\n", "zero bytes in the line"),
+        (b"*\0\0\0\r\n", "zero bytes in the line"),
+        (b"#TS:\0\0\0\r\n", "zero bytes in the line"),
         (b"PING\r\n", "where a command should begin"),
         (b"*1\r\n:4\r\n", "where a length should begin"),
         (b"*1\r\n#TS:1\r\n$4\r\nPING\r\n", "where a length should begin"),

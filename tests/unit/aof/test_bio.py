@@ -1,0 +1,52 @@
+"""Jobs are done in order, in a thread or by the caller."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from support.faults import FaultFs
+
+from aofnb.aof.bio import Bio
+
+
+@pytest.mark.parametrize("inline", [False, True])
+def test_jobs_are_done_in_order(inline):
+    bio = Bio(inline=inline)
+    done = []
+    for number in range(20):
+        bio.run(lambda number=number: done.append(number))
+    bio.close()
+    assert done == list(range(20))
+
+
+def test_inline_jobs_are_done_at_once_by_the_caller():
+    bio = Bio(inline=True)
+    threads = []
+    bio.run(lambda: threads.append(threading.current_thread()))
+    assert threads == [threading.current_thread()]
+
+
+@pytest.mark.parametrize("end", ["drain", "close"])
+def test_held_jobs_wait(end):
+    bio = Bio(inline=True)
+    bio.held = True
+    done = []
+    bio.run(lambda: done.append(1))
+    assert done == []
+    getattr(bio, end)()
+    assert done == [1]
+
+
+@pytest.mark.parametrize("fail_at", [None, 0])
+def test_an_inline_fsync_tells_how_it_went(fail_at, tmp_path):
+    bio = Bio(inline=True)
+    bio.held = True
+    file = FaultFs(fail_at, only={"fdatasync"}).create(str(tmp_path / "file"))
+    told = []
+    bio.fsync(file, told.append)
+    assert (bio.pending, told) == (1, [])
+    bio.drain()
+    assert bio.pending == 0
+    assert [problem is None for problem in told] == [fail_at is None]
+    file.close()
