@@ -409,6 +409,8 @@ class Trial:
             directory.publish_base(temp)
         except (AofError, OSError):
             self._failed = True
+            with suppress(OSError):
+                self.fs.unlink(temp)
 
     def hold_fsyncs(self) -> None:
         """From now on no background fsync ends, until `release_fsyncs`."""

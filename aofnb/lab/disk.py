@@ -91,6 +91,9 @@ class _Node:
     def cut(self, size: int) -> None:
         assert self.data is not None
         if size != len(self.data):
+            if size <= len(self.durable):
+                # What the failed sync was about is gone.
+                self.sync_failed = False
             del self.data[size:]
             self.unsynced.append(size)
 
@@ -357,7 +360,7 @@ class SimFs:
     ) -> Iterator[DiskImage]:
         """What a crash at this moment may leave: all of it if that is up to `limit` images, else `limit` drawn.
 
-        Among those drawn are always: nothing un-synced survived, and all of it did.
+        Among those drawn, 4 at least, are always: nothing un-synced survived, and all of it did.
         """
         return self._after_kill(limit, rng) if kind == "kill" else self._after_power_cut(metadata, limit, rng)
 

@@ -95,7 +95,7 @@ OLD_FILES = (
 )
 
 
-def live(fs: BuggyFs, policy: str, seed: int, *, upgrade: bool, recoveries: float = 0.25) -> None:
+def live(fs: BuggyFs, policy: str, seed: int, *, upgrade: bool, limit: int = 12, recoveries: float = 0.25) -> None:
     """A store from its making, or from the move of an older one's file, over two rewrites to its end."""
     judge = Judge(auto_aof_rewrite_percentage=0, databases=2, aof_timestamp_enabled=True)
     rng = random.Random(seed)
@@ -105,7 +105,7 @@ def live(fs: BuggyFs, policy: str, seed: int, *, upgrade: bool, recoveries: floa
     trial = Trial(
         fs,
         judge,
-        limit=12,
+        limit=limit,
         rng=rng,
         recoveries=recoveries,
         history=history,
@@ -154,7 +154,7 @@ def test_every_fsync_there_is_stands_in_one_of_the_lists() -> None:
     for policy, seed in LIVES[:4]:
         for upgrade in (False, True):
             fs = BuggyFs()
-            live(fs, policy, seed, upgrade=upgrade)
+            live(fs, policy, seed, upgrade=upgrade, limit=8, recoveries=0.5)
             met += fs.sites
     fsyncs = {site for site in met if not site.startswith("rename")}
     assert fsyncs == {*CAUGHT_IF_SKIPPED, *REDUNDANT}

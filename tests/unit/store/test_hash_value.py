@@ -59,3 +59,14 @@ def test_a_copy_keeps_the_encoding_and_does_not_follow():
     value.set(b"a", b"2")
     assert dict(twin.items()) == {b"a": b"1"}
     assert twin.encoding == "hashtable"
+
+
+def test_of_several_pairs_the_last_of_a_field_counts_and_a_long_one_among_them_decides():
+    hash_ = HashValue()
+    hash_._choices()
+    assert hash_.update([b"a", b"1", b"b", b"2", b"a", b"3"]) == 2
+    assert dict(hash_.items()) == {b"a": b"3", b"b": b"2"}
+    assert hash_.encoding == "listpack"
+    hash_._check()
+    assert hash_.update([b"a", b"v" * 65, b"c", b"4"]) == 1
+    assert hash_.encoding == "hashtable"

@@ -164,3 +164,14 @@ def test_every_member_is_drawn_and_none_twice_in_one_draw_of_different_ones() ->
     for count in range(6):
         members = tested.random_members(count, rng)
         assert len(members) == len(set(members)) == min(count, 4)
+
+
+def test_add_tells_the_old_score_and_an_equal_one_changes_nothing() -> None:
+    found = SortedSet()
+    assert found.add(b"m", 0.0, max_entries=0) is None
+    assert found.entries() == [(0.0, b"m")]
+    assert found.add(b"m", -0.0, max_entries=0) == 0.0
+    assert math.copysign(1, found.scores[b"m"]) == 1
+    assert found.add(b"m", 2.0) == 0.0
+    assert found.entries() == [(2.0, b"m")]
+    found._check()
