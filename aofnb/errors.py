@@ -45,18 +45,8 @@ class ReplyError(AofnbError):
         return str(self).split(" ", 1)[0]
 
 
-class AofError(AofnbError):
-    """Something about the log's files.
-
-    Parameters
-    ----------
-    message
-        What is wrong and what to do.
-    file
-        The file it is about, if one.
-    offset
-        Byte offset in that file, if known.
-    """
+class _FileError(AofnbError):
+    """An error with a place: what `AofError` and `RdbError` share."""
 
     def __init__(self, message: str, *, file: str | os.PathLike[str] | None = None, offset: int | None = None) -> None:
         self.message = message
@@ -69,6 +59,20 @@ class AofError(AofnbError):
             return self.message
         place = self.file if self.offset is None else f"{self.file}, byte {self.offset}"
         return f"{place}: {self.message}"
+
+
+class AofError(_FileError):
+    """Something about the log's files.
+
+    Parameters
+    ----------
+    message
+        What is wrong and what to do.
+    file
+        The file it is about, if one.
+    offset
+        Byte offset in that file, if known.
+    """
 
 
 class AofTruncatedError(AofError):
@@ -91,7 +95,7 @@ class AofLockedError(AofError):
     """Another process, or another store of this process, writes to the directory."""
 
 
-class RdbError(AofnbError):
+class RdbError(_FileError):
     """Something about a snapshot: ``.file``, ``.offset`` and ``.opcode`` say where."""
 
     def __init__(
@@ -102,17 +106,8 @@ class RdbError(AofnbError):
         offset: int | None = None,
         opcode: int | None = None,
     ) -> None:
-        self.message = message
-        self.file = None if file is None else os.fspath(file)
-        self.offset = offset
         self.opcode = opcode
-        super().__init__(message)
-
-    def __str__(self) -> str:
-        if self.file is None:
-            return self.message
-        place = self.file if self.offset is None else f"{self.file}, byte {self.offset}"
-        return f"{place}: {self.message}"
+        super().__init__(message, file=file, offset=offset)
 
 
 class ConfigError(AofnbError):

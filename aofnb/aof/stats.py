@@ -55,32 +55,32 @@ class AofStats:
     ``rewrites`` counts rewrites begun, not succeeded, as INFO's aof_rewrites does.
     """
 
-    aof_enabled: bool
-    appendfsync: Literal["everysec", "always", "no"]
-    aof_buf_bytes: int
-    aof_buf_commands: int
-    aof_buf_peak_bytes: int
-    unsynced_bytes: int
-    unsynced_commands: int
-    synced_bytes: int
-    synced_commands: int
-    fsync_lag_s: float
-    fsyncs: int
-    last_fsync_duration_s: float
-    fsync_in_progress: bool
-    delayed_fsync: int
-    postponed_s: float
-    write_error: str | None
-    current_size: int
-    base_size: int
-    files: tuple[tuple[str, str, int], ...]
+    aof_enabled: bool = False
+    appendfsync: Literal["everysec", "always", "no"] = "everysec"
+    aof_buf_bytes: int = 0
+    aof_buf_commands: int = 0
+    aof_buf_peak_bytes: int = 0
+    unsynced_bytes: int = 0
+    unsynced_commands: int = 0
+    synced_bytes: int = 0
+    synced_commands: int = 0
+    fsync_lag_s: float = 0.0
+    fsyncs: int = 0
+    last_fsync_duration_s: float = 0.0
+    fsync_in_progress: bool = False
+    delayed_fsync: int = 0
+    postponed_s: float = 0.0
+    write_error: str | None = None
+    current_size: int = 0
+    base_size: int = 0
+    files: tuple[tuple[str, str, int], ...] = ()
     """``(name, type, size)`` of each file of the manifest; type is ``base``, ``incr`` or ``history``."""
-    rewrite: RewriteProgress
-    rewrites: int
-    rewrite_scheduled: bool
-    last_rewrite_ok: bool
-    last_rewrite_duration_s: float | None
-    keys: int
+    rewrite: RewriteProgress = RewriteProgress()
+    rewrites: int = 0
+    rewrite_scheduled: bool = False
+    last_rewrite_ok: bool = True
+    last_rewrite_duration_s: float | None = None
+    keys: int = 0
 
     @property
     def at_risk_bytes(self) -> int:

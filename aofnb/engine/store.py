@@ -21,7 +21,7 @@ from aofnb.aof.bio import Bio
 from aofnb.aof.directory import AofDirectory, LoadReport
 from aofnb.aof.fs import Fs, OsFs
 from aofnb.aof.lock import DirectoryLock
-from aofnb.aof.stats import AofStats, RewriteProgress
+from aofnb.aof.stats import AofStats
 from aofnb.aof.writer import AofWriter
 from aofnb.clock import Clock, SystemClock
 from aofnb.config import Config
@@ -192,7 +192,7 @@ class Store:
         writer, directory, rewriter = self._writer, self._directory, self._rewriter
         keys = self.engine.keyspace.key_count()
         if writer is None or directory is None or rewriter is None:
-            return _stats_without_log(self.config, keys)
+            return AofStats(appendfsync=self.config.appendfsync, keys=keys)
         now_s = self.clock.monotonic()
         unsynced_since, postponed_since = writer.unsynced_since, writer.postponed_since
         # Read synced first: both only grow, so the difference is never negative.
@@ -314,36 +314,6 @@ class Store:
 
 def _sooner(a: float | None, b: float | None) -> float | None:
     return b if a is None else a if b is None else min(a, b)
-
-
-def _stats_without_log(config: Config, keys: int) -> AofStats:
-    return AofStats(
-        aof_enabled=False,
-        appendfsync=config.appendfsync,
-        aof_buf_bytes=0,
-        aof_buf_commands=0,
-        aof_buf_peak_bytes=0,
-        unsynced_bytes=0,
-        unsynced_commands=0,
-        synced_bytes=0,
-        synced_commands=0,
-        fsync_lag_s=0.0,
-        fsyncs=0,
-        last_fsync_duration_s=0.0,
-        fsync_in_progress=False,
-        delayed_fsync=0,
-        postponed_s=0.0,
-        write_error=None,
-        current_size=0,
-        base_size=0,
-        files=(),
-        rewrite=RewriteProgress(),
-        rewrites=0,
-        rewrite_scheduled=False,
-        last_rewrite_ok=True,
-        last_rewrite_duration_s=None,
-        keys=keys,
-    )
 
 
 def open_store(

@@ -5,42 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from aofnb.aof.stats import AofStats, RewriteProgress
+from aofnb.aof.stats import AofStats
 
 __all__ = ["StatsStub", "stats"]
-
-_NOTHING_YET = AofStats(
-    aof_enabled=True,
-    appendfsync="everysec",
-    aof_buf_bytes=0,
-    aof_buf_commands=0,
-    aof_buf_peak_bytes=0,
-    unsynced_bytes=0,
-    unsynced_commands=0,
-    synced_bytes=0,
-    synced_commands=0,
-    fsync_lag_s=0.0,
-    fsyncs=0,
-    last_fsync_duration_s=0.0,
-    fsync_in_progress=False,
-    delayed_fsync=0,
-    postponed_s=0.0,
-    write_error=None,
-    current_size=0,
-    base_size=0,
-    files=(),
-    rewrite=RewriteProgress(),
-    rewrites=0,
-    rewrite_scheduled=False,
-    last_rewrite_ok=True,
-    last_rewrite_duration_s=None,
-    keys=0,
-)
 
 
 def stats(**counters: Any) -> AofStats:
     """The counters of a new log, but for `counters`."""
-    return replace(_NOTHING_YET, **counters)
+    return AofStats(**{"aof_enabled": True, **counters})
 
 
 class StatsStub:
