@@ -31,7 +31,7 @@ LINE_MAX = 1023
 _ARGC_MAX = (1 << 31) - 1
 
 _CRLF = b"\r\n"
-_STAR, _DOLLAR, _HASH = b"*$#"
+_STAR, _DOLLAR, _HASH, _LF = b"*$#\n"
 # Length header by length, for all but long arguments.
 _LENGTHS = [b"$%d" % length for length in range(4096)]
 # Count header to the number of pieces its record splits into.
@@ -328,6 +328,8 @@ def _record(data: bytes, pos: int, final: bool, limit: int, base: int) -> tuple[
         end = start + length
         if end + 2 > len(data):
             reason = f"the argument at byte {base + at} has {length} bytes, more than the file holds"
+            if data[start - 1] != _LF:
+                reason = f"the file ends inside the header line at byte {base + at}"
             raise _short(end + 2 - len(data), end + 2 > limit, reason)
         argv.append(data[start:end])
         # Any two bytes will do, as for the loader, but for zeros: then the end of the argument is zeros too.
