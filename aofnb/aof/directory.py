@@ -326,6 +326,14 @@ class AofDirectory:
         seconds = self.clock.monotonic() - started_s
         return LoadReport(tuple(loaded), sum(file.commands for file in loaded), seconds, cut)
 
+    def replay_again(self, replay: Replay) -> None:
+        """Give every unit of the files in force to `replay` once more; changes nothing."""
+        for entry in self.manifest.data_files:
+            path = self.path_of(entry)
+            units = read_units(self.fs, path)
+            while (block := _next(units, path)) is not None:
+                replay(path, block)
+
     def _size_of(self, path: str) -> int:
         try:
             return self.fs.size(path)
@@ -472,7 +480,8 @@ class AofDirectory:
         except ManifestPublishedError as problem:
             self.manifest = manifest
             return file, problem
-        except BaseException:
+        except AofError:
+            # Not for Ctrl-C, which may come when the manifest is published already: see `settle`.
             self._discard(file)
             raise
         self.manifest = manifest
@@ -562,7 +571,8 @@ class AofDirectory:
             self._switch_dropping_buffer(writer, file)
             writer.poisoned = _cause(problem)
             raise
-        except BaseException:
+        except AofError:
+            # Not for Ctrl-C, which may come when the manifest is published already: see `settle`.
             self._discard(file)
             raise
         self._switch_dropping_buffer(writer, file)
@@ -585,7 +595,7 @@ class AofDirectory:
             manifest.persist(self.fs, self.path)
         except ManifestPublishedError as caught:
             problem = caught
-        except BaseException:
+        except AofError:
             with suppress(OSError):
                 self.fs.unlink(target)
             raise
@@ -597,6 +607,21 @@ class AofDirectory:
             # The old manifest may come back, so what it lists must stay.
             raise problem
         self._drop_history()
+
+    def settle(self, writer: AofWriter) -> None:
+        """After a step that Ctrl-C tore: let the manifest on disk, the live file and the sizes agree again.
+
+        What this object holds is in force: each manifest becomes current only when all its files are there, and files
+        are deleted only when a later one is.
+        """
+        live = self.path_of(self.manifest.incrs[-1])
+        if writer.file.path != live:
+            with _writing(live):
+                self._close_later(writer.switch(self.fs.open_append(live), self.fs.size(live)))
+        self.manifest.persist(self.fs, self.path)
+        closed = self.manifest.data_files[:-1]
+        self._sizes = {entry.name: self._size_of(self.path_of(entry)) for entry in closed}
+        self._closed_bytes = sum(self._sizes.values())
 
     @contextmanager
     def _or_no_temp(self, temp: str) -> Iterator[None]:

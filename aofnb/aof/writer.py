@@ -65,6 +65,9 @@ class AofWriter:
         # Set once and for good: what was acknowledged may not be on the device, or may be there twice.
         self.poisoned: OSError | None = None
         self.postponed_since: float | None = None
+        # How much of aof_buf is whole units; and, during a write, the buffer and the size of the file before it.
+        self._whole_bytes = 0
+        self._in_flight: tuple[bytearray, int] | None = None
         self._open(file, size)
 
     def _open(self, file: File, size: int) -> None:
@@ -106,6 +109,7 @@ class AofWriter:
         if transaction:
             buf += _EXEC
         self.fed_commands += len(effects)
+        self._whole_bytes = len(buf)
 
     def feed_one(self, db: int, argv: Sequence[bytes]) -> None:
         """`feed` for the commonest unit: one record."""
@@ -115,6 +119,7 @@ class AofWriter:
             self._select(db)
         self.aof_buf += encode_command(argv)
         self.fed_commands += 1
+        self._whole_bytes = len(self.aof_buf)
 
     def _select(self, db: int) -> None:
         self.aof_buf += encode_command([b"SELECT", b"%d" % db])
@@ -162,6 +167,7 @@ class AofWriter:
         buf = self.aof_buf
         size = len(buf)
         taken = 0
+        self._in_flight = (buf, self.written_bytes)
         try:
             taken = self.file.write(buf)
             while taken < size:
@@ -180,10 +186,14 @@ class AofWriter:
             self.unsynced_since = self.clock.monotonic()
         if size > self.peak_bytes:
             self.peak_bytes = size
-        buf.clear()
+        # A new buffer, so that `mend` finds the old one as it was wherever Ctrl-C came.
+        self.aof_buf = bytearray()
+        self._whole_bytes = 0
+        self._in_flight = None
 
     def _write_failed(self, problem: OSError, taken: int) -> NoReturn:
         """Leave the file ending at a whole unit, remember the error, raise."""
+        self._in_flight = None
         if taken:
             try:
                 self.file.truncate(self.written_bytes)
@@ -191,6 +201,7 @@ class AofWriter:
                 # What was taken stays taken: the next write goes on in the middle of the record.
                 self.written_bytes += taken
                 del self.aof_buf[:taken]
+                self._whole_bytes = len(self.aof_buf)
         self.write_error = problem
         if self.config.appendfsync == "always":
             self.poisoned = problem
@@ -285,6 +296,32 @@ class AofWriter:
     def refusal(self) -> OSError | None:
         """Why write commands are refused now, or None."""
         return self.poisoned or self.write_error
+
+    def mend(self) -> None:
+        """Put right what an exception inside feed, write or fsync left: a unit fed in part, bytes not counted.
+
+        Raises
+        ------
+        AofWriteError
+            The file cannot be cut back to what was counted; it may not be written any more.
+        """
+        if self._in_flight is not None:
+            # Whether or not the write was done: as if it were not.
+            self.aof_buf, self.written_bytes = self._in_flight
+            self._whole_bytes = len(self.aof_buf)
+            try:
+                self.file.truncate(self.written_bytes)
+            except OSError as problem:
+                self.poisoned = problem
+                self._refuse()
+            self._in_flight = None
+        del self.aof_buf[self._whole_bytes :]
+        self._whole_bytes = len(self.aof_buf)
+        # What the last record's database was is not sure, nor whether an fsync was asked for.
+        self.selected_db = -1
+        self.bio.drain()
+        self.bio.pending = 0
+        self._fsync_asked_bytes = self.fsynced_bytes
 
     def switch(self, file: File, size: int = 0) -> File:
         """Go on in `file`; the old one, flushed and synced by the caller, is returned to be closed."""

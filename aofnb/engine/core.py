@@ -18,7 +18,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 from weakref import WeakSet
 
@@ -42,6 +42,8 @@ _NOT_QUEUED = frozenset({"EXEC", "DISCARD", "MULTI", "WATCH", "QUIT", "RESET"})
 # Commands of so many words and more take the long way; and so many spellings of a name are remembered.
 SHORTCUT_ARGC = 8
 _SPELLINGS = 4096
+# Exceptions that are answers: the turn came to its end.
+_ANSWERS = (ReplyError, StoreClosedError)
 
 
 class Engine:
@@ -69,6 +71,11 @@ class Engine:
         # Why write commands are refused, or None. A text, since it becomes an error reply.
         self.refusal: str | None = None
         self.closed: str | None = None
+        # Set while a turn that may write is under way. Where it is set when a turn begins, Ctrl-C (or a fault) tore
+        # the one before, and memory may hold what the log does not: see `mend`.
+        self.torn = False
+        self._turn_of: Client | None = None
+        self.reload: Callable[[], None] = lambda: None
         # Called after each turn that wrote: wakes the periodic job. Set by the store.
         self.on_write: Callable[[], None] = lambda: None
         # What the store answers for, since it needs the files: start a rewrite (True: later), and the log's numbers.
@@ -92,14 +99,15 @@ class Engine:
         self.total_commands += 1
         # What a command asked for that then changed nothing.
         client.rewritten_args.clear()
-        refused = True
         try:
             reply = command.handler(client, *argv[command.words :])
-            refused = False
-            return reply
-        finally:
-            if client.dirty or (command.propagate is ALWAYS and not refused):
+        except ReplyError:
+            if client.dirty:
                 self._changed(client, command, argv)
+            raise
+        if client.dirty or command.propagate is ALWAYS:
+            self._changed(client, command, argv)
+        return reply
 
     def rewrite_aof(self) -> str:
         """Start a rewrite; inside EXEC, whose records are not in the log yet, have it start afterwards."""
@@ -161,24 +169,58 @@ class Engine:
             The store is closed.
         """
         with self.lock:
+            self.begin_turn(client)
             try:
-                return self.process(client, argv)
-            finally:
+                reply = self.process(client, argv)
+            except _ANSWERS:
                 self.end_turn()
+                raise
+            self.end_turn()
+            return reply
 
     def run(self, client: Client, batch: Sequence[Argv]) -> list[Any]:
         """Run several commands as one turn: one write, one fsync; error replies are items of the list."""
         replies: list[Any] = []
         with self.lock:
-            try:
-                for argv in batch:
-                    try:
-                        replies.append(self.process(client, argv))
-                    except ReplyError as problem:
-                        replies.append(problem)
-            finally:
-                self.end_turn()
+            self.begin_turn(client)
+            for argv in batch:
+                try:
+                    replies.append(self.process(client, argv))
+                except ReplyError as problem:
+                    replies.append(problem)
+                except StoreClosedError:
+                    self.torn = False
+                    raise
+            self.end_turn()
         return replies
+
+    def begin_turn(self, client: Client | None) -> None:
+        """Before anything that may write; what an exception tore is put right first."""
+        if self.torn:
+            self.mend()
+        self._turn_of = client
+        self.torn = True
+
+    def mend(self) -> None:
+        """Make the data what the log says, after a turn that did not come to its end.
+
+        Nobody was told that its commands are done, and their effects may be half there: so they are taken out
+        altogether, as a crash at that moment would have done. Costs a replay of the log.
+        """
+        self.effects.clear()
+        self._frozen_ms = None
+        for client in list(self.clients):
+            client.dirty = 0
+            client.in_exec = False
+            client.rewritten_args.clear()
+            client.watch_broken = bool(client.watching)
+        if self._turn_of is not None:
+            # What it was queueing is cut short.
+            discard_transaction(self._turn_of)
+        if self.writer is not None:
+            self.writer.mend()
+            self.reload()
+        self.torn = False
 
     def process(self, client: Client, argv: Argv) -> Any:
         """Run one command as one unit; its records stay in aof_buf. Raises ReplyError."""
@@ -197,12 +239,19 @@ class Engine:
             self._frozen_ms = self.clock.now_ms()
             client.in_exec = True
         try:
-            return self.call(client, command, argv)
-        finally:
-            self._frozen_ms = None
-            client.in_exec = False
-            if self.effects:
-                self.end_unit("touches_arbitrary_keys" not in command.flags)
+            reply = self.call(client, command, argv)
+        except ReplyError:
+            self._unit_over(client, command)
+            raise
+        # Not in a finally: a unit that was torn must not reach the log by half.
+        self._unit_over(client, command)
+        return reply
+
+    def _unit_over(self, client: Client, command: Command) -> None:
+        self._frozen_ms = None
+        client.in_exec = False
+        if self.effects:
+            self.end_unit("touches_arbitrary_keys" not in command.flags)
 
     def finish(self, client: Client, command: Command, name: str | bytes, args: Argv) -> None:
         """End of a command that a session ran as a unit and a turn of its own: propagate, feed, flush.
@@ -221,9 +270,7 @@ class Engine:
             client.rewritten_args.clear()
             if effects:
                 self.end_unit("touches_arbitrary_keys" not in command.flags)
-        if writer is not None and writer.aof_buf and not self._batches:
-            self.flush()
-            self.on_write()
+        self.end_turn()
 
     def end_unit(self, transaction: bool = True) -> None:
         """Turn the effects of the unit into records in aof_buf."""
@@ -241,12 +288,19 @@ class Engine:
             That failed; from now on writes are refused until it succeeds.
         """
         writer = self.writer
-        if writer is None or not writer.aof_buf or self._batches:
-            return
-        # While writes are refused nothing new is acknowledged: the retry is no matter of this turn, reads go on.
-        with suppress(AofWriteError) if self.refusal is not None else nullcontext():
-            self.flush()
-        self.on_write()
+        if writer is not None and writer.aof_buf and not self._batches:
+            if self.refusal is None:
+                try:
+                    self.flush()
+                except AofWriteError:
+                    self.torn = False
+                    raise
+            else:
+                # Nothing new is acknowledged while writes are refused: the retry is no matter of this turn.
+                with suppress(AofWriteError):
+                    self.flush()
+            self.on_write()
+        self.torn = False
 
     @contextmanager
     def batch(self) -> Iterator[None]:
@@ -257,6 +311,7 @@ class Engine:
                 yield
             finally:
                 self._batches -= 1
+                self.begin_turn(None)
                 self.end_turn()
 
     def flush(self, *, force: bool = False) -> None:

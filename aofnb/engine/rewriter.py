@@ -97,6 +97,10 @@ class Rewriter:
         except (OSError, AofError) as problem:
             self._ended(problem)
             raise ReplyError(_CANNOT) from problem
+        except BaseException as problem:
+            # Ctrl-C: the old files are in force, or the new ones, but no rewrite is running.
+            self._ended(problem)
+            raise
         return "Background append only file rewriting started"
 
     def tick(self) -> None:
@@ -255,7 +259,7 @@ class Rewriter:
         self.directory.publish_base(temp)
         self._ended(None)
 
-    def _ended(self, problem: Exception | None) -> None:
+    def _ended(self, problem: BaseException | None) -> None:
         now_s = self.engine.clock.monotonic()
         self.last_ok = problem is None
         self.last_error = None if problem is None else str(problem)

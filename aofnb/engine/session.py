@@ -83,8 +83,7 @@ def _executor(engine: Engine, client: Client) -> Callable[..., Any]:
     shortcuts = engine.shortcuts
     effects = engine.effects
     slow, finish = engine.execute, engine.finish
-    # Bound once: a with block costs twice as much.
-    acquire, release = engine.lock.acquire, engine.lock.release
+    lock = engine.lock
 
     def execute(*argv: Argument) -> Any:
         """Run one command, name first; the reply when the log holds it as the policy promises. See `Session`."""
@@ -103,16 +102,19 @@ def _executor(engine: Engine, client: Client) -> Callable[..., Any]:
             args = tuple(
                 [arg if type(arg) is bytes else arg.encode() if type(arg) is str else to_bytes(arg) for arg in argv[1:]]
             )
-        acquire()
-        engine.total_commands += 1
-        try:
-            return command.handler(client, *args)
-        finally:
+        # A with block, since Ctrl-C may come right behind a call to acquire().
+        with lock:
+            engine.total_commands += 1
+            if command.writes:
+                engine.begin_turn(client)
             try:
-                if client.dirty or effects or client.rewritten_args:
-                    finish(client, command, argv[0], args)  # type: ignore[arg-type]  # found in shortcuts: str or bytes
-            finally:
-                release()
+                reply = command.handler(client, *args)
+            except ReplyError:
+                finish(client, command, argv[0], args)  # type: ignore[arg-type]  # found in shortcuts: str or bytes
+                raise
+            if client.dirty or effects or client.rewritten_args or command.writes:
+                finish(client, command, argv[0], args)  # type: ignore[arg-type]  # as above
+            return reply
 
     return execute
 

@@ -7,6 +7,7 @@ forked child inherits a store that refuses everything; close makes all acknowled
 from __future__ import annotations
 
 import atexit
+import io
 import logging
 import os
 import random
@@ -31,6 +32,7 @@ from aofnb.engine.replay import FailedCommand, Replayer
 from aofnb.engine.rewriter import Rewriter
 from aofnb.engine.session import Pipeline, Session
 from aofnb.errors import AofnbError, AofWriteError
+from aofnb.resp.reader import CommandReader
 
 __all__ = ["Loaded", "Store", "open_store"]
 
@@ -124,6 +126,28 @@ class Store:
         self._rewriter = Rewriter(self.engine, directory, fs)
         self.engine.start_rewrite = self._rewriter.start
         self.engine.aof_stats = self.stats
+        self.engine.reload = self._reload
+
+    def _reload(self) -> None:
+        """Make memory what the log says: its files, then the whole units that are still in aof_buf."""
+        assert self._directory is not None
+        assert self._writer is not None
+        self._directory.settle(self._writer)
+        keyspace = self.engine.keyspace
+        replayer = Replayer(self.engine)
+        dirty = keyspace.dirty
+        with replayer.loading():
+            for db in keyspace:
+                db.clear()
+            keyspace.functions.clear()
+            self._directory.replay_again(replayer.replay)
+            held = bytes(self._writer.aof_buf)
+            for block in CommandReader(io.BytesIO(held), len(held)):
+                replayer.replay("aof_buf", block)
+        keyspace.dirty = dirty
+        # It may have been woken by half.
+        self._cron.awake = False
+        self.engine.on_write()
 
     def _tell_what_was_odd(self, loaded: Loaded) -> None:
         """Say what a server would write to its log: a cut tail and commands that failed. Nobody need look for it."""
@@ -254,6 +278,8 @@ class Store:
         with engine.lock:
             if engine.closed is not None:
                 return None
+            if engine.torn:
+                engine.mend()
             engine.expire_due()
             wait_s = self._next_expiry_s()
             if self._writer is not None and self._rewriter is not None:
@@ -287,6 +313,8 @@ class Store:
         with self.engine.lock:
             if self.closed:
                 return
+            if self.engine.torn and self._writer is not None:
+                self._writer.mend()
             self.engine.close("the store is closed; open it again with aofnb.open")
         _open_stores.discard(self)
         self._cron.stop()
