@@ -217,7 +217,13 @@ def _advice(report: CheckReport, timestamp_s: int | None) -> Iterator[str]:
 def _remedy(report: CheckReport) -> Iterator[str]:
     last = report.files[-1] if report.files else None
     stopped = any(file.aofnb.action == "refuses" for file in report.files[:-1])
-    if last is not None and last.cut_at is not None and last.last and not stopped:
+    if last is not None and "line ends were changed" in last.aofnb.reason:
+        yield (
+            "The line ends were changed, as git does with text; every byte else is there, so do not cut. "
+            "`aofnb.read_aof` reads the file as it is; bring it back from where its line ends are whole, "
+            "and put `*.aof -text` into .gitattributes."
+        )
+    elif last is not None and last.cut_at is not None and last.last and not stopped:
         gone = _count(last.size - last.cut_at, "byte")
         fixing = f"`aofnb check --fix` copies the last file, then cuts it at byte {last.cut_at}"
         if last.aofnb.action == "cuts":

@@ -107,7 +107,7 @@ _LONG = 1 << 62
 SETTINGS: dict[str, Setting] = {
     setting.name: setting
     for setting in (
-        Setting("appendonly", "bool", True),
+        Setting("appendonly", "bool", True, runtime=False),
         Setting("appendfsync", "enum", "everysec", choices=("everysec", "always", "no")),
         Setting("appendfilename", "string", "appendonly.aof", runtime=False),
         Setting("appenddirname", "string", "appendonlydir", runtime=False),

@@ -343,6 +343,13 @@ class AofDirectory:
     def _judged(self, path: str, tail: Tail, *, last: bool) -> Cut:
         """What to cut, or the error that says why nothing can be."""
         behind = tail.size - tail.cut_at
+        if tail.kind == "format" and "line ends were changed" in tail.reason:
+            raise AofFormatError(
+                f"{tail.reason}, as git does with text; every byte else is there. `aofnb.read_aof` reads the file as "
+                "it is; bring it back from where its line ends are whole, and put `*.aof -text` into .gitattributes",
+                file=path,
+                offset=tail.offset,
+            )
         if tail.kind == "format":
             raise AofFormatError(
                 f"{tail.reason}; {behind} bytes from byte {tail.cut_at} on are in doubt, no file was changed. "

@@ -49,6 +49,10 @@ else:
             # Of the open file, so that a second store of this process is refused too.
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
+        def _unlock(fd: int) -> None:
+            # close() alone does not: a subprocess between fork and exec holds the same open file.
+            fcntl.flock(fd, fcntl.LOCK_UN)
+
 
 class DirectoryLock:
     """The right to write to a directory.
@@ -128,6 +132,8 @@ class DirectoryLock:
         if fd is not None:
             with suppress(OSError):
                 os.ftruncate(fd, 0)
+            with suppress(OSError):
+                _unlock(fd)
             os.close(fd)
 
 

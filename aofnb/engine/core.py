@@ -259,8 +259,9 @@ class Engine:
         Most often that is one record, as typed, and goes straight to aof_buf.
         """
         effects, writer = self.effects, self.writer
-        argv = (name if type(name) is bytes else name.encode(), *args)  # type: ignore[union-attr]  # told apart by `type`
-        if command.propagate is VERBATIM and not effects and not client.rewritten_args and writer is not None:
+        argv = (name.encode() if isinstance(name, str) else bytes(name), *args)
+        as_typed = command.propagate is VERBATIM and not effects and not client.rewritten_args
+        if client.dirty and as_typed and writer is not None:
             self.keyspace.dirty += client.dirty
             client.dirty = 0
             writer.feed_one(client.db.index, argv)
@@ -288,7 +289,7 @@ class Engine:
             That failed; from now on writes are refused until it succeeds.
         """
         writer = self.writer
-        if writer is not None and writer.aof_buf and not self._batches:
+        if writer is not None and writer.aof_buf and not self._batches and self.closed is None:
             if self.refusal is None:
                 try:
                     self.flush()
@@ -311,8 +312,9 @@ class Engine:
                 yield
             finally:
                 self._batches -= 1
-                self.begin_turn(None)
-                self.end_turn()
+                if self.closed is None:
+                    self.begin_turn(None)
+                    self.end_turn()
 
     def flush(self, *, force: bool = False) -> None:
         """Write and sync as the policy says, keeping `refusal` as the outcome demands."""
@@ -344,7 +346,11 @@ class Engine:
         if command.subcommands and len(argv) > 1:
             raise messages.unknown_subcommand(command.name, argv[1])
         if not command.min_argc <= len(argv) <= command.max_argc:
-            raise messages.wrong_arity(command.wire_name)
+            problem = messages.wrong_arity(command.wire_name)
+            if command.name == "EXEC" and client.multi is not None:
+                discard_transaction(client)
+                problem = ReplyError(f"EXECABORT Transaction discarded because of: {str(problem).removeprefix('ERR ')}")
+            raise problem
         if self.refusal is not None:
             self._check_refusal(client, command)
         return command

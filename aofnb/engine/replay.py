@@ -149,4 +149,12 @@ class Replayer:
 
     def _failed(self, file: str, offset: int, argv: Sequence[bytes], problem: ReplyError) -> None:
         name = argv[0].decode("utf-8", "backslashreplace").upper()
+        if name == "SELECT" and argv[1].isdigit():
+            # redis-server goes on, and everything that follows lands in another database.
+            raise AofFormatError(
+                f"database {int(argv[1])} is selected, of {len(self.engine.keyspace)}; open it with "
+                f"databases={int(argv[1]) + 1} or more. No file was changed",
+                file=file,
+                offset=offset,
+            )
         self.failed.append(FailedCommand(file, offset, name, str(problem)))

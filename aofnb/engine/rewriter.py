@@ -33,6 +33,7 @@ __all__ = ["Rewriter"]
 
 # Up to here the base is written in the caller: a few milliseconds, and far less than a process takes to start.
 IN_PLACE_KEYS = 5_000
+IN_PLACE_BYTES = 4 << 20
 
 _CANNOT = "ERR Can't execute an AOF background rewriting. Please check the server logs for more information."
 
@@ -155,7 +156,8 @@ class Rewriter:
             return
         sources = self.directory.begin_rewrite(engine.writer)
         # A simulated file system cannot be seen by another process.
-        if engine.keyspace.key_count() <= self.in_place_keys or not isinstance(self.fs, OsFs):
+        small = engine.keyspace.key_count() <= self.in_place_keys and self.directory.current_size <= IN_PLACE_BYTES
+        if small or not isinstance(self.fs, OsFs):
             self._in_place(temp)
         else:
             self._watcher = threading.Thread(
@@ -204,7 +206,7 @@ class Rewriter:
                     raise AofError("the rewrite was cancelled; the old files are in force")
                 self._publish(temp)
             return
-        except (OSError, AofError) as caught:
+        except Exception as caught:
             problem = caught
         self._discard(temp)
         self._ended(problem)
@@ -220,13 +222,16 @@ class Rewriter:
         package_root = str(Path(__file__).resolve().parents[2])
         paths = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
         child = subprocess.Popen(
-            [sys.executable, "-m", "aofnb.engine.rewrite_worker"],
+            [sys.executable, "-P", "-m", "aofnb.engine.rewrite_worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            start_new_session=True,
         )
         self._child = child
+        if self._cancelled:
+            child.kill()
         assert child.stdin is not None
         assert child.stdout is not None
         assert child.stderr is not None

@@ -83,12 +83,14 @@ def _executor(engine: Engine, client: Client) -> Callable[..., Any]:
     shortcuts = engine.shortcuts
     effects = engine.effects
     slow, finish = engine.execute, engine.finish
-    lock = engine.lock
 
     def execute(*argv: Argument) -> Any:
         """Run one command, name first; the reply when the log holds it as the policy promises. See `Session`."""
         n = len(argv)
-        command = shortcuts[n].get(argv[0]) if 0 < n < SHORTCUT_ARGC else None
+        try:
+            command = shortcuts[n].get(argv[0]) if 0 < n < SHORTCUT_ARGC else None
+        except TypeError:  # a bytearray cannot be looked up
+            command = None
         if command is None or client.multi is not None or engine.refusal is not None:
             return slow(client, as_argv(argv))
         if n == 2:  # a command and its key, the shape of GET
@@ -103,7 +105,9 @@ def _executor(engine: Engine, client: Client) -> Callable[..., Any]:
                 [arg if type(arg) is bytes else arg.encode() if type(arg) is str else to_bytes(arg) for arg in argv[1:]]
             )
         # A with block, since Ctrl-C may come right behind a call to acquire().
-        with lock:
+        with engine.lock:
+            if engine.torn or engine.closed is not None or engine.refusal is not None:
+                return slow(client, as_argv(argv))
             engine.total_commands += 1
             if command.writes:
                 engine.begin_turn(client)
@@ -112,8 +116,10 @@ def _executor(engine: Engine, client: Client) -> Callable[..., Any]:
             except ReplyError:
                 finish(client, command, argv[0], args)  # type: ignore[arg-type]  # found in shortcuts: str or bytes
                 raise
-            if client.dirty or effects or client.rewritten_args or command.writes:
+            if client.dirty or effects or client.rewritten_args:
                 finish(client, command, argv[0], args)  # type: ignore[arg-type]  # as above
+            elif command.writes:
+                engine.torn = False
             return reply
 
     return execute

@@ -11,6 +11,8 @@ import io
 import logging
 import os
 import random
+import sys
+import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -31,7 +33,7 @@ from aofnb.engine.cron import Cron
 from aofnb.engine.replay import FailedCommand, Replayer
 from aofnb.engine.rewriter import Rewriter
 from aofnb.engine.session import Pipeline, Session
-from aofnb.errors import AofnbError, AofWriteError
+from aofnb.errors import AofError, AofnbError, AofWriteError, ConfigError
 from aofnb.resp.reader import CommandReader
 
 __all__ = ["Loaded", "Store", "open_store"]
@@ -78,8 +80,13 @@ class Store:
     ) -> None:
         config = Config(settings)
         self.config = config
-        self.path = None if path is None else os.path.abspath(os.fspath(path))
+        if path is not None and not os.fspath(path):
+            raise ConfigError(
+                "the path is empty; give a directory ('.' is this one), or None for a store without a log"
+            )
+        self.path = None if path is None else os.path.abspath(os.path.expanduser(os.fsdecode(path)))
         self.readonly = readonly
+        self._ended = False
         self.clock = clock
         self.engine = Engine(config, clock, random.Random(seed))
         self.load_report: Loaded | None = None
@@ -109,7 +116,12 @@ class Store:
 
     def _open(self, path: str, fs: Fs, progress: Progress | None) -> None:
         if not self.readonly:
-            fs.mkdir(path)
+            try:
+                fs.mkdir(path)
+            except OSError as problem:
+                raise AofError(
+                    f"the directory cannot be made: {problem.strerror}; give one that can be written", file=path
+                ) from problem
             self._lock = DirectoryLock(fs, path)
             self._lock.acquire()
         directory = AofDirectory(fs, path, self.config)
@@ -308,22 +320,33 @@ class Store:
         AofWriteError
             Acknowledged writes could not be made durable. The store is closed all the same.
         """
-        if self._rewriter is not None and not self.closed:
-            self._rewriter.cancel()
         with self.engine.lock:
-            if self.closed:
+            if self.engine._batches:
+                raise RuntimeError("close() inside `with store.batch()`: leave the block first")
+            if self._ended:
                 return
-            if self.engine.torn and self._writer is not None:
-                self._writer.mend()
-            self.engine.close("the store is closed; open it again with aofnb.open")
-        _open_stores.discard(self)
+            if self.engine.closed is None:
+                if self.engine.torn:
+                    self.engine.mend()
+                self.engine.close("the store is closed; open it again with aofnb.open")
+        # Each step may be repeated: Ctrl-C in one of them leaves the rest to the next close().
+        if self._rewriter is not None:
+            self._rewriter.cancel()
         self._cron.stop()
-        try:
-            self._bio.close()
-            if self._writer is not None:
-                self._writer.close()
-        finally:
-            self._let_go()
+        with self.engine.lock:
+            try:
+                self._bio.close()
+                if self._writer is not None:
+                    self._writer.close()
+            except Exception:
+                self._finish_closing()
+                raise
+            self._finish_closing()
+
+    def _finish_closing(self) -> None:
+        self._let_go()
+        self._ended = True
+        _open_stores.discard(self)
 
     def _let_go(self) -> None:
         """End the background thread and give the directory free."""
@@ -413,12 +436,16 @@ def _close_all() -> None:
         try:
             store.close()
         except (AofnbError, OSError) as problem:
-            print(f"aofnb: {store.path}: {problem}")
+            print(f"aofnb: {store.path}: {problem}", file=sys.stderr)
 
 
 def _after_fork_in_child() -> None:
     for store in list(_open_stores):
         # Its lock may be held by a thread that does not exist here, so it is not taken.
+        store.engine.lock = threading.RLock()
+        store.engine.writer = store._writer = None
+        store._rewriter = None
+        store._ended = True
         store.engine.close("this store belongs to the parent process; a forked child cannot write to it")
         if store._lock is not None:
             store._lock.forget()

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["AofAccessor", "AofPlots", "register"]
 
 _PLACE = ("part", "offset", "nbytes")
+# Rows that are a whole command, which the file can be compared with.
+_WHOLE = ("ok", "lf_repaired", "discarded", "unknown_command")
 
 Source = str | PathLike[str] | Log | None
 
@@ -40,6 +42,9 @@ class AofAccessor:
                 f"read it with the default columns, or with {', '.join(map(repr, _PLACE))} among them"
             )
         self._frame = frame
+
+    def __repr__(self) -> str:
+        return "df.aof: raw(i), arg(n), plot.rate(), plot.offsets()"
 
     @property
     def plot(self) -> AofPlots:
@@ -64,14 +69,16 @@ class AofAccessor:
             More than one, as frames of several logs have once they are concatenated; or it is unknown where the
             files are.
         AofError
-            The file is shorter now than the row says.
+            The file is gone, is shorter now than the row says, or holds another command there.
         """
         row: Any = self._frame.loc[i]
         if isinstance(row, pd.DataFrame):
             raise ValueError(f"{len(row)} rows are labelled {i}: reset_index(drop=True) tells them apart")
         path, compression = self._files(source)(str(row["part"]))
         with PartFile(path, compression) as file:
-            return _bytes_at(file, path, int(row["offset"]), int(row["nbytes"]))
+            data = _bytes_at(file, path, int(row["offset"]), int(row["nbytes"]))
+        _record_of(data, row.get("status"), row.get("cmd"), path, int(row["offset"]))
+        return data
 
     def arg(self, n: int, *, source: Source = None) -> pd.Series:
         """Argument `n` of each row as binary, NA where the command is shorter; 0 is the name.
@@ -101,17 +108,25 @@ class AofAccessor:
         parts = self._frame["part"].astype(str).to_numpy()
         offsets = self._frame["offset"].to_numpy()
         nbytes = self._frame["nbytes"].to_numpy()
+        statuses, cmds = self._words("status"), self._words("cmd")
         values: list[bytes | None] = [None] * len(parts)
         for part in pd.unique(parts):
             places = np.flatnonzero(parts == part)
             path, compression = locate(part)
             with PartFile(path, compression) as file:
                 for place in places[np.argsort(offsets[places], kind="stable")].tolist():
-                    data = _bytes_at(file, path, int(offsets[place]), int(nbytes[place]))
-                    found = read_record(data, 0, eof=True) if data else None
+                    offset = int(offsets[place])
+                    data = _bytes_at(file, path, offset, int(nbytes[place]))
+                    found = _record_of(data, statuses[place], cmds[place], path, offset)
                     argv = found.argv if isinstance(found, (Record, Incomplete)) else []
                     values[place] = argv[n] if len(argv) > n else None
         return values
+
+    def _words(self, name: str) -> Any:
+        """The column `name` as objects; None for all rows if the frame has no such column."""
+        if name not in self._frame.columns:
+            return [None] * len(self._frame)
+        return self._frame[name].to_numpy(dtype=object)
 
     def _files(self, source: Source) -> Callable[[str], tuple[str, str | None]]:
         """A function from the name of a part to its path and compression."""
@@ -139,6 +154,9 @@ class AofPlots:
     def __init__(self, frame: pd.DataFrame) -> None:
         self._frame = frame
 
+    def __repr__(self) -> str:
+        return "df.aof.plot: rate(), offsets()"
+
     def rate(self, *, ax: Axes | None = None, buckets: int = 200) -> Axes:
         """Commands per second; without timestamps, commands per stretch of the log.
 
@@ -165,6 +183,32 @@ def _bytes_at(file: PartFile, path: str, offset: int, nbytes: int) -> bytes:
         )
     file.seek(offset)
     return file.read(nbytes)
+
+
+def _record_of(data: bytes, status: object, cmd: object, path: str, offset: int) -> object:
+    """What `data` is, as `read_record` says it.
+
+    Raises
+    ------
+    AofError
+        It is not what the row with this `status` and `cmd` says. Files of different logs have the same names.
+    """
+    found = read_record(data, 0, eof=True) if data else None
+    if isinstance(found, Record):
+        fits = found.end == len(data)
+        if isinstance(cmd, str):
+            name = found.argv[0].decode("utf-8", "backslashreplace").upper()
+            fits = fits and f"{cmd.upper()} ".startswith(f"{name} ")
+    else:
+        fits = status not in _WHOLE
+    if not fits:
+        raise AofError(
+            "these are not the bytes of this row: the frame is of another log, or the file was replaced; read the log "
+            "again",
+            file=path,
+            offset=offset,
+        )
+    return found
 
 
 def register() -> None:

@@ -6,6 +6,7 @@ and the transaction number over all files.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -69,11 +70,13 @@ class Selection:
         Raises
         ------
         ValueError
-            For a column that there is not, or named twice.
+            For a column that there is not, or named twice; for `encoding_errors` whose text Arrow cannot hold.
+        LookupError
+            For an unknown `encoding` or `encoding_errors`.
         """
         if isinstance(columns, str):
-            raise TypeError("columns= takes a list of names")
-        wanted = DEFAULT_COLUMNS if columns is None else tuple(columns)
+            raise TypeError(f"columns= takes a list of names, not {columns!r}")
+        wanted = DEFAULT_COLUMNS if columns is None else tuple(_words(columns, "columns", (str,)))
         unknown = [
             name for name in wanted if name not in (*DEFAULT_COLUMNS, "verb", "args") and not _ARG.fullmatch(name)
         ]
@@ -88,7 +91,14 @@ class Selection:
             globs = [each.encode() if isinstance(each, str) else each for each in _words(key, "key", (str, bytes))]
             patterns = tuple(glob.matcher(each) for each in globs)
         if encoding is not None:
-            "".encode(encoding, encoding_errors)  # an unknown encoding is told now, not at the first odd key
+            # What is unknown is told now, not at the first odd key.
+            "".encode(encoding)
+            codecs.lookup_error(encoding_errors)
+            if encoding_errors in ("surrogateescape", "surrogatepass"):
+                raise ValueError(
+                    f"what encoding_errors={encoding_errors!r} makes cannot be kept in Arrow text; use "
+                    "backslashreplace or encoding=None"
+                )
         return cls(
             columns=wanted,
             cmd=None if cmd is None else frozenset(each.upper() for each in _words(cmd, "cmd", (str,))),

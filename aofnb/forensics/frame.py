@@ -6,6 +6,7 @@ like are pandas categories; `.str` fails on binary columns, so keys are text unl
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from os import PathLike
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from aofnb.forensics.columns import Selection
 
-__all__ = ["read_aof", "read_frame", "read_frames"]
+__all__ = ["at_least", "read_aof", "read_frame", "read_frames"]
 
 Path = str | PathLike[str]
 
@@ -85,17 +86,21 @@ def read_aof(
     ----------
     path
         A directory such as ``appendonlydir`` or the one it is in, a manifest, or a single append-only file; files
-        may be compressed with gzip or zstd. Files whose CRLFs git turned into LFs are read as they were.
+        may be compressed with gzip or zstd; ``~`` is the home directory. Files whose CRLFs git turned into LFs are
+        read as they were.
     columns
         Which, in this order. Beside the default ones there are ``verb`` (category: the name as it was spelled),
         ``arg1``, ``arg2``, ... (binary, NA where the command is shorter) and ``args`` (list of binary: all
-        arguments, the name first).
+        arguments, the name first). `args` cannot be read back by pandas from Parquet: write pyarrow, or take arg1,
+        arg2.
     nrows
         Read only so many rows.
     chunksize
-        Return an iterator of frames of so many rows instead of one frame; `seq` goes on from one to the next.
+        Return an iterator of frames of so many rows instead of one frame; `seq` goes on from one to the next. `cmd`
+        has the categories of its chunk: pandas.api.types.union_categoricals joins them.
     encoding, encoding_errors
-        How keys become text. ``encoding=None`` leaves them binary.
+        How keys become text. ``encoding=None`` leaves them binary. The surrogates of ``surrogateescape`` and
+        ``surrogatepass`` are no text for Arrow, so these two are refused.
     cmd
         Only these commands, in any spelling; ``"XGROUP"`` means all its subcommands.
     key
@@ -158,7 +163,8 @@ def read_aof(
 def read_frame(log: Log, selection: Selection, nrows: int | None, on_bad: OnBad, progress: Progress) -> pd.DataFrame:
     """All rows, or the first `nrows`, as one frame."""
     report = Report()
-    batches = list(_first(log.read(selection, on_bad, progress, report), _at_least(nrows, 0, "nrows")))
+    nrows = None if nrows is None else at_least(nrows, 0, "nrows")
+    batches = list(_first(log.read(selection, on_bad, progress, report), nrows))
     frame = _frame(batches, selection.schema(), log)
     frame.attrs["aof"] = _about(log, selection, on_bad) | {
         "damage": report.damage,
@@ -171,8 +177,8 @@ def read_frames(
     log: Log, selection: Selection, nrows: int | None, chunksize: int, on_bad: OnBad, progress: Progress
 ) -> Iterator[pd.DataFrame]:
     """The same rows in frames of `chunksize`, the last one shorter. Without rows, one empty frame."""
-    _at_least(chunksize, 1, "chunksize")
-    _at_least(nrows, 0, "nrows")
+    chunksize = at_least(chunksize, 1, "chunksize")
+    nrows = None if nrows is None else at_least(nrows, 0, "nrows")
     return _frames(log, selection, nrows, chunksize, on_bad, progress)
 
 
@@ -219,8 +225,13 @@ def _behind(batches: Sequence[pa.RecordBatch], rows: int) -> list[pa.RecordBatch
     return rest
 
 
-def _at_least(number: int | None, least: int, name: str) -> int | None:
-    if number is not None and number < least:
+def at_least(number: int, least: int, name: str) -> int:
+    """`number`, the option `name`, if it is a whole number and not below `least`."""
+    try:
+        number = operator.index(number)
+    except TypeError:
+        raise TypeError(f"{name}= takes a whole number, not {number!r}") from None
+    if number < least:
         raise ValueError(f"{name}= must be at least {least}, not {number}")
     return number
 
@@ -285,7 +296,7 @@ def _observed(values: pa.ChunkedArray) -> pd.Categorical:
     used = sorted(np.unique(codes[codes >= 0]).tolist(), key=words.__getitem__)
     places = np.full(len(words) + 1, -1, np.int32)  # the last one is for null
     places[used] = np.arange(len(used))
-    return pd.Categorical.from_codes(places[codes], pd.Index([words[code] for code in used], dtype=object))
+    return pd.Categorical.from_codes(places[codes], pd.Index([words[code] for code in used], dtype="str"))
 
 
 def _about(log: Log, selection: Selection, on_bad: str) -> dict[str, Any]:

@@ -49,7 +49,7 @@ class Report:
 class Log:
     """An append-only file, or a directory of them: ours, Redis's or Valkey's.
 
-    Made by `scan`. Iterating, counting and exporting read the files from the beginning, in chunks. Whatever speaks
+    Made by `scan`. Counting and exporting read the files from the beginning, in chunks. Whatever speaks
     Arrow takes it as it is: ``pyarrow.table(log)``, ``duckdb.sql("select cmd, count(*) from log group by 1")``.
 
     Attributes
@@ -170,14 +170,14 @@ class Log:
 
     @property
     def skipped(self) -> list[dict[str, Any]]:
-        """The parts whose rows cannot be given, and why."""
+        """The parts whose rows cannot be given, and why; `nbytes` is the size of the file."""
         return [
             {
                 "part": part.name,
                 "nbytes": part.size,
                 "warning": RdbBaseSkipped.__name__,
-                "message": f"{part.name} begins with a snapshot (RDB, {_size(part.size)}): its keys are not among the "
-                "rows" + ("" if part.type == "base" else ", nor are commands behind it"),
+                "message": f"{part.name} begins with a snapshot (RDB{_of_size(part)}): its keys are not among the rows"
+                + ("" if part.type == "base" else ", nor are commands behind it"),
             }
             for part in self.parts
             if part.snapshot_bytes is None
@@ -293,6 +293,11 @@ class _Bar:
             sys.stderr.write(f"\rread {_size(done)} of {_size(total)} ({done * 100 // total} %)  ")
             sys.stderr.flush()
             self._next_s, self._shown = now_s + 0.2, True
+
+
+def _of_size(part: Part) -> str:
+    """The size of a snapshot, where it is the whole file."""
+    return f", {_size(part.size)}" if part.type == "base" else ""
 
 
 def _count(number: int, noun: str) -> str:

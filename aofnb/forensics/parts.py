@@ -6,6 +6,7 @@ Read-only: nothing here creates, repairs or locks anything.
 from __future__ import annotations
 
 import gzip
+import os
 import zlib
 from dataclasses import dataclass
 from os import PathLike
@@ -32,7 +33,7 @@ class Part:
     name
         Inside the directory.
     path
-        Where it is.
+        Where it is, absolute: it is still found from another working directory.
     type
         ``base`` or ``incr``, as the manifest says; ``single`` for a file without one.
     seq
@@ -65,7 +66,12 @@ class PartFile:
 
     def __init__(self, path: str, compression: str | None) -> None:
         self._path, self._compression = path, compression
-        self._raw = Path(path).open("rb")  # noqa: SIM115  closed by close()
+        try:
+            self._raw = Path(path).open("rb")  # noqa: SIM115  closed by close()
+        except FileNotFoundError:
+            raise AofError(
+                "this file is gone: the log was rewritten or moved; read it again, or give source=", file=path
+            ) from None
         self._stream: Any = self._raw if compression is None else _decompressed(self._raw, compression)
         self._at = 0
 
@@ -138,12 +144,17 @@ def find_parts(path: str | PathLike[str]) -> tuple[str, tuple[Part, ...]]:
     ------
     FileNotFoundError
         There is no log.
+    ValueError
+        The path is empty.
     AofManifestError
         The manifest is malformed, missing beside its files, or lists a file that is not there.
     AofError
         There is more than one log.
     """
-    place = Path(path)
+    name = os.fspath(path)
+    if not name:
+        raise ValueError("an empty path: give a directory or a file; '.' is this one")
+    place = Path(os.path.expanduser(name))
     if place.is_dir():
         place = _in_directory(place)
     if place.name.endswith(".manifest"):
@@ -202,7 +213,7 @@ def _part(path: Path, type_: Literal["base", "incr", "single"], seq: int | None)
     compression = next((name for magic, name in _MAGIC.items() if start.startswith(magic)), None)
     with PartFile(str(path), compression) as part:
         head = part.read(_HEAD_BYTES)
-    return Part(path.name, str(path), type_, seq, size, _empty_snapshot_bytes(head), compression)
+    return Part(path.name, os.path.abspath(path), type_, seq, size, _empty_snapshot_bytes(head), compression)
 
 
 def _empty_snapshot_bytes(head: bytes) -> int | None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from aofnb.forensics.frame import at_least
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -15,6 +17,7 @@ __all__ = ["offsets", "rate"]
 
 def rate(frame: pd.DataFrame, ax: Axes | None, buckets: int) -> Axes:
     """Commands per second, or per stretch of the log where no row has a time."""
+    buckets = at_least(buckets, 1, "buckets")
     ax = _axes(ax)
     if "ts" in frame.columns and frame["ts"].notna().any():
         _rate_over_time(frame["ts"].dropna(), ax, buckets)
@@ -43,6 +46,7 @@ def _rate_over_time(ts: pd.Series, ax: Axes, buckets: int) -> None:
 
 def offsets(frame: pd.DataFrame, ax: Axes | None, buckets: int, top: int) -> Axes:
     """Bytes of each command over the length of the log, stacked."""
+    buckets, top = at_least(buckets, 1, "buckets"), at_least(top, 0, "top")
     if "cmd" not in frame.columns:
         raise AttributeError("df.aof.plot.offsets() needs the column 'cmd': read it with aofnb.read_aof")
     ax = _axes(ax)

@@ -7,8 +7,11 @@ help, an input transformer, and a hook after each cell.
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import dataclass
 from typing import Any
+
+from traitlets import TraitError
 
 from aofnb.commands.registry import find
 from aofnb.magics import complete
@@ -33,11 +36,23 @@ def load_ipython_extension(ipython: Any) -> None:
     """Register everything; loading twice is fine."""
     if id(ipython) in _loaded:
         return
-    magics = AofnbMagics(ipython)
+    magics = _configured(ipython)
     ipython.register_magics(magics)
     ipython.events.register("post_run_cell", magics.after_cell)
     ipython.input_transformers_cleanup.append(question_marks)
     _loaded[id(ipython)] = _Loaded(magics, complete.install(ipython, magics), install_inspect(ipython))
+
+
+def _configured(ipython: Any) -> AofnbMagics:
+    """The magics as ``%config`` and the profile set them; with the defaults, saying so, where that cannot be."""
+    try:
+        return AofnbMagics(ipython)
+    except TraitError as problem:
+        for half_made in [one for one in ipython.configurables if isinstance(one, AofnbMagics)]:
+            ipython.configurables.remove(half_made)
+        ipython.config.pop(AofnbMagics.__name__, None)
+        warnings.warn(f"%config AofnbMagics: {problem}; all its settings are at their defaults now", stacklevel=3)
+        return AofnbMagics(ipython)
 
 
 def unload_ipython_extension(ipython: Any) -> None:
@@ -63,9 +78,37 @@ def question_marks(lines: list[str]) -> list[str]:
     """
     text = "".join(lines)
     # Inside a cell magic or a long string such a line is not ours to change.
-    if "%redis" not in text or text.lstrip().startswith("%%") or '"""' in text or "'''" in text:
+    if "%redis" not in text or text.lstrip().startswith("%%"):
         return lines
-    return [_QUESTION.sub(_explicit_call, line) for line in lines]
+    changed: list[str] = []
+    quote = ""
+    for line in lines:
+        changed.append(line if quote else _QUESTION.sub(_explicit_call, line))
+        if quote or not _MAGIC.match(line):
+            quote = _open_quote(line, quote)
+    return changed
+
+
+_MAGIC = re.compile(r"\s*(?:[\w.\[\]'\", ]+=\s*)?[%!]")
+_TRIPLE = {quote: re.compile(r"(?s:\\.|(?!" + quote + r")[^\\])*(?P<end>" + quote + ")?") for quote in ('"""', "'''")}
+_PYTHON = re.compile(r"\"{3}|'{3}|\"(?:\\.|[^\"\\\n])*\"?|'(?:\\.|[^'\\\n])*'?|#.*")
+
+
+def _open_quote(line: str, quote: str) -> str:
+    """The triple quote that is open at the end of `line`, where `quote` was open at its beginning."""
+    pos = 0
+    while True:
+        if quote:
+            inside = _TRIPLE[quote].match(line, pos)
+            if inside is None or inside["end"] is None:
+                return quote
+            quote, pos = "", inside.end()
+        found = _PYTHON.search(line, pos)
+        if found is None:
+            return ""
+        pos = found.end()
+        if found.group() in _TRIPLE:
+            quote = found.group()
 
 
 def _explicit_call(match: re.Match[str]) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from aofnb.commands.registry import Command, find, table
+from aofnb.config import SETTINGS
 from aofnb.engine import Session
 from aofnb.magics import show
 from aofnb.magics.parse import OPTIONS, Unfinished, setting_names, unfinished
@@ -171,13 +172,8 @@ def _spelled(key: bytes, quote: str) -> str:
         except UnicodeDecodeError:
             return show.quoted(key)
         bare = text.isprintable() and not set(text) & set(" \"'") and "{{" not in text and text[:1] not in ("", "#")
-        return text if bare and not quote else show.quoted(key) if key.isascii() else _quoted_text(text)
+        return text if bare and not quote else show.quoted(key) if key.isascii() else show.quoted_text(text)
     return key.decode("ascii")
-
-
-def _quoted_text(text: str) -> str:
-    """In double quotes, with letters outside ASCII as they are."""
-    return '"' + "".join(show.escaped(c.encode()) if c.isascii() else c for c in text) + '"'
 
 
 def _python_names(fragment: str, namespace: Mapping[str, Any]) -> tuple[str, Found]:
@@ -203,16 +199,20 @@ def install(shell: Any, magics: AofnbMagics) -> Any:
 
     @context_matcher(identifier=_IDENTIFIER, priority=100)
     def redis_matcher(context: Any) -> Any:
-        text = redis_text(context.full_text, context.cursor_line, context.cursor_position)
-        if text is None:
+        place = (context.full_text, context.cursor_line, context.cursor_position)
+        text, aof = redis_text(*place), _aof_text(*place)
+        if text is not None:
+            fragment, found = _look(magics, text)
+        elif aof is not None:
+            fragment, found = _aof_candidates(aof)
+        else:
             return {"completions": []}
-        fragment, found = _look(magics, text)
-        if not found and fragment:
+        if not found:
             # Suppression counts only where there is a completion; the fragment itself changes nothing.
             found = [(fragment, "text")]
         return {
             "completions": [SimpleCompletion(text=word, type=kind) for word, kind in found],
-            "suppress": bool(found),
+            "suppress": True,
             "matched_fragment": fragment,
             "ordered": True,
         }
@@ -227,6 +227,32 @@ def uninstall(shell: Any, installed: Any) -> None:
         matchers = getattr(shell.Completer, name, [])
         if installed in matchers:
             matchers.remove(installed)
+
+
+_AOF_LINE = re.compile(r"^(?:.*=)?\s*%aof[ \t]+(?P<rest>.*)$")
+_AOF_WORDS = ("status", "tail", "rewrite", "config")
+
+
+def _aof_text(full_text: str, cursor_line: int, cursor_column: int) -> str | None:
+    """What stands between ``%aof`` and the cursor, or None where there is none."""
+    if full_text.lstrip().startswith("%%"):
+        return None
+    match = _AOF_LINE.match(full_text.split("\n")[cursor_line][:cursor_column])
+    return match["rest"] if match else None
+
+
+def _aof_candidates(text: str) -> tuple[str, Found]:
+    words = text.split()
+    fragment = words.pop() if words and not text[-1].isspace() else ""
+    if words[:1] == ["--store"]:
+        if len(words) == 1:
+            return fragment, []
+        words = words[2:]
+    if not words:
+        return fragment, [(word, "subcommand") for word in _AOF_WORDS if word.startswith(fragment.lower())]
+    if len(words) == 1 and words[0].lower() == "config":
+        return fragment, [(name, "option") for name in SETTINGS if name.startswith(fragment.lower())]
+    return fragment, []
 
 
 def _look(magics: AofnbMagics, text: str) -> tuple[str, Found]:
@@ -246,10 +272,13 @@ def _install_line_matcher(shell: Any, magics: AofnbMagics) -> Any:
 
     def redis_line_matcher(_line: str) -> list[str]:
         line = completer.text_until_cursor
-        text = redis_text(line, 0, len(line))
-        if text is None:
+        text, aof = redis_text(line, 0, len(line)), _aof_text(line, 0, len(line))
+        if text is not None:
+            fragment, found = _look(magics, text)
+        elif aof is not None:
+            fragment, found = _aof_candidates(aof)
+        else:
             return []
-        fragment, found = _look(magics, text)
         # IPython replaces its own idea of a word, which may be only the end of ours: it splits at ":" and quotes.
         cut = len(fragment) - len(completer.splitter.split_line(line))
         return [word[cut:] for word, _ in found] if cut >= 0 else []

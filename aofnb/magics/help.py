@@ -18,7 +18,7 @@ from aofnb.magics.parse import OPTIONS, MagicError, unfinished
 __all__ = ["Help", "command_help", "help_at", "install_inspect", "overview", "uninstall_inspect", "usage"]
 
 _LOGGED = {
-    Propagate.VERBATIM: "as typed",
+    Propagate.VERBATIM: "as typed; times, ids and random choices are written out",
     REWRITTEN: "rewritten, so that replay gives the same data at any time",
     Propagate.ALWAYS: "as typed, even if nothing changed",
     NEVER: "not logged",

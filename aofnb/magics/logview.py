@@ -138,7 +138,7 @@ class Tail:
         self.total = total
 
     def _repr_pretty_(self, printer: Any, _cycle: bool) -> None:
-        lines = [f"{self.name}: {len(self.records):,} of {self.total:,} records"]
+        lines = [f"{self.name}: {len(self.records):,} of {show.counted(self.total, 'record')}"]
         width = max((len(f"{record.offset:,}") for record in self.records), default=0)
         lines += [f"{record.offset:>{width},}  {_one_line(record)}" for record in self.records]
         printer.text("\n".join(lines))
@@ -237,4 +237,4 @@ class Status:
 
 
 def _amount(size: int, commands: int) -> str:
-    return f"{size:,} bytes, {commands:,} commands"
+    return f"{show.counted(size, 'byte')}, {show.counted(commands, 'command')}"

@@ -3,7 +3,7 @@
 One cell, from text to display:
 
 1. split and take the options away; nothing has run if this fails;
-2. find the store; evaluate every ``{{...}}``; refuse what would wait for ever;
+2. find the store; evaluate every ``{{...}}``;
 3. run all commands as one turn: one write, one fsync; the first error reply ends it, unless ``--keep-going``;
 4. show, store or return the replies.
 
@@ -13,6 +13,7 @@ So a mistake of spelling in the last line leaves nothing half done, and an error
 from __future__ import annotations
 
 import ast
+import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -22,13 +23,12 @@ from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class
 from IPython.display import display as _untyped_display
 from traitlets import Bool, Enum, Int, observe
 
-from aofnb.commands.registry import find
 from aofnb.engine import Session, Store
 from aofnb.errors import AofnbError, ReplyError
 from aofnb.magics import logview, show
 from aofnb.magics.help import Help, command_help, overview, usage
-from aofnb.magics.parse import Given, MagicError, Statement, bind, options, statements
-from aofnb.magics.replies import DISPLAY, CellError, Replies, plain, wrap
+from aofnb.magics.parse import Given, MagicError, Statement, bind, options, options_first, statements
+from aofnb.magics.replies import DISPLAY, CellError, Replies, command_text, plain, wrap
 from aofnb.magics.stores import Stores
 
 __all__ = ["AofnbMagics"]
@@ -124,8 +124,11 @@ class AofnbMagics(Magics):
         """The store that is meant; None where one was just closed."""
         if given.close:
             if commands:
-                raise MagicError("--close takes no command")
-            self._close(self.stores.find(given.store, namespace))
+                raise MagicError(
+                    "--close takes nothing behind it; to close a store by its name: "
+                    f"%redis --store {commands[0].source} --close"
+                )
+            self._close(self.stores.find(given.store, namespace), quiet=given.quiet)
             return None
         if given.open is None:
             return self.stores.find(given.store, namespace)
@@ -141,22 +144,39 @@ class AofnbMagics(Magics):
 
     def _opened(self, store: Store) -> str:
         keys = store.engine.keyspace.key_count()
-        plural = "" if keys == 1 else "s"
-        mode = "read-only" if store.readonly else f"appendfsync {store.config_get('appendfsync')}"
-        return "\n".join([f"{self.stores.name_of(store)}: {keys:,} key{plural}, {mode}", *_oddities(store)])
+        if store.readonly:
+            mode = "read-only"
+        elif store.engine.writer is None:
+            mode = "no log: nothing is kept"
+        else:
+            mode = f"appendfsync {store.config_get('appendfsync')}"
+        head = f"{self.stores.name_of(store)}: {show.counted(keys, 'key')}, {mode}"
+        return "\n".join([head, *_oddities(store)])
 
-    def _close(self, store: Store) -> None:
+    def _close(self, store: Store, *, quiet: bool) -> None:
+        """Close `store`; say what was lost by it and which store is meant from now on, if there is such news."""
+        said = [f"{self.stores.name_of(store)} is closed"]
+        multi = self.stores.session(store).client.multi
+        if multi is not None:
+            dropped = show.counted(len(multi), "queued command")
+            said.append(f"MULTI was open: {dropped} {'was' if len(multi) == 1 else 'were'} dropped")
         try:
             self.stores.close(store)
         except AofnbError as problem:
             raise _compact(problem) from None
+        current = self.stores.current
+        if current is not None:
+            said.append(f"{self.stores.name_of(current)} is in use now")
+        if len(said) > 1 and not quiet:
+            display({"text/plain": "; ".join(said)}, raw=True)
 
     def _run(
         self, store: Store, given: Given, commands: Sequence[Statement], argvs: Sequence[list[bytes]], single: bool
     ) -> Replies:
         """Run `argvs` as one turn, and show what ``--log`` and ``--time`` ask for."""
         session = self.stores.session(store)
-        _refuse_endless(session, commands, argvs)
+        client = session.client
+        multi = client.multi
         replies = Replies()
         failed: CellError | None = None
         with ExitStack() as stack:
@@ -169,6 +189,9 @@ class AofnbMagics(Magics):
                     except ReplyError as problem:
                         if not given.keep_going and self.on_error == "raise":
                             failed = CellError(problem, argv, None if single else command.line, replies)
+                            failed.hints += _misplaced(argv, single)
+                            if client.multi is not None:
+                                failed.hints.append(_settle_multi(session, client.multi is multi))
                             break
                         reply = problem
                     replies.append(wrap(reply, argv))
@@ -180,7 +203,10 @@ class AofnbMagics(Magics):
             if mark is not None:
                 display(mark.appended())
             if given.time:
-                display({"text/plain": f"{elapsed_s * 1000:.3f} ms, {len(replies):,} replies"}, raw=True)
+                display(
+                    {"text/plain": f"{elapsed_s * 1000:.3f} ms, {show.counted(len(replies), 'reply', 'replies')}"},
+                    raw=True,
+                )
         if failed is not None:
             raise failed
         return replies
@@ -262,8 +288,9 @@ class AofnbMagics(Magics):
     def _aof_config(self, store: Store, words: list[str]) -> Any:
         session = self.stores.session(store)
         if len(words) == 2:
-            return wrap(session.execute("CONFIG", "SET", *words))
-        argv = [b"CONFIG", b"GET", (words[0] if words else "*").replace("_", "-").encode()]
+            return wrap(session.execute("CONFIG", "SET", *(word.encode("utf-8", "surrogateescape") for word in words)))
+        pattern = (words[0] if words else "*").replace("_", "-")
+        argv = [b"CONFIG", b"GET", pattern.encode("utf-8", "surrogateescape")]
         return wrap(session.execute(*argv), argv)
 
     # --- life --------------------------------------------------------------------------------------------
@@ -280,7 +307,8 @@ class AofnbMagics(Magics):
         self.stores.close_all()
 
 
-AofnbMagics.redis.__doc__ = (AofnbMagics.redis.__doc__ or "").rstrip() + f"\n\n{usage()}\n"
+AofnbMagics.redis.__doc__ = f"{inspect.cleandoc(AofnbMagics.redis.__doc__ or '')}\n\n{usage()}\n"
+AofnbMagics.aof.__doc__ = inspect.cleandoc(AofnbMagics.aof.__doc__ or "")
 
 # Word -> how many arguments at most, and what does it.
 _AOF: dict[str, tuple[int, Callable[[AofnbMagics, Store, list[str]], Any]]] = {
@@ -328,6 +356,27 @@ def _no_vars(line: str, namespace: Mapping[str, Any]) -> bool:
         return False
 
 
+def _misplaced(argv: Sequence[bytes], single: bool) -> list[str]:
+    """The hint for options of the magic that stand behind the command, where they are arguments."""
+    moved = options_first(argv)
+    if moved is None:
+        return []
+    taken, command = moved
+    example = f"%redis {command_text([*taken, *command])}" if single else f"%%redis {command_text(taken)}"
+    return [f"options come before the command{'s' * (not single)}: {example}"]
+
+
+def _settle_multi(session: Session, opened_before: bool) -> str:
+    """What becomes of an open MULTI when a cell stops at an error.
+
+    One that the cell opened itself is discarded, or the next cell would be queued unawares.
+    """
+    if opened_before:
+        return "MULTI is open: EXEC or DISCARD"
+    session.execute("DISCARD")
+    return "the transaction was discarded"
+
+
 def _compact(problem: AofnbError) -> AofnbError:
     """`problem` itself, shown as its message, which ends with the remedy; our frames would say nothing more."""
     if not isinstance(problem, MagicError):
@@ -343,15 +392,15 @@ def _oddities(store: Store) -> list[str]:
     lines = []
     cut = report.files.truncated
     if cut is not None:
-        done = "were cut" if cut.applied else "are left out"
-        lines.append(
-            f"{os.path.basename(cut.file)}: {cut.bytes_cut:,} bytes {done} at byte {cut.offset:,}: {cut.reason}"
-        )
+        one = cut.bytes_cut == 1
+        done = ("was cut" if one else "were cut") if cut.applied else ("is left out" if one else "are left out")
+        size = show.counted(cut.bytes_cut, "byte")
+        lines.append(f"{os.path.basename(cut.file)}: {size} {done} at byte {cut.offset:,}: {cut.reason}")
     if report.failed:
         first = report.failed[0]
         lines.append(
-            f"{len(report.failed):,} commands of the log gave an error, the first at byte {first.offset:,} of "
-            f"{os.path.basename(first.file)}: {first.command}: {first.error}"
+            f"{show.counted(len(report.failed), 'command')} of the log gave an error, the first at byte "
+            f"{first.offset:,} of {os.path.basename(first.file)}: {first.command}: {first.error}"
         )
     return lines
 
@@ -381,65 +430,3 @@ def _ends_in_redis(source: str) -> bool:
         return False
     name = call.args[0] if call.args else None
     return call.func.attr == "run_line_magic" and isinstance(name, ast.Constant) and name.value == "redis"
-
-
-# --- commands that wait ----------------------------------------------------------------------------------------
-
-# Position of the timeout.
-_TIMEOUT_AT = {
-    b"BLPOP": -1,
-    b"BRPOP": -1,
-    b"BRPOPLPUSH": -1,
-    b"BLMOVE": -1,
-    b"BZPOPMIN": -1,
-    b"BZPOPMAX": -1,
-    b"BLMPOP": 1,
-    b"BZMPOP": 1,
-    b"WAIT": 2,
-}
-
-
-def _refuse_endless(session: Session, commands: Sequence[Statement], argvs: Sequence[list[bytes]]) -> None:
-    """Refuse a cell in which a command would wait without end: the kernel could not even be interrupted politely.
-
-    Inside MULTI nothing waits.
-    """
-    in_multi = session.client.multi is not None
-    for command, argv in zip(commands, argvs, strict=True):
-        verb = argv[0].upper()
-        if verb == b"MULTI":
-            in_multi = True
-        elif verb in (b"EXEC", b"DISCARD", b"RESET"):
-            in_multi = False
-        elif not in_multi and _waits_for_ever(verb, argv):
-            what = verb.decode()
-            if verb.startswith(b"XREAD"):
-                remedy = "leave BLOCK away, or give it milliseconds"
-            elif verb == b"WAIT":
-                remedy = "give it milliseconds"
-            else:
-                # BLPOP -> LPOP, BZPOPMIN -> ZPOPMIN, BRPOPLPUSH -> RPOPLPUSH.
-                remedy = f"use {what[1:]}, or give it seconds"
-            raise command.error(f"{what} without a timeout would freeze the kernel; {remedy}", command.words[0].start)
-
-
-def _waits_for_ever(verb: bytes, argv: Sequence[bytes]) -> bool:
-    declared = find(argv)
-    if declared is None or not declared.min_argc <= len(argv) <= declared.max_argc:
-        return False
-    position = _TIMEOUT_AT.get(verb)
-    if position is not None:
-        waits_for_replicas = verb != b"WAIT" or not _is_zero(argv[1])
-        return waits_for_replicas and _is_zero(argv[position])
-    if verb in (b"XREAD", b"XREADGROUP"):
-        words = [arg.upper() for arg in argv]
-        end = words.index(b"STREAMS") if b"STREAMS" in words else len(words)
-        return b"BLOCK" in words[:end] and _is_zero(argv[words.index(b"BLOCK") + 1])
-    return False
-
-
-def _is_zero(arg: bytes) -> bool:
-    try:
-        return float(arg) == 0
-    except ValueError:
-        return False

@@ -14,6 +14,7 @@ Redis: sds.c sdssplitargs (7.0.15).
 from __future__ import annotations
 
 import ast
+import keyword
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ __all__ = [
     "Word",
     "bind",
     "options",
+    "options_first",
     "statements",
     "unfinished",
 ]
@@ -389,7 +391,7 @@ def _option_value(option: Option, value: str, statement: Statement, word: Word) 
         if not (value.isascii() and value.isdecimal()):
             raise statement.error("--db needs a number", word.start)
         return int(value)
-    if option.attribute == "out" and not value.isidentifier():
+    if option.attribute == "out" and (not value.isidentifier() or keyword.iskeyword(value)):
         raise statement.error(f"{value!r} is not a variable name", word.start)
     return value
 
@@ -405,12 +407,36 @@ def _argument(statement: Statement, word: Word, namespace: Mapping[str, Any]) ->
     return b"".join(_evaluate(statement, word, namespace)).decode("utf-8", "surrogateescape")
 
 
+def options_first(argv: Sequence[bytes]) -> tuple[list[bytes], list[bytes]] | None:
+    """The options that stand behind the command of `argv`, and the command without them; None if there are none.
+
+    >>> options_first([b"GET", b"a", b"--db", b"3"])
+    ([b'--db', b'3'], [b'GET', b'a'])
+    """
+    taken: list[bytes] = []
+    command: list[bytes] = []
+    words = iter(argv)
+    for word in words:
+        name, equals, _ = word.decode("utf-8", "surrogateescape").partition("=")
+        option = _OPTION_OF.get(name) if command else None
+        if option is None or (equals and option.metavar is None):
+            command.append(word)
+            continue
+        taken.append(word)
+        if option.metavar is not None and not equals:
+            taken += [value for value in [next(words, None)] if value is not None]
+    return (taken, command) if taken else None
+
+
 def setting_names() -> list[str]:
     """The settings as options: ``--appendfsync``, ..."""
     return [f"--{name}" for name in SETTINGS]
 
 
 # --- Python values -------------------------------------------------------------------------------------------
+
+
+_NO_UTF8 = "text with lone surrogates has no UTF-8; give bytes, such as os.fsencode(name)"
 
 
 def bind(statement: Statement, namespace: Mapping[str, Any]) -> list[bytes]:
@@ -421,7 +447,10 @@ def bind(statement: Statement, namespace: Mapping[str, Any]) -> list[bytes]:
     ParseError
         For an expression that fails, or whose value is not an argument; the cause is kept.
     """
-    return [arg for word in statement.words for arg in _evaluate(statement, word, namespace)]
+    argv = [arg for word in statement.words for arg in _evaluate(statement, word, namespace)]
+    if not argv:
+        raise statement.error("there is no command: the list is empty", statement.words[0].start)
+    return argv
 
 
 def _evaluate(statement: Statement, word: Word, namespace: Mapping[str, Any]) -> Iterable[bytes]:
@@ -449,6 +478,8 @@ def _one(statement: Statement, binding: Binding, namespace: Mapping[str, Any]) -
         return to_bytes(value)
     except TypeError as problem:
         raise statement.error(f"{problem}{_hint(binding, value)}", binding.offset) from None
+    except UnicodeEncodeError:
+        raise statement.error(_NO_UTF8, binding.offset) from None
 
 
 def _hint(binding: Binding, value: object) -> str:
@@ -474,6 +505,8 @@ def _spread(statement: Statement, binding: Binding, namespace: Mapping[str, Any]
         return [to_bytes(item) for item in items]
     except TypeError as problem:
         raise statement.error(str(problem), binding.offset) from None
+    except UnicodeEncodeError:
+        raise statement.error(_NO_UTF8, binding.offset) from None
 
 
 # --- for completion --------------------------------------------------------------------------------------------

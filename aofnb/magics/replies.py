@@ -263,9 +263,11 @@ def command_text(argv: Sequence[bytes], most: int = 60) -> str:
     words: list[str] = []
     room = most
     for arg in argv:
-        word = arg[: most + 1]
-        plain_word = word.isascii() and word.decode("ascii").isprintable() and not set(word) & set(b" \"'") and word
-        words.append(word.decode("ascii") if plain_word else show.quoted(word))
+        # No character has more than four bytes, so what is cut here is cut again below, saying so.
+        word = arg[: 4 * (most + 1)]
+        if len(word) < len(arg):
+            word = show.whole_characters(word)
+        words.append(show.bare_or_quoted(word))
         room -= len(words[-1]) + 1
         if room < 0:
             break
@@ -284,7 +286,9 @@ class CellError(MagicError, ReplyError):
         self.command = list(command)
         self.line = line
         self.replies = replies
+        # What to do about it; shown, but no part of the wire text.
+        self.hints: list[str] = []
 
     def _render_traceback_(self) -> list[str]:
         place = "" if self.line is None else f"line {self.line}, {command_text(self.command, 40)}: "
-        return [f"{place}(error) {self}"]
+        return ["; ".join([f"{place}(error) {self}", *self.hints])]

@@ -9,6 +9,7 @@ Redis: redis-cli.c cliFormatReplyTTY, sds.c sdscatrepr (7.0.15).
 
 from __future__ import annotations
 
+import codecs
 import html as html_module
 import re
 from collections.abc import Iterable, Sequence
@@ -55,6 +56,38 @@ def quoted(value: bytes) -> str:
 def escaped(value: bytes) -> str:
     """`value` with everything escaped that is not printable ASCII."""
     return _SPECIAL.sub(_escape, value).decode("ascii")
+
+
+def whole_characters(value: bytes) -> bytes:
+    """`value`, the beginning of something longer, without the character that the cut left incomplete."""
+    try:
+        return codecs.getincrementaldecoder("utf-8")().decode(value).encode()
+    except UnicodeDecodeError:
+        return value
+
+
+def quoted_text(text: str) -> str:
+    """`text` in double quotes, with printable letters outside ASCII as they are."""
+    shown = (c if not c.isascii() and c.isprintable() else escaped(c.encode()) for c in text)
+    return '"' + "".join(shown) + '"'
+
+
+def bare_or_quoted(word: bytes) -> str:
+    """`word` as it can be typed in a command, readable where it is text."""
+    try:
+        text = word.decode()
+    except UnicodeDecodeError:
+        return quoted(word)
+    return text if text and text.isprintable() and not set(text) & set(" \"'") else quoted_text(text)
+
+
+def counted(count: int, singular: str, plural: str | None = None) -> str:
+    """A number and its noun.
+
+    >>> counted(1, "reply", "replies"), counted(2000, "byte")
+    ('1 reply', '2,000 bytes')
+    """
+    return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
 
 
 def readable(value: bytes) -> str:

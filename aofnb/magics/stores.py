@@ -122,6 +122,11 @@ class Stores:
         except AofnbError:
             return None
 
+    @property
+    def current(self) -> Store | None:
+        """The store last opened or named here, unless it is closed."""
+        return None if self._current is None or self._current.closed else self._current
+
     def close(self, store: Store) -> None:
         """Close `store` and forget its names."""
         self._opened = {name: opened for name, opened in self._opened.items() if opened is not store}

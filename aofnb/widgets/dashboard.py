@@ -76,13 +76,21 @@ class Dashboard:
     Raises
     ------
     ConfigError
-        For a shorter `interval_s`.
+        For a shorter `interval_s`, or one that is no number.
+    TypeError
+        For what is no store.
     """
 
     def __init__(
         self, store: StatsSource, *, interval_s: float = SHORTEST_INTERVAL_S, clock: Clock | None = None
     ) -> None:
-        if not interval_s >= SHORTEST_INTERVAL_S:
+        if not callable(getattr(store, "stats", None)):
+            raise TypeError(f"Dashboard takes a store, as aofnb.open gives it, not {store!r}")
+        try:
+            long_enough = interval_s >= SHORTEST_INTERVAL_S
+        except TypeError:
+            long_enough = False
+        if not long_enough:
             raise ConfigError(
                 f"interval_s: at least {SHORTEST_INTERVAL_S} seconds, or the notebook server drops updates"
                 f" (given: {interval_s!r})"
@@ -107,6 +115,8 @@ class Dashboard:
         self._policy_differed = False
         self._view = self._sample(store)
         self._build(store)
+        if getattr(store, "closed", False):
+            self._end("closed")
 
     def _build(self, store: StatsSource) -> None:
         """The widgets. Buttons are there for what the store can do."""
@@ -143,7 +153,10 @@ class Dashboard:
     def start(self) -> None:
         """Begin to update; showing it does so. A running dashboard of the same store is stopped."""
         store = self._store()
-        if self._started or self._stopping or store is None:
+        if self._started or self._stopping:
+            return
+        if store is None or getattr(store, "closed", False):
+            self._end("closed")
             return
         self._started = True
         previous = _running.get(store)

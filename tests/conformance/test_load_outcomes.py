@@ -68,7 +68,6 @@ LOADED_BY_BOTH = {
     "database per file": record(b"SELECT", b"3") + A,
     "names in any case": b"".join(record(*argv) for argv in ([b"mUlTi"], [b"sEt", b"k", b"v"], [b"eXeC"])),
     "a command that fails": LIST + record(b"INCR", b"l") + A,
-    "a database that is not there": record(b"SELECT", b"99") + A,
     "EXEC alone": EXEC + A,
     "MULTI in MULTI": MULTI + A + MULTI + B + EXEC + C,
     "empty transaction": MULTI + EXEC + A,

@@ -1,4 +1,4 @@
-"""Ctrl-C may come between any two lines: what is acknowledged stays, transactions are whole, memory is what the log says.
+"""Ctrl-C may come between any two lines: nothing acknowledged goes, nothing is half there, memory is what the log says.
 
 A person stops a cell most often inside a command, since that is where its time goes. The interrupt is raised here at
 every line (or every few) of the package that a scripted session runs, by way of a trace function.
@@ -118,3 +118,17 @@ def test_an_interrupted_store_is_mended_by_the_next_turn_or_by_closing(tmp_path:
     store.close()
     with aofnb.open(tmp_path / "data") as store:
         assert store.execute("GET", "x") == b"2"
+
+
+def test_a_transaction_interrupted_half_way_is_not_there_for_a_reader_either(tmp_path: Path) -> None:
+    store = aofnb.open(tmp_path / "data", background=False)
+    store.run([("SET", "from", 100), ("SET", "to", 0), ("GET", "to")])
+    store.execute("GET", "from")
+    batch = [("MULTI",), *[("DECR", "from"), ("INCR", "to")] * 50, ("EXEC",)]
+    with pytest.raises(KeyboardInterrupt), Interrupter(2500):
+        store.run(batch)
+    assert store.execute("GET", "from") == b"100"
+    assert store.execute("GET", "to") == b"0"
+    store.close()
+    with aofnb.open(tmp_path / "data") as store:
+        assert store.execute("MGET", "from", "to") == [b"100", b"0"]

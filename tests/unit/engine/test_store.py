@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -206,3 +207,83 @@ def test_import_is_light():
     code = f"import sys, aofnb; aofnb.open(None).close(); print(sorted({heavy} & set(sys.modules)))"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "[]"
+
+
+def test_a_database_beyond_the_setting_ends_the_load(tmp_path):
+    """redis-server goes on, in the wrong database; a rewrite would make that last."""
+    with aofnb.open(tmp_path / "data", databases=32) as store:
+        store.execute("SET", "k", "zero")
+        store.run([("SELECT", 20), ("SET", "k", "twenty")])
+    with pytest.raises(aofnb.AofFormatError, match="databases=21 or more"):
+        aofnb.open(tmp_path / "data")
+    with aofnb.open(tmp_path / "data", databases=21) as store:
+        assert store.execute("GET", "k") == b"zero"
+
+
+def test_closing_while_others_write_loses_nothing_and_doubles_nothing(tmp_path):
+    for round_ in range(10):
+        directory = tmp_path / str(round_)
+        store = aofnb.open(directory, appendfsync="no")
+        acknowledged: list[list[bytes]] = [[], [], []]
+
+        def work(name, told, store=store):
+            try:
+                for i in range(100_000):
+                    store.execute("RPUSH", name, i)
+                    told.append(b"%d" % i)
+            except aofnb.StoreClosedError:
+                return
+
+        threads = [threading.Thread(target=work, args=(f"l{i}", told)) for i, told in enumerate(acknowledged)]
+        for thread in threads:
+            thread.start()
+        while not all(acknowledged):
+            store.execute("PING")
+        store.close()
+        for thread in threads:
+            thread.join()
+        with aofnb.open(directory, readonly=True) as again:
+            for i, told in enumerate(acknowledged):
+                assert again.execute("LRANGE", f"l{i}", 0, -1) == told
+
+
+def test_closing_inside_a_batch_is_refused_instead_of_waiting_for_ever(tmp_path):
+    with aofnb.open(tmp_path / "data") as store:
+        with store.batch():
+            store.execute("SET", "a", 1)
+            with pytest.raises(RuntimeError, match="leave the block"):
+                store.close()
+        assert store.execute("GET", "a") == b"1"
+
+
+def test_a_forked_child_writes_nothing_of_its_parents_buffer(tmp_path):
+    store = aofnb.open(tmp_path / "data")
+    with store.batch():
+        store.execute("INCR", "n")
+        pid = os.fork()
+        if pid == 0:
+            try:
+                store.execute("GET", "n")
+            except aofnb.StoreClosedError:
+                os._exit(0)
+            os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    store.close()
+    with aofnb.open(tmp_path / "data") as store:
+        assert store.execute("GET", "n") == b"1"
+
+
+def test_names_of_commands_may_be_any_kind_of_bytes(tmp_path):
+    with aofnb.open(tmp_path / "data") as store:
+        for name in ("SET", b"SET", bytearray(b"SET"), memoryview(b"SET"), type("B", (bytes,), {})(b"SET")):
+            assert store.execute(name, "k", "v") == "OK"
+    with aofnb.open(tmp_path / "data") as store:
+        assert store.load_report.commands == 6
+
+
+def test_a_path_that_cannot_be(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(aofnb.AofError, match="cannot be made"):
+        aofnb.open(tmp_path / "file")
+    with pytest.raises(aofnb.ConfigError, match="empty"):
+        aofnb.open("")

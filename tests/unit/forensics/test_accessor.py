@@ -116,3 +116,68 @@ def test_registering_again_changes_nothing_and_warns_nobody():
         warnings.simplefilter("error")
         importlib.reload(accessor).register()
     assert pd.DataFrame.aof is before
+
+
+def two_logs(tmp_path, first, second):
+    """Frames of two logs whose files have the same name."""
+    frames = []
+    for name, argvs in (("a", first), ("b", second)):
+        (tmp_path / name).mkdir()
+        file = tmp_path / name / "appendonly.aof.1.incr.aof"
+        file.write_bytes(b"".join(map(encode_command, argvs)))
+        frames.append(aofnb.read_aof(file))
+    return pd.concat(frames, ignore_index=True)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ([b"SET", b"k", b"v"], [b"DEL", b"k1"]),  # of another length
+        ([b"SET", b"k", b"v"], [b"GET", b"k", b"v"]),  # another command of the same length
+    ],
+)
+def test_bytes_of_another_log_are_refused(tmp_path, first, second):
+    df = two_logs(tmp_path, [[b"PING"] * 9, first], [[b"PING"] * 9, second])
+    source = tmp_path / "a" / "appendonly.aof.1.incr.aof"
+    assert df.aof.raw(1, source=source) == encode_command(first)
+    with pytest.raises(AofError, match="not the bytes of this row") as caught:
+        df.aof.raw(3, source=source)
+    assert caught.value.file == str(source)
+    with pytest.raises(AofError, match="not the bytes of this row"):
+        df.aof.arg(1, source=source)
+
+
+def test_raw_knows_every_row_of_its_own_log_by_name_and_length(tmp_path):
+    argvs = [[b"set", b"k", b"a\r\nb\r\n"], [b"xgroup", b"create", b"s", b"g", b"$"], [b"n\xff o", b"x"], [b"EXEC"]]
+    for lost, name in ((False, "crlf"), (True, "lf")):
+        data = b"".join(map(encode_command, argvs)) + encode_command([b"MULTI"]) + encode_command([b"INCR", b"k"])
+        file = tmp_path / name
+        file.write_bytes(data.replace(b"\r\n", b"\n") if lost else data)
+        df = aofnb.read_aof(file, on_bad="truncate")
+        assert set(df["status"]) == {"lf_repaired" if lost else "ok", "unknown_command", "discarded"}
+        assert b"".join(df.aof.raw(i) for i in df.index) == file.read_bytes()
+        assert len(df.aof.arg(1)) == len(df)
+
+
+def test_raw_works_after_the_working_directory_changed(tmp_path, monkeypatch):
+    (tmp_path / "x.aof").write_bytes(encode_command([b"PING"]))
+    monkeypatch.chdir(tmp_path)
+    df = aofnb.read_aof("x.aof")
+    monkeypatch.chdir("/")
+    assert df.aof.raw(0) == encode_command([b"PING"])
+
+
+def test_a_file_that_is_gone_is_an_error_of_the_file(tmp_path):
+    file = tmp_path / "x.aof"
+    file.write_bytes(encode_command([b"PING"]))
+    df, log = aofnb.read_aof(file), aofnb.scan(file)
+    file.unlink()
+    for read in (lambda: df.aof.raw(0), lambda: df.aof.arg(0), lambda: len(log)):
+        with pytest.raises(AofError, match="this file is gone") as caught:
+            read()
+        assert caught.value.file == str(file)
+
+
+def test_the_accessor_says_what_it_can_be_asked(df):
+    assert repr(df.aof) == "df.aof: raw(i), arg(n), plot.rate(), plot.offsets()"
+    assert repr(df.aof.plot) == "df.aof.plot: rate(), offsets()"

@@ -321,3 +321,35 @@ def test_numbers_of_transactions_public_logs_have():
 def test_a_key_count_beyond_int16_says_the_most_it_can(log_of):
     df = aofnb.read_aof(log_of([b"DEL", *[b"k"] * 40_000]))
     assert (df["nkeys"][0], df["argc"][0]) == (np.iinfo(np.int16).max, 40_001)
+
+
+@pytest.mark.parametrize("name", ["part", "cmd", "status", "verb"])
+def test_categories_are_text_for_pandas(log_of, name):
+    for file in (log_of([b"PING"]), log_of()):
+        assert str(aofnb.read_aof(file, columns=[name])[name].cat.categories.dtype) == "str"
+
+
+@pytest.mark.parametrize("errors", ["surrogateescape", "surrogatepass"])
+def test_text_that_arrow_cannot_hold_is_refused(log_of, errors):
+    with pytest.raises(ValueError, match="cannot be kept in Arrow text; use backslashreplace or encoding=None"):
+        aofnb.read_aof(log_of([b"PING"]), encoding_errors=errors)
+
+
+def test_unknown_encoding_errors_are_told_before_the_first_odd_key(log_of):
+    with pytest.raises(LookupError, match="nonsense"):
+        aofnb.read_aof(log_of([b"PING"]), encoding_errors="nonsense")
+
+
+@pytest.mark.parametrize(
+    "option", [{"nrows": "2"}, {"nrows": 2.5}, {"chunksize": 2.5}, {"chunksize": "2"}, {"columns": 1}, {"columns": [1]}]
+)
+def test_an_option_of_the_wrong_type_is_named(log_of, option):
+    (name,) = option
+    with pytest.raises(TypeError, match=f"{name}= takes"):
+        aofnb.read_aof(log_of([b"PING"]), **option)
+
+
+def test_numpy_numbers_are_numbers(log_of):
+    file = log_of(*words("PING", "PING", "PING"))
+    assert len(aofnb.read_aof(file, nrows=np.int64(2))) == 2
+    assert [len(frame) for frame in aofnb.read_aof(file, chunksize=np.int32(2))] == [2, 1]

@@ -246,3 +246,27 @@ def test_public_directories_are_found(manifest):
 
 def test_what_log_tells_is_plain_json():
     assert json.loads(json.dumps(aofnb.scan(RDB_WITH_KEYS).skipped))
+
+
+def test_an_empty_path_is_not_the_working_directory(tmp_path, monkeypatch):
+    write(tmp_path / "x.aof", [b"PING"])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="give a directory or a file"):
+        aofnb.scan("")
+    assert len(aofnb.scan(".")) == 1
+
+
+def test_a_tilde_is_the_home_directory(tmp_path, monkeypatch):
+    write(tmp_path / "x.aof", [b"PING"])
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert len(aofnb.scan("~/x.aof")) == 1
+
+
+def test_the_size_of_a_snapshot_is_said_only_where_it_is_the_whole_file(tmp_path):
+    (base,) = aofnb.scan(RDB_WITH_KEYS).skipped
+    assert "(RDB, 44.9 kB)" in base["message"]
+    (rdb,) = RDB_WITH_KEYS.rglob("*.base.rdb")
+    single = tmp_path / "x.aof"
+    single.write_bytes(rdb.read_bytes() + encode_command([b"SET", b"k", b"v" * 5000]))
+    (skipped,) = aofnb.scan(single).skipped
+    assert "begins with a snapshot (RDB): its keys" in skipped["message"]

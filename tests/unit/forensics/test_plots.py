@@ -113,3 +113,11 @@ def test_public_logs_can_be_drawn(ax):
     df.aof.plot.offsets(ax=ax)
     df.aof.plot.rate(ax=ax)
     ax.figure.canvas.draw()
+
+
+@pytest.mark.parametrize(("buckets", "error"), [(0, ValueError), (-1, ValueError), (2.5, TypeError)])
+def test_buckets_that_cannot_be_are_refused_by_name(buckets, error):
+    df = aofnb.read_aof(sample("02-aof-base-incr") / "data")
+    for plot in (df.aof.plot.rate, df.aof.plot.offsets):
+        with pytest.raises(error, match="buckets="):
+            plot(buckets=buckets)

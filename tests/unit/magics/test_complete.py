@@ -120,5 +120,8 @@ def test_ipython_offers_them(nb):
     if not hasattr(completer, "context_matcher"):
         pytest.skip("IPython before 8.6 shows a matcher only the line; cells cannot be completed")
     assert offers("%%redis\nGET us") == ["%%redis\nGET user:1", "%%redis\nGET user:2"]
+    assert offers("%aof sta") == ["%aof status"]
+    assert offers("%aof config appendf") == ["%aof config appendfsync", "%aof config appendfilename"]
     # No Python names where nothing of ours fits.
+    assert offers("%%redis\nNOSUCH ") in ([], ["%%redis\nNOSUCH "])
     assert offers("%%redis\nGET pri") == ["%%redis\nGET pri"]

@@ -225,6 +225,7 @@ def test_log_shows_the_bytes_that_the_cell_appended(nb):
 
 def test_time_says_how_long_it_took(nb):
     assert nb.shown("%%redis --time\nSET a 1\nSET b 2")[0].endswith(" ms, 2 replies")
+    assert nb.shown("%redis --time SET a 1")[0].endswith(" ms, 1 reply")
 
 
 # --- stores ----------------------------------------------------------------------------------------------------
@@ -250,6 +251,25 @@ def test_open_says_what_is_there(notebook):
 def test_opening_twice_uses_the_same_store_and_applies_settings(nb):
     nb.run("%redis SET k v")
     assert nb.shown("%redis --open mydata --appendfsync no") == ["mydata: 1 key, appendfsync no"]
+
+
+def test_a_store_in_memory_promises_nothing(notebook):
+    notebook["store"] = aofnb.open(None)
+    with notebook["store"] as store:
+        assert AofnbMagics(notebook.shell)._opened(store) == "in memory: 0 keys, no log: nothing is kept"
+
+
+def test_close_says_what_is_dropped_and_what_is_used_from_now_on(notebook):
+    notebook.run("%redis --open o1")
+    notebook.run("%redis --open o2")
+    notebook.run("%%redis -q\nMULTI\nSET k v\nSET l v")
+    assert notebook.shown("%redis --close") == [
+        "o2 is closed; MULTI was open: 2 queued commands were dropped; o1 is in use now"
+    ]
+    assert notebook.error("%redis --close o1") == [
+        "--close takes nothing behind it; to close a store by its name: %redis --store o1 --close"
+    ]
+    assert notebook.shown("%redis --close") == []
 
 
 def test_a_bad_setting_is_one_line(notebook):
@@ -330,29 +350,44 @@ def test_a_closed_store_is_an_error_that_says_so(nb):
 # --- refused ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "BLPOP q 0",
-        "BRPOP q 0.0",
-        "BLMOVE a b LEFT RIGHT 0",
-        "BLMPOP 0 1 q LEFT",
-        "XREAD BLOCK 0 STREAMS s $",
-        "WAIT 1 0",
-    ],
-)
-def test_a_command_that_would_wait_for_ever_is_refused(nb, line):
-    verb = line.split()[0]
-    lines = nb.error(f"%redis {line}")
-    assert f"{verb} without a timeout would freeze the kernel" in lines[0]
+def test_a_command_that_could_wait_answers_where_there_is_data(nb):
+    nb.run("%redis -q RPUSH li a")
+    assert nb.run("%redis BLPOP li 0") == [b"li", b"a"]
+    (line,) = nb.error("%redis BLPOP li 0")
+    assert line.startswith("(error) ERR BLPOP would block")
 
 
-def test_inside_multi_nothing_waits(nb):
-    nb.run("%%redis\nMULTI\nBLPOP q 0\nDISCARD")
+def test_an_empty_list_is_no_command(nb):
+    assert nb.error("%redis {{*[]}}")[0] == "line 1: there is no command: the list is empty"
 
 
-def test_what_can_be_used_instead_is_named(nb):
-    assert nb.error("%redis BRPOPLPUSH a b 0")[0].endswith("; use RPOPLPUSH, or give it seconds")
+@pytest.mark.parametrize("word", ["{{name}}", "{{*[name]}}", "{{**{name: 1}}}"])
+def test_text_without_utf8_is_refused_in_one_line(nb, word):
+    nb["name"] = "\udcff"
+    assert nb.error(f"%redis MSET k {word}")[0] == (
+        "line 1: text with lone surrogates has no UTF-8; give bytes, such as os.fsencode(name)"
+    )
+
+
+def test_a_transaction_of_a_failed_cell_is_discarded(nb):
+    (line,) = nb.error("%%redis\nMULTI\nSET k v\nSET k")
+    assert line.startswith("line 4, SET k: (error) ERR wrong number of arguments")
+    assert line.endswith("; the transaction was discarded")
+    assert nb.run("%redis EXISTS k") == 0
+
+
+def test_a_transaction_of_an_earlier_cell_stays_open_at_an_error(nb):
+    nb.run("%redis MULTI")
+    assert nb.error("%redis SET k")[0].endswith("; MULTI is open: EXEC or DISCARD")
+    assert nb.error("%%redis\nMULTI")[0].endswith("; MULTI is open: EXEC or DISCARD")
+    assert nb.run("%redis DISCARD") == "OK"
+
+
+def test_options_behind_the_command_are_explained(nb):
+    assert nb.error("%redis GET a --df")[0].endswith("; options come before the command: %redis --df GET a")
+    assert nb.error("%%redis\nGET a --db 3")[0].endswith("; options come before the commands: %%redis --db 3")
+    nb.run("%redis SET a --df")
+    assert nb.error("%redis INCR a")[0] == "(error) ERR value is not an integer or out of range"
 
 
 def test_nothing_to_run_is_an_error_that_says_what_to_type(nb):
@@ -373,6 +408,7 @@ def test_a_question_mark_after_a_command_is_help(nb):
     (text,) = nb.shown("%redis GETDEL?")
     assert text.startswith("GETDEL key\n")
     assert "family     strings" in text
+    assert "log        as typed; times, ids and random choices are written out\n" in nb.shown("%redis HELP SET")[0]
     assert nb.shown("%redis HELP getdel") == [text]
 
 
@@ -387,6 +423,15 @@ def test_a_question_mark_in_a_pattern_is_a_pattern(nb):
     assert sorted(nb.run("%redis KEYS user?")) == [b"user1", b"user2", b"users"]
     nb.run("x = %redis KEYS user?")
     assert len(nb["x"]) == 3
+
+
+def test_only_lines_inside_a_long_string_are_left_alone(nb):
+    nb.run("%%redis -q\nMSET user1 a users b")
+    nb.run("x = %redis KEYS user?\ny = '''\n%redis KEYS user?\n'''\nz = %redis KEYS user?")
+    assert len(nb["x"]) == len(nb["z"]) == 2
+    assert nb["y"] == "\n%redis KEYS user?\n"
+    nb.run('s = \'it # """\'  # """\nz = %redis KEYS users?')
+    assert nb["z"] == []
 
 
 class Kernel:
@@ -412,6 +457,7 @@ def test_the_magic_documents_its_options(nb):
     doc = nb.shell.find_line_magic("redis").__doc__
     assert "--keep-going" in doc
     assert "--open PATH" in doc
+    assert "\n%redis [options] COMMAND" in doc
 
 
 # --- %aof ------------------------------------------------------------------------------------------------------
@@ -469,6 +515,16 @@ def test_config_sets_limits_and_what_an_error_does(nb):
     nb.run("%redis LRANGE l 0 -1")
     assert "text/html" not in nb.outputs[0]
     nb.run("%config AofnbMagics.html = True")
+
+
+def test_a_setting_that_cannot_be_is_named_at_load(bare_notebook):
+    bare_notebook.shell.config.AofnbMagics.max_rows = -1
+    with pytest.warns(UserWarning, match="max_rows"):
+        bare_notebook.run("%load_ext aofnb")
+    bare_notebook.run("%redis --open mydata")
+    assert bare_notebook.shown("%redis PING") == ["PONG"]
+    assert sum(isinstance(one, AofnbMagics) for one in bare_notebook.shell.configurables) == 1
+    bare_notebook.run("%unload_ext aofnb")
 
 
 def test_unloading_takes_everything_back(bare_notebook):

@@ -193,6 +193,7 @@ def test_an_option_value_may_be_a_python_value():
         ("--db", "--db needs a value"),
         ("--db x GET k", "--db needs a number"),
         ("--out 1x GET k", "not a variable name"),
+        ("-o class GET k", "not a variable name"),
         ("--quiet=1 GET k", "takes no value"),
         ("--appendfsync always GET k", "needs --open"),
         ("--open a --close", "exclude each other"),

@@ -112,6 +112,9 @@ def test_many_replies_are_shortened_saying_so():
         ([b"SET", b"k", b"a b"], 'SET k "a b"'),
         ([b"SET", b"k", b""], 'SET k ""'),
         ([b"SET", b"k", b"\x00"], 'SET k "\\x00"'),
+        ([b"SET", "ключ".encode(), "né è".encode()], 'SET ключ "né è"'),
+        ([b"SET", b"k", b"\xffa"], 'SET k "\\xffa"'),
+        ([b"SET", b"k", b"x" + "é".encode() * 60], "SET k x" + "é" * 50 + "..."),
         ([b"SET", b"k", b"v" * 100], "SET k " + "v" * 51 + "..."),
     ],
 )

@@ -327,3 +327,37 @@ class TestLife:
         thread.start()
         thread.join()
         assert "7.0 MiB" in dashboard._html.value
+
+
+class TestArguments:
+    @pytest.mark.parametrize("store", [3, None, "mydata"])
+    def test_what_is_no_store_is_refused(self, store):
+        with pytest.raises(TypeError, match="Dashboard takes a store, as"):
+            Dashboard(store)
+
+    @pytest.mark.parametrize("interval_s", ["1", None])
+    def test_an_interval_that_is_no_number_is_refused(self, store, interval_s):
+        with pytest.raises(ConfigError, match="interval_s"):
+            Dashboard(store, interval_s=interval_s)
+
+
+class TestClosedBefore:
+    def test_a_dashboard_of_a_closed_store_says_so(self, screen, store):
+        store.closed = True
+        dashboard = Dashboard(store)
+        dashboard._ipython_display_()
+        assert "(store closed)" in repr(dashboard)
+        assert not dashboard.running
+        assert WIDGET_VIEW not in screen[0]["data"]
+
+    def test_a_store_closed_before_the_start_ends_it(self, screen, dashboard, store):
+        store.closed = True
+        dashboard._ipython_display_()
+        assert "(store closed)" in repr(dashboard)
+        assert dashboard._thread is None
+
+    def test_a_store_gone_before_the_start_ends_it(self):
+        dashboard = Dashboard(StoreStub())
+        gc.collect()
+        dashboard.start()
+        assert "(store closed)" in repr(dashboard)
