@@ -21,6 +21,8 @@ from aofnb.errors import AofLockedError
 __all__ = ["LOCK_NAME", "DirectoryLock"]
 
 LOCK_NAME = "aofnb.lock"
+# Tries, a fiftieth of a second apart.
+_PATIENCE = 100
 # No file locks here, or not on this file system (some network mounts).
 _UNSUPPORTED = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOLCK}
 _HELD = {errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK}
@@ -89,7 +91,7 @@ class DirectoryLock:
                 file=self.path,
             ) from problem
         try:
-            _lock(fd)
+            _lock_or_wait_for_the_dead(fd)
         except OSError as problem:
             if problem.errno in _UNSUPPORTED:
                 self._fd = fd
@@ -135,6 +137,37 @@ class DirectoryLock:
             with suppress(OSError):
                 _unlock(fd)
             os.close(fd)
+
+
+def _lock_or_wait_for_the_dead(fd: int) -> None:
+    """Take the lock; where its holder was killed, wait a moment for what it was just starting.
+
+    A process between fork and exec has a copy of every open file, the lock among them, and may outlive its parent by
+    a few milliseconds.
+    """
+    for _ in range(_PATIENCE):
+        try:
+            return _lock(fd)
+        except OSError as problem:
+            if problem.errno not in _HELD or not _holder_is_dead(fd):
+                raise
+        time.sleep(0.02)
+    return _lock(fd)
+
+
+def _holder_is_dead(fd: int) -> bool:
+    """Whether the lock's text names a process of this host that is no more."""
+    try:
+        os.lseek(fd, 0, os.SEEK_SET)
+        text = json.loads(os.read(fd, 4096))
+        if text["host"] != socket.gethostname():
+            return False
+        os.kill(int(text["pid"]), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return False
 
 
 def _self_description() -> bytes:

@@ -90,3 +90,28 @@ def test_a_simulated_file_system_has_no_other_users(tmp_path):
         lock.acquire()
     assert list(tmp_path.iterdir()) == []
     lock.release()
+
+
+def test_a_child_that_outlives_its_killed_parent_for_a_moment_is_waited_for(tmp_path):
+    """Between fork and exec a process has a copy of the lock's open file."""
+    code = (
+        "import os, sys, time\n"
+        "from aofnb.aof.fs import OsFs\n"
+        "from aofnb.aof.lock import DirectoryLock\n"
+        "lock = DirectoryLock(OsFs(), sys.argv[1])\n"
+        "lock.acquire()\n"
+        "if os.fork() == 0:\n"
+        "    time.sleep(0.3)\n"
+        "    os._exit(0)\n"
+        "print('locked', flush=True)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"locked\n"
+    holder.wait()
+    lock = DirectoryLock(OsFs(), str(tmp_path))
+    lock.acquire()
+    assert lock.enforced
+    lock.release()
+    holder.stdout.close()
