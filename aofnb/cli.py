@@ -17,6 +17,7 @@ from typing import Any
 from aofnb._version import VERSION
 from aofnb.aof.check import CheckReport, FileCheck, Fixed, Outcome, check, fix
 from aofnb.errors import AofnbError
+from aofnb.resp.reader import LINE_ENDS_CHANGED
 
 __all__ = ["main"]
 
@@ -217,7 +218,7 @@ def _advice(report: CheckReport, timestamp_s: int | None) -> Iterator[str]:
 def _remedy(report: CheckReport) -> Iterator[str]:
     last = report.files[-1] if report.files else None
     stopped = any(file.aofnb.action == "refuses" for file in report.files[:-1])
-    if last is not None and "line ends were changed" in last.aofnb.reason:
+    if last is not None and LINE_ENDS_CHANGED in last.aofnb.reason:
         yield (
             "The line ends were changed, as git does with text; every byte else is there, so do not cut. "
             "`aofnb.read_aof` reads the file as it is; bring it back from where its line ends are whole, "

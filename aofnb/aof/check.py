@@ -28,7 +28,7 @@ from aofnb.aof.lock import DirectoryLock
 from aofnb.aof.manifest import Manifest, sync_dir
 from aofnb.config import Config
 from aofnb.errors import AofError, AofManifestError, AofWriteError, RdbError
-from aofnb.resp.reader import LINE_MAX, Block, CommandReader, End
+from aofnb.resp.reader import LINE_ENDS_CHANGED, LINE_MAX, Block, CommandReader, End
 
 __all__ = ["CheckReport", "Damage", "FileCheck", "Fixed", "Outcome", "SnapshotEnd", "check", "fix"]
 
@@ -562,7 +562,7 @@ def _fixable(report: CheckReport) -> FileCheck | None:
             file=last.path,
             offset=last.aofnb.offset,
         )
-    if "line ends were changed" in last.aofnb.reason:
+    if LINE_ENDS_CHANGED in last.aofnb.reason:
         raise AofError(
             f"{last.aofnb.reason}. Nothing was changed: cutting would lose what is only spelled wrongly. Bring the "
             "file back from where its line ends are whole, and put `*.aof -text` into .gitattributes",

@@ -38,7 +38,7 @@ from aofnb.errors import (
     AofWriteError,
     RdbError,
 )
-from aofnb.resp.reader import Block
+from aofnb.resp.reader import LINE_ENDS_CHANGED, Block
 
 __all__ = ["AofDirectory", "Cut", "LoadReport", "LoadedFile"]
 
@@ -343,7 +343,7 @@ class AofDirectory:
     def _judged(self, path: str, tail: Tail, *, last: bool) -> Cut:
         """What to cut, or the error that says why nothing can be."""
         behind = tail.size - tail.cut_at
-        if tail.kind == "format" and "line ends were changed" in tail.reason:
+        if tail.kind == "format" and LINE_ENDS_CHANGED in tail.reason:
             raise AofFormatError(
                 f"{tail.reason}, as git does with text; every byte else is there. `aofnb.read_aof` reads the file as "
                 "it is; bring it back from where its line ends are whole, and put `*.aof -text` into .gitattributes",

@@ -316,13 +316,13 @@ class Engine:
                     self.begin_turn(None)
                     self.end_turn()
 
-    def flush(self, *, force: bool = False) -> None:
+    def flush(self) -> None:
         """Write and sync as the policy says, keeping `refusal` as the outcome demands."""
         writer = self.writer
         if writer is None:
             return
         try:
-            writer.flush(force)
+            writer.flush()
         except AofWriteError:
             self.refresh_refusal()
             raise

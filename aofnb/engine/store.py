@@ -339,6 +339,7 @@ class Store:
                 if self._writer is not None:
                     self._writer.close()
             except Exception:
+                # Told to the caller, and closed all the same; no finally, since after Ctrl-C there is more to close.
                 self._finish_closing()
                 raise
             self._finish_closing()

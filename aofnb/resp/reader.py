@@ -21,11 +21,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
-__all__ = ["LINE_MAX", "Block", "CommandReader", "End"]
+__all__ = ["LINE_ENDS_CHANGED", "LINE_MAX", "Block", "CommandReader", "End"]
 
 # Small, so that what one block splits into stays in the processor's cache, and replay finds it there: measured
 # 1.4 times faster to read and 1.2 times faster to replay than 64 KiB.
 PIECE = 16 << 10
+# What the reason of a format error says where CRs are gone: such a file must not be cut.
+LINE_ENDS_CHANGED = "the line ends were changed"
 # A header or an annotation with its line end; the loader's buffer is one larger.
 LINE_MAX = 1023
 _ARGC_MAX = (1 << 31) - 1
@@ -381,7 +383,7 @@ def _not_a_length(data: bytes, at: int, base: int) -> str:
 
 def _converted(data: bytes, at: int, base: int) -> str:
     """A guess at the commonest cause: git or an editor took the CRs, and skipping two bytes took one too many."""
-    return "; the line ends were changed (LF for CRLF)" if data[at - 2 : at - 1] == b"\n" else ""
+    return f"; {LINE_ENDS_CHANGED} (LF for CRLF)" if data[at - 2 : at - 1] == b"\n" else ""
 
 
 def _shown(text: bytes) -> str:
