@@ -32,8 +32,6 @@ class Setting:
     low: int = 0
     high: int = INT_MAX
     choices: tuple[str, ...] = ()
-    # A value that this version cannot do, and what to say of it: never accepted and ignored.
-    refused: tuple[object, str] | None = None
 
     @property
     def attribute(self) -> str:
@@ -47,12 +45,6 @@ class Setting:
         ConfigError
             With the words redis-server uses for such a value.
         """
-        value = self._parse(given)
-        if self.refused is not None and value == self.refused[0]:
-            raise ConfigError(self.refused[1])
-        return value
-
-    def _parse(self, given: object) -> Any:
         if self.kind == "bool":
             if isinstance(given, bool):
                 return given
@@ -116,13 +108,7 @@ SETTINGS: dict[str, Setting] = {
         Setting("no-appendfsync-on-rewrite", "bool", False),
         Setting("aof-rewrite-incremental-fsync", "bool", True),
         Setting("aof-load-truncated", "bool", True),
-        # Redis writes its base as RDB by default; we write commands until the RDB writer is joined to the rewrite.
-        Setting(
-            "aof-use-rdb-preamble",
-            "bool",
-            False,
-            refused=(True, "this version writes its base as commands only; leave it at no"),
-        ),
+        Setting("aof-use-rdb-preamble", "bool", False),
         Setting("aof-timestamp-enabled", "bool", False),
         Setting("aof-disable-auto-gc", "bool", False),
         Setting("databases", "int", 16, runtime=False, low=1),

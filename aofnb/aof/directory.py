@@ -25,8 +25,8 @@ from typing import Literal
 from aofnb.aof.bio import Bio
 from aofnb.aof.fs import File, Fs
 from aofnb.aof.load import Tail, read_units
-from aofnb.aof.manifest import AofFile, AofType, Manifest, ManifestPublishedError, sync_dir
-from aofnb.aof.rewrite import is_temp_base_name, temp_base_name, write_base
+from aofnb.aof.manifest import AofFile, AofType, Manifest, ManifestPublishedError, Suffix, sync_dir
+from aofnb.aof.rewrite import BaseForm, is_temp_base_name, temp_base_name, write_keyspace
 from aofnb.aof.writer import AofWriter
 from aofnb.clock import Clock, SystemClock
 from aofnb.config import Config
@@ -39,6 +39,7 @@ from aofnb.errors import (
     RdbError,
 )
 from aofnb.resp.reader import LINE_ENDS_CHANGED, Block
+from aofnb.store.keyspace import Keyspace
 
 __all__ = ["AofDirectory", "Cut", "LoadReport", "LoadedFile"]
 
@@ -435,13 +436,13 @@ class AofDirectory:
 
     def _create(self, clock: Clock) -> None:
         """A first log: an empty base, then `start_writer` adds the incr, so that one manifest lists both."""
-        manifest = Manifest(self.prefix).with_new_base()
+        form = BaseForm.of(self.config, clock.now_ms())
+        manifest = Manifest(self.prefix).with_new_base(form.suffix)
         assert manifest.base is not None
         temp = os.path.join(self.path, temp_base_name(os.getpid()))
         with _writing(self.path):
             self._mkdir()
-            timestamp_s = clock.now_ms() // 1000 if self.config.aof_timestamp_enabled else None
-            size = write_base(self.fs, temp, (), timestamp_s=timestamp_s)
+            size = write_keyspace(self.fs, temp, Keyspace(1, clock.now_ms), form, self.config)
             self.fs.rename(temp, os.path.join(self.path, manifest.base.name))
         # As redis-server counts it, a log that was just made has size 0, whatever its base holds.
         self._sizes[manifest.base.name] = size
@@ -543,8 +544,10 @@ class AofDirectory:
             raise problem
         return sources
 
-    def publish_base(self, temp: str) -> None:
+    def publish_base(self, temp: str, suffix: Suffix = "aof") -> None:
         """Put the finished base `temp`, which is in `path`, in the place of all files but the live incr.
+
+        `suffix` says which form it has.
 
         1. rename it, sync the directory; 2. publish the manifest; 3. delete what it replaces.
 
@@ -554,10 +557,10 @@ class AofDirectory:
             Before 2 was done: the old files are in force and `temp` is gone. If only the last sync failed: the new
             files are in force and the old ones stay, listed as history.
         """
-        manifest = self.manifest.with_new_base()
+        manifest = self.manifest.with_new_base(suffix)
         self._publish(temp, manifest)
 
-    def replace_all(self, writer: AofWriter, temp: str) -> None:
+    def replace_all(self, writer: AofWriter, temp: str, suffix: Suffix = "aof") -> None:
         """Put the base `temp`, which holds all data as it is now, and a new incr in the place of everything.
 
         For when the live incr can no longer be trusted, or the log was off: what is in aof_buf is dropped, since
@@ -568,7 +571,7 @@ class AofDirectory:
         AofWriteError
             As `publish_base`.
         """
-        manifest = self.manifest.with_new_incr(self._taken()).with_new_base()
+        manifest = self.manifest.with_new_incr(self._taken()).with_new_base(suffix)
         path = os.path.join(self.path, manifest.incrs[-1].name)
         with self._or_no_temp(temp), _writing(path):
             file = self.fs.create(path)

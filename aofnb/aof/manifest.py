@@ -20,9 +20,11 @@ from typing import Literal, NoReturn, Self
 from aofnb.aof.fs import Fs, write_all
 from aofnb.errors import AofManifestError, AofWriteError
 
-__all__ = ["AofFile", "AofType", "Manifest", "ManifestPublishedError", "sync_dir"]
+__all__ = ["AofFile", "AofType", "Manifest", "ManifestPublishedError", "Suffix", "sync_dir"]
 
 AofType = Literal["base", "incr", "history"]
+# Of a base, by its form; files are told apart by their content all the same.
+Suffix = Literal["rdb", "aof"]
 
 # A line with its line end; redis-server reads into a buffer one larger.
 LINE_MAX = 1024
@@ -105,11 +107,11 @@ class Manifest:
             seq += 1
         return replace(self, incrs=(*self.incrs, AofFile(name, seq, "incr")))
 
-    def with_new_base(self, *, keep_incrs: int = 1) -> Self:
-        """A new base in RESP form that stands for the old base and all incrs but the last `keep_incrs`."""
+    def with_new_base(self, suffix: Suffix = "aof", *, keep_incrs: int = 1) -> Self:
+        """A new base that stands for the old base and all incrs but the last `keep_incrs`."""
         seq = (self.base.seq if self.base is not None else 0) + 1
         names = {entry.name for entry in self.all_files}
-        while (name := f"{self.prefix}.{seq}.base.aof") in names:
+        while (name := f"{self.prefix}.{seq}.base.{suffix}") in names:
             seq += 1
         covered = self.incrs[: len(self.incrs) - keep_incrs]
         old = covered + ((self.base,) if self.base is not None else ())

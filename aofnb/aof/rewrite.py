@@ -6,11 +6,25 @@ Redis: aof.c rewriteAppendOnlyFile, aofRewriteLimited; server.c serverCron (7.0.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from aofnb.aof.fs import Fs, write_all
+from aofnb.aof.manifest import Suffix
+from aofnb.config import Config
+from aofnb.rdb import base_aux, rdb_pieces
 from aofnb.resp.encode import encode_command
+from aofnb.store.keyspace import Keyspace
+from aofnb.store.snapshot import commands_of
 
-__all__ = ["Backoff", "growth_triggers_rewrite", "is_temp_base_name", "temp_base_name", "write_base"]
+__all__ = [
+    "Backoff",
+    "BaseForm",
+    "growth_triggers_rewrite",
+    "is_temp_base_name",
+    "temp_base_name",
+    "write_base",
+    "write_keyspace",
+]
 
 Record = tuple[int, Sequence[bytes]]
 
@@ -33,6 +47,85 @@ def temp_base_name(pid: int) -> str:
 def is_temp_base_name(name: str) -> bool:
     """Whether `name` is one that `temp_base_name`, or Redis, gives."""
     return name.startswith(_PREFIX) and name.endswith(_SUFFIX)
+
+
+@dataclass(frozen=True, slots=True)
+class BaseForm:
+    """What a base is to be, as the settings were when the rewrite began.
+
+    Attributes
+    ----------
+    suffix
+        Of the file's name, and with it the form: ``rdb`` or ``aof`` (commands).
+    now_s
+        The time of the data, in seconds since the epoch.
+    timestamp
+        Whether a base of commands begins with that time.
+    used_bytes
+        The memory in use, which a snapshot says; servers show it when they load.
+    incremental_fsync
+        Whether each `_SYNC_BYTES` are synced at once, so that the last fsync does not stall the disk.
+    """
+
+    suffix: Suffix
+    now_s: int = 0
+    timestamp: bool = False
+    used_bytes: int = 0
+    incremental_fsync: bool = True
+
+    @classmethod
+    def of(cls, config: Config, now_ms: int, used_bytes: int = 0) -> BaseForm:
+        """As the settings are now."""
+        return cls(
+            suffix="rdb" if config.aof_use_rdb_preamble else "aof",
+            now_s=now_ms // 1000,
+            timestamp=config.aof_timestamp_enabled,
+            used_bytes=used_bytes,
+            incremental_fsync=config.aof_rewrite_incremental_fsync,
+        )
+
+
+def write_keyspace(fs: Fs, path: str, keyspace: Keyspace, form: BaseForm, config: Config) -> int:
+    """Write all of `keyspace` to the new file `path` and sync it; the file is closed in any case, removed in none.
+
+    Parameters
+    ----------
+    fs, path
+        Where; what is there is replaced.
+    keyspace
+        What; it must not change meanwhile. Overdue keys are written as well: the log behind may refer to them.
+    form
+        How.
+    config
+        Settings that decide on the form of lists.
+
+    Returns
+    -------
+    int
+        Size of the file in bytes.
+
+    Raises
+    ------
+    OSError
+        As the operating system gives it.
+    """
+    if form.suffix == "aof":
+        timestamp_s = form.now_s if form.timestamp else None
+        records = commands_of(keyspace)
+        return write_base(fs, path, records, timestamp_s=timestamp_s, incremental_fsync=form.incremental_fsync)
+    file = fs.create(path)
+    try:
+        written = synced = 0
+        for _keys, piece in rdb_pieces(keyspace, aux=base_aux(form.now_s, form.used_bytes), config=config):
+            write_all(file, piece)
+            written += len(piece)
+            if form.incremental_fsync and written - synced >= _SYNC_BYTES:
+                file.fdatasync()
+                synced = written
+        file.fdatasync()
+    finally:
+        file.close()
+    return written
 
 
 def write_base(

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 from aofnb.aof.fs import OsFs
 from aofnb.aof.load import read_units
-from aofnb.aof.rewrite import write_base
+from aofnb.aof.rewrite import BaseForm, write_base, write_keyspace
 from aofnb.clock import SystemClock
 from aofnb.commands.client import Effect
 from aofnb.config import Config
@@ -37,14 +37,13 @@ def main() -> int:
     engine = Engine(Config({"databases": job["databases"]}), SystemClock(), random.Random(0))
     try:
         _load(engine, job["sources"], parent)
-        records = _counted(engine, parent)
-        write_base(
-            OsFs(),
-            job["temp"],
-            records,
-            timestamp_s=job["timestamp_s"],
-            incremental_fsync=job["incremental_fsync"],
-        )
+        form = BaseForm(**job["form"])
+        if form.suffix == "rdb":
+            write_keyspace(OsFs(), job["temp"], engine.keyspace, form, engine.config)
+        else:
+            timestamp_s = form.now_s if form.timestamp else None
+            records = _counted(engine, parent)
+            write_base(OsFs(), job["temp"], records, timestamp_s=timestamp_s, incremental_fsync=form.incremental_fsync)
     except (AofnbError, OSError) as problem:
         print(problem, file=sys.stderr)
         return 1

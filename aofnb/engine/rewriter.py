@@ -19,15 +19,15 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import asdict
 from pathlib import Path
 
 from aofnb.aof.directory import AofDirectory
 from aofnb.aof.fs import Fs, OsFs
-from aofnb.aof.rewrite import Backoff, growth_triggers_rewrite, temp_base_name, write_base
+from aofnb.aof.rewrite import Backoff, BaseForm, growth_triggers_rewrite, temp_base_name, write_keyspace
 from aofnb.aof.stats import Phase, RewriteProgress
 from aofnb.engine.core import Engine
 from aofnb.errors import AofError, ReplyError
-from aofnb.store.snapshot import commands_of
 
 __all__ = ["Rewriter"]
 
@@ -57,6 +57,8 @@ class Rewriter:
         self._keys = (0, 0)
         self._bytes = (0, 0)
         self._started_s = 0.0
+        # What the base is to be: as the settings were when the rewrite began.
+        self._form = BaseForm("aof")
         self._child: subprocess.Popen[bytes] | None = None
         self._watcher: threading.Thread | None = None
         self._cancelled = False
@@ -151,6 +153,7 @@ class Rewriter:
         self._started_s = engine.clock.monotonic()
         self._phase = "switching"
         temp = os.path.join(self.directory.path, temp_base_name(os.getpid()))
+        self._form = BaseForm.of(engine.config, engine.clock.now_ms())
         if engine.writer.refusal is not None:
             self._heal(temp)
             return
@@ -175,13 +178,7 @@ class Rewriter:
         engine = self.engine
         self._phase = "writing"
         try:
-            write_base(
-                self.fs,
-                temp,
-                commands_of(engine.keyspace),
-                timestamp_s=self._timestamp_s(),
-                incremental_fsync=engine.config.aof_rewrite_incremental_fsync,
-            )
+            write_keyspace(self.fs, temp, engine.keyspace, self._form, engine.config)
         except BaseException:
             self._discard(temp)
             raise
@@ -191,7 +188,7 @@ class Rewriter:
         self._write_base(temp)
         assert self.engine.writer is not None
         self._phase = "publishing"
-        self.directory.replace_all(self.engine.writer, temp)
+        self.directory.replace_all(self.engine.writer, temp, self._form.suffix)
         self._ended(None)
         self.engine.refresh_refusal()
 
@@ -215,9 +212,8 @@ class Rewriter:
         job = {
             "sources": sources,
             "temp": temp,
-            "timestamp_s": self._timestamp_s(),
+            "form": asdict(self._form),
             "databases": len(self.engine.keyspace),
-            "incremental_fsync": self.engine.config.aof_rewrite_incremental_fsync,
         }
         package_root = str(Path(__file__).resolve().parents[2])
         paths = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -253,15 +249,11 @@ class Rewriter:
             self._phase = "writing"
             self._keys = (report["keys_done"], report["keys_total"])
 
-    def _timestamp_s(self) -> int | None:
-        engine = self.engine
-        return engine.clock.now_ms() // 1000 if engine.config.aof_timestamp_enabled else None
-
     # --- end ---------------------------------------------------------------------------------------------
 
     def _publish(self, temp: str) -> None:
         self._phase = "publishing"
-        self.directory.publish_base(temp)
+        self.directory.publish_base(temp, self._form.suffix)
         self._ended(None)
 
     def _ended(self, problem: BaseException | None) -> None:

@@ -24,7 +24,6 @@ from aofnb.errors import (
     AofManifestError,
     AofTruncatedError,
     AofWriteError,
-    ConfigError,
     RdbError,
 )
 from aofnb.resp.encode import encode_command
@@ -306,11 +305,6 @@ def test_a_snapshot_base_is_refused_and_stays(world):
     with pytest.raises(RdbError, match="RESP format only"):
         world.load(world.directory())
     assert world.files() == before
-
-
-def test_a_setting_that_is_not_supported_is_refused(world):
-    with pytest.raises(ConfigError, match="aof-use-rdb-preamble"):
-        world.directory(aof_use_rdb_preamble=True)
 
 
 def test_history_is_deleted_after_the_load_unless_forbidden(world):

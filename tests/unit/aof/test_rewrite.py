@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from support.faults import FaultFs
 
 from aofnb.aof.fs import OsFs
 from aofnb.aof.rewrite import (
     Backoff,
+    BaseForm,
     growth_triggers_rewrite,
     is_temp_base_name,
     temp_base_name,
     write_base,
+    write_keyspace,
 )
+from aofnb.config import Config
+from aofnb.rdb import load_rdb
 from aofnb.resp.encode import encode_command
+from aofnb.store.keyspace import Keyspace
 
 
 def test_a_base_holds_the_records_with_a_select_where_the_database_changes(tmp_path):
@@ -130,3 +137,22 @@ def test_temporary_names_are_told_from_others():
     assert is_temp_base_name(temp_base_name(42))
     assert is_temp_base_name("temp-rewriteaof-42.aof")
     assert not is_temp_base_name("appendonly.aof.1.base.aof")
+
+
+def test_a_keyspace_is_written_in_the_form_asked_for(tmp_path):
+    keyspace = Keyspace(2, lambda: 0)
+    keyspace[1].put(b"k", b"v")
+    path = str(tmp_path / "a")
+    size = write_keyspace(OsFs(), path, keyspace, BaseForm("rdb", now_s=5, used_bytes=7), Config())
+    data = Path(path).read_bytes()
+    assert size == len(data)
+    loaded_to = Keyspace(2, lambda: 0)
+    with open(path, "rb") as file:
+        loaded = load_rdb(file, loaded_to)
+    assert (loaded.keys, loaded_to[1].lookup(b"k")) == (1, b"v")
+    assert loaded.aux[2:] == ((b"ctime", b"5"), (b"used-mem", b"7"), (b"aof-base", b"1"))
+    form = BaseForm.of(Config({"aof_use_rdb_preamble": False, "aof_timestamp_enabled": True}), 5999)
+    write_keyspace(OsFs(), path, keyspace, form, Config())
+    assert Path(path).read_bytes() == b"#TS:5\r\n" + encode_command([b"SELECT", b"1"]) + encode_command(
+        [b"SET", b"k", b"v"]
+    )

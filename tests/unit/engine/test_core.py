@@ -164,8 +164,6 @@ def test_config_set_is_all_or_nothing(store):
     assert store.stats().appendfsync == "no"
     with pytest.raises(aofnb.ReplyError, match="immutable"):
         store.config_set("databases", 3)
-    with pytest.raises(aofnb.ReplyError, match="commands only"):
-        store.config_set("aof-use-rdb-preamble", True)
 
 
 def test_info_says_what_stats_says(store):
