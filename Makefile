@@ -8,13 +8,20 @@ PY := $(BIN)/python
 # Stamps, renewed when the declared dependencies change: what running needs, and what checking needs on top.
 RUN := $(VENV)/.run
 DEV := $(VENV)/.dev
+# The kernels, compiled beside their sources; see aofnb/_kernels.py.
+BUILT := $(VENV)/.built
+# Says which kernels run compiled.
+KERNELS := $(PY) -c 'import aofnb._kernels; print(aofnb._kernels.describe())'
+# What runs a second time, in plain Python.
+KERNEL_TESTS := tests/unit/test_kernels.py tests/unit/resp tests/unit/engine tests/property/test_reader.py
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint lab bench notebooks clean help
+.PHONY: demo test build lint lab bench notebooks clean help
 
 help:
 	@echo "make demo       open a real redis-server log, change it in %%redis cells, show it as a table"
 	@echo "make test       everything that is checked: lint, types, tests, notebooks"
+	@echo "make build      compile the kernels again, after a change of theirs"
 	@echo "make lab        JupyterLab with the tutorials"
 	@echo "make bench      speed, as ratios to redis-py, redis-server, fakeredis, redis-check-aof"
 	@echo "make notebooks  run the tutorials again and write their outputs"
@@ -33,12 +40,24 @@ $(DEV): pyproject.toml | $(PY)
 	@$(PIP) --editable '.[dev]'
 	@touch $@ $(RUN)
 
+# Without a C compiler everything works, slower: no reason to stop.
+$(BUILT): $(wildcard aofnb/*/_*_cy.py aofnb/*/_*_cy.pxd) aofnb/_build.py | $(DEV)
+	@$(PY) -m aofnb._build || true
+	@touch $@
+
+build: $(DEV)
+	@$(PY) -m aofnb._build
+	@touch $(BUILT)
+	@$(KERNELS)
+
 demo: $(RUN)
+	@$(KERNELS)
 	@$(PY) notebooks/demo.py
 
-test: $(DEV) lint
+test: $(BUILT) lint
 	@$(PY) tests/support/announce.py
 	$(PY) -m pytest -q -n 2 --dist worksteal --ignore tests/browser
+	AOFNB_PURE=1 $(PY) -m pytest -q -n 2 --dist worksteal $(KERNEL_TESTS)
 	$(PY) -m pytest -q tests/browser
 	$(PY) -m pytest -q -p no:randomly --nbval --nbval-current-env --nbval-cell-timeout=120 \
 		--nbval-sanitize-with=notebooks/nbval-sanitize.cfg notebooks/
@@ -53,11 +72,11 @@ lint: $(DEV)
 lab: $(RUN)
 	$(BIN)/jupyter lab notebooks/01-first-durable-key.ipynb
 
-bench: $(DEV)
+bench: $(BUILT)
 	$(PY) -m tests.bench
 
 notebooks: $(DEV)
 	$(PY) notebooks/refresh.py notebooks/*.ipynb
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis test-artefacts bench-results
+	rm -rf $(VENV) build aofnb/*/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis test-artefacts bench-results

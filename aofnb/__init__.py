@@ -9,7 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from aofnb import _version
+from aofnb import _kernels, _version
+from aofnb._kernels import kernels
 from aofnb.errors import (
     AofError,
     AofFormatError,
@@ -25,6 +26,9 @@ from aofnb.errors import (
 )
 
 __version__ = _version.VERSION
+
+# Before any module that may be compiled is imported.
+_kernels.install_finder()
 
 if TYPE_CHECKING:
     from aofnb.engine import Store
@@ -49,6 +53,7 @@ __all__ = [
     "Store",
     "StoreClosedError",
     "__version__",
+    "kernels",
     "load_ipython_extension",
     "open",
     "read_aof",

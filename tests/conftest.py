@@ -1,19 +1,30 @@
-"""Settings for every test: hypothesis profiles, and no thread of ours left behind."""
+"""Settings for every test: hypothesis profiles, no thread of ours left behind, no kernel that is not its source."""
 
 from __future__ import annotations
 
 import os
 import threading
+import warnings
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from aofnb import _kernels
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 settings.register_profile(
     "long", deadline=None, max_examples=5000, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 settings.load_profile(os.environ.get("AOFNB_HYPOTHESIS", "default"))
+
+
+def pytest_configure() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", _kernels.KernelWarning)
+        stale = _kernels.stale()
+    if stale:
+        pytest.exit("\n".join([*stale.values(), "run `make build`, then the tests"]), returncode=4)
 
 
 @pytest.fixture(autouse=True)

@@ -1,9 +1,9 @@
 """Bytes of a log to argument vectors, a block at a time.
 
-Two paths. Almost all records are plain: canonical headers, arguments without CRLF. Of them a piece of the file is split
-at CRLF and the pieces are taken as they are, once every length header agrees with the piece behind it. Whatever
-is not plain (a value that holds CRLF, a header that ends in LF alone, an annotation, the end of the piece)
-is read byte by byte, then the first path goes on.
+Two paths. Almost all records are plain: headers as Redis writes them. The kernel `_plain_cy` takes them; where it is
+not compiled, the piece of the file is split at CRLF and the parts are taken as they are, once every length header
+agrees with the part behind it. Whatever is not plain (a header that ends in LF alone, an annotation, the end of the
+piece, and without the kernel a value that holds CRLF) is read byte by byte, then the first path goes on.
 
 What is accepted is what redis-server's loader accepts, with four departures. That one crashes, or allocates what a
 damaged header asks for: a negative length is a format error; a length beyond the end of the file is a record cut short,
@@ -20,6 +20,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
+
+from aofnb.resp import _plain_cy
 
 __all__ = ["LINE_ENDS_CHANGED", "LINE_MAX", "Block", "CommandReader", "End"]
 
@@ -199,20 +201,11 @@ def _parse(data: bytes, block: Block, limit: int) -> int | End:
     base = block.start
     argvs = block.argvs
     final = len(data) == limit
-    parts = data.split(_CRLF)
-    last = len(parts) - 1
-    # `pos` is the place in data; `aligned` is the place of parts[index], which lags behind in odd records.
-    index = pos = aligned = 0
+    parts = None if _plain_cy.COMPILED else _Parts(data)
+    pos = 0
     try:
         while True:
-            if pos == aligned:
-                before = index
-                index = _plain(parts, index, last, argvs.append)
-                if last - index < index - before:
-                    pos = len(data) - sum(map(len, parts[index:])) - 2 * (last - index)
-                else:
-                    pos += sum(map(len, parts[before:index])) + 2 * (index - before)
-                aligned = pos
+            pos = _plain_cy.plain(data, pos, argvs) if parts is None else parts.plain(pos, argvs)
             if pos == len(data):
                 block.end = base + pos
                 return 0
@@ -231,12 +224,36 @@ def _parse(data: bytes, block: Block, limit: int) -> int | End:
                 raise _Stop(kind="format", reason=_not_a_record(data, pos, base))
             pos = end
             block._marks[len(argvs)] = base + pos
-            if data[end - 2 : end] == _CRLF:
-                index += data.count(_CRLF, aligned, end)
-                aligned = end
     except _Stop as stop:
         block.end = base + pos
         return stop.missing if stop.missing else End(stop.kind, base + pos, stop.reason)
+
+
+class _Parts:
+    """`data` split at CRLF, and how much of it was taken: what the kernel does, where it is not compiled."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._parts = data.split(_CRLF)
+        # The place in data of parts[index], which lags behind in odd records.
+        self._index = self._aligned = 0
+
+    def plain(self, pos: int, argvs: list[list[bytes]]) -> int:
+        """Append the plain records from data[pos] on to `argvs`; where the first one begins that was not taken."""
+        data, parts = self._data, self._parts
+        last = len(parts) - 1
+        if pos != self._aligned:
+            if data[pos - 2 : pos] != _CRLF:
+                return pos
+            self._index += data.count(_CRLF, self._aligned, pos)
+        before = self._index
+        index = self._index = _plain(parts, before, last, argvs.append)
+        if last - index < index - before:
+            pos = len(data) - sum(map(len, parts[index:])) - 2 * (last - index)
+        else:
+            pos += sum(map(len, parts[before:index])) + 2 * (index - before)
+        self._aligned = pos
+        return pos
 
 
 def _plain(parts: Sequence[bytes], i: int, last: int, append: Callable[[list[bytes]], None]) -> int:

@@ -73,6 +73,7 @@ def machine() -> str:
     import redis
 
     import aofnb
+    from aofnb import _kernels
 
     def version(*command: str) -> str:
         try:
@@ -86,8 +87,9 @@ def machine() -> str:
     return "\n".join(
         [
             f"{os.cpu_count()} cores, {model}; {platform.system()} {platform.release()}; load {os.getloadavg()[0]:.1f}",
-            f"Python {platform.python_version()}, aofnb {aofnb.__version__} (plain Python, no compiled kernels), "
+            f"Python {platform.python_version()}, aofnb {aofnb.__version__}, "
             f"redis-py {redis.__version__}, fakeredis {getattr(fakeredis, '__version__', '')}".rstrip(),
+            _kernels.describe(),
             version("redis-server", "--version"),
         ]
     )

@@ -7,9 +7,12 @@ import platform
 import shutil
 import subprocess
 
+from aofnb import _kernels
+
 
 def main() -> None:
     print(f"Python {platform.python_version()}, {platform.system()}, {os.cpu_count()} cores")
+    print(f"  {_kernels.describe()}")
     for program, what in (
         ("redis-server", "comparison with a real server"),
         ("redis-check-aof", "its check of our files"),

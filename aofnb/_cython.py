@@ -1,0 +1,30 @@
+"""Stand-in for the `cython` module where Cython is not installed: what kernels look up when they run as Python.
+
+Types are not among it: annotations are not evaluated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+__all__ = ["cfunc", "compiled", "exceptval", "inline"]
+
+T = TypeVar("T")
+
+compiled = False
+
+
+def cfunc(function: T) -> T:
+    """In C: a function without Python's calling convention."""
+    return function
+
+
+def inline(function: T) -> T:
+    """In C: a function that is put where it is called."""
+    return function
+
+
+def exceptval(*_value: Any, **_check: Any) -> Callable[[T], T]:
+    """In C: the returned value that tells of an exception."""
+    return cfunc
