@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from aofnb.forensics import accessor
 from aofnb.forensics.frame import read_aof
-from aofnb.forensics.log import Log, RdbBaseSkipped, scan
+from aofnb.forensics.log import Log, scan
 
-__all__ = ["Log", "RdbBaseSkipped", "read_aof", "scan"]
+__all__ = ["Log", "read_aof", "scan"]
 
 accessor.register()

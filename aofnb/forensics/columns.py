@@ -19,6 +19,7 @@ import pyarrow as pa
 import aofnb.commands.all  # noqa: F401  fills the table
 from aofnb.commands import registry
 from aofnb.errors import ReplyError
+from aofnb.forensics.index import Mark
 from aofnb.forensics.scan import Ints, Records
 from aofnb.store import glob
 
@@ -214,7 +215,8 @@ class Rows:
 class RowBuilder:
     """Makes Arrow batches of the tables that `scan_file` gives, file after file.
 
-    `escaped_keys` counts the keys so far that `encoding` could not hold as they are.
+    `escaped_keys` counts the keys so far that `encoding` could not hold as they are; `highest_db` is the highest
+    database selected so far.
     """
 
     def __init__(self, parts: Sequence[str], selection: Selection) -> None:
@@ -222,6 +224,7 @@ class RowBuilder:
         self.schema = selection.schema()
         self.seq = 0
         self.escaped_keys = 0
+        self.highest_db = 0
         self._commands = _CommandTable(selection.cmd)
         self._parts = pa.array(parts, pa.string())
         self._statuses = pa.array(STATUSES, pa.string())
@@ -234,6 +237,20 @@ class RowBuilder:
         """Begin with file number `part`: each is loaded by a client of its own, in database 0 and outside MULTI."""
         self._part = part
         self._db = 0
+        self._in_multi = False
+
+    @property
+    def in_multi(self) -> bool:
+        """Whether a transaction is open behind the last row."""
+        return self._in_multi
+
+    def mark(self, offset: int) -> Mark:
+        """The border behind the last row, at `offset` of the current file."""
+        return Mark(self._part, offset, self.seq, self._db, self._txn, self._ts)
+
+    def resume(self, mark: Mark) -> None:
+        """Go on from `mark`, as if all before it had been read."""
+        self._part, self.seq, self._db, self._txn, self._ts = mark.part, mark.seq, mark.db, mark.txn, mark.ts
         self._in_multi = False
 
     def discarded(self, batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -333,6 +350,7 @@ class RowBuilder:
                 number = records.arg(row, 1) if records.argc[row] == 2 else b""
                 if number.isdigit() and len(number) <= 5 and int(number) <= _INT16_MAX:
                     self._db = int(number)
+                    self.highest_db = max(self.highest_db, self._db)
                     db_turns.append((row, self._db))
             elif code == _MULTI and not self._in_multi:
                 self._in_multi = True

@@ -18,6 +18,7 @@ import pandas as pd
 
 from aofnb._version import VERSION
 from aofnb.forensics.log import Log, OnBad, Progress, Report
+from aofnb.forensics.position import Where
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,6 +42,8 @@ def read_aof(
     cmd: str | Iterable[str] | None = ...,
     key: str | bytes | Iterable[str | bytes] | None = ...,
     db: int | Iterable[int] | None = ...,
+    start: Where | None = ...,
+    stop: Where | None = ...,
     on_bad: OnBad = ...,
     progress: Progress = ...,
 ) -> pd.DataFrame: ...
@@ -58,6 +61,8 @@ def read_aof(
     cmd: str | Iterable[str] | None = ...,
     key: str | bytes | Iterable[str | bytes] | None = ...,
     db: int | Iterable[int] | None = ...,
+    start: Where | None = ...,
+    stop: Where | None = ...,
     on_bad: OnBad = ...,
     progress: Progress = ...,
 ) -> Iterator[pd.DataFrame]: ...
@@ -74,6 +79,8 @@ def read_aof(
     cmd: str | Iterable[str] | None = None,
     key: str | bytes | Iterable[str | bytes] | None = None,
     db: int | Iterable[int] | None = None,
+    start: Where | None = None,
+    stop: Where | None = None,
     on_bad: OnBad = "error",
     progress: Progress = None,
 ) -> pd.DataFrame | Iterator[pd.DataFrame]:
@@ -108,6 +115,9 @@ def read_aof(
         reads it: ``"user:*"``.
     db
         Only commands in this database, or one of these.
+    start, stop
+        Only the rows from one position on and before another: a row number, a time (``"2026-11-20 14:03:05"``, UTC),
+        ``"file:offset"``, or what `Log.position` gives.
     on_bad
         Where a file is cut or damaged: ``"error"`` raises; ``"truncate"`` makes one row with status ``truncated``
         of the rest of that file and goes on with the next. The commands of a transaction without EXEC at the end of
@@ -120,8 +130,8 @@ def read_aof(
     pandas.DataFrame
         Indexed by `seq`, the number of the command in the log (a RangeIndex unless rows were left out), with:
 
-        `part` : category, the file.
-        `offset`, `nbytes` : int64, where the command is in that file (after decompression).
+        `part` : category, the file. The keys of a snapshot (RDB) come as the commands that would rebuild them.
+        `offset`, `nbytes` : int64, where the command is in that file (after decompression); in a snapshot, its key.
         `ts` : datetime64[s, UTC], the last ``#TS`` before it, NaT if there was none.
         `db` : int16, the database it ran in; for SELECT, the one it selects.
         `txn` : Int64, number of its transaction from 1, NA outside MULTI and EXEC.
@@ -141,11 +151,8 @@ def read_aof(
         A file holds what is no command.
     AofManifestError
         The manifest is malformed, missing, or lists a file that is not there.
-
-    Warns
-    -----
-    RdbBaseSkipped
-        A part is a snapshot (RDB) that holds something: its keys are not among the rows.
+    RdbError
+        A snapshot is damaged.
     """
     return Log(path, on_bad=on_bad).to_pandas(
         columns=columns,
@@ -156,15 +163,25 @@ def read_aof(
         cmd=cmd,
         key=key,
         db=db,
+        start=start,
+        stop=stop,
         progress=progress,
     )
 
 
-def read_frame(log: Log, selection: Selection, nrows: int | None, on_bad: OnBad, progress: Progress) -> pd.DataFrame:
+def read_frame(
+    log: Log,
+    selection: Selection,
+    nrows: int | None,
+    on_bad: OnBad,
+    progress: Progress,
+    start: Where | None,
+    stop: Where | None,
+) -> pd.DataFrame:
     """All rows, or the first `nrows`, as one frame."""
     report = Report()
     nrows = None if nrows is None else at_least(nrows, 0, "nrows")
-    batches = list(_first(log.read(selection, on_bad, progress, report), nrows))
+    batches = list(_first(log.read(selection, on_bad, progress, report, start, stop), nrows))
     frame = _frame(batches, selection.schema(), log)
     frame.attrs["aof"] = _about(log, selection, on_bad) | {
         "damage": report.damage,
@@ -174,16 +191,24 @@ def read_frame(log: Log, selection: Selection, nrows: int | None, on_bad: OnBad,
 
 
 def read_frames(
-    log: Log, selection: Selection, nrows: int | None, chunksize: int, on_bad: OnBad, progress: Progress
+    log: Log,
+    selection: Selection,
+    nrows: int | None,
+    chunksize: int,
+    on_bad: OnBad,
+    progress: Progress,
+    start: Where | None,
+    stop: Where | None,
 ) -> Iterator[pd.DataFrame]:
     """The same rows in frames of `chunksize`, the last one shorter. Without rows, one empty frame."""
     chunksize = at_least(chunksize, 1, "chunksize")
     nrows = None if nrows is None else at_least(nrows, 0, "nrows")
-    return _frames(log, selection, nrows, chunksize, on_bad, progress)
+    batches = _first(log.read(selection, on_bad, progress, Report(), start, stop), nrows)
+    return _frames(log, selection, chunksize, on_bad, batches)
 
 
 def _frames(
-    log: Log, selection: Selection, nrows: int | None, chunksize: int, on_bad: OnBad, progress: Progress
+    log: Log, selection: Selection, chunksize: int, on_bad: OnBad, batches: Iterator[pa.RecordBatch]
 ) -> Iterator[pd.DataFrame]:
     schema = selection.schema()
     # The same for all frames, since pandas.concat keeps only attrs that are equal.
@@ -191,7 +216,7 @@ def _frames(
     ready: list[pa.RecordBatch] = []
     have = 0
     given = False
-    for batch in chain(_first(log.read(selection, on_bad, progress, Report()), nrows), [None]):
+    for batch in chain(batches, [None]):
         if batch is not None:
             ready.append(batch)
             have += batch.num_rows
@@ -314,7 +339,6 @@ def _about(log: Log, selection: Selection, on_bad: str) -> dict[str, Any]:
             }
             for part in log.parts
         ],
-        "skipped": log.skipped,
         "options": {
             "columns": list(selection.columns),
             "encoding": selection.encoding,

@@ -7,43 +7,50 @@ from __future__ import annotations
 
 import html
 import sys
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
 
 from aofnb.clock import SystemClock
-from aofnb.errors import AofTruncatedError
+from aofnb.errors import AofTruncatedError, RdbError
+from aofnb.forensics.index import Index, Mark
 from aofnb.forensics.parts import Part, PartFile, find_parts
-from aofnb.forensics.scan import Damage, scan_file
+from aofnb.forensics.position import Position, Row, Second, Where, parse_position
+from aofnb.forensics.scan import Records, scan_file
+from aofnb.forensics.snapshot import SnapshotRows
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from aofnb.engine.store import Store
     from aofnb.forensics.columns import RowBuilder, Selection
 
-__all__ = ["Log", "OnBad", "Progress", "RdbBaseSkipped", "Report", "scan"]
+__all__ = ["Log", "OnBad", "Progress", "Report", "scan"]
 
 OnBad = Literal["error", "truncate"]
 Progress = Callable[[int, int], object] | bool | None
 
-
-class RdbBaseSkipped(UserWarning):
-    """A part begins with a snapshot (RDB): what it holds is not among the rows."""
+# Marks of the index are so many bytes or rows apart, whichever comes first.
+_MARK_BYTES = 4 << 20
+_MARK_ROWS = 1 << 16
 
 
 @dataclass(slots=True)
 class Report:
     """What reading found out beside the rows.
 
-    `damage` : part, offset, nbytes, kind (truncated, format, open_multi) and reason of each file that could not be
-    read to its end. `escaped_keys` : keys that the encoding could not hold as they are.
+    `damage` : part, offset, nbytes, kind (truncated, format, open_multi, snapshot) and reason of each file that could
+    not be read to its end; kind ``skipped`` is a key of a snapshot that no command can make.
+    `escaped_keys` : keys that the encoding could not hold as they are.
     """
 
     damage: list[dict[str, Any]] = field(default_factory=list)
     escaped_keys: int = 0
+
+    def add(self, part: Part, kind: str, offset: int, nbytes: int | None, reason: str) -> None:
+        self.damage.append({"part": part.name, "kind": kind, "offset": offset, "nbytes": nbytes, "reason": reason})
 
 
 class Log:
@@ -64,6 +71,7 @@ class Log:
         self.source, self.parts = find_parts(path)
         self._on_bad = _checked(on_bad)
         self._len: int | None = None
+        self._index: Index | None = None
 
     def to_pandas(
         self,
@@ -76,6 +84,8 @@ class Log:
         cmd: str | Iterable[str] | None = None,
         key: str | bytes | Iterable[str | bytes] | None = None,
         db: int | Iterable[int] | None = None,
+        start: Where | None = None,
+        stop: Where | None = None,
         on_bad: OnBad | None = None,
         progress: Progress = None,
     ) -> pd.DataFrame | Iterator[pd.DataFrame]:
@@ -85,10 +95,9 @@ class Log:
 
         selection = Selection.of(columns, cmd, key, db, encoding, encoding_errors)
         on_bad = self._on_bad if on_bad is None else _checked(on_bad)
-        self._warn_of_snapshots()
         if chunksize is None:
-            return read_frame(self, selection, nrows, on_bad, progress)
-        return read_frames(self, selection, nrows, chunksize, on_bad, progress)
+            return read_frame(self, selection, nrows, on_bad, progress, start, stop)
+        return read_frames(self, selection, nrows, chunksize, on_bad, progress, start, stop)
 
     def batches(
         self,
@@ -99,6 +108,8 @@ class Log:
         cmd: str | Iterable[str] | None = None,
         key: str | bytes | Iterable[str | bytes] | None = None,
         db: int | Iterable[int] | None = None,
+        start: Where | None = None,
+        stop: Where | None = None,
         on_bad: OnBad | None = None,
         progress: Progress = None,
     ) -> Iterator[pa.RecordBatch]:
@@ -107,23 +118,48 @@ class Log:
 
         selection = Selection.of(columns, cmd, key, db, encoding, encoding_errors)
         on_bad = self._on_bad if on_bad is None else _checked(on_bad)
-        self._warn_of_snapshots()
-        return self.read(selection, on_bad, progress, Report())
+        return self.read(selection, on_bad, progress, Report(), start, stop)
 
-    def read(self, selection: Selection, on_bad: OnBad, progress: Progress, report: Report) -> Iterator[pa.RecordBatch]:
+    def read(
+        self,
+        selection: Selection,
+        on_bad: OnBad,
+        progress: Progress,
+        report: Report,
+        start: Where | None = None,
+        stop: Where | None = None,
+    ) -> Iterator[pa.RecordBatch]:
         """What `batches` and `to_pandas` share; fills `report` on the way."""
+        first = 0 if start is None else self.position(start).seq
+        last = None if stop is None else self.position(stop).seq
+        begin = self.index().before_row(first) if first else None
+        for batch in self._read(selection, on_bad, progress, report, begin):
+            if first or last is not None:
+                batch = _rows_between(batch, first, last)
+            # What a filter left empty still says that reading goes on.
+            if batch is None:
+                return
+            yield batch
+
+    def _read(
+        self, selection: Selection, on_bad: OnBad, progress: Progress, report: Report, begin: Mark | None
+    ) -> Iterator[pa.RecordBatch]:
+        """All rows from `begin` on."""
         from aofnb.forensics.columns import RowBuilder
 
         builder = RowBuilder([part.name for part in self.parts], selection)
+        if begin is not None:
+            builder.resume(begin)
         tell = _teller(progress)
         total = sum(part.size for part in self.parts)
         done = 0
         for number, part in enumerate(self.parts):
-            if part.snapshot_bytes is not None:
+            if begin is None or number >= begin.part:
+                offset = begin.offset if begin is not None and number == begin.part else 0
                 with PartFile(part.path, part.compression) as file:
-                    file.seek(part.snapshot_bytes)
-                    builder.start_part(number)
-                    for batch in self._read_part(part, file, builder, on_bad, report):
+                    if not offset:
+                        builder.start_part(number)
+                    for batch in self._read_part(part, file, offset, builder, on_bad, report):
                         yield batch
                         report.escaped_keys = builder.escaped_keys
                         tell(done + file.stored_bytes_read, total)
@@ -131,24 +167,14 @@ class Log:
             tell(done, total)
 
     def _read_part(
-        self, part: Part, file: PartFile, builder: RowBuilder, on_bad: OnBad, report: Report
+        self, part: Part, file: PartFile, offset: int, builder: RowBuilder, on_bad: OnBad, report: Report
     ) -> Iterator[pa.RecordBatch]:
-        """The rows of one file. Those of a transaction wait for its EXEC: only that says that they count."""
-        skipped = part.snapshot_bytes or 0
-        size = None if part.compression else part.size - skipped
+        """The rows of one file from `offset` on. Those of a transaction wait for its EXEC: only that says that they
+        count.
+        """
         waiting: list[pa.RecordBatch] = []
         opened = 0
-        for found in scan_file(file, base=skipped, size=size):
-            if isinstance(found, Damage):
-                if on_bad == "error":
-                    raise found.error(part.path)
-                report.damage.append(
-                    {"part": part.name, "kind": found.kind, "offset": found.offset, "nbytes": found.nbytes}
-                    | {"reason": found.reason}
-                )
-                if found.kind == "annotation":
-                    continue
-                found = found.as_records()
+        for found in tables(part, file, offset, on_bad, report):
             rows = builder.batch(found)
             if rows.settled is not None:
                 yield from waiting
@@ -163,29 +189,116 @@ class Log:
         reason = "the file ends inside a transaction: MULTI has no EXEC, so a server throws its commands away"
         if on_bad == "error":
             raise AofTruncatedError(f"{reason}; on_bad='truncate' reads them", file=part.path, offset=opened)
-        report.damage.append(
-            {"part": part.name, "kind": "open_multi", "offset": opened, "nbytes": None, "reason": reason}
-        )
+        report.add(part, "open_multi", opened, None, reason)
         yield from map(builder.discarded, waiting)
 
-    @property
-    def skipped(self) -> list[dict[str, Any]]:
-        """The parts whose rows cannot be given, and why; `nbytes` is the size of the file."""
-        return [
-            {
-                "part": part.name,
-                "nbytes": part.size,
-                "warning": RdbBaseSkipped.__name__,
-                "message": f"{part.name} begins with a snapshot (RDB{_of_size(part)}): its keys are not among the rows"
-                + ("" if part.type == "base" else ", nor are commands behind it"),
-            }
-            for part in self.parts
-            if part.snapshot_bytes is None
-        ]
+    # --- places ------------------------------------------------------------------------------------------
 
-    def _warn_of_snapshots(self) -> None:
-        for skipped in self.skipped:
-            warnings.warn(skipped["message"], RdbBaseSkipped, stacklevel=_outside())
+    def index(self, *, progress: Progress = None) -> Index:
+        """Where reading can begin. The first call reads the log once."""
+        if self._index is None:
+            self._index = self._build_index(progress)
+            self._len = self._index.rows
+        return self._index
+
+    def _build_index(self, progress: Progress) -> Index:
+        from aofnb.forensics.columns import RowBuilder, Selection
+
+        builder = RowBuilder([part.name for part in self.parts], Selection.of(()))
+        tell = _teller(progress)
+        total = sum(part.size for part in self.parts)
+        done = 0
+        marks: list[Mark] = []
+        for number, part in enumerate(self.parts):
+            builder.start_part(number)
+            marks.append(builder.mark(0))
+            with PartFile(part.path, part.compression) as file:
+                for found in tables(part, file, 0, "truncate", Report()):
+                    builder.batch(found)
+                    end = int(found.offset[-1] + found.nbytes[-1]) if len(found) else 0
+                    far = end - marks[-1].offset >= _MARK_BYTES or builder.seq - marks[-1].seq >= _MARK_ROWS
+                    # Inside a snapshot nothing can begin to read.
+                    if far and not builder.in_multi and not found.from_snapshot:
+                        marks.append(builder.mark(end))
+                    tell(done + file.stored_bytes_read, total)
+            done += part.size
+            tell(done, total)
+        last = self.parts[-1].size if self.parts else 0
+        return Index(tuple(marks), builder.mark(last), builder.highest_db + 1)
+
+    def position(self, where: Where) -> Position:
+        """The place that `where` names, see `aofnb.forensics.position`; reads the log once if it was not yet.
+
+        Raises
+        ------
+        ValueError
+            There is no such place, or `where` has none of the forms.
+        """
+        if isinstance(where, str) and where.strip() == "end":
+            return self._end()
+        wanted = parse_position(where)
+        if isinstance(wanted, Row):
+            return self._row_position(wanted.seq)
+        if isinstance(wanted, Second):
+            return self._found(self.index().before_second(wanted.ts), lambda seq, offset, ts: ts > wanted.ts)
+        number = next((n for n, part in enumerate(self.parts) if part.name == wanted.part), None)
+        if number is None:
+            names = ", ".join(part.name for part in self.parts)
+            raise ValueError(f"{wanted.part!r} is no file of this log; it has {names}")
+        if wanted.offset > self.parts[number].size:
+            raise ValueError(f"{wanted.part} has {self.parts[number].size} bytes; offset {wanted.offset} is behind it")
+        mark = self.index().before_place(number, wanted.offset)
+        return self._found(mark, lambda seq, offset, ts: offset >= wanted.offset, part=number)
+
+    def _row_position(self, seq: int) -> Position:
+        rows = self.index().rows
+        if not -rows <= seq <= rows:
+            raise ValueError(f"row {seq}: the log has {rows} rows, 0 to {rows - 1}")
+        seq = seq + rows if seq < 0 else seq
+        return self._found(self.index().before_row(seq), lambda each, offset, ts: each >= seq)
+
+    def _end(self) -> Position:
+        end = self.index().end
+        name = self.parts[end.part].name if self.parts else ""
+        return Position(end.seq, name, end.offset, None if end.ts < 0 else end.ts)
+
+    def _found(self, mark: Mark, holds: Callable[[Any, Any, Any], Any], part: int | None = None) -> Position:
+        """The first row from `mark` on for whose seq, offset and ts (arrays) `holds` says so; in `part` or behind it.
+
+        The file's own numbers serve: ts is -1 before the first annotation.
+        """
+        import numpy as np
+
+        from aofnb.forensics.columns import Selection
+
+        selection = Selection.of(("part", "offset", "ts"))
+        for batch in self._read(selection, "truncate", None, Report(), mark):
+            seq = batch.column(0).to_numpy()
+            parts = batch.column(1).indices.to_numpy()
+            offset = batch.column(2).to_numpy()
+            ts = batch.column(3).cast("int64").fill_null(-1).to_numpy()
+            chosen = holds(seq, offset, ts)
+            if part is not None:
+                chosen = (chosen & (parts == part)) | (parts > part)
+            hits = np.flatnonzero(chosen)
+            if len(hits):
+                row = int(hits[0])
+                second = int(ts[row])
+                return Position(
+                    int(seq[row]), self.parts[int(parts[row])].name, int(offset[row]), None if second < 0 else second
+                )
+        return self._end()
+
+    def at(self, where: Where) -> Store:
+        """The data as the command at `where` found it, in a read-only store on which every command works.
+
+        Examples
+        --------
+        ``log.at(57)`` is what was there before row 57 ran; ``log.at("end")`` what a server would load now.
+        """
+        from aofnb.forensics.travel import store_at
+
+        return store_at(self, self.position(where))
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         import pyarrow as pa
@@ -256,14 +369,49 @@ def _checked(on_bad: OnBad) -> OnBad:
     return on_bad
 
 
-def _outside() -> int:
-    """The stacklevel of the nearest caller that is not this package."""
-    level = 1
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("aofnb."):
-        frame = frame.f_back
-        level += 1
-    return level
+def tables(part: Part, file: PartFile, offset: int, on_bad: OnBad, report: Report) -> Iterator[Records]:
+    """All commands of one file from `offset` on, those that rebuild its snapshot first.
+
+    Raises
+    ------
+    AofError
+        At damage, if `on_bad` is ``error``; otherwise `report` has it, and what is legible of a cut command is a row.
+    """
+    if part.format == "rdb" and not offset:
+        snapshot = SnapshotRows(file, part)
+        try:
+            yield from snapshot.tables()
+        except RdbError as problem:
+            if on_bad == "error":
+                raise
+            place = problem.offset or 0
+            report.add(part, "snapshot", place, part.size - place, str(problem))
+            return
+        for place, reason in snapshot.notes:
+            report.add(part, "skipped", place, None, reason)
+        assert snapshot.end is not None
+        offset = snapshot.end
+    file.seek(offset)
+    size = None if part.compression else max(part.size - offset, 0)
+    for found in scan_file(file, base=offset, size=size):
+        if isinstance(found, Records):
+            yield found
+            continue
+        if on_bad == "error":
+            raise found.error(part.path)
+        report.add(part, found.kind, found.offset, found.nbytes, found.reason)
+        if found.kind != "annotation":
+            yield found.as_records()
+
+
+def _rows_between(batch: pa.RecordBatch, first: int, last: int | None) -> pa.RecordBatch | None:
+    """The rows of `batch` from `first` to before `last`; None if those and all that follow are at or behind `last`."""
+    seq = batch.column(0).to_numpy()
+    if last is not None and len(seq) and seq[0] >= last:
+        return None
+    begin = int(seq.searchsorted(first))
+    end = len(seq) if last is None else int(seq.searchsorted(last))
+    return batch.slice(begin, end - begin)
 
 
 def _teller(progress: Progress) -> Callable[[int, int], object]:
@@ -293,11 +441,6 @@ class _Bar:
             sys.stderr.write(f"\rread {_size(done)} of {_size(total)} ({done * 100 // total} %)  ")
             sys.stderr.flush()
             self._next_s, self._shown = now_s + 0.2, True
-
-
-def _of_size(part: Part) -> str:
-    """The size of a snapshot, where it is the whole file."""
-    return f", {_size(part.size)}" if part.type == "base" else ""
 
 
 def _count(number: int, noun: str) -> str:

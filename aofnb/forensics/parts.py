@@ -16,12 +16,12 @@ from typing import Any, BinaryIO, Literal, Self
 
 from aofnb.aof.manifest import Manifest
 from aofnb.errors import AofError, AofFormatError, AofManifestError
+from aofnb.rdb.reader import is_rdb
 
 __all__ = ["Part", "PartFile", "find_parts"]
 
-_HEAD_BYTES = 4096
+_HEAD_BYTES = 16
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
-_RDB_AUX, _RDB_EOF = 0xFA, 0xFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,8 @@ class Part:
         Its number in the manifest.
     size
         In bytes, as stored: later growth is not read.
-    snapshot_bytes
-        Where commands begin behind a snapshot (RDB) without keys; 0 if there is no snapshot; None if it holds
-        something, or cannot be told.
+    format
+        What it begins with: commands (``resp``), or a snapshot (``rdb``), behind which commands may follow.
     compression
         ``gzip``, ``zstd`` or None.
     """
@@ -52,13 +51,8 @@ class Part:
     type: Literal["base", "incr", "single"]
     seq: int | None
     size: int
-    snapshot_bytes: int | None
+    format: Literal["resp", "rdb"]
     compression: str | None
-
-    @property
-    def format(self) -> Literal["resp", "rdb"]:
-        """What it begins with: commands, or a snapshot."""
-        return "resp" if self.snapshot_bytes == 0 else "rdb"
 
 
 class PartFile:
@@ -115,7 +109,9 @@ class PartFile:
             self._at = offset
             return
         if offset < self._at:
-            self._raw.seek(0)
+            # A stream of Arrow closes the file below it when it goes.
+            self._raw.close()
+            self._raw = Path(self._path).open("rb")  # noqa: SIM115  closed by close()
             self._stream, self._at = _decompressed(self._raw, self._compression), 0
         while self._at < offset and self.read(min(offset - self._at, 1 << 20)):
             pass
@@ -213,37 +209,5 @@ def _part(path: Path, type_: Literal["base", "incr", "single"], seq: int | None)
     compression = next((name for magic, name in _MAGIC.items() if start.startswith(magic)), None)
     with PartFile(str(path), compression) as part:
         head = part.read(_HEAD_BYTES)
-    return Part(path.name, os.path.abspath(path), type_, seq, size, _empty_snapshot_bytes(head), compression)
-
-
-def _empty_snapshot_bytes(head: bytes) -> int | None:
-    """Length of the snapshot that `head` begins with if it holds nothing, 0 if there is none, else None.
-
-    Every new log begins with such a snapshot: magic, auxiliary fields, the end mark, a checksum.
-    """
-    if not head.startswith(b"REDIS"):
-        return 0
-    at: int | None = 9
-    while at is not None and at < len(head):
-        if head[at] == _RDB_EOF:
-            end = at + (9 if head[5:9] >= b"0005" else 1)
-            return end if end <= len(head) else None
-        if head[at] != _RDB_AUX:
-            return None
-        at = _behind_string(head, at + 1)
-        at = None if at is None else _behind_string(head, at)
-    return None
-
-
-def _behind_string(data: bytes, at: int) -> int | None:
-    """Where the string at `at` ends, or None for a form that auxiliary fields do not have."""
-    if at + 5 > len(data):
-        return None
-    kind = data[at]
-    if kind < 0x40:
-        return at + 1 + kind
-    if kind < 0x80:
-        return at + 2 + ((kind & 0x3F) << 8 | data[at + 1])
-    if kind == 0x80:
-        return at + 5 + int.from_bytes(data[at + 1 : at + 5], "big")
-    return {0xC0: at + 2, 0xC1: at + 3, 0xC2: at + 5}.get(kind)
+    format_: Literal["resp", "rdb"] = "rdb" if is_rdb(head) else "resp"
+    return Part(path.name, os.path.abspath(path), type_, seq, size, format_, compression)

@@ -28,7 +28,17 @@ import numpy.typing as npt
 
 from aofnb.errors import AofError, AofFormatError, AofTruncatedError
 
-__all__ = ["CHUNK_BYTES", "Annotation", "Damage", "Incomplete", "Record", "Records", "read_record", "scan_file"]
+__all__ = [
+    "CHUNK_BYTES",
+    "Annotation",
+    "Damage",
+    "Incomplete",
+    "Record",
+    "Records",
+    "encode_records",
+    "read_record",
+    "scan_file",
+]
 
 CHUNK_BYTES = 4 << 20
 # The longest header or annotation that Redis reads, with its line end.
@@ -100,7 +110,7 @@ class Damage:
 
     def as_records(self) -> Records:
         """One row of everything that could not be read."""
-        data, ends = _encode([self.argv])
+        data, ends = encode_records([self.argv])
         return Records(
             data=data,
             begin=0,
@@ -127,6 +137,7 @@ class Records:
     `lf` : bool, the CRs were lost in the file and are put back in `data`.
     `ts` : (row, seconds) for each ``#TS:``, which stands before that row.
     `cut_argc` : None; for the single row of a `Damage`, the argument count that its header claims.
+    `from_snapshot` : the file has keys there, not these commands.
     """
 
     data: bytes
@@ -139,6 +150,7 @@ class Records:
     lf: npt.NDArray[np.bool_]
     ts: list[tuple[int, int]]
     cut_argc: int | None = None
+    from_snapshot: bool = False
 
     def __len__(self) -> int:
         return len(self.first)
@@ -151,6 +163,15 @@ class Records:
     def argv(self, row: int) -> list[bytes]:
         """All arguments of command `row`, the name first."""
         return [self.arg(row, k) for k in range(int(self.argc[row]))]
+
+    def argvs(self, rows: int) -> list[list[bytes]]:
+        """All arguments of each of the first `rows` commands."""
+        data, ends = self.data, self.ends.tolist()
+        places = zip(self.first[:rows].tolist(), self.argc[:rows].tolist(), strict=True)
+        return [
+            [data[ends[line - 1] + 2 : ends[line]] for line in range(first + 2, first + 2 + 2 * argc, 2)]
+            for first, argc in places
+        ]
 
 
 # --- One record at a time ---------------------------------------------------------------------------------------------
@@ -302,7 +323,7 @@ def _what_is_this(data: bytes, pos: int) -> str:
     return f"{_show(data[pos : pos + 20])} where a command must begin (`*` or `#`)"
 
 
-def _encode(argvs: Sequence[Sequence[bytes]]) -> tuple[bytes, Ints]:
+def encode_records(argvs: Sequence[Sequence[bytes]]) -> tuple[bytes, Ints]:
     """The commands as Redis writes them, and where their lines end."""
     pieces: list[bytes] = []
     ends: list[int] = []
@@ -493,7 +514,7 @@ def _walk_carefully(
         pos = found.end
     if not argvs and not ts:
         return None, pos, stopped
-    encoded, ends = _encode(argvs)
+    encoded, ends = encode_records(argvs)
     argc = np.array([len(argv) for argv in argvs], np.int64)
     lines = 1 + 2 * argc
     places = np.array(spans, np.int64).reshape(-1, 2)

@@ -88,6 +88,16 @@ class Block:
         self._offsets: list[int] | None = None
         self._ends: list[int] | None = None
 
+    @classmethod
+    def of(cls, argvs: list[list[bytes]], offsets: list[int], end: int) -> Block:
+        """Commands that were found otherwise, each with where it begins; they end at `end`."""
+        block = cls(offsets[0] if offsets else end)
+        block.end = end
+        block.argvs = argvs
+        block._offsets = offsets
+        block._ends = [*offsets[1:], end] if offsets else []
+        return block
+
     @property
     def offsets(self) -> list[int]:
         """Where each command begins in the file."""

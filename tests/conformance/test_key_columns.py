@@ -9,7 +9,7 @@ from support.server import available, redis_server
 import aofnb
 from aofnb.errors import ReplyError
 
-pytestmark = [pytest.mark.server, pytest.mark.filterwarnings("ignore::aofnb.forensics.RdbBaseSkipped")]
+pytestmark = pytest.mark.server
 
 LOGS = [
     sample("01-rdb-base-incr"),

@@ -8,7 +8,6 @@ from support.samples import known_records, public_samples, sample
 
 import aofnb
 from aofnb.errors import AofFormatError, AofTruncatedError
-from aofnb.forensics import RdbBaseSkipped
 from aofnb.forensics.scan import scan_file
 from aofnb.resp.encode import encode_command
 
@@ -301,13 +300,11 @@ def test_a_log_that_git_damaged_is_read_as_it_was(log_of):
     assert df["nbytes"].sum() == path.stat().st_size
 
 
-def test_attrs_are_json_and_say_what_was_not_read():
-    with pytest.warns(RdbBaseSkipped):
-        df = aofnb.read_aof(sample("01-rdb-base-incr") / "data")
+def test_attrs_are_json_and_say_what_was_read():
+    df = aofnb.read_aof(sample("01-rdb-base-incr") / "data")
     about = df.attrs["aof"]
     assert json.loads(json.dumps(about)) == about
     assert [part["name"] for part in about["parts"]] == ["appendonly.aof.2.base.rdb", "appendonly.aof.2.incr.aof"]
-    assert about["skipped"][0]["warning"] == "RdbBaseSkipped"
     assert about["damage"] == []
 
 

@@ -1,14 +1,11 @@
 import gzip
-import json
-import warnings
 
 import pyarrow as pa
 import pytest
 from support.samples import known_records, public_samples, sample
 
 import aofnb
-from aofnb.errors import AofError, AofFormatError, AofManifestError, AofTruncatedError
-from aofnb.forensics import RdbBaseSkipped
+from aofnb.errors import AofError, AofFormatError, AofManifestError, AofTruncatedError, RdbError
 from aofnb.forensics.parts import find_parts
 from aofnb.resp.encode import encode_command
 
@@ -117,35 +114,69 @@ def test_broken_compression_is_an_error_of_the_file(tmp_path):
         len(aofnb.scan(packed))
 
 
-def test_an_rdb_base_with_keys_is_skipped_with_a_warning_and_a_note():
+def test_the_keys_of_a_snapshot_come_as_the_commands_that_rebuild_them():
     log = aofnb.scan(RDB_WITH_KEYS)
-    with pytest.warns(RdbBaseSkipped, match=r"appendonly\.aof\.2\.base\.rdb") as caught:
-        rows = commands(log)
-    assert {row["part"] for row in rows} == {"appendonly.aof.2.incr.aof"}
-    assert caught[0].filename == __file__
-    assert [(note["part"], note["warning"]) for note in log.skipped] == [
-        ("appendonly.aof.2.base.rdb", "RdbBaseSkipped")
-    ]
+    rows = commands(log)
+    assert {row["part"] for row in rows} == {"appendonly.aof.2.base.rdb", "appendonly.aof.2.incr.aof"}
+    assert {row["status"] for row in rows} == {"ok"}
+    assert [row["offset"] for row in rows if row["part"].endswith("rdb")] == sorted(
+        row["offset"] for row in rows if row["part"].endswith("rdb")
+    )
 
 
-def test_a_snapshot_without_keys_needs_no_warning():
+def test_a_snapshot_without_keys_has_no_rows():
     log = aofnb.scan(sample("10-fresh-empty") / "data")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert (len(log), log.skipped) == (0, [])
+    assert len(log) == 0
     assert log.parts[0].format == "rdb"
 
 
-def test_commands_behind_a_snapshot_without_keys_are_read(tmp_path):
+def test_commands_behind_a_snapshot_are_read_where_it_ends(tmp_path):
     empty = (sample("10-fresh-empty") / "data/appendonlydir/appendonly.aof.1.base.rdb").read_bytes()
     file = tmp_path / "appendonly.aof"
     file.write_bytes(empty + encode_command([b"SET", b"k", b"v"]))
     assert [row["offset"] for row in commands(aofnb.scan(file))] == [len(empty)]
 
 
-def test_commands_behind_a_snapshot_with_keys_are_not_lost_silently():
-    with pytest.warns(RdbBaseSkipped, match="commands behind it"):
-        assert len(aofnb.scan(sample("06-old-single-rdb-preamble") / "data")) == 0
+def test_a_single_file_with_a_preamble_gives_both():
+    rows = commands(aofnb.scan(sample("06-old-single-rdb-preamble") / "data"))
+    (known,) = known_records(sample("06-old-single-rdb-preamble")).values()
+    assert [row["offset"] for row in rows][-len(known.commands) :] == [start for start, _, _ in known.commands]
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+def test_a_compressed_snapshot_gives_the_same_rows(tmp_path, compression):
+    plain = sample("06-old-single-rdb-preamble") / "data" / "appendonly.aof"
+    packed = tmp_path / "x.aof.packed"
+    with pa.CompressedOutputStream(str(packed), compression) as stream:
+        stream.write(plain.read_bytes())
+    packed, whole = (
+        pa.Table.from_batches(list(aofnb.scan(path).batches(columns=["offset", "args"]))) for path in (packed, plain)
+    )
+    assert packed.equals(whole)
+
+
+def test_a_damaged_snapshot_gives_what_is_before_the_damage(tmp_path):
+    (rdb,) = RDB_WITH_KEYS.rglob("*.base.rdb")
+    cut = tmp_path / "x.rdb"
+    cut.write_bytes(rdb.read_bytes()[:5000])
+    with pytest.raises(RdbError):
+        len(aofnb.scan(cut))
+    frame = aofnb.read_aof(cut, on_bad="truncate")
+    assert 0 < len(frame) < len(commands(aofnb.scan(rdb)))
+    (damage,) = frame.attrs["aof"]["damage"]
+    assert damage["kind"] == "snapshot"
+    assert damage["offset"] <= 5000
+
+
+def test_a_snapshot_whose_checksum_is_wrong_says_so(tmp_path):
+    (rdb,) = RDB_WITH_KEYS.rglob("*.base.rdb")
+    content = bytearray(rdb.read_bytes())
+    content[-1] ^= 1
+    changed = tmp_path / "x.rdb"
+    changed.write_bytes(content)
+    (damage,) = aofnb.read_aof(changed).attrs["aof"]["damage"]
+    assert damage["kind"] == "skipped"
+    assert "checksum" in damage["reason"]
 
 
 def test_a_cut_log_is_an_error_or_a_row():
@@ -231,8 +262,6 @@ def test_every_public_log_can_be_read_as_far_as_it_goes():
     for file in sorted(root.rglob("*.aof")):
         name = str(file.relative_to(root))
         log = aofnb.scan(file)
-        if log.parts[0].snapshot_bytes is None:
-            continue
         damaged = [row for row in commands(log, on_bad="truncate") if row["status"] == "truncated"]
         assert bool(damaged) == (name in known_bad), name
 
@@ -242,10 +271,6 @@ def test_public_directories_are_found(manifest):
     source, parts = find_parts(public_samples() / manifest)
     assert source.endswith(".manifest")
     assert [part.type for part in parts] == ["base", "incr"]
-
-
-def test_what_log_tells_is_plain_json():
-    assert json.loads(json.dumps(aofnb.scan(RDB_WITH_KEYS).skipped))
 
 
 def test_an_empty_path_is_not_the_working_directory(tmp_path, monkeypatch):
@@ -260,13 +285,3 @@ def test_a_tilde_is_the_home_directory(tmp_path, monkeypatch):
     write(tmp_path / "x.aof", [b"PING"])
     monkeypatch.setenv("HOME", str(tmp_path))
     assert len(aofnb.scan("~/x.aof")) == 1
-
-
-def test_the_size_of_a_snapshot_is_said_only_where_it_is_the_whole_file(tmp_path):
-    (base,) = aofnb.scan(RDB_WITH_KEYS).skipped
-    assert "(RDB, 44.9 kB)" in base["message"]
-    (rdb,) = RDB_WITH_KEYS.rglob("*.base.rdb")
-    single = tmp_path / "x.aof"
-    single.write_bytes(rdb.read_bytes() + encode_command([b"SET", b"k", b"v" * 5000]))
-    (skipped,) = aofnb.scan(single).skipped
-    assert "begins with a snapshot (RDB): its keys" in skipped["message"]

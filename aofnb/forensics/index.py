@@ -1,0 +1,87 @@
+"""Where reading can begin: a mark every few megabytes, with all that the rows behind it need of those before.
+
+Built by one pass over the log. Everything that asks for a part of a log starts from here: positions, slices,
+time travel, splits for many workers.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = ["Index", "Mark"]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A border between two units of the log; no transaction is open at it.
+
+    Attributes
+    ----------
+    part, offset
+        Number of the file, and the byte where the next command or annotation begins; 0 is also the beginning of a
+        snapshot.
+    seq, txn
+        Rows and transactions before it.
+    db
+        The selected database.
+    ts
+        Seconds of the last ``#TS``, -1 if there was none.
+    """
+
+    part: int
+    offset: int
+    seq: int
+    db: int
+    txn: int
+    ts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """The marks of a log, in order, the first at its beginning, and the end.
+
+    Attributes
+    ----------
+    marks
+        At least the beginning of each file.
+    end
+        Behind the last row.
+    databases
+        How many there must be for every SELECT of the log.
+    """
+
+    marks: tuple[Mark, ...]
+    end: Mark
+    databases: int
+
+    @property
+    def rows(self) -> int:
+        """How many rows the log has."""
+        return self.end.seq
+
+    def before_row(self, seq: int) -> Mark:
+        """The last mark at or before row `seq`."""
+        return self.marks[max(bisect_right(self.marks, seq, key=lambda mark: mark.seq) - 1, 0)]
+
+    def before_place(self, part: int, offset: int) -> Mark:
+        """The last mark at or before that byte."""
+        return self.marks[
+            max(bisect_right(self.marks, (part, offset), key=lambda mark: (mark.part, mark.offset)) - 1, 0)
+        ]
+
+    def before_second(self, ts: int) -> Mark:
+        """The last mark before which no command is later than the second `ts`."""
+        later = next((number for number, mark in enumerate(self.marks) if mark.ts > ts), len(self.marks))
+        return self.marks[max(later - 1, 0)]
+
+    def thinned(self, rows: int) -> Sequence[Mark]:
+        """Marks about `rows` apart, the first among them: where to cut the log for many workers."""
+        chosen = [self.marks[0]]
+        chosen += [
+            mark
+            for before, mark in zip(self.marks, self.marks[1:], strict=False)
+            if mark.seq // rows > before.seq // rows
+        ]
+        return chosen

@@ -1,0 +1,123 @@
+"""Places in a log: between two commands, named so that a person can copy, paste and say them.
+
+A position stands *before* the command it names: the state at it is what that command found. It may be given as
+
+- a row: ``57``, ``"#57"`` (``df.index`` of `aofnb.read_aof`); negative counts from the end;
+- a place in a file: ``"appendonly.aof.1.incr.aof:4096"``, as positions print themselves;
+- a moment: a datetime, or text such as ``"2026-11-20 14:03:05"`` (UTC unless it says otherwise): before the first
+  command later than that second;
+- ``"start"`` and ``"end"``.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import SupportsIndex
+
+__all__ = ["Place", "Position", "Row", "Second", "Where", "parse_position"]
+
+_ROW = re.compile(r"#?(-?[0-9]+)")
+_PLACE = re.compile(r"(.+):([0-9]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place between two commands of one log.
+
+    Attributes
+    ----------
+    seq
+        Row of the command behind it; at the end of the log, how many rows there are.
+    part, offset
+        File, by its name in the directory, and byte where that command begins.
+    ts
+        Seconds since the epoch of the last ``#TS`` before it, None if there was none.
+    """
+
+    seq: int
+    part: str
+    offset: int
+    ts: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.part}:{self.offset}"
+
+    @property
+    def time(self) -> datetime | None:
+        """The last annotated second before it, in UTC."""
+        return None if self.ts is None else datetime.fromtimestamp(self.ts, UTC)
+
+
+Where = SupportsIndex | str | datetime | Position
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row number as given; negative counts from the end."""
+
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A file of the log and an offset in it."""
+
+    part: str
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Second:
+    """The end of a second, in seconds since the epoch."""
+
+    ts: int
+
+
+def parse_position(where: Where) -> Row | Place | Second:
+    """What kind of place `where` names; only the log knows whether there is one.
+
+    >>> parse_position("#57"), parse_position("appendonly.aof.1.incr.aof:4096")
+    (Row(seq=57), Place(part='appendonly.aof.1.incr.aof', offset=4096))
+    >>> parse_position("2026-11-20 14:03:05"), parse_position("start")
+    (Second(ts=1795183385), Row(seq=0))
+
+    Raises
+    ------
+    ValueError
+        For a text that is none of the forms.
+    TypeError
+        For anything else.
+    """
+    if isinstance(where, Position):
+        return Row(where.seq)
+    if isinstance(where, datetime):
+        return _second(where)
+    if not isinstance(where, str):
+        try:
+            return Row(operator.index(where))
+        except TypeError:
+            raise TypeError(f"a position is a row number, a time, 'file:offset' or a Position, not {where!r}") from None
+    text = where.strip()
+    if text == "start":
+        return Row(0)
+    if match := _ROW.fullmatch(text):
+        return Row(int(match[1]))
+    try:
+        return _second(datetime.fromisoformat(text))
+    except ValueError:
+        pass
+    if match := _PLACE.fullmatch(text):
+        return Place(match[1], int(match[2]))
+    raise ValueError(
+        f"{where!r} names no position: give a row ('#57'), 'file:offset', a time ('2026-11-20 14:03:05'), "
+        "'start' or 'end'"
+    )
+
+
+def _second(moment: datetime) -> Second:
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return Second(int(moment.timestamp() // 1))

@@ -1,0 +1,144 @@
+"""A snapshot (RDB) in front of a log as the commands that would rebuild it, in the tables that `scan_file` gives.
+
+Each row's place in the file is that of the key it came from; a key of many elements makes several rows with one
+place. Memory is bounded by a table and the largest single key.
+
+Redis: rdb.c rdbLoadRio; aof.c rewriteAppendOnlyFileRio for the form of the commands (7.0.15).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+
+from aofnb.errors import RdbError
+from aofnb.forensics.parts import Part, PartFile
+from aofnb.forensics.scan import Records, encode_records
+from aofnb.rdb.reader import Entry, RdbReader
+from aofnb.store.snapshot import commands_of_key
+
+__all__ = ["SnapshotRows"]
+
+_TABLE_BYTES = 4 << 20
+_TABLE_ROWS = 1 << 16
+_COPY_BYTES = 1 << 20
+
+
+class SnapshotRows:
+    """The rows of one snapshot; afterwards `end` is where the log behind it begins.
+
+    Parameters
+    ----------
+    file, part
+        The part, open where it begins. A compressed one is unpacked into a temporary file first, since a snapshot
+        is read with its size known.
+
+    Attributes
+    ----------
+    end
+        Offset behind the snapshot. None before the last row.
+    notes
+        What the snapshot holds that no row can: (offset, reason) each.
+    """
+
+    def __init__(self, file: PartFile, part: Part) -> None:
+        self._file, self._part = file, part
+        self.end: int | None = None
+        self.notes: list[tuple[int, str]] = []
+
+    def tables(self) -> Iterator[Records]:
+        """Tables of rows, in the order of the file.
+
+        Raises
+        ------
+        RdbError
+            Where the snapshot is damaged; what was before has been given.
+        """
+        if not self._part.compression:
+            yield from self._read(cast("BinaryIO", self._file), self._part.size)
+            return
+        with tempfile.TemporaryFile() as unpacked:
+            while piece := self._file.read(_COPY_BYTES):
+                unpacked.write(piece)
+            size = unpacked.tell()
+            unpacked.seek(0)
+            yield from self._read(unpacked, size)
+
+    def _read(self, file: BinaryIO, size: int) -> Iterator[Records]:
+        reader = RdbReader(file, size, name=self._part.path, checksum="report")
+        rows = _Rows()
+        db = -1
+        libraries = 0
+        try:
+            for entry in reader:
+                libraries = rows.add_libraries(reader, libraries)
+                if entry.db != db:
+                    db = entry.db
+                    rows.add(entry.offset, entry.end, [b"SELECT", b"%d" % db])
+                yield from rows.add_key(entry)
+            rows.add_libraries(reader, libraries)
+        except RdbError:
+            # What stands before the damage counts.
+            yield from rows.flush()
+            raise
+        yield from rows.flush()
+        self.end = reader.end
+        self.notes += [(skipped.offset, skipped.reason) for skipped in reader.skipped]
+        if reader.checksum == "wrong":
+            self.notes.append((0, "the checksum is wrong: some byte of the snapshot was changed"))
+
+
+class _Rows:
+    """Commands on their way into a table."""
+
+    def __init__(self) -> None:
+        self._argvs: list[Any] = []
+        self._offsets: list[int] = []
+        self._sizes: list[int] = []
+        self._bytes = 0
+
+    def add(self, offset: int, end: int, argv: list[bytes]) -> None:
+        self._argvs.append(argv)
+        self._offsets.append(offset)
+        self._sizes.append(end - offset)
+        self._bytes += sum(map(len, argv))
+
+    def add_libraries(self, reader: RdbReader, known: int) -> int:
+        """The libraries that were read since there were `known` of them; returns how many there are now."""
+        for code in reader.functions[known:]:
+            self.add(0, 0, [b"FUNCTION", b"LOAD", code])
+        return len(reader.functions)
+
+    def add_key(self, entry: Entry) -> Iterator[Records]:
+        """The commands that make one key; yields a table whenever one is full."""
+        for argv in commands_of_key(entry.key, entry.value):
+            self.add(entry.offset, entry.end, argv)
+            if self._bytes >= _TABLE_BYTES or len(self._argvs) >= _TABLE_ROWS:
+                yield from self.flush()
+        for field, when_ms in (entry.field_expires or {}).items():
+            self.add(entry.offset, entry.end, [b"HPEXPIREAT", entry.key, b"%d" % when_ms, b"FIELDS", b"1", field])
+        if entry.expire_ms is not None:
+            self.add(entry.offset, entry.end, [b"PEXPIREAT", entry.key, b"%d" % entry.expire_ms])
+
+    def flush(self) -> Iterator[Records]:
+        if not self._argvs:
+            return
+        data, ends = encode_records(self._argvs)
+        argc = np.fromiter(map(len, self._argvs), np.int64, len(self._argvs))
+        lines = 1 + 2 * argc
+        yield Records(
+            data=data,
+            begin=0,
+            ends=ends,
+            first=np.cumsum(lines) - lines,
+            argc=argc,
+            offset=np.array(self._offsets, np.int64),
+            nbytes=np.array(self._sizes, np.int64),
+            lf=np.zeros(len(argc), bool),
+            ts=[],
+            from_snapshot=True,
+        )
+        self._argvs, self._offsets, self._sizes, self._bytes = [], [], [], 0

@@ -1,0 +1,110 @@
+from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+from support.samples import sample
+
+import aofnb
+from aofnb.forensics.position import Place, Row, Second, parse_position
+
+TIMED = sample("03-timestamps") / "data"
+WITH_SNAPSHOT = sample("01-rdb-base-incr") / "data"
+
+
+@pytest.mark.parametrize(
+    ("given", "means"),
+    [
+        (57, Row(57)),
+        (np.int64(57), Row(57)),
+        ("#57", Row(57)),
+        (" -1 ", Row(-1)),
+        ("start", Row(0)),
+        ("my data.aof.1.incr.aof:12", Place("my data.aof.1.incr.aof", 12)),
+        ("2026-11-20T14:03:05Z", Second(1795183385)),
+        ("2026-11-20 14:03:05.900", Second(1795183385)),
+        (datetime(2026, 11, 20, 14, 3, 5), Second(1795183385)),
+        (datetime(2026, 11, 20, 15, 3, 5, tzinfo=timezone(timedelta(hours=1))), Second(1795183385)),
+        (pd.Timestamp("2026-11-20 14:03:05", tz="UTC"), Second(1795183385)),
+    ],
+)
+def test_what_a_person_may_give(given, means):
+    assert parse_position(given) == means
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "file:", "#x", ":"])
+def test_what_names_no_position_is_refused_with_the_forms(text):
+    with pytest.raises(ValueError, match="names no position: give a row"):
+        parse_position(text)
+
+
+def test_a_position_is_no_list():
+    with pytest.raises(TypeError, match="row number, a time"):
+        parse_position([1])
+
+
+@pytest.mark.parametrize("directory", [TIMED, WITH_SNAPSHOT])
+def test_every_row_is_found_again_by_number_and_by_itself(directory):
+    log = aofnb.scan(directory)
+    frame = log.to_pandas()
+    for seq in range(len(frame)):
+        position = log.position(seq)
+        assert (position.seq, position.part, position.offset) == (seq, frame.part[seq], frame.offset[seq])
+        assert log.position(position) == position
+        # Several rows of a snapshot share the place of their key: the first of them is meant.
+        assert log.position(str(position)).offset == position.offset
+        assert log.position(str(position)).seq <= seq
+    assert log.position("end").seq == len(frame)
+    assert log.position(-1).seq == len(frame) - 1
+
+
+def test_a_moment_stands_behind_all_commands_of_its_second():
+    log = aofnb.scan(TIMED)
+    frame = log.to_pandas()
+    for moment in frame.ts.dropna().unique():
+        assert log.position(moment.to_pydatetime()).seq == (frame.ts <= moment).to_numpy().nonzero()[0][-1] + 1
+    assert log.position(datetime(1999, 1, 1, tzinfo=UTC)).seq == int(frame.ts.notna().to_numpy().argmax())
+    assert log.position("2100-01-01") == log.position("end")
+
+
+def test_places_that_are_not_there_are_said():
+    log = aofnb.scan(TIMED)
+    with pytest.raises(ValueError, match="the log has 21 rows, 0 to 20"):
+        log.position(22)
+    with pytest.raises(ValueError, match="no file of this log"):
+        log.position("other.aof:0")
+    with pytest.raises(ValueError, match="is behind it"):
+        log.position("appendonly.aof.2.incr.aof:99999")
+
+
+def test_rows_between_two_positions_are_those_of_the_whole_frame():
+    log = aofnb.scan(WITH_SNAPSHOT)
+    whole = log.to_pandas()
+    for start, stop in [(0, 5), (3, 200), (334, None), (None, 10), (300, 300), (-5, "end")]:
+        part = log.to_pandas(start=start, stop=stop)
+        expected = whole.iloc[slice(start, None if stop == "end" else stop)]
+        pd.testing.assert_frame_equal(part, expected, check_index_type=False, check_categorical=False)
+    assert sum(map(len, log.to_pandas(start=10, stop=100, chunksize=7))) == 90
+
+
+def test_reading_from_a_mark_gives_the_same_rows(monkeypatch, tmp_path):
+    """Databases, transactions and seconds go on across the marks of the index."""
+    from aofnb.forensics import log as module
+
+    monkeypatch.setattr(module, "_MARK_BYTES", 1)
+    file = tmp_path / "x.aof"
+    records = []
+    for turn in range(40):
+        records.append(f"#TS:{1000 + turn}\r\n" if turn % 3 == 0 else "")
+        records += [f"*2\r\n$6\r\nSELECT\r\n$1\r\n{turn % 5}\r\n", "*1\r\n$5\r\nMULTI\r\n"]
+        records += ["*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n", "*1\r\n$4\r\nEXEC\r\n"]
+    file.write_text("".join(records), newline="")
+    monkeypatch.setattr(module, "scan_file", partial(module.scan_file, chunk_bytes=64))
+    log = aofnb.scan(file)
+    whole = log.to_pandas()
+    assert len(log.index().marks) > 10
+    for start in range(0, len(whole), 7):
+        pd.testing.assert_frame_equal(
+            log.to_pandas(start=start), whole.iloc[start:], check_index_type=False, check_categorical=False
+        )

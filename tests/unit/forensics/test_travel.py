@@ -1,0 +1,69 @@
+import json
+
+import pytest
+from support.samples import sample
+
+import aofnb
+from aofnb.errors import ReplyError
+from aofnb.resp.encode import encode_command
+
+
+def log_of(path, *commands, notes=()):
+    lines = [encode_command(command.encode().split()) for command in commands]
+    for number, note in notes:
+        lines[number] = note + lines[number]
+    path.write_bytes(b"".join(lines))
+    return aofnb.scan(path)
+
+
+def test_the_state_at_a_row_is_what_that_command_found(tmp_path):
+    log = log_of(tmp_path / "x.aof", "SET cart 1", "SET cart 2", "FLUSHALL", "SET other 3")
+    assert [log.at(row).execute("GET", "cart") for row in range(5)] == [None, b"1", b"2", None, None]
+    assert log.at("end").execute("GET", "other") == b"3"
+
+
+def test_a_transaction_counts_with_its_exec(tmp_path):
+    log = log_of(tmp_path / "x.aof", "MULTI", "SET a 1", "SET b 2", "EXEC")
+    assert [log.at(row).execute("DBSIZE") for row in range(5)] == [0, 0, 0, 0, 2]
+
+
+def test_nobody_can_write_into_the_past(tmp_path):
+    store = log_of(tmp_path / "x.aof", "SET a 1").at("end")
+    with pytest.raises(ReplyError, match="READONLY"):
+        store.execute("SET", "a", "2")
+
+
+def test_a_deadline_is_judged_by_the_time_of_the_log(tmp_path):
+    log = log_of(
+        tmp_path / "x.aof",
+        "SET a 1 PXAT 1000500",
+        "SET b 1",
+        "SET c 1",
+        notes=[(0, b"#TS:1000\r\n"), (2, b"#TS:1001\r\n")],
+    )
+    assert [log.at(row).execute("EXISTS", "a") for row in range(4)] == [0, 1, 0, 0]
+    assert log.at(1).execute("PTTL", "a") == 500
+
+
+def test_without_times_nothing_expires_but_what_the_log_deletes(tmp_path):
+    log = log_of(tmp_path / "x.aof", "SET a 1 PXAT 1", "DEL a")
+    assert log.at(1).execute("GET", "a") == b"1"
+    assert log.at("end").execute("GET", "a") is None
+
+
+def test_any_database_of_the_log_can_be_looked_at(tmp_path):
+    store = log_of(tmp_path / "x.aof", "SELECT 40", "SET a 1").at("end")
+    assert store.run([["SELECT", "40"], ["GET", "a"]]) == ["OK", b"1"]
+
+
+def test_a_cut_command_was_never_run(tmp_path):
+    path = tmp_path / "x.aof"
+    path.write_bytes(encode_command([b"SET", b"a", b"1"]) + encode_command([b"SET", b"a", b"2"])[:-3])
+    assert aofnb.scan(path, on_bad="truncate").at("end").execute("GET", "a") == b"1"
+
+
+@pytest.mark.parametrize("name", ["02-aof-base-incr", "06-old-single-rdb-preamble", "09-rdb-base-lfu"])
+def test_the_end_of_a_log_is_what_opening_it_gives(name, tmp_path):
+    expected = json.loads((sample(name) / "expected.json").read_text())
+    store = aofnb.scan(sample(name) / "data").at("end")
+    assert store.execute("DEBUG", "DIGEST") == expected["result"]["debug_digest"]
