@@ -300,6 +300,105 @@ class Log:
 
         return store_at(self, self.position(where))
 
+    def read_from(self, mark: Mark, stop: int, selection: Selection) -> Iterator[pa.RecordBatch]:
+        """The rows from a mark of the index to before row `stop`: a piece of the log for one of many workers."""
+        for batch in self._read(selection, self._on_bad, None, Report(), mark):
+            rows = _rows_between(batch, mark.seq, stop)
+            if rows is None:
+                return
+            yield rows
+
+    # --- for other tools ---------------------------------------------------------------------------------
+
+    def to_parquet(
+        self,
+        dest: str | PathLike[str],
+        *,
+        columns: Iterable[str] | None = None,
+        compression: str = "zstd",
+        row_group_rows: int = 128 << 10,
+        progress: Progress = None,
+        **filters: Any,
+    ) -> int:
+        """Write the commands to the Parquet file `dest`, replacing it once it is whole; returns how many.
+
+        Readable by pandas, DuckDB, polars and Spark as it is. Memory is bounded by a row group.
+
+        Parameters
+        ----------
+        dest
+            Where to write; on the same disk there must be room for the old and the new file.
+        columns
+            As in `aofnb.read_aof`; add ``args`` for everything that was said.
+        compression
+            What Parquet offers: zstd, snappy, gzip, lz4, none.
+        row_group_rows
+            Rows of one row group.
+        progress
+            As in `aofnb.read_aof`.
+        **filters
+            ``cmd``, ``key``, ``db``, ``start``, ``stop``, ``on_bad`` as in `aofnb.read_aof`.
+        """
+        from aofnb.forensics.export import to_parquet
+
+        return to_parquet(
+            self,
+            dest,
+            columns=columns,
+            compression=compression,
+            row_group_rows=row_group_rows,
+            progress=progress,
+            **filters,
+        )
+
+    def sql(self, query: str, *, progress: Progress = None) -> pd.DataFrame:
+        """Ask DuckDB; the log is the table ``log``, with the columns of `aofnb.read_aof`. Needs ``aofnb[sql]``.
+
+        Only columns that the query names are read; ``select *`` has the default ones. The log is streamed: memory
+        does not grow with its size.
+
+        Examples
+        --------
+        ``log.sql("select cmd, count(*) n, sum(nbytes) bytes from log group by cmd order by bytes desc")``
+        """
+        from aofnb.forensics.export import sql
+
+        return sql(self, query, progress=progress)
+
+    def to_polars(self, *, lazy: bool = False, **options: Any) -> Any:
+        """The commands as a polars DataFrame. Needs ``aofnb[polars]``.
+
+        Parameters
+        ----------
+        lazy
+            A LazyFrame instead, which reads when collected, and then only the columns and rows it needs.
+        **options
+            ``columns``, ``cmd``, ``key``, ``db``, ``start``, ``stop``, ``encoding``, ``on_bad`` as in
+            `aofnb.read_aof`.
+        """
+        from aofnb.forensics.export import to_polars
+
+        return to_polars(self, lazy=lazy, **options)
+
+    def to_dask(self, *, columns: Iterable[str] | None = None, split_rows: int = 1_000_000, **options: Any) -> Any:
+        """The commands as a Dask DataFrame for many cores or machines that see the same files.
+
+        Needs ``aofnb[dask]``. The pieces are cut where the index has marks, so each is exact: databases,
+        transactions and seconds are those of one pass. Aggregate inside a piece, and shuffle no raw keys.
+
+        Parameters
+        ----------
+        columns
+            As in `aofnb.read_aof`. `cmd`, `part` and `status` are strings here.
+        split_rows
+            Rows of one piece, about.
+        **options
+            ``cmd``, ``key``, ``db``, ``encoding`` as in `aofnb.read_aof`.
+        """
+        from aofnb.forensics.export import to_dask
+
+        return to_dask(self, columns=columns, split_rows=split_rows, **options)
+
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         import pyarrow as pa
 

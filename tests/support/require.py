@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+from typing import Any
 
 import pytest
 
-__all__ = ["need"]
+__all__ = ["need", "need_module"]
 
 
 def need(name: str, available: object) -> None:
@@ -20,3 +22,11 @@ def need(name: str, available: object) -> None:
     if os.environ.get("AOFNB_REQUIRE_ALL") == "1":
         pytest.fail(f"{name} is missing, and AOFNB_REQUIRE_ALL=1 allows no skipping", pytrace=False)
     pytest.skip(f"{name} is missing", allow_module_level=True)
+
+
+def need_module(name: str) -> Any:
+    """The module `name`, or skip as `need` does."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        need(f"the module {name}", available=False)

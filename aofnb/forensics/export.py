@@ -1,0 +1,235 @@
+"""A log for other tools: Parquet, polars, DuckDB, Dask. All of it streams: no whole log is ever in memory.
+
+Words (`part`, `cmd`, `verb`, `status`) leave as plain strings, not as dictionaries: a dictionary column that pandas
+wrote cannot be read back by plain `pandas.read_parquet`, and cannot be shuffled by Dask.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from aofnb._version import VERSION
+from aofnb.forensics.columns import DEFAULT_COLUMNS, Selection
+from aofnb.forensics.log import Log, Progress
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    import pandas as pd
+
+    from aofnb.forensics.index import Mark
+
+__all__ = ["ROW_GROUP_ROWS", "plain", "plain_schema", "sql", "to_dask", "to_parquet", "to_polars"]
+
+ROW_GROUP_ROWS = 128 << 10
+# A word of a query that may be a column.
+_WORD = re.compile(r"[a-z_][a-z0-9_]*", re.IGNORECASE)
+# `*` that means all columns, not a count of rows, a product or part of a text.
+_STAR = re.compile(r"(select|,|\.)\s*\*", re.IGNORECASE)
+_ARG = re.compile(r"arg[1-9][0-9]{0,8}")
+
+
+def plain_schema(schema: pa.Schema) -> pa.Schema:
+    """`schema` with strings for dictionaries."""
+    return pa.schema(
+        [pa.field(field.name, pa.string()) if pa.types.is_dictionary(field.type) else field for field in schema]
+    )
+
+
+def plain(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """`batch` with strings for dictionaries."""
+    columns = [
+        column.dictionary_decode() if isinstance(column, pa.DictionaryArray) else column for column in batch.columns
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=plain_schema(batch.schema))
+
+
+# --- Parquet ----------------------------------------------------------------------------------------------------------
+
+
+def to_parquet(
+    log: Log,
+    dest: str | PathLike[str],
+    *,
+    columns: Iterable[str] | None = None,
+    compression: str = "zstd",
+    row_group_rows: int = ROW_GROUP_ROWS,
+    progress: Progress = None,
+    **filters: Any,
+) -> int:
+    """Write the commands as one Parquet file; returns how many. See `Log.to_parquet`."""
+    import pyarrow.parquet as pq
+
+    selection = Selection.of(columns)
+    about = {"source": log.source, "reader": f"aofnb {VERSION}", "parts": [part.name for part in log.parts]}
+    schema = plain_schema(selection.schema()).with_metadata({"aofnb": json.dumps(about)})
+    words = [field.name for field in schema if field.type == pa.string()]
+    dest = os.fspath(dest)
+    unfinished = f"{dest}.{os.getpid()}.tmp"
+    rows = 0
+    try:
+        with pq.ParquetWriter(unfinished, schema, compression=compression, use_dictionary=words) as writer:
+            for table in _in_groups(log.batches(columns=columns, progress=progress, **filters), schema, row_group_rows):
+                writer.write_table(table, row_group_size=row_group_rows)
+                rows += table.num_rows
+        os.replace(unfinished, dest)
+    except BaseException:
+        # Half a file must not look like a whole one.
+        with contextlib.suppress(OSError):
+            os.unlink(unfinished)
+        raise
+    return rows
+
+
+def _in_groups(batches: Iterator[pa.RecordBatch], schema: pa.Schema, rows: int) -> Iterator[pa.Table]:
+    """The batches as tables of `rows` rows, the last one shorter."""
+    ready: list[pa.RecordBatch] = []
+    have = 0
+    for batch in batches:
+        ready.append(plain(batch))
+        have += batch.num_rows
+        while have >= rows:
+            table = pa.Table.from_batches(ready)
+            yield table.slice(0, rows).replace_schema_metadata(schema.metadata)
+            ready = table.slice(rows).to_batches()
+            have -= rows
+    if have:
+        yield pa.Table.from_batches(ready).replace_schema_metadata(schema.metadata)
+
+
+# --- DuckDB -----------------------------------------------------------------------------------------------------------
+
+
+class _Source:
+    """What DuckDB reads as the table `log`: only the columns that the query may name, as often as it asks."""
+
+    def __init__(self, log: Log, columns: tuple[str, ...], progress: Progress) -> None:
+        self._log, self._columns, self._progress = log, columns, progress
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        schema = plain_schema(Selection.of(self._columns).schema())
+        batches = map(plain, self._log.batches(columns=self._columns, progress=self._progress))
+        return pa.RecordBatchReader.from_batches(schema, batches).__arrow_c_stream__(requested_schema)
+
+    def __arrow_c_schema__(self) -> object:
+        return plain_schema(Selection.of(self._columns).schema()).__arrow_c_schema__()
+
+
+def sql(log: Log, query: str, *, progress: Progress = None) -> pd.DataFrame:
+    """The answer of DuckDB to `query`, in which the log is the table ``log``. See `Log.sql`."""
+    duckdb = needed("duckdb", "sql")
+    with duckdb.connect() as connection:
+        connection.execute("SET enable_progress_bar = false")
+        connection.register("log", _Source(log, _columns_of(query), progress))
+        frame: pd.DataFrame = connection.sql(query).df()
+    return frame
+
+
+def _columns_of(query: str) -> tuple[str, ...]:
+    """The columns that `query` may need: DuckDB would have all of a stream made for it, needed or not."""
+    if _STAR.search(query):
+        named = set(DEFAULT_COLUMNS)
+    else:
+        named = set()
+    words = {word.lower() for word in _WORD.findall(query)}
+    extra = sorted(word for word in words if word in ("verb", "args") or _ARG.fullmatch(word))
+    return (*(name for name in DEFAULT_COLUMNS if name in named or name in words), *extra)
+
+
+# --- polars -----------------------------------------------------------------------------------------------------------
+
+
+def to_polars(log: Log, *, lazy: bool = False, **options: Any) -> Any:
+    """The commands as a polars frame. See `Log.to_polars`."""
+    polars = needed("polars", "polars")
+    # All there is can be asked for later, but for values: those are read only on demand.
+    columns = options.pop("columns", None)
+    schema = plain_schema(Selection.of(columns).schema())
+    if not lazy:
+        batches = map(plain, log.batches(columns=columns, **options))
+        return polars.from_arrow(pa.Table.from_batches(batches, schema=schema))
+    plugins = importlib.import_module("polars.io.plugins")
+    wanted = [name for name in schema.names if name != "seq"]
+
+    def frames(with_columns: list[str] | None, predicate: Any, n_rows: int | None, batch_size: int | None) -> Any:
+        """What polars calls with the columns, filter and number of rows that a query needs."""
+        shown = wanted if with_columns is None else [name for name in with_columns if name != "seq"]
+        left = n_rows
+        for batch in log.batches(columns=shown, **options):
+            if left is not None and left <= 0:
+                return
+            frame = polars.from_arrow(pa.Table.from_batches([plain(batch)]))
+            if left is not None:
+                frame = frame.head(left)
+                left -= frame.height
+            if predicate is not None:
+                frame = frame.filter(predicate)
+            yield frame if with_columns is None else frame.select(with_columns)
+
+    empty = polars.from_arrow(schema.empty_table())
+    return plugins.register_io_source(io_source=frames, schema=empty.schema)
+
+
+# --- Dask -------------------------------------------------------------------------------------------------------------
+
+
+def to_dask(log: Log, *, columns: Iterable[str] | None = None, split_rows: int = 1_000_000, **options: Any) -> Any:
+    """The commands as a Dask frame, cut at marks of the index. See `Log.to_dask`."""
+    frames = needed("dask.dataframe", "dask")
+    index = log.index()
+    marks = index.thinned(split_rows)
+    chosen = list(DEFAULT_COLUMNS if columns is None else columns)
+    ends = [*(mark.seq for mark in marks[1:]), index.rows]
+    pairs = [(mark, end) for mark, end in zip(marks, ends, strict=True) if end > mark.seq]
+    if not pairs:
+        pairs = [(marks[0], index.rows)]
+    divisions = [mark.seq for mark, _ in pairs] + [max(index.rows - 1, 0)]
+    return frames.from_map(
+        _Split(log, options),
+        [mark for mark, _ in pairs],
+        [end for _, end in pairs],
+        meta=_pandas(pa.Table.from_batches([], schema=plain_schema(Selection.of(chosen).schema()))),
+        divisions=divisions,
+        columns=chosen,
+    )
+
+
+class _Split:
+    """Reads the rows from a mark to a row; what Dask sends to its workers, which see the same files."""
+
+    def __init__(self, log: Log, options: dict[str, Any]) -> None:
+        self._log, self._options = log, options
+
+    def __call__(self, mark: Mark, end: int, columns: list[str] | None = None) -> pd.DataFrame:
+        selection = Selection.of(columns, **self._options)
+        batches = [plain(batch) for batch in self._log.read_from(mark, end, selection)]
+        return _pandas(pa.Table.from_batches(batches, schema=plain_schema(selection.schema())))
+
+
+def _pandas(table: pa.Table) -> pd.DataFrame:
+    import pandas as pd
+
+    frame: pd.DataFrame = table.drop_columns("seq").to_pandas(
+        types_mapper={pa.binary(): pd.ArrowDtype(pa.binary()), pa.int64(): pd.Int64Dtype()}.get
+    )
+    frame.index = pd.Index(table.column("seq").to_numpy().astype(np.int64), name="seq")
+    return frame
+
+
+def needed(module: str, extra: str) -> Any:
+    """`module`, or what to install to have it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as problem:
+        raise ImportError(
+            f"this needs {module.partition('.')[0]}: pip install 'aofnb[{extra}]' ({problem})"
+        ) from problem
