@@ -108,7 +108,7 @@ SETTINGS: dict[str, Setting] = {
         Setting("no-appendfsync-on-rewrite", "bool", False),
         Setting("aof-rewrite-incremental-fsync", "bool", True),
         Setting("aof-load-truncated", "bool", True),
-        Setting("aof-use-rdb-preamble", "bool", False),
+        Setting("aof-use-rdb-preamble", "bool", True),
         Setting("aof-timestamp-enabled", "bool", False),
         Setting("aof-disable-auto-gc", "bool", False),
         Setting("databases", "int", 16, runtime=False, low=1),

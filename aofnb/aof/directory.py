@@ -20,11 +20,11 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Literal
+from typing import BinaryIO, Literal, Protocol
 
 from aofnb.aof.bio import Bio
 from aofnb.aof.fs import File, Fs
-from aofnb.aof.load import Tail, read_units
+from aofnb.aof.load import RestoreSnapshot, Tail, read_units
 from aofnb.aof.manifest import AofFile, AofType, Manifest, ManifestPublishedError, Suffix, sync_dir
 from aofnb.aof.rewrite import BaseForm, is_temp_base_name, temp_base_name, write_keyspace
 from aofnb.aof.writer import AofWriter
@@ -38,6 +38,7 @@ from aofnb.errors import (
     AofWriteError,
     RdbError,
 )
+from aofnb.rdb import Loaded, load_rdb
 from aofnb.resp.reader import LINE_ENDS_CHANGED, Block
 from aofnb.store.keyspace import Keyspace
 
@@ -46,19 +47,51 @@ __all__ = ["AofDirectory", "Cut", "LoadReport", "LoadedFile"]
 Replay = Callable[[str, Block], None]
 Progress = Callable[[int, int], None]
 
+
+class Restore(Protocol):
+    """Puts a snapshot of `size` bytes or less, at which `data` stands, where the commands go.
+
+    `file` is its path; `progress` is called with the bytes read so far.
+    """
+
+    def __call__(
+        self, file: str, data: BinaryIO, size: int, progress: Callable[[int], None] | None = None, /
+    ) -> Loaded: ...
+
+
 # A file up to this size is looked into before it is said to hold data: a first start leaves at most an annotation.
 _LOOK_INTO_BYTES = 4096
+_TIMESTAMP = re.compile(rb"#TS:([0-9]{1,18})")
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedFile:
-    """One file that was loaded; ``size`` and ``seconds`` as found and as taken."""
+    """One file that was loaded.
+
+    Attributes
+    ----------
+    name, type, size
+        As found.
+    commands
+        How many; MULTI and EXEC are counted.
+    seconds
+        What it took.
+    snapshot
+        What the snapshot held that the file began with, if it did: a base by default, and old files from 4.0 on.
+    last_timestamp_s
+        The last ``#TS:`` annotation: up to when, at least, the file was written.
+    unknown_annotations
+        How many lines there are that begin with ``#`` and mean nothing to us. They stay until the next rewrite.
+    """
 
     name: str
     type: AofType
     size: int
     commands: int
     seconds: float
+    snapshot: Loaded | None = None
+    last_timestamp_s: int | None = None
+    unknown_annotations: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,11 +263,17 @@ class AofDirectory:
     def _holds_data(self, name: str) -> bool:
         """Whether the file holds anything but annotations; what cannot be read counts as data."""
         path = os.path.join(self.path, name)
+        keyspace = Keyspace(self.config.databases, self.clock.now_ms)
+
+        def restore(file: BinaryIO, size: int) -> Loaded:
+            return load_rdb(file, keyspace, size, name=path, config=self.config)
+
         try:
             if self.fs.size(path) > _LOOK_INTO_BYTES:
                 return True
-            units = read_units(self.fs, path)
-            return any(block.argvs for block in units) or units.tail.kind != "clean"
+            units = read_units(self.fs, path, restore=restore)
+            commands = any(block.argvs for block in units)
+            return commands or units.tail.kind != "clean" or bool(keyspace.key_count() or keyspace.functions)
         except (OSError, RdbError):
             return True
 
@@ -271,7 +310,7 @@ class AofDirectory:
             return self.old_path
         return os.path.join(self.path, entry.name)
 
-    def load(self, replay: Replay, progress: Progress | None = None) -> LoadReport:
+    def load(self, replay: Replay, progress: Progress | None = None, *, restore: Restore | None = None) -> LoadReport:
         """Give every unit of every file to `replay`, base first, and cut the end of the last file if need be.
 
         A file is changed only when all else was loaded and `config.aof_load_truncated` allows it.
@@ -281,7 +320,9 @@ class AofDirectory:
         replay
             Called with the path of the file and a block; another path means a new client, in database 0.
         progress
-            Called with bytes done and bytes in all after each block.
+            Called with bytes done and bytes in all after each block, and about once a MiB in a snapshot.
+        restore
+            Called with a snapshot that a file begins with, before the blocks of that file. None: that is an error.
 
         Raises
         ------
@@ -290,7 +331,7 @@ class AofDirectory:
         AofFormatError
             Bytes that are no command.
         RdbError
-            A file begins with a snapshot.
+            A snapshot is damaged, or holds what can be nowhere here.
         AofError
             A file cannot be read.
         """
@@ -304,18 +345,29 @@ class AofDirectory:
         cut: Cut | None = None
         for number, (entry, path) in enumerate(entries):
             file_started_s = self.clock.monotonic()
-            commands = 0
-            units = read_units(self.fs, path, expected_size=sizes[number])
+            commands = unknown = 0
+            last_timestamp_s: int | None = None
+            snapshot_done = None if progress is None else _shifted(progress, before, total)
+            units = read_units(self.fs, path, expected_size=sizes[number], restore=_bound(restore, path, snapshot_done))
             while (block := _next(units, path)) is not None:
                 replay(path, block)
                 commands += len(block.argvs)
+                for _offset, text in block.annotations:
+                    if match := _TIMESTAMP.fullmatch(text):
+                        last_timestamp_s = int(match[1])
+                    else:
+                        unknown += 1
                 if progress is not None:
                     progress(before + block.end, total)
             if units.tail.kind != "clean":
                 cut = self._judged(path, units.tail, last=number == len(entries) - 1)
             before += sizes[number]
             seconds = self.clock.monotonic() - file_started_s
-            loaded.append(LoadedFile(entry.name, entry.type, sizes[number], commands, seconds))
+            loaded.append(
+                LoadedFile(
+                    entry.name, entry.type, sizes[number], commands, seconds, units.snapshot, last_timestamp_s, unknown
+                )
+            )
         if cut is not None:
             if cut.applied:
                 self._apply(cut)
@@ -327,11 +379,11 @@ class AofDirectory:
         seconds = self.clock.monotonic() - started_s
         return LoadReport(tuple(loaded), sum(file.commands for file in loaded), seconds, cut)
 
-    def replay_again(self, replay: Replay) -> None:
-        """Give every unit of the files in force to `replay` once more; changes nothing."""
+    def replay_again(self, replay: Replay, *, restore: Restore | None = None) -> None:
+        """Give every unit of the files in force to `replay` once more, snapshots to `restore`; changes nothing."""
         for entry in self.manifest.data_files:
             path = self.path_of(entry)
-            units = read_units(self.fs, path)
+            units = read_units(self.fs, path, restore=_bound(restore, path))
             while (block := _next(units, path)) is not None:
                 replay(path, block)
 
@@ -709,6 +761,18 @@ class AofDirectory:
             )
             for entry in manifest.all_files
         )
+
+
+def _bound(restore: Restore | None, path: str, progress: Callable[[int], None] | None = None) -> RestoreSnapshot | None:
+    """`restore` for the one file `path`."""
+    if restore is None:
+        return None
+    return lambda data, size: restore(path, data, size, progress)
+
+
+def _shifted(progress: Progress, before: int, total: int) -> Callable[[int], None]:
+    """`progress` for one file, which has `before` bytes of `total` before it."""
+    return lambda done: progress(before + done, total)
 
 
 def _next(units: Iterator[Block], path: str) -> Block | None:

@@ -1,27 +1,31 @@
-"""One file of the log to whole units: blocks of commands in which every MULTI has its EXEC.
+"""One file of the log to whole units: a snapshot at its front, if one, then blocks in which every MULTI has its EXEC.
 
-Rules of this file: commands of a transaction are given only once its EXEC was read; where a file ends inside a
-command, inside a transaction or inside an annotation, `Tail.cut_at` is the end of the last whole unit. That departs
-from redis-server, which cuts behind the last whole record and so leaves a MULTI open, and which leaves half an
-annotation in place for the next record to be appended to.
+Rules of this file: what a file holds is decided by its first bytes, not by its name; commands of a transaction are
+given only once its EXEC was read; where a file ends inside a command, inside a transaction or inside an annotation,
+`Tail.cut_at` is the end of the last whole unit, or of the snapshot. That departs from redis-server, which cuts behind
+the last whole record and so leaves a MULTI open, which leaves half an annotation in place for the next record to be
+appended to, and which cuts the file to 0 bytes where the first record behind a snapshot is cut short.
 
 Redis: aof.c loadSingleAppendOnlyFile (7.0.15).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from aofnb.aof.fs import Fs
 from aofnb.errors import RdbError
+from aofnb.rdb import MAGIC_BYTES, Loaded, is_rdb
 from aofnb.resp.reader import Block, CommandReader
 
-__all__ = ["Tail", "UnitReader", "read_units"]
+__all__ = ["RestoreSnapshot", "Tail", "UnitReader", "read_units"]
 
-_RDB_MAGIC = b"REDIS"
+# Takes a file that stands at a snapshot, and how many bytes it has from there; `load_rdb` with the rest bound to it.
+RestoreSnapshot = Callable[[BinaryIO, int], Loaded]
+
 _name = itemgetter(0)
 
 
@@ -52,11 +56,16 @@ class Tail:
 
 
 class UnitReader(Iterator[Block]):
-    """Blocks of one file, transactions whole; afterwards `tail` says how it ended."""
+    """Blocks of one file, transactions whole; afterwards `tail` says how it ended.
 
-    def __init__(self, fs: Fs, path: str, expected_size: int | None) -> None:
+    `snapshot` is what stood at its front, and was restored before the first block was given.
+    """
+
+    def __init__(self, fs: Fs, path: str, expected_size: int | None, restore: RestoreSnapshot | None) -> None:
+        self.snapshot: Loaded | None = None
         self._fs = fs
         self._path = path
+        self._restore = restore
         self._size = fs.size(path) if expected_size is None else expected_size
         self._tail: Tail | None = None
         self._units = self._read()
@@ -73,15 +82,13 @@ class UnitReader(Iterator[Block]):
 
     def _read(self) -> Iterator[Block]:
         with self._fs.open_read(self._path) as file:
-            if file.read(len(_RDB_MAGIC)) == _RDB_MAGIC:
-                raise RdbError(
-                    "a snapshot in RDB format; this version reads logs in RESP format only. "
-                    "Have the server write one: CONFIG SET aof-use-rdb-preamble no, then BGREWRITEAOF",
-                    file=self._path,
-                    offset=0,
-                )
-            file.seek(0)
-            reader = CommandReader(file, self._size)
+            start = 0
+            if is_rdb(file.read(min(MAGIC_BYTES, self._size))):
+                file.seek(0)
+                self.snapshot = self._restored(file)
+                start = self.snapshot.end
+            file.seek(start)
+            reader = CommandReader(file, self._size, offset=start)
             # Blocks from the one with an open MULTI on, and where that MULTI is.
             held: list[Block] = []
             multi_at: int | None = None
@@ -112,6 +119,13 @@ class UnitReader(Iterator[Block]):
         else:
             self._tail = Tail(end.kind, end.offset, cut_at, self._size, end.reason)
 
+    def _restored(self, file: BinaryIO) -> Loaded:
+        if self._restore is None:
+            raise RdbError(
+                "a snapshot, where only commands are read; open the log to load it", file=self._path, offset=0
+            )
+        return self._restore(file, self._size)
+
 
 def _borders(block: Block, in_multi: bool) -> tuple[bool, int | None]:
     """Whether a transaction that was open before ends in `block`, and the index of a MULTI left open by it."""
@@ -132,8 +146,10 @@ def _borders(block: Block, in_multi: bool) -> tuple[bool, int | None]:
     return closed, opened
 
 
-def read_units(fs: Fs, path: str, *, expected_size: int | None = None) -> UnitReader:
-    """Read one file of the log, or the first `expected_size` bytes of it.
+def read_units(
+    fs: Fs, path: str, *, expected_size: int | None = None, restore: RestoreSnapshot | None = None
+) -> UnitReader:
+    """Read one file of the log, or the first `expected_size` bytes of it; a snapshot at its front goes to `restore`.
 
     Returns
     -------
@@ -143,8 +159,8 @@ def read_units(fs: Fs, path: str, *, expected_size: int | None = None) -> UnitRe
     Raises
     ------
     RdbError
-        At the first block, if the file begins with a snapshot.
+        At the first block, for a snapshot that is damaged, or any without `restore`.
     OSError
         As the operating system gives it.
     """
-    return UnitReader(fs, path, expected_size)
+    return UnitReader(fs, path, expected_size, restore)

@@ -1,6 +1,7 @@
-"""Replay: what the log holds, run by a client that nobody waits for.
+"""Replay: what the log holds, snapshots and commands, put into the keyspace by a client that nobody waits for.
 
-Rules of this file: the same handlers as for anyone, but nothing expires, nothing is logged, nothing is refused;
+Rules of this file: the same handlers as for anyone, but nothing expires, nothing is logged, nothing is refused; keys of
+a snapshot that are overdue are loaded too, since the commands behind it may refer to them;
 a command that fails is reported and the next one runs, as redis-server does; a command that cannot be (unknown,
 or of the wrong arity, where the real server has crashed) ends the load with file and offset.
 
@@ -10,18 +11,19 @@ Redis: aof.c loadSingleAppendOnlyFile (7.0.15).
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 from aofnb.commands import messages
 from aofnb.commands.registry import Command, find
 from aofnb.engine.core import Engine
 from aofnb.errors import AofFormatError, ReplyError
+from aofnb.rdb import Loaded, load_rdb
 from aofnb.resp.reader import Block
 
-__all__ = ["FailedCommand", "Replayer"]
+__all__ = ["FailedCommand", "Replayer", "SkippedPart"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +36,39 @@ class FailedCommand:
     error: str
 
 
+@dataclass(frozen=True, slots=True)
+class SkippedPart:
+    """Something of a snapshot that nothing here can hold, so it is not in the store: a value of a module, a deadline of
+    a field. A server without the module refuses to start.
+
+    ``db`` is -1 and ``key`` is None for what belongs to no key.
+    """
+
+    file: str
+    offset: int
+    reason: str
+    db: int = -1
+    key: bytes | None = None
+
+
 class Replayer:
-    """Feeds blocks of commands to the engine's handlers, with a fresh client per file."""
+    """Feeds blocks of commands to the engine's handlers, with a fresh client per file, and loads snapshots.
+
+    Attributes
+    ----------
+    commands, snapshot_keys
+        How many there were.
+    failed, skipped, warnings
+        What was odd: commands with errors, parts of snapshots that are not in the store, and what is no damage.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.commands = 0
+        self.snapshot_keys = 0
         self.failed: list[FailedCommand] = []
+        self.skipped: list[SkippedPart] = []
+        self.warnings: list[str] = []
         self._file: str | None = None
         self._client = engine.new_client()
         # By the bytes of the name, so that most commands need one lookup.
@@ -61,6 +89,21 @@ class Replayer:
             self.engine.effects.clear()
             if collecting:
                 gc.enable()
+
+    def restore(self, file: str, data: BinaryIO, size: int, progress: Callable[[int], None] | None = None) -> Loaded:
+        """Load the snapshot at which `data` stands and which `file` begins with, beside what is there.
+
+        Raises
+        ------
+        RdbError
+            It is damaged, or has a key that is there already.
+        """
+        keyspace, config = self.engine.keyspace, self.engine.config
+        loaded = load_rdb(data, keyspace, size, name=file, config=config, unsupported="skip", progress=progress)
+        self.snapshot_keys += loaded.keys
+        self.skipped += [SkippedPart(file, part.offset, part.reason, part.db, part.key) for part in loaded.skipped]
+        self.warnings += [f"{file}: {warning}" for warning in loaded.warnings]
+        return loaded
 
     def replay(self, file: str, block: Block) -> None:
         """Run all commands of `block`, which come from `file`.

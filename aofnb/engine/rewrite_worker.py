@@ -13,6 +13,7 @@ import random
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 
 from aofnb.aof.fs import OsFs
 from aofnb.aof.load import read_units
@@ -58,7 +59,7 @@ def _load(engine: Engine, sources: list[str], parent: int) -> None:
     report = _Reporter(parent)
     with replayer.loading():
         for path in sources:
-            units = read_units(fs, path)
+            units = read_units(fs, path, restore=partial(replayer.restore, path))
             for block in units:
                 replayer.replay(path, block)
                 report.say(bytes_done=before + block.end, bytes_total=total)

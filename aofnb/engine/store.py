@@ -30,7 +30,7 @@ from aofnb.clock import Clock, SystemClock
 from aofnb.config import Config
 from aofnb.engine.core import Engine
 from aofnb.engine.cron import Cron
-from aofnb.engine.replay import FailedCommand, Replayer
+from aofnb.engine.replay import FailedCommand, Replayer, SkippedPart
 from aofnb.engine.rewriter import Rewriter
 from aofnb.engine.session import Pipeline, Session
 from aofnb.errors import AofError, AofnbError, AofWriteError, ConfigError
@@ -49,14 +49,31 @@ _RETRY_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What opening a directory found: the files, how many commands they held, and what was odd.
+    """What opening a directory found: the files, how much they held, and what was odd.
 
-    ``failed`` are commands that gave an error when replayed; ``files.truncated`` says what a cut tail lost.
+    Attributes
+    ----------
+    files
+        Each of them in order; ``files.truncated`` says what a cut tail lost.
+    commands
+        How many were replayed, MULTI and EXEC among them.
+    failed
+        Commands that gave an error when replayed, and so changed nothing.
+    snapshot_keys
+        How many keys came out of snapshots. Overdue ones are among them: they expire now that all is loaded.
+    skipped
+        Parts of snapshots that nothing here can hold, as values of modules. The file that has them stays on disk, also
+        when a rewrite replaces it.
+    warnings
+        What is odd about snapshots but no damage, each with its file.
     """
 
     files: LoadReport
     commands: int
     failed: tuple[FailedCommand, ...]
+    snapshot_keys: int = 0
+    skipped: tuple[SkippedPart, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class Store:
@@ -128,8 +145,15 @@ class Store:
         directory.open(readonly=self.readonly)
         replayer = Replayer(self.engine)
         with replayer.loading():
-            files = directory.load(replayer.replay, progress)
-        self.load_report = Loaded(files, replayer.commands, tuple(replayer.failed))
+            files = directory.load(replayer.replay, progress, restore=replayer.restore)
+        self.load_report = Loaded(
+            files,
+            replayer.commands,
+            tuple(replayer.failed),
+            replayer.snapshot_keys,
+            tuple(replayer.skipped),
+            tuple(replayer.warnings),
+        )
         self._tell_what_was_odd(self.load_report)
         self._directory = directory
         if self.readonly:
@@ -152,7 +176,7 @@ class Store:
             for db in keyspace:
                 db.clear()
             keyspace.functions.clear()
-            self._directory.replay_again(replayer.replay)
+            self._directory.replay_again(replayer.replay, restore=replayer.restore)
             held = bytes(self._writer.aof_buf)
             for block in CommandReader(io.BytesIO(held), len(held)):
                 replayer.replay("aof_buf", block)
@@ -179,6 +203,17 @@ class Store:
                 first.offset,
                 first.file,
                 first.error,
+            )
+        if loaded.skipped:
+            part = loaded.skipped[0]
+            _log.warning(
+                "%d parts of snapshots cannot be held here and were left out; the first is at byte %d of %s%s: %s. "
+                "That file stays on disk whatever is rewritten. All of them: store.load_report.skipped",
+                len(loaded.skipped),
+                part.offset,
+                part.file,
+                "" if part.key is None else f", key {part.key!r}",
+                part.reason,
             )
 
     # --- commands ----------------------------------------------------------------------------------------

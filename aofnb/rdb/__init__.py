@@ -5,10 +5,11 @@
 """
 
 from aofnb.rdb.dump import ChecksumError, dump_payload, load_payload
-from aofnb.rdb.reader import Entry, Loaded, RdbReader, Skipped, is_rdb, load_rdb
+from aofnb.rdb.reader import MAGIC_BYTES, Entry, Loaded, RdbReader, Skipped, is_rdb, load_rdb
 from aofnb.rdb.writer import base_aux, rdb_pieces, write_rdb
 
 __all__ = [
+    "MAGIC_BYTES",
     "ChecksumError",
     "Entry",
     "Loaded",

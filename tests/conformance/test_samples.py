@@ -12,7 +12,7 @@ from support.keyspaces import content, expected_content, narrowed
 import aofnb
 
 SAMPLES = Path(__file__).parents[1] / "data" / "samples"
-RESP_ONLY = [
+LOADED = [
     "redis-7.0.15/02-aof-base-incr",
     "redis-7.0.15/03-timestamps",
     "redis-7.0.15/04-truncated-mid-command",
@@ -20,9 +20,6 @@ RESP_ONLY = [
     "redis-7.0.15/04c-multi-without-exec",
     "redis-7.0.15/07-old-single-plain",
     "redis-6.2.16/single-plain",
-]
-REFUSED = ["redis-7.0.15/05-garbage-middle", "redis-7.0.15/05b-zero-padded-tail"]
-WITH_RDB = [
     "redis-7.0.15/01-rdb-base-incr",
     "redis-7.0.15/06-old-single-rdb-preamble",
     "redis-7.0.15/08-manifest-history-two-incr-quoted",
@@ -31,6 +28,7 @@ WITH_RDB = [
     "redis-7.0.15/10-fresh-empty",
     "redis-6.2.16/single-rdb-preamble",
 ]
+REFUSED = ["redis-7.0.15/05-garbage-middle", "redis-7.0.15/05b-zero-padded-tail"]
 
 
 def copy_of(sample: str, tmp_path: Path) -> Path:
@@ -52,10 +50,10 @@ def files_in(directory: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("sample", RESP_ONLY)
-def test_a_log_in_resp_format_loads_to_its_expected_keyspace(sample: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sample", LOADED)
+def test_a_log_loads_to_its_expected_keyspace(sample: str, tmp_path: Path) -> None:
     expected, functions = expected_content(SAMPLES / sample)
-    with aofnb.open(copy_of(sample, tmp_path)) as store:
+    with aofnb.open(copy_of(sample, tmp_path), **settings_of(sample)) as store:
         assert store.load_report is not None
         assert store.load_report.failed == ()
         assert narrowed(content(store), expected) == expected
@@ -63,13 +61,13 @@ def test_a_log_in_resp_format_loads_to_its_expected_keyspace(sample: str, tmp_pa
         assert {dict(zip(f[::2], f[1::2], strict=True))[b"library_name"].decode() for f in listed} == set(functions)
 
 
-@pytest.mark.parametrize("sample", RESP_ONLY)
+@pytest.mark.parametrize("sample", LOADED)
 def test_it_loads_the_same_again_after_we_opened_it(sample: str, tmp_path: Path) -> None:
     directory = copy_of(sample, tmp_path)
     expected, _ = expected_content(SAMPLES / sample)
-    with aofnb.open(directory):
+    with aofnb.open(directory, **settings_of(sample)):
         pass
-    with aofnb.open(directory) as store:
+    with aofnb.open(directory, **settings_of(sample)) as store:
         assert narrowed(content(store), expected) == expected
 
 
@@ -83,18 +81,6 @@ def test_damage_in_the_middle_is_refused_with_its_place_and_no_file_changes(samp
     assert f"ok_up_to={caught.value.offset}," in check
     assert caught.value.file is not None
     assert caught.value.file.endswith("appendonly.aof.1.incr.aof")
-    assert files_in(directory) == before
-
-
-@pytest.mark.parametrize("sample", WITH_RDB)
-def test_a_snapshot_at_the_front_is_refused_for_now_and_no_file_changes(sample: str, tmp_path: Path) -> None:
-    directory = copy_of(sample, tmp_path)
-    before = files_in(directory)
-    with pytest.raises(aofnb.RdbError) as caught:
-        aofnb.open(directory, **settings_of(sample))
-    assert caught.value.file is not None
-    assert caught.value.offset == 0
-    assert "aof-use-rdb-preamble no" in str(caught.value), "the remedy is missing"
     assert files_in(directory) == before
 
 

@@ -120,7 +120,9 @@ def test_a_log_is_found_by_its_directories_its_manifest_and_its_files(tmp_path: 
 
 
 def test_the_directory_of_the_log_and_its_files_may_have_any_name(tmp_path: Path) -> None:
-    with aofnb.open(tmp_path / "data", appenddirname="log", appendfilename="my data.aof") as store:
+    with aofnb.open(
+        tmp_path / "data", appenddirname="log", appendfilename="my data.aof", aof_use_rdb_preamble=False
+    ) as store:
         store.execute("SET", "k", "v")
     report = check(tmp_path / "data")
     assert report.verdict == "valid"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from support.faults import FaultFs
 
 from aofnb.aof.bio import Bio
-from aofnb.aof.directory import AofDirectory, LoadReport
+from aofnb.aof.directory import AofDirectory, LoadReport, Restore
 from aofnb.aof.fs import Fs, OsFs
 from aofnb.aof.manifest import ManifestPublishedError
 from aofnb.aof.rewrite import temp_base_name, write_base
@@ -26,7 +27,9 @@ from aofnb.errors import (
     AofWriteError,
     RdbError,
 )
+from aofnb.rdb import Loaded, base_aux, load_rdb, rdb_pieces
 from aofnb.resp.encode import encode_command
+from aofnb.store.keyspace import Keyspace
 
 Argv = list[bytes]
 
@@ -39,7 +42,28 @@ SELECT = encode_command([b"SELECT", b"0"])
 A, B, C = (encode_command(set_(key)) for key in (b"a", b"b", b"c"))
 MULTI, EXEC = encode_command([b"MULTI"]), encode_command([b"EXEC"])
 BASE_LINE = "file appendonly.aof.1.base.aof seq 1 type b\n"
+RDB_LINE = "file appendonly.aof.1.base.rdb seq 1 type b\n"
 INCR_LINE = "file appendonly.aof.1.incr.aof seq 1 type i\n"
+
+
+def restore_into(seen: list[tuple[str, list[Argv]]]) -> Restore:
+    """Snapshots as the SET commands that would make their strings."""
+
+    def restore(file: str, data: BinaryIO, size: int, progress: Callable[[int], None] | None = None, /) -> Loaded:
+        keyspace = Keyspace(16, lambda: 0)
+        loaded = load_rdb(data, keyspace, size, name=file, unsupported="skip", progress=progress)
+        seen.append((os.path.basename(file), [set_(key) for db in keyspace for key, _, _ in db.walk()]))
+        return loaded
+
+    return restore
+
+
+def snapshot(*keys: bytes, databases: int = 16) -> bytes:
+    """A base in the form that is the default, with a string for each of `keys` in the last database."""
+    keyspace = Keyspace(databases, lambda: 0)
+    for key in keys:
+        keyspace[databases - 1].put(key, b"v")
+    return b"".join(piece for _, piece in rdb_pieces(keyspace, aux=base_aux(1_700_000_000, 0)))
 
 
 class World:
@@ -52,7 +76,7 @@ class World:
         self.clock = FakeClock()
 
     def put(self, **files: bytes | str) -> World:
-        """Files of the log by short name: base1, incr2, manifest, or `old` for the single file."""
+        """Files of the log by short name: base1, incr2, rdb1, manifest, or `old` for the single file."""
         self.log.mkdir(exist_ok=True)
         for short, content in files.items():
             data = content.encode() if isinstance(content, str) else content
@@ -60,6 +84,8 @@ class World:
                 (self.root / "appendonly.aof").write_bytes(data)
             elif short == "manifest":
                 (self.log / "appendonly.aof.manifest").write_bytes(data)
+            elif short.startswith("rdb"):
+                (self.log / f"appendonly.aof.{short[3:]}.base.rdb").write_bytes(data)
             else:
                 (self.log / f"appendonly.aof.{short[4:]}.{short[:4]}.aof").write_bytes(data)
         return self
@@ -68,13 +94,18 @@ class World:
         return {str(path.relative_to(self.root)): path.read_bytes() for path in self.root.rglob("*") if path.is_file()}
 
     def directory(self, fs: Fs | None = None, *, readonly: bool = False, **settings: object) -> AofDirectory:
-        made = AofDirectory(fs or OsFs(), str(self.root), Config(settings), self.clock)
+        # Bases of commands, which are easier to look at, but where a test is about snapshots.
+        config = Config({"aof_use_rdb_preamble": False, **settings})
+        made = AofDirectory(fs or OsFs(), str(self.root), config, self.clock)
         made.open(readonly=readonly)
         return made
 
     def load(self, directory: AofDirectory) -> tuple[list[tuple[str, list[Argv]]], LoadReport]:
         seen: list[tuple[str, list[Argv]]] = []
-        report = directory.load(lambda file, block: seen.append((os.path.basename(file), block.argvs)))
+        report = directory.load(
+            lambda file, block: seen.append((os.path.basename(file), block.argvs)),
+            restore=restore_into(seen),
+        )
         return seen, report
 
     def keys(self, **settings: object) -> list[bytes]:
@@ -87,7 +118,7 @@ class World:
 
     def start(self, fs: Fs | None = None, **settings: object) -> tuple[AofDirectory, AofWriter]:
         directory = self.directory(fs, **settings)
-        directory.load(lambda _file, _block: None)
+        directory.load(lambda _file, _block: None, restore=restore_into([]))
         return directory, self.writer(directory)
 
 
@@ -299,12 +330,108 @@ def test_reading_where_there_is_nothing_is_an_error_and_makes_nothing(world):
     assert world.files() == {}
 
 
-def test_a_snapshot_base_is_refused_and_stays(world):
-    world.put(base1=b"REDIS0010...", incr1=B, manifest=BASE_LINE + INCR_LINE)
+# --- snapshots -----------------------------------------------------------------------------------------------
+
+
+def test_a_first_base_is_a_snapshot_that_says_what_redis_server_says(world):
+    directory, writer = world.start(aof_use_rdb_preamble=True, aof_timestamp_enabled=True)
+    assert manifest_of(world) == [RDB_LINE.strip(), INCR_LINE.strip()]
+    assert (directory.current_size, directory.base_size) == (0, 0)
+    feed(writer, b"a")
+    writer.close()
+    base = world.files()["appendonlydir/appendonly.aof.1.base.rdb"]
+    assert base.startswith(b"REDIS0010\xfa\x09redis-ver\x067.0.15\xfa\x0aredis-bits\xc0\x40\xfa\x05ctime\xc2")
+    assert b"\xfa\x08aof-base\xc0\x01\xff" in base
+    seen, report = world.load(world.directory(readonly=True))
+    assert [file for file, _ in seen] == ["appendonly.aof.1.base.rdb", "appendonly.aof.1.incr.aof"]
+    found = report.files[0].snapshot
+    assert found is not None
+    assert (found.keys, dict(found.aux)[b"ctime"]) == (0, b"1700000000")
+
+
+@pytest.mark.parametrize("name", ["rdb1", "base1", "incr1", "old"])
+def test_a_snapshot_is_known_by_its_first_bytes_whatever_the_file_is_called(world, name):
+    line = {"rdb1": RDB_LINE, "base1": BASE_LINE, "incr1": INCR_LINE}.get(name)
+    data = snapshot(b"x") + A + MULTI + B + EXEC
+    world.put(**{name: data}, **({"manifest": line} if line else {}))
     before = world.files()
-    with pytest.raises(RdbError, match="RESP format only"):
+    assert world.keys() == [b"x", b"a", b"b"]
+    assert world.files() == before
+    world.start()[1].close()
+    assert world.keys() == [b"x", b"a", b"b"]
+
+
+def test_a_base_called_rdb_may_hold_commands(world):
+    world.put(rdb1=A, incr1=B, manifest=RDB_LINE + INCR_LINE)
+    assert world.keys() == [b"a", b"b"]
+
+
+@pytest.mark.parametrize("tail", [b"*", SELECT[:9], MULTI + A, MULTI + A + B[:-1], b"#TS:17"])
+def test_a_cut_behind_a_snapshot_keeps_the_snapshot(world, tail):
+    """redis-server 7.0.15 cuts to 0 bytes where the first record is cut short, and starts with an empty keyspace."""
+    data = snapshot(b"x")
+    world.put(old=data + tail)
+    _, report = world.load(directory := world.directory())
+    assert report.truncated is not None
+    assert (report.truncated.offset, report.truncated.bytes_cut) == (len(data), len(tail))
+    world.writer(directory).close()
+    assert world.files()["appendonlydir/appendonly.aof"] == data
+    assert world.keys() == [b"x"]
+
+
+@pytest.mark.parametrize("cut", [5, 30, -9, -1])
+def test_a_snapshot_that_is_cut_short_is_refused_and_stays(world, cut):
+    world.put(old=snapshot(b"x", b"y")[:cut])
+    before = world.files()
+    with pytest.raises(RdbError, match=r"appendonly\.aof"):
         world.load(world.directory())
     assert world.files() == before
+
+
+def test_progress_goes_on_inside_a_snapshot(world):
+    size = 5 << 20
+    keyspace = Keyspace(16, lambda: 0)
+    for i in range(5):
+        keyspace[0].put(b"%d" % i, os.urandom(1 << 20))
+    data = b"".join(piece for _, piece in rdb_pieces(keyspace))
+    world.put(incr1=A, rdb1=data, manifest=RDB_LINE + INCR_LINE)
+    told: list[tuple[int, int]] = []
+    world.directory().load(
+        lambda _file, _block: None, lambda done, total: told.append((done, total)), restore=restore_into([])
+    )
+    assert len(told) >= 6
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert {total for _, total in told} == {len(data + A)}
+    assert told[-1] == (len(data + A), len(data + A))
+    assert size < told[-2][0] == len(data)
+
+
+def test_an_empty_snapshot_that_a_first_start_left_is_no_data(world):
+    world.put(rdb1=snapshot(), incr1=b"")
+    world.start(aof_use_rdb_preamble=True)[1].close()
+    assert manifest_of(world) == [RDB_LINE.strip(), INCR_LINE.strip()]
+
+
+@pytest.mark.parametrize("data", [snapshot(b"x"), snapshot() + A, snapshot()[:-1]])
+def test_a_snapshot_without_a_manifest_is_data(world, data):
+    world.put(rdb1=data)
+    with pytest.raises(AofManifestError, match="there is data"):
+        world.directory()
+
+
+def test_a_snapshot_where_only_commands_are_expected_is_an_error(world):
+    world.put(rdb1=snapshot(b"x"), manifest=RDB_LINE)
+    with pytest.raises(RdbError, match="only commands are read"):
+        world.directory().load(lambda _file, _block: None)
+
+
+def test_the_report_tells_annotations(world):
+    world.put(incr1=b"#TS:1700000001\r\n" + A + b"#who knows\r\n#TS:1700000009\r\n" + B, manifest=INCR_LINE)
+    _, report = world.load(world.directory())
+    assert (report.files[0].last_timestamp_s, report.files[0].unknown_annotations) == (1700000009, 1)
+
+
+# --- history -------------------------------------------------------------------------------------------------
 
 
 def test_history_is_deleted_after_the_load_unless_forbidden(world):
@@ -595,19 +722,20 @@ def test_history_that_cannot_be_deleted_stays_listed(world):
 
 
 @pytest.mark.parametrize("fail_at", range(25))
+@pytest.mark.parametrize("rdb", [False, True])
 @pytest.mark.parametrize("old", [False, True])
-def test_a_start_that_fails_can_be_repeated(world, fail_at, old):
+def test_a_start_that_fails_can_be_repeated(world, fail_at, old, rdb):
     if old:
-        world.put(old=A)
+        world.put(old=snapshot(b"a") if rdb else A)
     fs = FaultFs(fail_at)
     try:
-        _, writer = world.start(fs)
+        _, writer = world.start(fs, aof_use_rdb_preamble=rdb)
     except AofWriteError:
         assert fs.failed
     else:
         fs.mend()
         writer.close()
-    _, writer = world.start()
+    _, writer = world.start(aof_use_rdb_preamble=rdb)
     feed(writer, b"b")
     writer.close()
     assert world.keys() == ([b"a", b"b"] if old else [b"b"])

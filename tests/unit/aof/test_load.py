@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import json
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from aofnb.aof.fs import OsFs
 from aofnb.aof.load import read_units
 from aofnb.errors import RdbError
+from aofnb.rdb import Loaded
 from aofnb.resp.encode import encode_command
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples" / "redis-7.0.15"
@@ -60,11 +62,31 @@ def test_a_transaction_over_many_blocks_is_given_whole_or_not_at_all(tmp_path):
     assert tail.cut_at == len(SET + whole)
 
 
-def test_a_snapshot_is_refused_with_a_remedy(tmp_path):
+def test_a_snapshot_is_refused_by_who_cannot_restore_it(tmp_path):
     (tmp_path / "f").write_bytes(b"REDIS0010\xfa")
-    with pytest.raises(RdbError, match="aof-use-rdb-preamble no") as caught:
+    with pytest.raises(RdbError, match="open the log to load it") as caught:
         list(read_units(OsFs(), str(tmp_path / "f")))
     assert (caught.value.file, caught.value.offset) == (str(tmp_path / "f"), 0)
+
+
+@pytest.mark.parametrize("magic", [b"REDIS", b"VALKEY"])
+def test_a_snapshot_is_restored_before_the_first_block_and_offsets_are_those_of_the_file(tmp_path, magic):
+    front = magic + b"front"
+    (tmp_path / "f").write_bytes(front + SET + MULTI + SET)
+    asked: list[tuple[bytes, int]] = []
+
+    def restore(file: BinaryIO, size: int) -> Loaded:
+        asked.append((file.read(len(front)), size))
+        # As the reader of snapshots does, which takes large pieces.
+        file.read()
+        return Loaded(len(front), 10, 0, 0, 0, (), (), ())
+
+    reader = read_units(OsFs(), str(tmp_path / "f"), restore=restore)
+    blocks = list(reader)
+    assert asked == [(front, len(front + SET + MULTI + SET))]
+    assert [(block.argvs, block.offsets) for block in blocks] == [([[b"SET", b"k", b"v"]], [len(front)])]
+    assert reader.snapshot is not None
+    assert (reader.tail.kind, reader.tail.cut_at) == ("open_multi", len(front + SET))
 
 
 def test_only_the_expected_size_is_read(tmp_path):

@@ -100,7 +100,7 @@ def test_a_rewrite_keeps_everything_and_commands_go_on(tmp_path: Path, in_place_
         stats = store.stats()
         assert stats.last_rewrite_ok, store._rewriter.last_error
         assert [(name, kind) for name, kind, _ in stats.files] == [
-            ("appendonly.aof.2.base.aof", "base"),
+            ("appendonly.aof.2.base.rdb", "base"),
             ("appendonly.aof.2.incr.aof", "incr"),
         ]
     with aofnb.open(tmp_path / "data") as store:
@@ -109,7 +109,7 @@ def test_a_rewrite_keeps_everything_and_commands_go_on(tmp_path: Path, in_place_
         store.execute("SELECT", 3)
         assert store.execute("LRANGE", "list", 0, -1) == [b"%d" % i for i in range(200)]
     left = sorted(p.name for p in (tmp_path / "data" / "appendonlydir").iterdir())
-    assert left == ["appendonly.aof.2.base.aof", "appendonly.aof.2.incr.aof", "appendonly.aof.manifest"]
+    assert left == ["appendonly.aof.2.base.rdb", "appendonly.aof.2.incr.aof", "appendonly.aof.manifest"]
 
 
 def test_a_killed_rewrite_leaves_the_old_files_in_force(tmp_path: Path) -> None:
