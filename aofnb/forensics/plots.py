@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from aofnb.forensics import analysis
 from aofnb.forensics.frame import at_least
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["offsets", "rate"]
+__all__ = ["heatmap", "offsets", "rate", "timeline", "treemap", "ttl"]
 
 
 def rate(frame: pd.DataFrame, ax: Axes | None, buckets: int) -> Axes:
@@ -66,6 +67,127 @@ def offsets(frame: pd.DataFrame, ax: Axes | None, buckets: int, top: int) -> Axe
     ax.set_ylim(bottom=0)
     if shown:
         ax.legend()
+    return ax
+
+
+def timeline(frame: pd.DataFrame, key: str | bytes, ax: Axes | None) -> Axes:
+    """Each command about `key` at its time, or its row number where there are no times."""
+    analysis.needs(frame, "key", "cmd")
+    rows = frame[frame["key"] == key]
+    if rows.empty:
+        raise ValueError(f"no row has the key {key!r}; as a first key, that is: df.aof.events() has the others")
+    ax = _axes(ax)
+    names = rows["cmd"].astype(str)
+    order = list(dict.fromkeys(names))
+    timed = "ts" in rows.columns and rows["ts"].notna().all()
+    x = rows["ts"].dt.tz_localize(None).to_numpy() if timed else rows.index.to_numpy()
+    y = names.map({name: place for place, name in enumerate(order)}).to_numpy()
+    ax.scatter(x, y, marker="|", s=200)
+    ax.set_yticks(range(len(order)), order)
+    ax.set_ylim(len(order) - 0.5, -0.5)
+    ax.set_xlabel("time (UTC)" if timed else "row of the log (seq)")
+    ax.set_title(f"{len(rows)} commands about {key!r}")
+    return ax
+
+
+def treemap(frame: pd.DataFrame, ax: Axes | None, top: int) -> Axes:
+    """Rectangles whose areas are the bytes of each kind of key."""
+    kinds = analysis.templates(frame)["bytes"]
+    shown = kinds.head(at_least(top, 1, "top"))
+    labels, sizes = shown.index.tolist(), shown.tolist()
+    if len(kinds) > len(shown):
+        labels.append("others")
+        sizes.append(int(kinds.iloc[len(shown) :].sum()))
+    if not sizes:
+        raise ValueError("no row has a key")
+    ax = _axes(ax)
+    from matplotlib import colormaps
+    from matplotlib.patches import Rectangle
+
+    colors = colormaps["viridis"](np.linspace(0.25, 0.95, len(sizes)))
+    for (x, y, width, height), label, size, color in zip(_squares(sizes), labels, sizes, colors, strict=True):
+        ax.add_patch(Rectangle((x, y), width, height, facecolor=color, edgecolor="white"))
+        if width * height > 0.01:
+            text = f"{label}\n{_short(size)}B"
+            place = (x + width / 2, y + height / 2)
+            ax.annotate(text, place, ha="center", va="center", fontsize=8, clip_on=True)
+    ax.set(xlim=(0, 1), ylim=(0, 1))
+    ax.set_axis_off()
+    ax.set_title("bytes of the log by kind of key")
+    return ax
+
+
+def _squares(sizes: list[int]) -> list[tuple[float, float, float, float]]:
+    """Rectangles (x, y, width, height) that fill the unit square with the areas of `sizes`, largest first.
+
+    Each step takes a strip along the shorter side of what is left, with as many areas as make it squarest.
+    """
+    total = sum(sizes)
+    areas = [size / total for size in sizes]
+    made: list[tuple[float, float, float, float]] = []
+    x, y, width, height = 0.0, 0.0, 1.0, 1.0
+    while areas:
+        side = min(width, height)
+        count = 1
+        while count < len(areas) and _worst(areas[: count + 1], side) <= _worst(areas[:count], side):
+            count += 1
+        strip, areas = areas[:count], areas[count:]
+        thick = sum(strip) / side if side else 0.0
+        along = 0.0
+        for area in strip:
+            length = area / thick if thick else 0.0
+            made.append((x, y + along, thick, length) if width >= height else (x + along, y, length, thick))
+            along += length
+        if width >= height:
+            x, width = x + thick, width - thick
+        else:
+            y, height = y + thick, height - thick
+    return made
+
+
+def _worst(areas: list[float], side: float) -> float:
+    """The least square of the rectangles that a strip of `areas` along `side` has, as long side by short side."""
+    thick = sum(areas) / side if side else 0.0
+    if not thick:
+        return float("inf")
+    return max(max(area / thick / thick, thick * thick / area) if area else 1.0 for area in areas)
+
+
+def ttl(deadlines: pd.DataFrame, ax: Axes | None, buckets: int) -> Axes:
+    """Deadlines over time, as `analysis.ttl` gives them."""
+    if deadlines.empty:
+        raise ValueError("no command of these rows sets a deadline")
+    ax = _axes(ax)
+    moments = deadlines["deadline"].dt.tz_localize(None).to_numpy().astype("datetime64[s]").astype(np.int64)
+    edges = np.linspace(moments.min(), moments.max() + 1, at_least(buckets, 1, "buckets") + 1)
+    counts, _ = np.histogram(moments, edges)
+    ax.stairs(counts, edges.astype("datetime64[s]"), fill=True)
+    ax.set_xlabel("deadline (UTC)")
+    ax.set_ylabel(f"keys per {_short(edges[1] - edges[0])}s")
+    ax.tick_params(axis="x", rotation=30)
+    ax.set_ylim(bottom=0)
+    return ax
+
+
+def heatmap(frame: pd.DataFrame, ax: Axes | None, top: int, buckets: int) -> Axes:
+    """Commands of the `top` kinds of keys in each stretch of the log, or of its time."""
+    kinds = analysis.templates(frame).head(at_least(top, 1, "top")).index.tolist()
+    if not kinds:
+        raise ValueError("no row has a key")
+    ax = _axes(ax)
+    known = frame[frame["key"].notna()]
+    rows = pd.Series(analysis.templates_of(known["key"])).map({kind: row for row, kind in enumerate(kinds)})
+    timed = "ts" in known.columns and known["ts"].notna().all()
+    x = known["ts"].astype("int64").to_numpy() if timed else known.index.to_numpy()
+    edges = np.linspace(x.min(), x.max() + 1, at_least(buckets, 1, "buckets") + 1)
+    wanted = rows.notna().to_numpy()
+    counts, _, _ = np.histogram2d(rows.to_numpy()[wanted], x[wanted], bins=[np.arange(len(kinds) + 1), edges])
+    across = edges.astype("datetime64[s]") if timed else edges
+    mesh = ax.pcolormesh(across, np.arange(len(kinds) + 1), counts, shading="flat")
+    ax.set_yticks(np.arange(len(kinds)) + 0.5, kinds)
+    ax.invert_yaxis()
+    ax.set_xlabel("time (UTC)" if timed else "row of the log (seq)")
+    ax.figure.colorbar(mesh, ax=ax, label="commands")
     return ax
 
 

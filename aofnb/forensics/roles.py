@@ -1,0 +1,77 @@
+"""What a command does to each of its keys, and what a key looks like: the vocabulary of every question about keys.
+
+Facts: the key specifications that redis-server 7.0.15 reports (COMMAND DOCS, COMMAND INFO).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+import aofnb.commands.all  # noqa: F401  fills the table
+from aofnb.commands import registry
+from aofnb.errors import ReplyError
+
+__all__ = ["Role", "key_roles", "template"]
+
+# OW: overwritten, whatever was there; RW: changed; RO: read; RM: removed.
+Role = Literal["OW", "RW", "RO", "RM"]
+
+# Where all keys of a command have one role, that is not RW.
+_ONE: dict[str, Role] = {
+    **dict.fromkeys(("DEL", "UNLINK", "GETDEL"), "RM"),
+    **dict.fromkeys(("SET", "SETEX", "PSETEX", "SETNX", "GETSET", "MSET", "MSETNX", "RESTORE"), "OW"),
+}
+# Where the first key differs from those behind it.
+_FIRST_AND_REST: dict[str, tuple[Role, Role]] = {
+    **dict.fromkeys(
+        ("SINTERSTORE", "SUNIONSTORE", "SDIFFSTORE", "ZINTERSTORE", "ZUNIONSTORE", "ZDIFFSTORE"), ("OW", "RO")
+    ),
+    **dict.fromkeys(("BITOP", "ZRANGESTORE", "GEOSEARCHSTORE"), ("OW", "RO")),
+    **dict.fromkeys(("COPY", "SORT", "GEORADIUS", "GEORADIUSBYMEMBER"), ("RO", "OW")),
+    **dict.fromkeys(("RENAME", "RENAMENX"), ("RM", "OW")),
+    "PFMERGE": ("RW", "RO"),
+}
+_UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
+# A run of hexadecimal digits that is no word and no number: it has both kinds.
+_HEX = re.compile(r"(?<![0-9A-Za-z])(?=[0-9a-fA-F]*[0-9])(?=[0-9a-fA-F]*[a-fA-F])[0-9a-fA-F]{8,}(?![0-9A-Za-z])")
+_DIGITS = re.compile(r"[0-9]+")
+
+
+def key_roles(argv: Sequence[bytes]) -> list[tuple[bytes, Role]]:
+    """Each key of a command with what becomes of it; empty for a command that is unknown or has no keys.
+
+    >>> key_roles([b"RENAME", b"a", b"b"])
+    [(b'a', 'RM'), (b'b', 'OW')]
+    >>> key_roles([b"set", b"k", b"v", b"KEEPTTL"])
+    [(b'k', 'RW')]
+    """
+    command = registry.find(argv)
+    if command is None:
+        return []
+    try:
+        positions = command.key_positions(argv)
+    except ReplyError:
+        return []
+    keys = [argv[position] for position in positions if position < len(argv)]
+    name = command.name
+    if name == "SET" and any(word.upper() == b"KEEPTTL" for word in argv[3:]):
+        # The old deadline stays: what was there before still matters.
+        return [(key, "RW") for key in keys]
+    if not command.writes:
+        return [(key, "RO") for key in keys]
+    if name in _FIRST_AND_REST:
+        first, rest = _FIRST_AND_REST[name]
+        return [(key, rest if number else first) for number, key in enumerate(keys)]
+    role = _ONE.get(name, "RW")
+    return [(key, role) for key in keys]
+
+
+def template(key: str) -> str:
+    """`key` with what numbers it taken out, so that keys of one kind are one.
+
+    >>> template("user:1042:cart"), template("job:9f86d081884c7d65"), template("s:550e8400-e29b-41d4-a716-446655440000")
+    ('user:{n}:cart', 'job:{hex}', 's:{uuid}')
+    """
+    return _DIGITS.sub("{n}", _HEX.sub("{hex}", _UUID.sub("{uuid}", key)))
