@@ -17,7 +17,6 @@ from typing import Any
 from aofnb._version import VERSION
 from aofnb.aof.check import CheckReport, FileCheck, Fixed, Outcome, check, fix
 from aofnb.errors import AofnbError
-from aofnb.resp.reader import LINE_ENDS_CHANGED
 
 __all__ = ["main"]
 
@@ -47,12 +46,28 @@ examples:
 Three answers are given for each file: the verdict of redis-check-aof 7.0.15, what
 redis-server 7.0.15 does when it starts with it, and what aofnb.open does. Where the last
 two cut the file they can differ: aofnb cuts in front of a transaction that is not whole.
+A snapshot (RDB) at the front of a file is read to its end, checksum and values; what is
+wrong is told with its place. Cutting mends no snapshot, so --fix leaves the log alone.
 Commands are not judged: an unknown one is met when the log is loaded.
+
+--json prints one object. Its fields stay what they are; new ones may be added:
+  path, directory, manifest  what was given; the directory with the log in it; its manifest
+                             or null
+  problem                    what is wrong with the manifest or its files, or null
+  verdict, verdict_after     "valid" or "damaged"; the second after --fix
+  ok_up_to, damage, cut_at   of the first file that is not valid (cut_at of the last file)
+  server, aofnb              what each does with the whole: {action, offset, reason}, where
+                             action is "loads", "cuts", "refuses" or "unknown"
+  files                      in the order of loading: path, name, size, type ("base", "incr",
+                             "single"), last, snapshot, verdict ("valid", "empty", "damaged",
+                             "missing"), ok_up_to, ok_up_to_line, damage (null, or {kind,
+                             offset, reason}), server, aofnb, cut_at, truncate_at,
+                             line_ends_changed
+  fixed                      null, or {path, cut_at, bytes_cut, copy}
 
 exit code, as that of redis-check-aof:
   0  every file is valid or empty, or was made so
-  1  something is wrong, or a file begins with a snapshot (RDB), which this version of
-     check does not look into: the output says which
+  1  something is wrong: the output says what and where
   2  the command line cannot be understood
 """
 
@@ -166,14 +181,15 @@ def _lines(report: CheckReport, fixed: Fixed | None, after: CheckReport, timesta
 
 
 def _file_lines(file: FileCheck, timestamp_s: int | None) -> Iterator[str]:
-    yield f"{file.name}  ({file.type}, {_count(file.size, 'byte')})"
+    snapshot = ", begins with a snapshot" if file.snapshot else ""
+    yield f"{file.name}  ({file.type}, {_count(file.size, 'byte')}{snapshot})"
     verdict: str = file.verdict
-    if file.verdict == "damaged":
+    if file.damage is not None and file.damage.kind == "snapshot":
+        verdict = f"not valid: its snapshot, byte {file.damage.offset}: {file.damage.reason}"
+    elif file.verdict == "damaged":
         verdict = f"not valid: ok up to byte {file.ok_up_to}, line {file.ok_up_to_line}"
         if file.damage is not None:
             verdict += f"; byte {file.damage.offset}: {file.damage.reason}"
-    elif file.verdict == "unchecked":
-        verdict = "would look into the snapshot (RDB) at its front; not checked by this version"
     yield _labelled("redis-check-aof", verdict)
     yield _labelled("redis-server", _told(file.server, file, "starts"))
     yield _labelled("aofnb", _told(file.aofnb, file, "opens"))
@@ -196,14 +212,7 @@ def _told(outcome: Outcome, file: FileCheck, starts: str) -> str:
 def _advice(report: CheckReport, timestamp_s: int | None) -> Iterator[str]:
     """The verdict on the whole, and what to do."""
     last = report.files[-1] if report.files else None
-    yield {"valid": "The log is valid.", "damaged": "The log is not valid.", "unchecked": "No damage was seen."}[
-        report.verdict
-    ]
-    if report.verdict == "unchecked":
-        yield (
-            "But not all was looked at, so this is no promise: `redis-check-aof` checks the snapshot. "
-            "Or have the server write a log of commands only: CONFIG SET aof-use-rdb-preamble no, then BGREWRITEAOF."
-        )
+    yield {"valid": "The log is valid.", "damaged": "The log is not valid."}[report.verdict]
     if last is not None and last.truncate_at is not None:
         if report.verdict == "valid":
             yield "`aofnb check --truncate-to-timestamp T --fix` copies the last file, then cuts what is newer."
@@ -218,7 +227,7 @@ def _advice(report: CheckReport, timestamp_s: int | None) -> Iterator[str]:
 def _remedy(report: CheckReport) -> Iterator[str]:
     last = report.files[-1] if report.files else None
     stopped = any(file.aofnb.action == "refuses" for file in report.files[:-1])
-    if last is not None and LINE_ENDS_CHANGED in last.aofnb.reason:
+    if last is not None and last.line_ends_changed:
         yield (
             "The line ends were changed, as git does with text; every byte else is there, so do not cut. "
             "`aofnb.read_aof` reads the file as it is; bring it back from where its line ends are whole, "

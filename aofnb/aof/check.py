@@ -6,8 +6,8 @@
 - We open, cut at the end of the last whole unit, or refuse; `fix` cuts there.
 
 Rules of this file: `check` changes nothing; `fix` changes nothing but the last file, and only when a copy of it is on
-disk; what was not looked at is called unchecked, never valid. Commands are not judged: an unknown one, or one with
-too few words, passes here and is met by whoever loads the log.
+disk. Snapshots are read to their end. Commands are not judged: an unknown one, or one with too few words, passes here
+and is met by whoever loads the log.
 
 Redis: redis-check-aof.c checkMultiPartAof, getInputFileType; aof.c loadSingleAppendOnlyFile (7.0.15).
 """
@@ -16,29 +16,30 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from aofnb.aof.check_snapshot import Finding, SnapshotCheck, check_snapshot
 from aofnb.aof.check_tool import Damage, ToolReader, byte_at
 from aofnb.aof.directory import AofDirectory
 from aofnb.aof.fs import Fs, OsFs, write_all
 from aofnb.aof.lock import DirectoryLock
 from aofnb.aof.manifest import Manifest, sync_dir
 from aofnb.config import Config
-from aofnb.errors import AofError, AofManifestError, AofWriteError, RdbError
-from aofnb.resp.reader import LINE_ENDS_CHANGED, LINE_MAX, Block, CommandReader, End
+from aofnb.errors import AofError, AofManifestError, AofWriteError
+from aofnb.rdb import is_rdb
+from aofnb.resp.reader import LINE_MAX, Block, CommandReader, End
 
-__all__ = ["CheckReport", "Damage", "FileCheck", "Fixed", "Outcome", "SnapshotEnd", "check", "fix"]
+__all__ = ["CheckReport", "Damage", "FileCheck", "Fixed", "Outcome", "check", "fix"]
 
-# Given the path of a file that begins with a snapshot, where the snapshot ends; raises RdbError if it is damaged.
-SnapshotEnd = Callable[[str], int]
-
-Verdict = Literal["valid", "empty", "damaged", "unchecked", "missing"]
+Verdict = Literal["valid", "empty", "damaged", "missing"]
 Action = Literal["loads", "cuts", "refuses", "unknown"]
 
-_SNAPSHOT_MAGIC = b"REDIS"
+_MAGIC_BYTES = 5
+# The tool looks for a snapshot in files that are no smaller.
+_SNAPSHOT_MIN = 8
 _FRAMES = (b"MULTI", b"EXEC")
 _COPY_PIECE = 1 << 20
 
@@ -47,7 +48,7 @@ _COPY_PIECE = 1 << 20
 class Outcome:
     """What somebody would do with a file: ``loads`` it, ``cuts`` it at `offset` and goes on, or ``refuses`` it.
 
-    ``unknown`` where a snapshot hides what is behind it. `reason` is empty if it just loads.
+    ``unknown`` where that depends on what is wrong inside a value of a snapshot. `reason` is empty if it just loads.
     """
 
     action: Action
@@ -68,8 +69,7 @@ class FileCheck:
     snapshot
         Whether it begins with a snapshot in RDB form.
     verdict
-        redis-check-aof's: ``valid``, ``empty``, ``damaged``, ``missing``; ``unchecked`` where it would look into a
-        snapshot and nobody here could.
+        redis-check-aof's: ``valid``, ``empty``, ``damaged`` or ``missing``.
     ok_up_to, ok_up_to_line
         The end of what redis-check-aof holds for good, in bytes and in lines counted over all files of the log.
     damage
@@ -80,6 +80,8 @@ class FileCheck:
         End of the last whole unit where something behind it must go before we load; else None.
     truncate_at
         Where to cut to go back to the time asked for, or None.
+    line_ends_changed
+        It looks as if LF stood where CRLF was, as git leaves it: nothing is missing, so nothing must be cut.
     """
 
     path: str
@@ -96,6 +98,7 @@ class FileCheck:
     aofnb: Outcome
     cut_at: int | None = None
     truncate_at: int | None = None
+    line_ends_changed: bool = False
 
     @property
     def good(self) -> bool:
@@ -115,21 +118,14 @@ class CheckReport:
     problem: str | None
 
     @property
-    def verdict(self) -> Literal["valid", "damaged", "unchecked"]:
-        """That of the first file that is not good; ``damaged`` for a manifest that cannot be."""
-        if self.problem is not None:
-            return "damaged"
-        bad = self.first_bad
-        if bad is None:
-            return "valid"
-        return "unchecked" if bad.verdict == "unchecked" else "damaged"
+    def verdict(self) -> Literal["valid", "damaged"]:
+        """``valid`` if every file is good and the manifest can be."""
+        return "valid" if self.problem is None and self.first_bad is None else "damaged"
 
     @property
     def first_bad(self) -> FileCheck | None:
-        """The file at which redis-check-aof ends, or None; damage comes before what was not looked at."""
-        bad = [file for file in self.files if not file.good]
-        damaged = [file for file in bad if file.verdict != "unchecked"]
-        return next(iter(damaged or bad), None)
+        """The file at which redis-check-aof ends, or None."""
+        return next((file for file in self.files if not file.good), None)
 
     @property
     def ok_up_to(self) -> int | None:
@@ -184,12 +180,12 @@ def check(
     path: str | os.PathLike[str],
     *,
     fs: Fs | None = None,
-    snapshot_end: SnapshotEnd | None = None,
     timestamp_s: int | None = None,
 ) -> CheckReport:
     """Read a log to its end, running nothing and changing nothing.
 
-    Time is linear in the size of the files; memory is that of the largest record.
+    Time is linear in the size of the files; memory is that of the largest record, and for a snapshot that of its
+    largest value and about 100 bytes for each key.
 
     Parameters
     ----------
@@ -197,8 +193,6 @@ def check(
         A data directory, the directory of the log in it, a manifest, or one file.
     fs
         File operations.
-    snapshot_end
-        Who can check a snapshot; without one, files that begin with a snapshot are reported as unchecked.
     timestamp_s
         Also find where to cut to go back to this time, in seconds since the epoch: `FileCheck.truncate_at`.
 
@@ -211,7 +205,7 @@ def check(
     """
     fs = fs or OsFs()
     given = os.path.abspath(os.fspath(path))
-    examine = _Examiner(fs, snapshot_end, timestamp_s)
+    examine = _Examiner(fs, timestamp_s)
     try:
         names = _listed(fs, given)
         if names is not None:
@@ -337,9 +331,8 @@ def _check_manifest(fs: Fs, given: str, examine: _Examiner) -> CheckReport:
 class _Examiner:
     """Checks files one after the other, counting lines over all of them."""
 
-    def __init__(self, fs: Fs, snapshot_end: SnapshotEnd | None, timestamp_s: int | None) -> None:
+    def __init__(self, fs: Fs, timestamp_s: int | None) -> None:
         self._fs = fs
-        self._snapshot_end = snapshot_end
         self._timestamp_s = timestamp_s
         self._line = 1
 
@@ -361,32 +354,28 @@ class _Examiner:
         if size == 0:
             return nothing
         with self._fs.open_read(path) as file:
-            snapshot = file.read(len(_SNAPSHOT_MAGIC)) == _SNAPSHOT_MAGIC
+            snapshot = is_rdb(file.read(_MAGIC_BYTES))
         found = replace(nothing, size=size, snapshot=snapshot)
-        start = 0
-        if snapshot:
-            behind = self._behind_snapshot(found)
-            if isinstance(behind, FileCheck):
-                return behind
-            start = behind
-        return self._commands(found, start)
+        return self._snapshot(found) if snapshot else self._commands(found, 0)
 
-    def _behind_snapshot(self, found: FileCheck) -> int | FileCheck:
-        """Where commands begin behind the snapshot, or the outcome if that is as far as one can look."""
+    def _snapshot(self, found: FileCheck) -> FileCheck:
+        """Read the snapshot at the front, then what is behind it if that can be found."""
+        with self._fs.open_read(found.path) as file:
+            seen = check_snapshot(file, found.size)
         # The tool looks for a snapshot at the front of the first file only.
-        strange = found.type == "incr" or found.size < 8
-        damage = Damage("format", 0, "a snapshot in a file that is no base") if strange else None
-        try:
-            if self._snapshot_end is not None:
-                end = self._snapshot_end(found.path)
-                return replace(self._commands(found, end), verdict="damaged", damage=damage) if damage else end
-        except RdbError as problem:
-            bad = Outcome("refuses", problem.offset, problem.message)
-            damage = damage or Damage("snapshot", problem.offset or 0, problem.message)
-            return replace(found, verdict="damaged", damage=damage, server=bad, aofnb=bad)
-        unknown = Outcome("unknown", None, "the snapshot at its front, and what is behind it, were not looked at")
-        verdict: Verdict = "damaged" if damage else "unchecked"
-        return replace(found, verdict=verdict, damage=damage, server=unknown, aofnb=unknown)
+        damage = None
+        if found.type == "incr" or found.size < _SNAPSHOT_MIN:
+            damage = Damage("format", 0, "a snapshot in a file that is no base")
+        elif seen.damage is not None:
+            damage = Damage("snapshot", seen.damage.offset, seen.damage.reason)
+        if seen.end is not None:
+            found = self._commands(found, seen.end)
+        if damage is not None:
+            found = replace(found, verdict="damaged", ok_up_to=0, ok_up_to_line=self._line, damage=damage)
+        if seen.aofnb is not None:
+            # Cutting mends no snapshot.
+            found = replace(found, cut_at=None, truncate_at=None, aofnb=_refuses(seen.aofnb))
+        return found if seen.server is None else replace(found, server=_server_on_snapshot(seen, seen.server))
 
     def _commands(self, found: FileCheck, start: int) -> FileCheck:
         """Read the records from `start` on, once for all three answers."""
@@ -414,6 +403,7 @@ class _Examiner:
             aofnb=_our_outcome(loader, end, found),
             cut_at=cut_at,
             truncate_at=tool.truncate_at,
+            line_ends_changed=end.line_ends_changed,
         )
 
 
@@ -454,6 +444,17 @@ class _Loader:
     def cut_at(self, end: End) -> int:
         """End of the last whole unit."""
         return end.offset if self.multi_at is None else self.multi_at
+
+
+def _refuses(finding: Finding) -> Outcome:
+    return Outcome("refuses", finding.offset, finding.reason)
+
+
+def _server_on_snapshot(seen: SnapshotCheck, finding: Finding) -> Outcome:
+    if not seen.unnoticed:
+        return _refuses(finding)
+    reason = "no checksum tells that it was changed, so a server may load it, and crash when the key is read"
+    return Outcome("unknown", finding.offset, f"{finding.reason}; {reason}")
 
 
 def _server_outcome(loader: _Loader, end: End, found: FileCheck, *, half_annotation: bool) -> Outcome:
@@ -545,7 +546,6 @@ def _fixable(report: CheckReport) -> FileCheck | None:
     if report.problem is not None:
         raise AofManifestError(report.problem, file=report.manifest or report.path)
     for file in report.files:
-        # A snapshot that nobody looked at is no reason: a copy is kept.
         if not file.last and file.aofnb.action == "refuses":
             raise AofError(
                 f"{file.aofnb.reason}. Nothing was changed: what is in later files was written behind it. "
@@ -562,10 +562,11 @@ def _fixable(report: CheckReport) -> FileCheck | None:
             file=last.path,
             offset=last.aofnb.offset,
         )
-    if LINE_ENDS_CHANGED in last.aofnb.reason:
+    if last.line_ends_changed:
         raise AofError(
-            f"{last.aofnb.reason}. Nothing was changed: cutting would lose what is only spelled wrongly. Bring the "
-            "file back from where its line ends are whole, and put `*.aof -text` into .gitattributes",
+            f"{last.aofnb.reason}; the line ends were changed. Nothing was cut: that would lose what is only spelled "
+            "wrongly. Bring the file back from where its line ends are whole, and put `*.aof -text` into "
+            ".gitattributes",
             file=last.path,
             offset=last.aofnb.offset,
         )

@@ -39,7 +39,7 @@ from aofnb.errors import (
     RdbError,
 )
 from aofnb.rdb import Loaded, load_rdb
-from aofnb.resp.reader import LINE_ENDS_CHANGED, Block
+from aofnb.resp.reader import Block
 from aofnb.store.keyspace import Keyspace
 
 __all__ = ["AofDirectory", "Cut", "LoadReport", "LoadedFile"]
@@ -396,10 +396,11 @@ class AofDirectory:
     def _judged(self, path: str, tail: Tail, *, last: bool) -> Cut:
         """What to cut, or the error that says why nothing can be."""
         behind = tail.size - tail.cut_at
-        if tail.kind == "format" and LINE_ENDS_CHANGED in tail.reason:
+        if tail.line_ends_changed:
             raise AofFormatError(
-                f"{tail.reason}, as git does with text; every byte else is there. `aofnb.read_aof` reads the file as "
-                "it is; bring it back from where its line ends are whole, and put `*.aof -text` into .gitattributes",
+                f"{tail.reason}; the line ends were changed (LF for CRLF), as git does with text; every byte else is "
+                "there. `aofnb.read_aof` reads the file as it is; bring it back from where its line ends are whole, "
+                "and put `*.aof -text` into .gitattributes",
                 file=path,
                 offset=tail.offset,
             )

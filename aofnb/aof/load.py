@@ -46,6 +46,8 @@ class Tail:
         Of the file.
     reason
         What is wrong, for people; empty if ``clean``.
+    line_ends_changed
+        It looks as if LF stood where CRLF was: every byte else is there, so cutting would lose data.
     """
 
     kind: Literal["clean", "truncated", "open_multi", "format"]
@@ -53,6 +55,7 @@ class Tail:
     cut_at: int
     size: int
     reason: str = ""
+    line_ends_changed: bool = False
 
 
 class UnitReader(Iterator[Block]):
@@ -117,7 +120,7 @@ class UnitReader(Iterator[Block]):
         if end.kind == "clean" and multi_at is not None:
             self._tail = Tail("open_multi", multi_at, cut_at, self._size, "a transaction has no EXEC")
         else:
-            self._tail = Tail(end.kind, end.offset, cut_at, self._size, end.reason)
+            self._tail = Tail(end.kind, end.offset, cut_at, self._size, end.reason, end.line_ends_changed)
 
     def _restored(self, file: BinaryIO) -> Loaded:
         if self._restore is None:

@@ -25,6 +25,9 @@ from aofnb.resp.reader import Block
 
 __all__ = ["FailedCommand", "Replayer", "SkippedPart"]
 
+# Of the number of a database; a longer one may be too long for `int` to take.
+_INDEX_DIGITS = 9
+
 
 @dataclass(frozen=True, slots=True)
 class FailedCommand:
@@ -194,9 +197,13 @@ class Replayer:
         name = argv[0].decode("utf-8", "backslashreplace").upper()
         if name == "SELECT" and argv[1].isdigit():
             # redis-server goes on, and everything that follows lands in another database.
+            if len(argv[1]) > _INDEX_DIGITS:
+                remedy = "no server has so many, so the record is damaged; `aofnb.read_aof` shows what is behind it"
+            else:
+                remedy = f"open it with databases={int(argv[1]) + 1} or more"
             raise AofFormatError(
-                f"database {int(argv[1])} is selected, of {len(self.engine.keyspace)}; open it with "
-                f"databases={int(argv[1]) + 1} or more. No file was changed",
+                f"database {argv[1][:20].decode()} is selected, of {len(self.engine.keyspace)}; {remedy}. "
+                "No file was changed",
                 file=file,
                 offset=offset,
             )

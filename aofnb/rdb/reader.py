@@ -110,8 +110,10 @@ class RdbReader(Iterator[Entry]):
         Source of each function library.
     skipped : list of Skipped
         Values of modules, and others that nothing here can hold.
-    empty_keys
-        How many keys had collections without elements: Redis makes no keys of them.
+    empty_keys, first_empty
+        How many keys had collections without elements, and where the first is: Redis makes no keys of them.
+    highest_db
+        The highest database that was selected, and where.
     warnings : list of str
         What is odd but no damage.
     checksum
@@ -141,6 +143,8 @@ class RdbReader(Iterator[Entry]):
         self.skipped: list[Skipped] = []
         self.warnings: list[str] = []
         self.empty_keys = 0
+        self.first_empty: int | None = None
+        self.highest_db = (0, 0)
         self.checksum: Checksum = "unread"
         self.end: int | None = None
         self._mode = checksum
@@ -229,6 +233,7 @@ class RdbReader(Iterator[Entry]):
                     expires = dict(context.field_expires) if context.field_expires and code else None
                     if value is None:
                         self.empty_keys += 1
+                        self.first_empty = offset if self.first_empty is None else self.first_empty
                     else:
                         yield Entry(db, key, value, expire_ms, idle_s, freq, code, offset, source.offset, expires)
                 if attributes:
@@ -248,6 +253,7 @@ class RdbReader(Iterator[Entry]):
                 attributes = True
             elif code == opcodes.SELECTDB:
                 db = source.length()
+                self.highest_db = max(self.highest_db, (db, offset))
                 if db >= self._databases:
                     raise source.error(
                         f"database {db}, and there are {self._databases}; allow more with the setting `databases`"

@@ -15,6 +15,7 @@ from aofnb.resp.encode import encode_command
 
 A, B = encode_command([b"SET", b"a", b"1"]), encode_command([b"SET", b"b", b"2"])
 MULTI = encode_command([b"MULTI"])
+RDB = Path(__file__).parents[1] / "data" / "rdb" / "generated"
 
 
 @pytest.fixture
@@ -106,10 +107,42 @@ def test_truncating_to_a_time_is_dry_without_fix(tmp_path: Path, capsys: pytest.
     assert "nothing to truncate" in capsys.readouterr().out
 
 
-def test_a_snapshot_is_1_and_said_to_be_unchecked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "appendonly.aof").write_bytes(b"REDIS0010 and so on")
-    assert main(["check", str(tmp_path)]) == 1
-    assert "not checked by this version" in capsys.readouterr().out
+def test_a_snapshot_is_read_and_what_is_wrong_in_it_is_told_with_its_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log, snapshot = tmp_path / "appendonly.aof", (RDB / "strings.rdb").read_bytes()
+    log.write_bytes(snapshot + A)
+    assert main(["check", str(tmp_path)]) == 0
+    assert "begins with a snapshot" in capsys.readouterr().out
+    broken = bytearray(snapshot + A)
+    broken[len(snapshot) // 2] ^= 0x20
+    log.write_bytes(broken)
+    for options in ([], ["--fix"]):
+        assert main(["check", *options, str(tmp_path)]) == 1
+    captured = capsys.readouterr()
+    assert "not valid: its snapshot, byte " in captured.out
+    assert "Cutting does not mend this" in captured.out + captured.err
+    assert log.read_bytes() == broken
+
+
+def test_the_fields_of_the_json_are_those_of_the_help(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--json", "--fix", str(log)]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert set(report) == {
+        "path", "directory", "manifest", "problem", "verdict", "verdict_after", "ok_up_to", "damage", "cut_at",
+        "server", "aofnb", "files", "fixed",
+    }  # fmt: skip
+    assert set(report["files"][0]) == {
+        "path", "name", "size", "type", "last", "snapshot", "verdict", "ok_up_to", "ok_up_to_line", "damage", "server",
+        "aofnb", "cut_at", "truncate_at", "line_ends_changed",
+    }  # fmt: skip
+    assert set(report["damage"]) == {"kind", "offset", "reason"}
+    assert set(report["server"]) == set(report["aofnb"]) == {"action", "offset", "reason"}
+    assert set(report["fixed"]) == {"path", "cut_at", "bytes_cut", "copy"}
+    with pytest.raises(SystemExit):
+        main(["check", "--help"])
+    text = capsys.readouterr().out
+    assert all(name in text for name in (*report, *report["files"][0], *report["damage"], *report["fixed"]))
 
 
 def test_errors_are_one_line_on_stderr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,8 @@ import aofnb
 from aofnb.aof.check import CheckReport, check, fix
 from aofnb.aof.fs import OsFs
 from aofnb.aof.load import read_units
-from aofnb.errors import AofError, AofLockedError, AofManifestError, AofWriteError, RdbError
+from aofnb.errors import AofError, AofLockedError, AofManifestError, AofWriteError
+from aofnb.rdb.crc64 import crc64
 from aofnb.resp.encode import encode_command
 
 BASE, INCR = "appendonly.aof.1.base.aof", "appendonly.aof.1.incr.aof"
@@ -178,28 +179,66 @@ def test_data_without_a_manifest_is_damage(tmp_path: Path) -> None:
 # --- snapshots -------------------------------------------------------------------------------------------
 
 
-def test_a_snapshot_is_unchecked_and_never_called_valid(tmp_path: Path) -> None:
-    root = make(tmp_path, A, base=b"REDIS0010 and so on")
+def frame(body: bytes, version: int = 10) -> bytes:
+    """A snapshot of these records."""
+    data = b"REDIS%04d" % version + body + b"\xff"
+    return data + crc64(data).to_bytes(8, "little")
+
+
+BEFORE = b"\x00\x01a\x011"
+SNAPSHOT = frame(b"\xfe\x00" + BEFORE)
+
+
+def test_a_snapshot_and_the_commands_behind_it_are_checked(tmp_path: Path) -> None:
+    root = make(tmp_path, A + B[:-1], base=SNAPSHOT + A)
     report = check(root)
-    assert report.verdict == "unchecked"
-    assert [file.verdict for file in report.files] == ["unchecked", "valid"]
-    (root / "appendonlydir" / INCR).write_bytes(A + b"zzz")
-    assert check(root).verdict == "damaged", "damage is known, whatever the snapshot holds"
+    assert [(file.verdict, file.snapshot) for file in report.files] == [("valid", True), ("damaged", False)]
+    assert (report.files[0].ok_up_to, report.cut_at) == (len(SNAPSHOT + A), len(A))
+    (tmp_path / "log.aof").write_bytes(SNAPSHOT + A + B[:-1])
+    report = check(tmp_path / "log.aof")
+    assert report.ok_up_to == report.cut_at == report.server.offset == len(SNAPSHOT + A)
 
 
-def test_with_someone_who_reads_snapshots_the_commands_behind_are_checked(tmp_path: Path) -> None:
-    magic = b"REDIS0010"
-    (tmp_path / "log.aof").write_bytes(magic + A + B[:-1])
-    report = check(tmp_path / "log.aof", snapshot_end=lambda _path: len(magic))
-    assert report.ok_up_to == report.cut_at == len(magic + A)
-    assert report.server.offset == len(magic + A)
-
-    def damaged(path: str) -> int:
-        raise RdbError("the checksum is wrong; bring it back from a backup", file=path, offset=5)
-
-    report = check(tmp_path / "log.aof", snapshot_end=damaged)
+@pytest.mark.parametrize("at", range(9, len(SNAPSHOT)))
+def test_any_byte_of_a_snapshot_that_was_changed_is_found(tmp_path: Path, at: int) -> None:
+    broken = bytearray(SNAPSHOT)
+    broken[at] ^= 4
+    report = check(make(tmp_path, A, base=bytes(broken)))
     assert report.damage is not None
-    assert (report.damage.kind, report.damage.offset, report.aofnb.action) == ("snapshot", 5, "refuses")
+    assert (report.damage.kind, report.verdict) == ("snapshot", "damaged")
+    assert 0 < report.damage.offset <= len(SNAPSHOT)
+    assert report.server.action in ("refuses", "unknown")
+    assert report.aofnb.action == "refuses"
+    with pytest.raises(AofError, match="Nothing was changed"):
+        fix(report)
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "verdict", "server", "ours", "reason"),
+    [
+        (frame(BEFORE * 2), "valid", "refuses", "refuses", "twice"),
+        (frame(b"\xfe\x10" + BEFORE), "valid", "refuses", "refuses", "database 16"),
+        (frame(BEFORE, 11), "valid", "refuses", "loads", "version 11"),
+        (frame(b"\xf5\x03abc"), "valid", "refuses", "refuses", "library"),
+        (frame(b"\x02\x01s\x00" + BEFORE), "damaged", "loads", "loads", "without elements"),
+        (frame(b"\x10\x01h\x07\x08\0\0\0\0\0\xff"), "damaged", "unknown", "refuses", "listpack"),
+        (SNAPSHOT[:-9], "damaged", "refuses", "refuses", "ends"),
+        (b"REDIS0099" + BEFORE, "damaged", "refuses", "refuses", "version 99"),
+        (b"VALKEY080" + b"\xff" + bytes(8), "valid", "refuses", "loads", "version 80"),
+    ],
+)
+def test_what_each_makes_of_an_odd_snapshot(
+    tmp_path: Path, snapshot: bytes, verdict: str, server: str, ours: str, reason: str
+) -> None:
+    [file] = check(make(tmp_path, b"", base=snapshot)).files[:1]
+    assert (file.verdict, file.server.action, file.aofnb.action) == (verdict, server, ours)
+    assert reason in f"{file.damage} {file.server.reason}"
+
+
+def test_a_snapshot_at_the_front_of_an_incr_is_damage_to_the_tool_alone(tmp_path: Path) -> None:
+    report = check(make(tmp_path, SNAPSHOT + A))
+    assert report.damage is not None
+    assert (report.damage.kind, report.damage.offset, report.aofnb.action) == ("format", 0, "loads")
 
 
 # --- fix -------------------------------------------------------------------------------------------------
@@ -230,7 +269,7 @@ def test_check_alone_changes_nothing_and_fix_nothing_that_is_whole(tmp_path: Pat
 REFUSED = {
     "another file is cut": ({"incr": A, "base": B[:-1]}, "not the last file"),
     "another file and the last": ({"incr": A + B[:-1], "base": A + b"zzz"}, "zzz"),
-    "a snapshot behind the front": ({"incr": b"REDIS0010 and"}, "not looked at"),
+    "a snapshot": ({"incr": A + B[:-1], "base": SNAPSHOT[:-1]}, "ends inside"),
     "only line ends": ({"incr": A.replace(b"\r\n", b"\n")}, r"-text"),
     "the manifest": ({"incr": A + B[:-1], "manifest": "file\n"}, "pairs"),
 }
@@ -246,10 +285,10 @@ def test_fix_refuses_what_is_not_the_end_of_the_last_file_and_changes_nothing(tm
     assert contents(root) == before
 
 
-def test_fix_cuts_the_last_file_behind_a_snapshot_that_was_not_looked_at(tmp_path: Path) -> None:
-    root = make(tmp_path, A + B[:-1], base=b"REDIS0010 and so on")
+def test_fix_cuts_the_last_file_behind_a_snapshot(tmp_path: Path) -> None:
+    root = make(tmp_path, A + B[:-1], base=SNAPSHOT)
     assert fix(check(root)) is not None
-    assert check(root).verdict == "unchecked"
+    assert check(root).verdict == "valid"
 
 
 def test_a_file_given_by_itself_is_cut_only_if_it_is_the_last_of_its_manifest(tmp_path: Path) -> None:

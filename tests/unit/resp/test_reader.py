@@ -114,7 +114,6 @@ def test_what_the_real_loader_lets_pass_is_read(data, argv):
         (b"*1\r\n$-99999999999999999999\r\n", "negative length"),
         (b"*1" + b" " * 1100 + b"\r\n$4\r\nPING\r\n", "longer than 1023"),
         (b"#" + b"x" * 1022 + b"\n", "longer than 1023"),
-        (b"*3\n$3\nSET\n$1\nk\n$1\nv\n", "line ends were changed"),
     ],
 )
 @pytest.mark.parametrize("piece", [3, 1 << 17])
@@ -123,6 +122,22 @@ def test_malformed_bytes_are_named_with_their_place(bad, reason, piece):
     assert argvs_of(blocks) == [[b"SET", b"k", b"v"]]
     assert (end.kind, end.offset) == ("format", len(SET))
     assert reason in end.reason
+
+
+@pytest.mark.parametrize("piece", [1, 3, 1 << 17])
+@pytest.mark.parametrize(
+    ("bad", "changed"),
+    [
+        (b"*3\n$3\nSET\n$1\nk\n$1\nv\n", True),
+        (b"*1\r\n$4\r\nPING\n*1\r\n$4\r\nPING\r\n", True),
+        (b"*1\r\n:4\r\n", False),
+        (b"PING\r\n", False),
+        (b"\n\n\n", False),
+    ],
+)
+def test_lost_carriage_returns_are_told_wherever_the_pieces_end(bad, changed, piece):
+    _, end = read(SET + bad + SET, piece)
+    assert (end.kind, end.line_ends_changed) == ("format", changed)
 
 
 def test_the_longest_annotation_that_the_real_loader_takes_is_taken():
