@@ -89,24 +89,31 @@ def _unquoted(word: bytes) -> bytes:
     return re.sub(rb"""(["'])(.*?)\1""", rb"\2", word)
 
 
+# Every search below takes time linear in the source: it may come from a hostile file. So what is never closed goes on
+# to the end, where Lua would refuse the whole.
 # Comments and long strings of Lua, to be taken out; quoted strings, to be left alone.
 _LUA_TOKENS = re.compile(
-    rb"""(--\[(=*)\[.*?\]\2\]|--[^\n]*|\[(=*)\[.*?\]\3\])|("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')""", re.DOTALL
+    rb"""(--\[(=*)\[.*?(?:\]\2\]|\Z)|--[^\n]*|\[(=*)\[.*?(?:\]\3\]|\Z))|("(?:\\.|[^"\\])*"?|'(?:\\.|[^'\\])*'?)""",
+    re.DOTALL,
 )
+_BRACES = re.compile(rb"""[{}]|"(?:\\.|[^"\\])*"?|'(?:\\.|[^'\\])*'?""", re.DOTALL)
 _REGISTER = re.compile(rb"""\bredis\s*\.\s*register_function\s*(?:\(\s*(['"])([A-Za-z0-9_]+)\1\s*,|\(?\s*\{)""")
 _QUOTED = re.compile(rb"""(['"])((?:(?!\1)[^\\])*)\1""")
 
 
 def _functions(source: bytes) -> Iterator[Function]:
     source = _LUA_TOKENS.sub(lambda token: token[4] or b" ", source)
-    for call in _REGISTER.finditer(source):
+    at = 0
+    while call := _REGISTER.search(source, at):
+        at = call.end()
         if call[2]:
             yield Function(call[2])
             continue
-        table = _until_closed(source, call.end())
+        table = _until_closed(source, at)
+        at += len(table)
         name = _literal(table, b"function_name")
         if name:
-            flags = re.search(rb"\bflags\s*=\s*\{([^}]*)\}", table)
+            flags = re.search(rb"\bflags\s*=\s*\{([^{}]*)\}", table)
             words = tuple(quoted[2] for quoted in _QUOTED.finditer(flags[1])) if flags else ()
             yield Function(name, _literal(table, b"description"), words)
 
@@ -114,10 +121,10 @@ def _functions(source: bytes) -> Iterator[Function]:
 def _until_closed(source: bytes, start: int) -> bytes:
     """The text from `start` to the brace that closes the one before it."""
     depth = 1
-    for brace in re.finditer(rb"""[{}]|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'""", source[start:]):
+    for brace in _BRACES.finditer(source, start):
         depth += {b"{": 1, b"}": -1}.get(brace[0], 0)
         if depth == 0:
-            return source[start : start + brace.start()]
+            return source[start : brace.start()]
     return source[start:]
 
 

@@ -1,5 +1,7 @@
 """Libraries are read without Lua: the first line, and the functions that are named literally."""
 
+from contextlib import suppress
+
 import pytest
 
 from aofnb.store.functions import Function, LibraryError, parse_library
@@ -47,3 +49,25 @@ def test_what_the_server_would_refuse(code, text):
 
 def test_the_name_may_be_quoted():
     assert parse_library(b"#!LUA name=\"x\"\nredis.register_function('f', f)").name == "x"
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "piece",
+    [
+        b"--[[\n", b"[[", b"[=[", b"--[==[ ]=]\n", b"redis.register_function{", b"redis.register_function{'",
+        b'"\\', b"'a",
+        b"redis.register_function{description=' flags={ ", b"redis.register_function({function_name=",
+    ],
+)  # fmt: skip
+def test_a_hostile_source_takes_no_more_time_than_its_size(piece):
+    """Half a MiB in the twinkling of an eye, though nothing in it is closed."""
+    with suppress(LibraryError):
+        parse_library(b"#!lua name=a\n" + piece * (500_000 // len(piece)))
+    with suppress(LibraryError):
+        parse_library(b"#!lua name=a " + piece * (500_000 // len(piece)) + b"\n")
+
+
+def test_what_is_never_closed_hides_the_rest():
+    library = parse_library(b"#!lua name=a\nredis.register_function('f', f) --[[ redis.register_function('g', f)")
+    assert library.functions == (Function(b"f"),)
