@@ -311,7 +311,7 @@ def test_every_odd_snapshot_gets_the_verdict_of_the_real_tool(tmp_path: Path) ->
         if report.server.action != "unknown" and path.stem not in NO_LOGS:
             assert report.server.action == server, path.name
     assert outcomes["loads"] > 20
-    assert outcomes["refuses"] > 20
+    assert outcomes["refuses"] > 10
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import io
 import logging
 import os
 import re
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -125,9 +125,22 @@ def _load(data: bytes) -> None:
     """Whatever a log holds, it opens or is refused; what was opened twice is the same twice, and can be rewritten."""
     if _COSTLY.search(data):
         return
-    # Warnings of torn tails and failed commands, by the thousand.
-    logging.getLogger("aofnb").disabled = True
-    fs = _disk(data)
+    with _quiet():
+        _opened_twice(_disk(data))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without warnings of torn tails and failed commands, by the thousand."""
+    log = logging.getLogger("aofnb")
+    was, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = was
+
+
+def _opened_twice(fs: Fs) -> None:
     try:
         first = _opened(fs, readonly=True)
     except (AofError, RdbError):
