@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from support.server import available, redis_server
 from support.transcripts import OK, Error, check_transcript
 
 import aofnb
+from aofnb.errors import ReplyError
 
 pytestmark = pytest.mark.server
 
@@ -93,6 +95,75 @@ def test_random_bytes_have_the_same_digest(tmp_path: Path) -> None:
             run.both("ZADD", f"z{n % 7}", *[part for item in items for part in (repr(rng.gauss(0, 1e3)), item)])
             run.both("XADD", f"x{n % 7}", f"{n + 1}-{rng.getrandbits(60)}", *items)
         run.both("DEBUG", "DIGEST")
+
+
+class Writes:
+    """Random commands that write values of every type, in a few databases."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.ms = 0
+
+    def text(self) -> bytes:
+        rng = self.rng
+        number = b"%d" % rng.choice((0, -1, 7, 2**63 - 1, rng.getrandbits(40)))
+        return rng.choice((b"", b"x" * 70, rng.randbytes(rng.randrange(1, 9)), number, b"v%d" % rng.randrange(30)))
+
+    def texts(self, most: int = 8) -> list[bytes]:
+        return [self.text() for _ in range(self.rng.randrange(1, most))]
+
+    def score(self) -> str:
+        rng = self.rng
+        return repr(rng.choice((rng.gauss(0, 10), rng.randrange(-9, 9), float("inf"), -0.0, 1e-300, 2.0**60)))
+
+    def next(self) -> list[object]:
+        rng = self.rng
+        key, other = (rng.choice("abcdefghijklmnop") for _ in range(2))
+        self.ms += rng.randrange(1, 50)
+        later = 4102444800000 + rng.randrange(10**9)
+        return rng.choice(
+            [
+                ["SET", key, self.text()], ["SET", key, self.text(), "PXAT", later], ["APPEND", key, self.text()],
+                ["SETBIT", key, rng.randrange(900), 1], ["INCRBYFLOAT", key, "0.25"], ["INCR", key],
+                ["SETRANGE", key, rng.randrange(50), self.text()], ["PFADD", key, *self.texts()],
+                ["RPUSH", key, *self.texts()], ["LPUSH", key, *self.texts(200)], ["LINSERT", key, "BEFORE", b"x", b"y"],
+                ["LTRIM", key, 1, -2], ["SADD", key, *self.texts()], ["SADD", key, *range(rng.randrange(1, 600))],
+                ["SREM", key, *self.texts()], ["SUNIONSTORE", key, key, other], ["HSET", key, *self.texts() * 2],
+                ["HSET", key, *(b"f%d" % n for n in range(2 * rng.randrange(1, 300)))], ["HDEL", key, *self.texts()],
+                ["HINCRBYFLOAT", key, "f", "1.5"], ["ZADD", key, self.score(), self.text(), self.score(), self.text()],
+                ["ZADD", key, *(part for n in range(rng.randrange(1, 150)) for part in (self.score(), b"m%d" % n))],
+                ["ZINCRBY", key, "0.1", self.text()], ["ZUNIONSTORE", key, 2, key, other, "AGGREGATE", "MAX"],
+                ["ZREMRANGEBYRANK", key, 0, 1],
+                ["GEOADD", key, rng.uniform(-180, 180), rng.uniform(-80, 80), self.text()],
+                ["XADD", key, f"{self.ms}-{rng.getrandbits(63)}", *self.texts() * 2], ["XTRIM", key, "MAXLEN", 3],
+                ["XDEL", key, f"{self.ms}-0"], ["XGROUP", "CREATE", key, "g", 0, "MKSTREAM"],
+                ["XSETID", key, "9999999-0"],
+                ["XREADGROUP", "GROUP", "g", "c", "STREAMS", key, ">"], ["PEXPIREAT", key, later], ["PERSIST", key],
+                ["DEL", key], ["RENAME", key, other], ["COPY", key, other, "REPLACE"], ["MOVE", key, 1],
+                ["SORT", key, "ALPHA", "STORE", other], ["SELECT", rng.choice((0, 0, 1, 9))], ["SWAPDB", 0, 9],
+            ]
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_keyspaces_have_the_same_digest_and_so_has_each_key(seed: int, tmp_path: Path) -> None:
+    """Types by turns under the same few names, so that each is made, changed, replaced and deleted."""
+    writes, digests, kinds = Writes(seed), set(), set()
+    with Run(tmp_path) as run:
+        for number in range(400):
+            argv = writes.next()
+            for side in (run.store, run.redis):
+                with suppress(ReplyError):
+                    side.execute(*argv)
+            if number % 10 == 0:
+                digests.add(run.both("DEBUG", "DIGEST"))
+        for db in (0, 1, 9):
+            run.both("SELECT", db)
+            for key in sorted(run.store.execute("KEYS", "*")):
+                kinds.add(run.both("TYPE", key))
+                run.both("DEBUG", "DIGEST-VALUE", key)
+    assert len(digests) > 30
+    assert len(kinds) >= 5
 
 
 def samples() -> list[str]:
