@@ -375,6 +375,9 @@ class _Examiner:
         if seen.aofnb is not None:
             # Cutting mends no snapshot.
             found = replace(found, cut_at=None, truncate_at=None, aofnb=_refuses(seen.aofnb))
+        elif seen.left_out is not None and found.aofnb.action == "loads":
+            reason = f"it leaves out what it cannot hold: {seen.left_out.reason} at byte {seen.left_out.offset}"
+            found = replace(found, aofnb=Outcome("loads", None, reason))
         return found if seen.server is None else replace(found, server=_server_on_snapshot(seen, seen.server))
 
     def _commands(self, found: FileCheck, start: int) -> FileCheck:

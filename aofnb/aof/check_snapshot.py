@@ -52,6 +52,8 @@ class SnapshotCheck:
         What redis-check-aof objects to.
     server, aofnb
         Why redis-server 7.0.15 and this package refuse to load it.
+    left_out
+        What this package loads without, since nothing in it can hold that.
     unnoticed
         The checksum is right, or there is none, so it depends on the kind of damage whether the server sees it at
         once, or when somebody reads the key.
@@ -61,6 +63,7 @@ class SnapshotCheck:
     damage: Finding | None
     server: Finding | None
     aofnb: Finding | None
+    left_out: Finding | None = None
     unnoticed: bool = False
 
 
@@ -83,18 +86,23 @@ def check_snapshot(file: BinaryIO, size: int) -> SnapshotCheck:
         return SnapshotCheck(None, found, found, found, unnoticed=_checksum_holds(file, size))
     assert reader.end is not None
     unsupported = _unsupported(reader.skipped)
-    common = [finding for finding in (minded.twice, unsupported, _bad_library(reader.functions)) if finding is not None]
+    database = version = None
     highest, offset = reader.highest_db
     if highest >= _DATABASES:
-        common.insert(0, Finding(offset, f"database {highest}; with {_DATABASES} of them, as usual, there is none"))
-    server = list(common)
+        database = Finding(offset, f"database {highest}; with {_DATABASES} of them, as usual, there is none")
     if reader.version > _SERVER_VERSION:
-        server.insert(0, Finding(0, f"a snapshot of version {reader.version}: 7.0.15 reads up to {_SERVER_VERSION}"))
-    ours = [finding for finding in (*common, minded.fields) if finding is not None]
+        version = Finding(0, f"a snapshot of version {reader.version}: 7.0.15 reads up to {_SERVER_VERSION}")
+    library = _bad_library(reader.functions)
     damage = None
     if reader.first_empty is not None:
         damage = Finding(reader.first_empty, "a collection without elements, which servers leave out")
-    return SnapshotCheck(reader.end, damage, server[0] if server else None, ours[0] if ours else None)
+    return SnapshotCheck(
+        reader.end,
+        damage,
+        server=version or database or minded.twice or unsupported or library,
+        aofnb=database or minded.twice or library,
+        left_out=unsupported or minded.fields,
+    )
 
 
 class _Minded:

@@ -126,7 +126,9 @@ def _load(data: bytes) -> None:
     if _COSTLY.search(data):
         return
     with _quiet():
-        _opened_twice(_disk(data))
+        opened = _opened_twice(_disk(data))
+    told = check(_DIRECTORY, fs=_disk(data)).aofnb
+    assert not opened or told.action != "refuses"
 
 
 @contextmanager
@@ -140,15 +142,17 @@ def _quiet() -> Iterator[None]:
         log.disabled = was
 
 
-def _opened_twice(fs: Fs) -> None:
+def _opened_twice(fs: Fs) -> bool:
+    """False if it is refused."""
     try:
         first = _opened(fs, readonly=True)
     except (AofError, RdbError):
-        return
+        return False
     # A deadline that is relative counts from the time of loading, which stands still here.
     assert first == _opened(fs, readonly=False, rewrite=True)
     # Pending entries that were deleted from their stream have no place in a base of commands, as on the server.
     assert first[1] == _opened(fs, readonly=True)[1]
+    return True
 
 
 def _opened(fs: Fs, *, readonly: bool, rewrite: bool = False) -> tuple[object, str]:
@@ -260,6 +264,11 @@ def _aof_seeds() -> list[bytes]:
     return [seed for seed in seeds if seed]
 
 
+def _load_seeds() -> list[bytes]:
+    logs = _aof_seeds()
+    return logs + [data + logs[number % len(logs)] for number, data in enumerate(_rdb_seeds())]
+
+
 def _rdb_seeds() -> list[bytes]:
     seeds = _found("rdb")
     for path in _files("rdb/generated/**/*", "rdb/hostile/*.rdb", "samples/*/*/data/**/*.rdb"):
@@ -311,7 +320,7 @@ TARGETS = {
     target.name: target
     for target in (
         Target("aof", _aof, _aof_seeds, _AOF_WORDS),
-        Target("load", _load, _aof_seeds, _AOF_WORDS),
+        Target("load", _load, _load_seeds, _AOF_WORDS),
         Target("rdb", _rdb, _rdb_seeds, _RDB_WORDS, _mended_rdb),
         Target("dump", _dump, _dump_seeds, _RDB_WORDS, _mended_payload),
         Target("manifest", _manifest, _manifest_seeds, _MANIFEST_WORDS),

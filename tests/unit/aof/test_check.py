@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.faults import FaultFs
+from support.snapshots import RDB
 
 import aofnb
 from aofnb.aof.check import CheckReport, check, fix
 from aofnb.aof.fs import OsFs
 from aofnb.aof.load import read_units
-from aofnb.errors import AofError, AofLockedError, AofManifestError, AofWriteError
+from aofnb.errors import AofError, AofLockedError, AofManifestError, AofnbError, AofWriteError
 from aofnb.rdb.crc64 import crc64
 from aofnb.resp.encode import encode_command
 
@@ -233,6 +234,19 @@ def test_what_each_makes_of_an_odd_snapshot(
     [file] = check(make(tmp_path, b"", base=snapshot)).files[:1]
     assert (file.verdict, file.server.action, file.aofnb.action) == (verdict, server, ours)
     assert reason in f"{file.damage} {file.server.reason}"
+
+
+@pytest.mark.parametrize("path", sorted((RDB / "hostile").glob("*.rdb")), ids=lambda path: path.stem)
+def test_what_is_told_of_us_and_a_snapshot_is_what_we_do(tmp_path: Path, path: Path) -> None:
+    root = make(tmp_path / "data", A, base=path.read_bytes())
+    report = check(root)
+    try:
+        with aofnb.open(root, readonly=True) as store:
+            assert store.load_report is not None
+            assert bool(store.load_report.skipped) == ("leaves out" in report.aofnb.reason)
+        assert report.aofnb.action == "loads"
+    except AofnbError:
+        assert report.aofnb.action == "refuses"
 
 
 def test_a_snapshot_at_the_front_of_an_incr_is_damage_to_the_tool_alone(tmp_path: Path) -> None:
