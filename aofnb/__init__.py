@@ -31,6 +31,8 @@ __version__ = _version.VERSION
 _kernels.install_finder()
 
 if TYPE_CHECKING:
+    from aofnb.adapters.redis_py import Redis
+    from aofnb.adapters.remote import connect
     from aofnb.engine import Store
     from aofnb.engine import open_store as open
     from aofnb.forensics.frame import read_aof
@@ -49,10 +51,12 @@ __all__ = [
     "Dashboard",
     "Log",
     "RdbError",
+    "Redis",
     "ReplyError",
     "Store",
     "StoreClosedError",
     "__version__",
+    "connect",
     "kernels",
     "load_ipython_extension",
     "open",
@@ -69,6 +73,8 @@ _LAZY = {
     "read_aof": ("aofnb.forensics", "read_aof"),
     "Log": ("aofnb.forensics", "Log"),
     "Dashboard": ("aofnb.widgets", "Dashboard"),
+    "Redis": ("aofnb.adapters.redis_py", "Redis"),
+    "connect": ("aofnb.adapters.remote", "connect"),
 }
 
 

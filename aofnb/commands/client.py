@@ -15,12 +15,13 @@ from weakref import WeakSet
 
 from aofnb.clock import Clock
 from aofnb.config import Config
+from aofnb.resp.replies import SetReply, format_double
 from aofnb.store.keyspace import Database, Keyspace
 
 if TYPE_CHECKING:
     from aofnb.commands.registry import Command
 
-__all__ = ["Client", "Effect", "Server"]
+__all__ = ["Client", "Effect", "Server", "SetReply", "format_double"]
 
 Argv = Sequence[bytes]
 # A record for the log: the index of the database it applies to, and its argument vector.
@@ -150,15 +151,3 @@ class Client:
         """A double: a float under RESP3, its text under RESP2."""
         return number if self.resp >= 3 else format_double(number)
 
-
-class SetReply(list[Any]):
-    """A RESP3 set, in the order the members were given."""
-
-
-def format_double(number: float) -> bytes:
-    """A double as redis-server 7.0.15 prints it in replies (``%.17g``, ``inf``).
-
-    >>> format_double(0.1), format_double(3.0), format_double(float("-inf"))
-    (b'0.10000000000000001', b'3', b'-inf')
-    """
-    return b"%.17g" % number

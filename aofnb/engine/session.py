@@ -57,9 +57,9 @@ class Session:
 
     __slots__ = ("__weakref__", "client", "engine", "execute")
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, client: Client | None = None) -> None:
         self.engine = engine
-        self.client = engine.new_client()
+        self.client = engine.new_client() if client is None else client
         # A closure: on this path a look-up of `self` for every part costs as much as the command itself.
         self.execute = _executor(engine, self.client)
 

@@ -1,0 +1,260 @@
+r"""What a client sends to argument vectors, as it arrives: RESP arrays of bulk strings, and inline commands.
+
+Two paths. Almost all requests are whole and plain (canonical headers, arguments without CRLF): they are split at CRLF
+and taken once every length header agrees with the piece behind it. Whatever is not (a request that is still on its
+way, a long value, an inline command) goes byte by byte. Nothing is allocated because a header asks for it: only what
+has arrived is held, and nothing is scanned twice.
+
+Redis: networking.c processMultibulkBuffer, processInlineBuffer; sds.c sdssplitargs (7.0.15).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+__all__ = ["INLINE_MAX", "ProtocolError", "RequestReader", "split_inline"]
+
+# PROTO_INLINE_MAX_SIZE: the longest line, be it a header or an inline command.
+INLINE_MAX = 64 << 10
+_INT_MAX = (1 << 31) - 1
+# What one who has not proved who he is may send (server.c authRequired).
+_STRANGER_ARGC = 10
+_STRANGER_BULK = 16384
+# What an argument costs besides its bytes: a request of a million empty ones is not small.
+_ARGUMENT_BYTES = 40
+
+_CRLF = b"\r\n"
+_STAR, _DOLLAR = b"*$"
+_LENGTHS = [b"$%d" % length for length in range(4096)]
+_PIECES = {b"*%d" % argc: 2 * argc + 1 for argc in range(1, 1025)}
+
+Argv = list[bytes]
+
+
+class ProtocolError(Exception):
+    """What a client sent cannot be a request; ``str()`` is what the server says behind ``Protocol error:``."""
+
+
+class RequestReader:
+    """Takes bytes as they arrive and gives the requests that are whole.
+
+    Attributes
+    ----------
+    max_bulk
+        The longest argument (``proto-max-bulk-len``).
+    stranger
+        Whether the client has still to prove who he is: then only small requests are read.
+    error
+        Why reading stopped, or None. What comes behind is not read.
+    held
+        Bytes that arrived and are part of no whole request yet.
+    """
+
+    __slots__ = ("_argv", "_argv_bytes", "_chunks", "_left", "_need", "_waiting", "error", "held", "max_bulk", "stranger")
+
+    def __init__(self, max_bulk: int = 512 << 20, *, stranger: bool = False) -> None:
+        self.max_bulk = max_bulk
+        self.stranger = stranger
+        self.error: ProtocolError | None = None
+        self.held = 0
+        # Arguments of the request under way, how many are still to come, and the bytes behind them: together
+        # `_waiting` of them, of which nothing can be made before there are `_need`.
+        self._argv: Argv = []
+        self._argv_bytes = 0
+        self._left = 0
+        self._chunks: list[bytes] = []
+        self._waiting = 0
+        self._need = 0
+
+    def feed(self, data: bytes) -> list[Argv]:
+        """The requests that `data` completes, in order; `error` is set if it cannot be understood to its end."""
+        if self.error is not None:
+            return []
+        requests: list[Argv] = []
+        if not (self._waiting or self._left or self.stranger):
+            data = _plain(data, requests.append)
+            if not data:
+                return requests
+        self._chunks.append(data)
+        self._waiting += len(data)
+        self.held += len(data)
+        if self._waiting < self._need:
+            return requests
+        # Of two chunks or more the last completes what the others wait for: so every byte is joined once.
+        rest = b"".join(self._chunks) if len(self._chunks) > 1 else data
+        try:
+            taken = self._parse(rest, requests)
+        except ProtocolError as problem:
+            self.error = problem
+            taken = len(rest)
+        self._chunks = [rest[taken:]] if taken < len(rest) else []
+        self._waiting = len(rest) - taken
+        self.held = self._waiting + self._argv_bytes
+        return requests
+
+    def _parse(self, data: bytes, requests: list[Argv]) -> int:
+        """Append the whole requests of `data`; returns how much of it is done with."""
+        pos, size = 0, len(data)
+        self._need = 0
+        while pos < size:
+            if not self._left:
+                if data[pos] != _STAR:
+                    end = _inline_end(data, pos)
+                    if end < 0:
+                        self._need = size - pos + 1
+                        return pos
+                    argv = split_inline(data[pos:end])
+                    pos = end + 1
+                    if argv:
+                        requests.append(argv)
+                    continue
+                end = _header_end(data, pos, "too big mbulk count string")
+                if end < 0:
+                    self._need = size - pos + 1
+                    return pos
+                count = _integer(data[pos + 1 : end])
+                if count is None or count > _INT_MAX:
+                    raise ProtocolError("invalid multibulk length")
+                if count > _STRANGER_ARGC and self.stranger:
+                    raise ProtocolError("unauthenticated multibulk length")
+                pos = end + 2
+                self._left = max(0, count)
+                continue
+            end = _header_end(data, pos, "too big bulk count string")
+            if end < 0:
+                self._need = size - pos + 1
+                return pos
+            if data[pos] != _DOLLAR:
+                raise ProtocolError(f"expected '$', got '{chr(data[pos])}'")
+            length = _integer(data[pos + 1 : end])
+            if length is None or not 0 <= length <= self.max_bulk:
+                raise ProtocolError("invalid bulk length")
+            if length > _STRANGER_BULK and self.stranger:
+                raise ProtocolError("unauthenticated bulk length")
+            start = end + 2
+            # The two bytes behind an argument are not looked at, as in Redis.
+            if start + length + 2 > size:
+                self._need = start + length + 2 - pos
+                return pos
+            self._argv.append(data[start : start + length])
+            self._argv_bytes += length + _ARGUMENT_BYTES
+            pos = start + length + 2
+            self._left -= 1
+            if not self._left:
+                requests.append(self._argv)
+                self._argv = []
+                self._argv_bytes = 0
+        return pos
+
+
+def _plain(data: bytes, append: Callable[[Argv], None]) -> bytes:
+    """Append the plain requests that `data` begins with; returns what is behind them."""
+    parts = data.split(_CRLF)
+    last = len(parts) - 1
+    lengths, pieces = _LENGTHS, _PIECES
+    i = 0
+    try:
+        while i < last:
+            j = i + pieces.get(parts[i], last + 1)
+            if j > last:
+                break
+            argv = parts[i + 2 : j : 2]
+            if parts[i + 1 : j : 2] != [lengths[len(arg)] for arg in argv]:
+                break
+            append(argv)
+            i = j
+    except IndexError:
+        # A long argument.
+        pass
+    if i == last:
+        return parts[last]
+    return data if i == 0 else _CRLF.join(parts[i:])
+
+
+def _header_end(data: bytes, pos: int, too_big: str) -> int:
+    """Where the CR of the header line at data[pos] is, or -1 if the line is not whole yet."""
+    end = data.find(b"\r", pos)
+    if end < 0:
+        if len(data) - pos > INLINE_MAX:
+            raise ProtocolError(too_big)
+        return -1
+    return end if end + 1 < len(data) else -1
+
+
+def _inline_end(data: bytes, pos: int) -> int:
+    end = data.find(b"\n", pos)
+    if end < 0 and len(data) - pos > INLINE_MAX:
+        raise ProtocolError("too big inline request")
+    return end
+
+
+def _integer(digits: bytes) -> int | None:
+    """A number as string2ll reads it: no blanks, no plus sign, no leading zeros."""
+    plain = digits[1:] if digits[:1] == b"-" else digits
+    if not plain.isdigit() or len(plain) > 19 or (plain[:1] == b"0" and digits != b"0"):
+        return None
+    return int(digits)
+
+
+_BLANKS = b" \t\n\r\v\f"
+_ESCAPES = {ord("n"): b"\n", ord("r"): b"\r", ord("t"): b"\t", ord("b"): b"\b", ord("a"): b"\a"}
+_HEX = b"0123456789abcdefABCDEF"
+
+
+def split_inline(line: bytes) -> Argv:
+    r"""The arguments of an inline command, quoted as in redis-cli.
+
+    >>> split_inline(rb'''SET "a b\x21" 'it\'s' ''')
+    [b'SET', b'a b!', b"it's"]
+
+    Raises
+    ------
+    ProtocolError
+        For a quote that does not end, or ends inside a word.
+    """
+    # To the server a line is a string of C.
+    line = line.partition(b"\0")[0]
+    if b'"' not in line and b"'" not in line:
+        return line.split()
+    argv: Argv = []
+    i, n = 0, len(line)
+    while True:
+        while i < n and line[i] in _BLANKS:
+            i += 1
+        if i == n:
+            return argv
+        arg = bytearray()
+        while i < n and line[i] not in _BLANKS:
+            quote = line[i]
+            i += 1
+            if quote not in b"\"'":
+                arg.append(quote)
+                continue
+            i = _quoted(line, i, quote, arg)
+            if i < n and line[i] not in _BLANKS:
+                raise ProtocolError("unbalanced quotes in request")
+        argv.append(bytes(arg))
+
+
+def _quoted(line: bytes, i: int, quote: int, arg: bytearray) -> int:
+    """Append to `arg` what stands between line[i] and the closing `quote`; returns where it goes on."""
+    n = len(line)
+    while i < n and line[i] != quote:
+        if line[i] == 0x5C and i + 1 < n:
+            following = line[i + 1]
+            if quote == 0x27:
+                if following == quote:
+                    i += 1
+            elif following == 0x78 and i + 3 < n and line[i + 2] in _HEX and line[i + 3] in _HEX:
+                arg.append(int(line[i + 2 : i + 4], 16))
+                i += 4
+                continue
+            else:
+                arg += _ESCAPES.get(following, bytes([following]))
+                i += 2
+                continue
+        arg.append(line[i])
+        i += 1
+    if i == n:
+        raise ProtocolError("unbalanced quotes in request")
+    return i + 1
