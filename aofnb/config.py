@@ -17,7 +17,7 @@ from aofnb.errors import ConfigError
 
 __all__ = ["SETTINGS", "Config", "Setting"]
 
-Kind = Literal["bool", "int", "memory", "enum", "string"]
+Kind = Literal["bool", "int", "memory", "enum", "string", "output-limits"]
 INT_MAX = 2147483647
 
 
@@ -59,6 +59,8 @@ class Setting:
             return text
         if self.kind == "string":
             return str(given)
+        if self.kind == "output-limits":
+            return OutputLimits.parse(given)
         number = parse_memory(str(given)) if self.kind == "memory" else _parse_int(str(given))
         if not self.low <= number <= self.high:
             raise ConfigError(f"argument must be between {self.low} and {self.high} inclusive")
@@ -69,6 +71,44 @@ class Setting:
         if self.kind == "bool":
             return "yes" if value else "no"
         return str(value)
+
+
+class OutputLimits(dict[str, tuple[int, int, int]]):
+    """How many bytes of replies a client may let lie, by class of client: hard limit, soft limit, its seconds."""
+
+    def __init__(self, changes: Mapping[str, tuple[int, int, int]] | None = None) -> None:
+        super().__init__(normal=(0, 0, 0), replica=(256 << 20, 64 << 20, 60), pubsub=(32 << 20, 8 << 20, 60))
+        self.update(changes or {})
+
+    @classmethod
+    def parse(cls, given: object) -> OutputLimits:
+        """From ``class hard soft seconds ...``; classes that are not named keep their defaults."""
+        if isinstance(given, OutputLimits):
+            return given
+        words = str(given).split()
+        if len(words) % 4:
+            raise ConfigError("Wrong number of arguments in buffer limit configuration.")
+        changes = {}
+        for name, hard, soft, seconds in zip(words[::4], words[1::4], words[2::4], words[3::4], strict=True):
+            known = {"slave": "replica"}.get(name.lower(), name.lower())
+            if known not in ("normal", "replica", "pubsub"):
+                raise ConfigError("Invalid client class specified in buffer limit configuration.")
+            try:
+                limits = parse_memory(hard), parse_memory(soft), _parse_int(seconds)
+            except ConfigError:
+                limits = (0, 0, -1)
+            if limits[2] < 0:
+                raise ConfigError(
+                    "Error in hard, soft or soft_seconds setting in buffer limit configuration."
+                )
+            changes[known] = limits
+        return cls(changes)
+
+    def __str__(self) -> str:
+        spelled = {"replica": "slave"}
+        return " ".join(
+            f"{spelled.get(name, name)} {hard} {soft} {seconds}" for name, (hard, soft, seconds) in self.items()
+        )
 
 
 def _parse_int(text: str) -> int:
@@ -128,6 +168,13 @@ SETTINGS: dict[str, Setting] = {
         Setting("stream-node-max-bytes", "memory", 4096, high=_LONG),
         Setting("stream-node-max-entries", "int", 100, high=_LONG),
         Setting("proto-max-bulk-len", "memory", 512 << 20, low=1 << 20, high=_LONG),
+        # What is below is about clients on a socket.
+        Setting("client-query-buffer-limit", "memory", 1 << 30, low=1 << 20, high=_LONG),
+        Setting("client-output-buffer-limit", "output-limits", OutputLimits()),
+        Setting("maxclients", "int", 10_000, low=1, high=(1 << 32) - 1),
+        Setting("timeout", "int", 0),
+        Setting("tcp-keepalive", "int", 300),
+        Setting("tcp-backlog", "int", 511, runtime=False),
     )
 }
 
@@ -184,6 +231,12 @@ class Config:
     stream_node_max_bytes: int
     stream_node_max_entries: int
     proto_max_bulk_len: int
+    client_query_buffer_limit: int
+    client_output_buffer_limit: OutputLimits
+    maxclients: int
+    timeout: int
+    tcp_keepalive: int
+    tcp_backlog: int
 
     def __init__(self, settings: Mapping[str, object] | None = None) -> None:
         for setting in SETTINGS.values():

@@ -7,6 +7,7 @@ forked child inherits a store that refuses everything; close makes all acknowled
 from __future__ import annotations
 
 import atexit
+import importlib
 import io
 import logging
 import os
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 from aofnb.aof.bio import Bio
 from aofnb.aof.directory import AofDirectory, LoadReport
@@ -35,6 +36,11 @@ from aofnb.engine.rewriter import Rewriter
 from aofnb.engine.session import Pipeline, Session
 from aofnb.errors import AofError, AofnbError, AofWriteError, ConfigError
 from aofnb.resp.reader import CommandReader
+
+if TYPE_CHECKING:
+    from aofnb.adapters.push import PushReport
+    from aofnb.adapters.redis_py import Redis
+    from aofnb.adapters.server import Server
 
 __all__ = ["Loaded", "Store", "open_store"]
 
@@ -104,6 +110,8 @@ class Store:
         self.path = None if path is None else os.path.abspath(os.path.expanduser(os.fsdecode(path)))
         self.readonly = readonly
         self._ended = False
+        # What lives on the store and ends before it does: servers.
+        self._guests: list[Callable[[], None]] = []
         self.clock = clock
         self.engine = Engine(config, clock, random.Random(seed))
         self.load_report: Loaded | None = None
@@ -250,6 +258,65 @@ class Store:
         status: str = self.execute("BGREWRITEAOF")
         return status
 
+    # --- other ways in and out ---------------------------------------------------------------------------
+
+    def redis(self, **options: Any) -> Redis:
+        """A `redis.Redis` on this store: no socket, and all of redis-py. Needs redis-py.
+
+        Parameters
+        ----------
+        **options
+            As for `redis.Redis`: ``db``, ``decode_responses``, ``protocol``, ...
+        """
+        client: Redis = _adapter("redis_py").Redis(self, **options)
+        return client
+
+    def serve(
+        self,
+        host: str | None = "127.0.0.1",
+        port: int = 0,
+        *,
+        unixsocket: str | os.PathLike[str] | None = None,
+        unixsocketperm: int | None = None,
+        protected_mode: bool = True,
+    ) -> Server:
+        """Let clients of Redis connect: redis-cli, redis-benchmark, any library.
+
+        Runs in a thread of its own until the handle or the store is closed.
+
+        Parameters
+        ----------
+        host, port
+            Where to listen; port 0 takes a free one, host None none at all. Hosts that other machines reach need a
+            password (``requirepass``), unless `protected_mode` is off.
+        unixsocket, unixsocketperm
+            A unix socket, besides or instead, and its file mode.
+
+        Returns
+        -------
+        Server
+            With ``.address``, ``.url`` and ``.close()``; a context manager.
+
+        Raises
+        ------
+        ConfigError
+            It cannot be served there.
+        """
+        server: Server = _adapter("server").Server(
+            self,
+            host=host,
+            port=port,
+            unixsocket=unixsocket,
+            unixsocketperm=unixsocketperm,
+            protected_mode=protected_mode,
+        )
+        return server
+
+    def push(self, url: str, **options: Any) -> PushReport:
+        """Copy the data to a real server, or cluster. See `aofnb.adapters.push.push`."""
+        report: PushReport = _adapter("push").push(self, url, **options)
+        return report
+
     # --- what others may see -----------------------------------------------------------------------------
 
     def stats(self, *, reset_peak: bool = False) -> AofStats:
@@ -360,6 +427,10 @@ class Store:
                 raise RuntimeError("close() inside `with store.batch()`: leave the block first")
             if self._ended:
                 return
+        # Without the lock, since they may wait for it.
+        while self._guests:
+            self._guests.pop()()
+        with self.engine.lock:
             if self.engine.closed is None:
                 if self.engine.torn:
                     self.engine.mend()
@@ -379,6 +450,10 @@ class Store:
                 raise
             self._finish_closing()
 
+    def before_close(self, guest: Callable[[], None]) -> None:
+        """Have `guest` called when the store is about to be closed, the last one first."""
+        self._guests.append(guest)
+
     def _finish_closing(self) -> None:
         self._let_go()
         self._ended = True
@@ -397,6 +472,11 @@ class Store:
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _adapter(name: str) -> Any:
+    """A module of the row above, which only its users load."""
+    return importlib.import_module(f"aofnb.adapters.{name}")
 
 
 def _sooner(a: float | None, b: float | None) -> float | None:

@@ -1,0 +1,226 @@
+"""One client of the socket: bytes in, requests to the engine, replies out.
+
+Rules of this file: replies leave in the order of their requests, and only after the turn that made them is written as
+the policy demands; what a client may make us hold is bounded by the settings of redis-server; a client that
+breaks the protocol is told so and dropped, and none of it touches any other.
+
+Redis: networking.c readQueryFromClient, writeToClient, checkClientOutputBufferLimits (7.0.15).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from aofnb.adapters.wire import as_sent
+from aofnb.errors import ReplyError
+from aofnb.resp.replies import encode_reply
+from aofnb.resp.requests import RequestReader
+
+if TYPE_CHECKING:
+    from aofnb.adapters.server import Server
+
+__all__ = ["Connection"]
+
+Argv = list[bytes]
+
+# Requests waiting for their turn, above which no more is read until some are done.
+_ENOUGH_REQUESTS = 4096
+
+
+class Connection(asyncio.Protocol):
+    """A client on a socket. Lives in the server's event loop."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        engine = server.store.engine
+        self.engine = engine
+        self.client = engine.new_client()
+        self.reader = RequestReader(engine.config.proto_max_bulk_len)
+        self.requests: list[Argv] = []
+        # Encoded, and not given to the transport yet. Touched with the engine's lock only.
+        self.out: list[bytes] = []
+        # Nothing more is run; what is in `out` goes first.
+        self.closing = False
+        self.address = ""
+        self.is_local = True
+        # Whether the server has it in its list for the next turn.
+        self.waiting_for_turn = False
+        self.last_heard_s = 0.0
+        self._over_soft_since_s: float | None = None
+        self._transport: asyncio.Transport | None = None
+        self._paused = False
+
+    # --- asyncio's side ----------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self.address = _address(self._transport)
+        peer = self._transport.get_extra_info("peername")
+        self.is_local = not isinstance(peer, tuple) or ipaddress.ip_address(peer[0].partition("%")[0]).is_loopback
+        refusal = self.server.admit(self)
+        if refusal is not None:
+            self._transport.write(b"-" + refusal + b"\r\n")
+            self._transport.close()
+            return
+        self.last_heard_s = self.server.now_s()
+        keepalive_s = self.engine.config.tcp_keepalive
+        sock = self._transport.get_extra_info("socket")
+        if keepalive_s and sock is not None and sock.family != getattr(socket, "AF_UNIX", None):
+            _keep_alive(sock, keepalive_s)
+
+    def data_received(self, data: bytes) -> None:
+        if self.closing:
+            return
+        self.last_heard_s = self.server.now_s()
+        self.server.input_bytes += len(data)
+        reader = self.reader
+        self.requests += reader.feed(data)
+        if self.requests or reader.error is not None:
+            self.server.ready(self)
+            if len(self.requests) > _ENOUGH_REQUESTS and not self._paused and self._transport is not None:
+                self._paused = True
+                self._transport.pause_reading()
+        elif reader.held > self.engine.config.client_query_buffer_limit:
+            self.server.log.warning(
+                "Closing client that reached max query buffer length: %s, %d bytes held", self.address, reader.held
+            )
+            self.abort()
+
+    def eof_received(self) -> bool:
+        # What came before is run, and its replies are sent to whoever may still read them.
+        if not self.requests:
+            return False
+        self.server.leave_after_turn(self)
+        return True
+
+    def connection_lost(self, _problem: Exception | None) -> None:
+        self.closing = True
+        self._transport = None
+        self.requests.clear()
+        self.server.lost(self)
+
+    # --- a turn ------------------------------------------------------------------------------------------
+
+    def run(self, limit: int) -> int:
+        """Run up to `limit` of the requests that wait; how many were run. With the engine's lock, inside a turn."""
+        requests = self.requests
+        if len(requests) > limit:
+            requests, self.requests = requests[:limit], requests[limit:]
+        else:
+            self.requests = []
+        client, process, out = self.client, self.engine.process, self.out
+        done = 0
+        for argv in requests:
+            done += 1
+            queued: Sequence[Argv] = ()
+            if client.multi is not None:
+                queued = [cast(Argv, inner) for _, inner in client.multi]
+            try:
+                reply = process(client, argv)
+            except ReplyError as problem:
+                out.append(encode_reply(problem))
+                if self.closing:
+                    break
+                continue
+            if type(reply) is bytes and client.resp < 3:
+                out.append(b"$%d\r\n%b\r\n" % (len(reply), reply))
+            elif type(reply) is str:
+                out.append(b"+OK\r\n" if reply == "OK" else encode_reply(reply))
+            else:
+                out.append(encode_reply(as_sent(argv, reply, queued), client.resp))
+            if argv[0].upper() == b"QUIT" or self.closing:
+                self.closing = True
+                break
+        if self.closing:
+            self.requests = []
+        elif not self.requests and self.reader.error is not None:
+            out.append(encode_reply(ReplyError(f"ERR Protocol error: {self.reader.error}")))
+            self.server.log.info("Protocol error (%s) from client %s", self.reader.error, self.address)
+            self.closing = True
+        return done
+
+    def take(self) -> bytes:
+        """What is to be sent, taken from `out`. With the engine's lock."""
+        data = b"".join(self.out)
+        self.out.clear()
+        return data
+
+    def flush(self, data: bytes) -> None:
+        """Send `data`, which was taken from `out`. Without the lock."""
+        transport = self._transport
+        if transport is None:
+            return
+        if data:
+            transport.write(data)
+            self.server.output_bytes += len(data)
+            if transport.get_write_buffer_size():
+                self.check_output()
+        if self.closing:
+            transport.close()
+        elif self._paused and len(self.requests) <= _ENOUGH_REQUESTS // 2:
+            self._paused = False
+            transport.resume_reading()
+
+    @property
+    def may_time_out(self) -> bool:
+        """Whether ``timeout`` holds for it."""
+        return True
+
+    @property
+    def buffered(self) -> int:
+        """Bytes of replies that the peer has not taken."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    @property
+    def kind(self) -> str:
+        """The class of client whose output limit holds: ``normal``, ``pubsub`` or ``replica``."""
+        return "normal"
+
+    def check_output(self) -> None:
+        """Drop the client if it lets more lie than ``client-output-buffer-limit`` allows."""
+        hard, soft, soft_s = self.engine.config.client_output_buffer_limit[self.kind]
+        size = self.buffered
+        now_s = self.server.now_s()
+        over = hard and size > hard
+        if soft and size > soft:
+            if self._over_soft_since_s is None:
+                self._over_soft_since_s = now_s
+            over = over or now_s - self._over_soft_since_s > soft_s
+        else:
+            self._over_soft_since_s = None
+        if over:
+            self.server.log.warning(
+                "Client %s closed for overcoming of output buffer limits: %d bytes.", self.address, size
+            )
+            self.abort()
+
+    def drop(self) -> None:
+        """Close without waiting: what the peer does not take at once is lost to it."""
+        self.closing = True
+        if self._transport is not None:
+            self._transport.close() if not self.buffered else self._transport.abort()
+
+    def abort(self) -> None:
+        """Drop the client now; what it has not read is lost to it."""
+        self.closing = True
+        if self._transport is not None:
+            self._transport.abort()
+
+
+def _address(transport: asyncio.Transport) -> str:
+    peer = transport.get_extra_info("peername")
+    if isinstance(peer, tuple):
+        return f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
+    return f"{transport.get_extra_info('sockname') or 'unix'}:0"
+
+
+def _keep_alive(sock: Any, interval_s: int) -> None:
+    """Redis: anet.c anetKeepAlive."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (("TCP_KEEPIDLE", interval_s), ("TCP_KEEPINTVL", max(1, interval_s // 3)), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, option):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)

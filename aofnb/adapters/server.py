@@ -1,0 +1,349 @@
+"""A store on a socket: what redis-cli, redis-benchmark and any client library connect to.
+
+One event loop in a thread of its own, for all clients. What all of them sent since the last time is run as one turn of
+the engine, one write and one fsync for all, and only then is anyone answered: the loop of redis-server. The
+kernel of a notebook shares the interpreter with it, so a turn is cut short after `TURN_REQUESTS` and the rest waits.
+
+Redis: ae.c, networking.c acceptCommonHandler, server.c beforeSleep, clientsCron (7.0.15).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import os
+import socket
+import stat
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
+
+from aofnb.adapters.connection import Connection
+from aofnb.engine import Store
+from aofnb.errors import AofWriteError, ConfigError, StoreClosedError
+
+__all__ = ["Server", "serve"]
+
+# Requests of one turn, and of one client in it: a long pipeline does not keep others waiting for milliseconds.
+TURN_REQUESTS = 2048
+CLIENT_REQUESTS = 256
+# How often idle and slow clients are looked for.
+_CRON_S = 1.0
+
+_DENIED = (
+    b"DENIED Redis is running in protected mode because protected mode is enabled and no password is set for the "
+    b"default user. In this mode connections are only accepted from the loopback interface. If you want to connect "
+    b"from external computers, set a password (requirepass), or serve with protected_mode=False on a network that "
+    b"you trust."
+)
+
+
+class Server:
+    """A store that is being served; made by `Store.serve`. Ends with `close`, or with the store.
+
+    Attributes
+    ----------
+    address : tuple or str
+        ``(host, port)``, or the path of the unix socket.
+    url : str
+        The same for `redis.from_url` and for ``redis-cli -u``.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        host: str | None = "127.0.0.1",
+        port: int = 0,
+        unixsocket: str | os.PathLike[str] | None = None,
+        unixsocketperm: int | None = None,
+        protected_mode: bool = True,
+        log: logging.Logger | None = None,
+    ) -> None:
+        if store.closed:
+            raise StoreClosedError("the store is closed; open it again with aofnb.open")
+        self.store = store
+        self.log = log or logging.getLogger("aofnb.server")
+        self.host = host
+        self.port = port
+        self.unixsocket = None if unixsocket is None else os.path.abspath(os.path.expanduser(os.fspath(unixsocket)))
+        self.protected_mode = protected_mode
+        self.connections: set[Connection] = set()
+        self.total_connections = 0
+        self.rejected_connections = 0
+        self.input_bytes = 0
+        self.output_bytes = 0
+        # Called in the server's thread once SHUTDOWN is to end everything; None: close the store.
+        self.on_shutdown: Callable[[], None] | None = None
+        self._unixsocketperm = unixsocketperm
+        self._ready: list[Connection] = []
+        self._leaving: set[Connection] = set()
+        self._turn_planned = False
+        self._closed = False
+        self._loop = asyncio.new_event_loop()
+        self.now_s = self._loop.time
+        self._listeners: list[asyncio.Server] = []
+        self._thread = threading.Thread(target=self._run, name="aofnb-server", daemon=True)
+        try:
+            self._refuse_strangers()
+            self._listen()
+        except BaseException:
+            self._loop.close()
+            self._remove_socket_file()
+            raise
+        store.before_close(self.close)
+        self._thread.start()
+
+    # --- beginning and end -------------------------------------------------------------------------------
+
+    def _refuse_strangers(self) -> None:
+        """Whoever reaches a server without a password may do anything: so only this machine may."""
+        if self.host is None and self.unixsocket is None:
+            raise ConfigError("there is nothing to serve on; give a host, a unix socket, or both")
+        if self.host is not None and not _is_loopback(self.host) and self.protected_mode and not self._has_password():
+            raise ConfigError(
+                f"{self.host} can be reached from other machines, and there is no password; set one first "
+                '(store.execute("CONFIG", "SET", "requirepass", ...)), serve on 127.0.0.1, or, where everyone who can '
+                "connect may do everything, give protected_mode=False"
+            )
+
+    def _has_password(self) -> bool:
+        """Whether a new client has to authenticate."""
+        return False
+
+    def _listen(self) -> None:
+        sockets: list[socket.socket] = []
+        try:
+            if self.host is not None:
+                sockets.append(_tcp_socket(self.host, self.port, self.store.config.tcp_backlog))
+                self.port = sockets[-1].getsockname()[1]
+            if self.unixsocket is not None:
+                sockets.append(self._unix_socket(self.unixsocket))
+        except BaseException:
+            for sock in sockets:
+                sock.close()
+            raise
+        self._sockets = sockets
+
+    def _unix_socket(self, path: str) -> socket.socket:
+        # One that was left behind is replaced, as redis-server does; no other kind of file is.
+        with suppress(FileNotFoundError):
+            if not stat.S_ISSOCK(os.stat(path).st_mode):
+                raise ConfigError(f"unixsocket: {path} is there and is no socket; choose another path")
+            os.unlink(path)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.bind(path)
+            if self._unixsocketperm:
+                os.chmod(path, self._unixsocketperm)
+            sock.listen(self.store.config.tcp_backlog)
+            sock.setblocking(False)
+        except OSError as problem:
+            sock.close()
+            raise ConfigError(f"unixsocket: cannot serve on {path}: {problem.strerror or problem}") from problem
+        self._socket_inode = os.stat(path).st_ino
+        return sock
+
+    def _remove_socket_file(self) -> None:
+        if self.unixsocket is not None and hasattr(self, "_socket_inode"):
+            with suppress(OSError):
+                # Not that of another server that took the path over.
+                if os.stat(self.unixsocket).st_ino == self._socket_inode:
+                    os.unlink(self.unixsocket)
+
+    def _run(self) -> None:
+        loop = self._loop
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_until_complete(self._start())
+            loop.run_forever()
+        finally:
+            loop.run_until_complete(self._end())
+            loop.close()
+
+    async def _start(self) -> None:
+        for sock in self._sockets:
+            if sock.family == getattr(socket, "AF_UNIX", None):
+                listener = await self._loop.create_unix_server(lambda: Connection(self), sock=sock)
+            else:
+                listener = await self._loop.create_server(lambda: Connection(self), sock=sock)
+            self._listeners.append(listener)
+        self._loop.call_later(_CRON_S, self._cron)
+
+    async def _end(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+        for connection in list(self.connections):
+            # Replies that were given to the transport are sent if the peer takes them at once.
+            connection.drop()
+        # Lets the transports call connection_lost.
+        await asyncio.sleep(0)
+
+    def close(self) -> None:
+        """Stop serving: no new clients, those there are dropped. The store stays open. Closing twice is fine."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._thread is threading.current_thread():
+            self._loop.stop()
+        else:
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+        self._remove_socket_file()
+
+    def wait_closed(self) -> None:
+        """Until it is served no more."""
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # --- who and where -----------------------------------------------------------------------------------
+
+    @property
+    def address(self) -> tuple[str, int] | str:
+        if self.host is not None:
+            return self.host, self.port
+        assert self.unixsocket is not None
+        return self.unixsocket
+
+    @property
+    def url(self) -> str:
+        if self.host is None:
+            return f"unix://{self.unixsocket}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"redis://{host}:{self.port}"
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else f"{len(self.connections)} clients"
+        return f"<aofnb.Server {self.url}: {state}>"
+
+    # --- clients -----------------------------------------------------------------------------------------
+
+    def admit(self, connection: Connection) -> bytes | None:
+        """Take a new client up, or say why not."""
+        self.total_connections += 1
+        if len(self.connections) >= self.store.config.maxclients:
+            self.rejected_connections += 1
+            return b"ERR max number of clients reached"
+        if self.protected_mode and not connection.is_local and not self._has_password():
+            self.rejected_connections += 1
+            return _DENIED
+        self.connections.add(connection)
+        return None
+
+    def lost(self, connection: Connection) -> None:
+        """A client has gone."""
+        self.connections.discard(connection)
+        self._leaving.discard(connection)
+
+    def ready(self, connection: Connection) -> None:
+        """`connection` has requests: have a turn."""
+        if not connection.waiting_for_turn:
+            connection.waiting_for_turn = True
+            self._ready.append(connection)
+            if not self._turn_planned:
+                self._turn_planned = True
+                self._loop.call_soon(self._turn)
+
+    def leave_after_turn(self, connection: Connection) -> None:
+        """`connection` will send no more: close it once what it sent is answered."""
+        self._leaving.add(connection)
+
+    def _turn(self) -> None:
+        """Run what all clients sent, as one turn; then answer all."""
+        self._turn_planned = False
+        turn, self._ready = self._ready, []
+        engine = self.store.engine
+        budget = TURN_REQUESTS
+        later: list[Connection] = []
+        try:
+            with engine.lock:
+                engine.begin_turn(None)
+                for connection in turn:
+                    connection.waiting_for_turn = False
+                    if budget > 0:
+                        budget -= connection.run(min(budget, CLIENT_REQUESTS))
+                    if connection.requests:
+                        later.append(connection)
+                engine.end_turn()
+                # Collected with the lock: other threads push messages into `out`.
+                answers = [(connection, connection.take()) for connection in turn]
+        except StoreClosedError:
+            self._drop(turn)
+            return
+        except AofWriteError as problem:
+            # Nobody may be told OK, and nobody can be told otherwise: what they wrote is in memory. redis-server ends
+            # the process here; the store refuses further writes until it is opened again.
+            self.log.error("Write error writing to the AOF file, %d clients dropped: %s", len(turn), problem)
+            self._drop(turn)
+            return
+        except Exception:
+            # A fault of ours: the engine mends what it tore with the next turn.
+            self.log.exception("a turn failed; %d clients dropped", len(turn))
+            self._drop(turn)
+            return
+        for connection, data in answers:
+            if connection in self._leaving and not connection.requests:
+                connection.closing = True
+            connection.flush(data)
+        for connection in later:
+            self.ready(connection)
+
+    def _drop(self, connections: list[Connection]) -> None:
+        for connection in connections:
+            connection.abort()
+
+    def _cron(self) -> None:
+        """Drop clients that are silent for too long, or that do not read."""
+        timeout_s = self.store.config.timeout
+        now_s = self.now_s()
+        for connection in list(self.connections):
+            if connection.buffered:
+                connection.check_output()
+            if timeout_s and now_s - connection.last_heard_s > timeout_s and connection.may_time_out:
+                self.log.info("Closing idle client %s", connection.address)
+                connection.abort()
+        self._loop.call_later(_CRON_S, self._cron)
+
+
+def serve(store: Store, **options: Any) -> Server:
+    """Serve `store` on a socket; see `Server` and `Store.serve`."""
+    return Server(store, **options)
+
+
+def _tcp_socket(host: str, port: int, backlog: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        sock = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as problem:
+        raise ConfigError(f"cannot serve on {host}: {problem.strerror or problem}") from problem
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(backlog)
+        sock.setblocking(False)
+    except OSError as problem:
+        sock.close()
+        raise ConfigError(
+            f"cannot serve on {host}, port {port}: {problem.strerror or problem}; port 0 takes a free one"
+        ) from problem
+    return sock
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
