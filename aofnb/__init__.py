@@ -21,6 +21,7 @@ from aofnb.errors import (
     AofWriteError,
     ConfigError,
     RdbError,
+    RemoteError,
     ReplyError,
     StoreClosedError,
 )
@@ -52,6 +53,7 @@ __all__ = [
     "Log",
     "RdbError",
     "Redis",
+    "RemoteError",
     "ReplyError",
     "Store",
     "StoreClosedError",

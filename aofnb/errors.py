@@ -8,6 +8,7 @@
             AofTruncatedError, AofFormatError, AofManifestError, AofWriteError, AofLockedError
         RdbError         a snapshot: .file, .offset, .opcode
         ConfigError      a setting that cannot be
+        RemoteError      a real server cannot be reached
         StoreClosedError the store was closed, or belongs to another process
 
 A message says what is wrong, where, and ends with what to do about it.
@@ -27,6 +28,7 @@ __all__ = [
     "AofnbError",
     "ConfigError",
     "RdbError",
+    "RemoteError",
     "ReplyError",
     "StoreClosedError",
 ]
@@ -116,3 +118,7 @@ class ConfigError(AofnbError):
 
 class StoreClosedError(AofnbError):
     """The store was closed, or was inherited by a forked child that must not write."""
+
+
+class RemoteError(AofnbError):
+    """A real server cannot be reached, or the connection to it broke."""
