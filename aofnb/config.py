@@ -174,6 +174,7 @@ SETTINGS: dict[str, Setting] = {
         Setting("maxclients", "int", 10_000, low=1, high=(1 << 32) - 1),
         Setting("timeout", "int", 0),
         Setting("tcp-keepalive", "int", 300),
+        Setting("repl-backlog-size", "memory", 1 << 20, low=1, high=_LONG),
         Setting("tcp-backlog", "int", 511, runtime=False),
     )
 }
@@ -237,6 +238,7 @@ class Config:
     timeout: int
     tcp_keepalive: int
     tcp_backlog: int
+    repl_backlog_size: int
 
     def __init__(self, settings: Mapping[str, object] | None = None) -> None:
         for setting in SETTINGS.values():

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -51,6 +52,12 @@ class Connection(asyncio.Protocol):
         self.waiting_for_turn = False
         self.last_heard_s = 0.0
         self._over_soft_since_s: float | None = None
+        # Long data that goes before anything in `out`, a piece whenever the peer took the last one; and what waits
+        # behind it.
+        self._first: deque[bytes] = deque()
+        self._behind: list[bytes] = []
+        self._behind_bytes = 0
+        self._full = False
         self._transport: asyncio.Transport | None = None
         self._paused = False
 
@@ -143,6 +150,18 @@ class Connection(asyncio.Protocol):
             self.closing = True
         return done
 
+    def add(self, data: bytes) -> None:
+        """Send `data` behind all else, soon. With the engine's lock, from any thread."""
+        self.out.append(data)
+        self.server.has_output(self)
+
+    def send_first(self, pieces: deque[bytes]) -> None:
+        """Send `pieces` behind what is in `out` now and before what comes. With the engine's lock."""
+        pieces.appendleft(b"".join(self.out))
+        self.out.clear()
+        self._first = pieces
+        self.server.has_output(self)
+
     def take(self) -> bytes:
         """What is to be sent, taken from `out`. With the engine's lock."""
         data = b"".join(self.out)
@@ -154,7 +173,12 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         if transport is None:
             return
-        if data:
+        if self._first or self._behind:
+            self._behind.append(data)
+            self._behind_bytes += len(data)
+            self._send_pieces()
+            self.check_output()
+        elif data:
             transport.write(data)
             self.server.output_bytes += len(data)
             if transport.get_write_buffer_size():
@@ -165,20 +189,41 @@ class Connection(asyncio.Protocol):
             self._paused = False
             transport.resume_reading()
 
+    def _send_pieces(self) -> None:
+        while self._first and not self._full and self._transport is not None:
+            piece = self._first.popleft()
+            self.server.output_bytes += len(piece)
+            self._transport.write(piece)
+        if not self._first and self._behind and self._transport is not None:
+            self._transport.write(b"".join(self._behind))
+            self.server.output_bytes += self._behind_bytes
+            self._behind.clear()
+            self._behind_bytes = 0
+
+    def pause_writing(self) -> None:
+        self._full = True
+
+    def resume_writing(self) -> None:
+        self._full = False
+        self._send_pieces()
+
     @property
     def may_time_out(self) -> bool:
         """Whether ``timeout`` holds for it."""
-        return True
+        return self.kind == "normal"
 
     @property
     def buffered(self) -> int:
-        """Bytes of replies that the peer has not taken."""
+        """Bytes that the peer has not taken; of a snapshot on its way to a replica, only what comes behind it."""
+        if self._first or self._behind:
+            return self._behind_bytes
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     @property
     def kind(self) -> str:
         """The class of client whose output limit holds: ``normal``, ``pubsub`` or ``replica``."""
-        return "normal"
+        replica = self.server.replication.replica(self)
+        return "replica" if replica is not None and replica.following else "normal"
 
     def check_output(self) -> None:
         """Drop the client if it lets more lie than ``client-output-buffer-limit`` allows."""

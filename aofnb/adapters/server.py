@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from aofnb.adapters.connection import Connection
+from aofnb.adapters.replication import Replication
 from aofnb.engine import Store
 from aofnb.errors import AofWriteError, ConfigError, StoreClosedError
 
@@ -79,7 +80,12 @@ class Server:
         # Called in the server's thread once SHUTDOWN is to end everything; None: close the store.
         self.on_shutdown: Callable[[], None] | None = None
         self._unixsocketperm = unixsocketperm
+        self.replication = Replication(store)
         self._ready: list[Connection] = []
+        # Who has something in `out`, and whether the loop knows. With the engine's lock.
+        self._with_output: set[Connection] = set()
+        self._flush_planned = False
+        self._in_turn = False
         self._leaving: set[Connection] = set()
         self._turn_planned = False
         self._closed = False
@@ -94,6 +100,8 @@ class Server:
             self._loop.close()
             self._remove_socket_file()
             raise
+        if store.engine.replication is None:
+            store.engine.replication = self.replication
         store.before_close(self.close)
         self._thread.start()
 
@@ -194,6 +202,11 @@ class Server:
                 self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
         self._remove_socket_file()
+        engine = self.store.engine
+        with engine.lock:
+            self.replication.end()
+            if engine.replication is self.replication:
+                engine.replication = None
 
     def wait_closed(self) -> None:
         """Until it is served no more."""
@@ -239,11 +252,16 @@ class Server:
             self.rejected_connections += 1
             return _DENIED
         self.connections.add(connection)
+        with self.store.engine.lock:
+            self.replication.joined(connection)
         return None
 
     def lost(self, connection: Connection) -> None:
         """A client has gone."""
         self.connections.discard(connection)
+        with self.store.engine.lock:
+            self._with_output.discard(connection)
+            self.replication.left(connection)
         self._leaving.discard(connection)
 
     def ready(self, connection: Connection) -> None:
@@ -254,6 +272,32 @@ class Server:
             if not self._turn_planned:
                 self._turn_planned = True
                 self._loop.call_soon(self._turn)
+
+    def has_output(self, connection: Connection) -> None:
+        """`connection` has something in `out`: send it soon. With the engine's lock, from any thread."""
+        self._with_output.add(connection)
+        if not self._in_turn and not self._flush_planned:
+            self._flush_planned = True
+            with suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._flush)
+
+    def _flush(self) -> None:
+        """Send what others caused: messages, the stream of replicas, replies of those who waited."""
+        with self.store.engine.lock:
+            self._flush_planned = False
+            answers = self._taken()
+        self._send(answers)
+
+    def _taken(self) -> list[tuple[Connection, bytes]]:
+        answers = [(connection, connection.take()) for connection in self._with_output]
+        self._with_output.clear()
+        return answers
+
+    def _send(self, answers: list[tuple[Connection, bytes]]) -> None:
+        for connection, data in answers:
+            if connection in self._leaving and not connection.requests:
+                connection.closing = True
+            connection.flush(data)
 
     def leave_after_turn(self, connection: Connection) -> None:
         """`connection` will send no more: close it once what it sent is answered."""
@@ -268,16 +312,20 @@ class Server:
         later: list[Connection] = []
         try:
             with engine.lock:
-                engine.begin_turn(None)
-                for connection in turn:
-                    connection.waiting_for_turn = False
-                    if budget > 0:
-                        budget -= connection.run(min(budget, CLIENT_REQUESTS))
-                    if connection.requests:
-                        later.append(connection)
-                engine.end_turn()
-                # Collected with the lock: other threads push messages into `out`.
-                answers = [(connection, connection.take()) for connection in turn]
+                self._in_turn = True
+                try:
+                    engine.begin_turn(None)
+                    for connection in turn:
+                        connection.waiting_for_turn = False
+                        if budget > 0:
+                            budget -= connection.run(min(budget, CLIENT_REQUESTS))
+                        if connection.requests:
+                            later.append(connection)
+                    engine.end_turn()
+                finally:
+                    self._in_turn = False
+                self._with_output.update(turn)
+                answers = self._taken()
         except StoreClosedError:
             self._drop(turn)
             return
@@ -292,10 +340,7 @@ class Server:
             self.log.exception("a turn failed; %d clients dropped", len(turn))
             self._drop(turn)
             return
-        for connection, data in answers:
-            if connection in self._leaving and not connection.requests:
-                connection.closing = True
-            connection.flush(data)
+        self._send(answers)
         for connection in later:
             self.ready(connection)
 
@@ -305,6 +350,8 @@ class Server:
 
     def _cron(self) -> None:
         """Drop clients that are silent for too long, or that do not read."""
+        with self.store.engine.lock:
+            self.replication.cron()
         timeout_s = self.store.config.timeout
         now_s = self.now_s()
         for connection in list(self.connections):

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NoReturn
 
@@ -65,6 +65,8 @@ class AofWriter:
         # Set once and for good: what was acknowledged may not be on the device, or may be there twice.
         self.poisoned: OSError | None = None
         self.postponed_since: float | None = None
+        # Gets whatever was written, whole units, for those who follow the log: replicas.
+        self.tap: Callable[[bytes], None] | None = None
         # How much of aof_buf is whole units; and, during a write, the buffer and the size of the file before it.
         self._whole_bytes = 0
         self._in_flight: tuple[bytearray, int] | None = None
@@ -186,6 +188,8 @@ class AofWriter:
             self.unsynced_since = self.clock.monotonic()
         if size > self.peak_bytes:
             self.peak_bytes = size
+        if self.tap is not None:
+            self.tap(bytes(buf))
         # A new buffer, so that `mend` finds the old one as it was wherever Ctrl-C came.
         self.aof_buf = bytearray()
         self._whole_bytes = 0
@@ -200,6 +204,8 @@ class AofWriter:
             except OSError:
                 # What was taken stays taken: the next write goes on in the middle of the record.
                 self.written_bytes += taken
+                if self.tap is not None:
+                    self.tap(bytes(self.aof_buf[:taken]))
                 del self.aof_buf[:taken]
                 self._whole_bytes = len(self.aof_buf)
         self.write_error = problem

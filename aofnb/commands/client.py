@@ -21,11 +21,43 @@ from aofnb.store.keyspace import Database, Keyspace
 if TYPE_CHECKING:
     from aofnb.commands.registry import Command
 
-__all__ = ["Client", "Effect", "Server", "SetReply", "format_double"]
+__all__ = ["Client", "Effect", "Replication", "Server", "SetReply", "format_double"]
 
 Argv = Sequence[bytes]
 # A record for the log: the index of the database it applies to, and its argument vector.
 Effect = tuple[int, Argv]
+
+
+class Replication(Protocol):
+    """What handlers may ask of whoever serves the store to replicas."""
+
+    def sync(self, client: Client, replication_id: bytes | None, offset: int) -> None:
+        """Make `client` a replica that has the stream `replication_id` up to `offset`; raises ReplyError."""
+        ...
+
+    def describe(self, client: Client, *, ip: bytes | None = None, port: int | None = None) -> None:
+        """Where a replica says that it listens."""
+        ...
+
+    def acknowledged(self, client: Client, offset: int) -> None:
+        """A replica has the stream up to `offset`."""
+        ...
+
+    def ask(self) -> int:
+        """Have replicas acknowledge what was written so far; its offset."""
+        ...
+
+    def have(self, offset: int) -> int:
+        """How many replicas have the stream up to `offset`."""
+        ...
+
+    def role(self) -> list[Any]:
+        """The reply of ROLE."""
+        ...
+
+    def info(self) -> dict[str, object]:
+        """The fields of INFO replication."""
+        ...
 
 
 class Server(Protocol):
@@ -38,6 +70,9 @@ class Server(Protocol):
     effects: list[Effect]
     # (database index, key) -> clients that WATCH it. Empty most of the time: `Client.changed` asks only that.
     watched: dict[tuple[int, bytes], WeakSet[Client]]
+
+    # Set while the store is served on a socket.
+    replication: Replication | None
 
     def now_ms(self) -> int:
         """The time of the running unit: it stands still inside EXEC and scripts."""

@@ -27,7 +27,7 @@ from aofnb.aof.stats import AofStats
 from aofnb.aof.writer import AofWriter
 from aofnb.clock import Clock
 from aofnb.commands import messages
-from aofnb.commands.client import Argv, Client, Effect
+from aofnb.commands.client import Argv, Client, Effect, Replication
 from aofnb.commands.registry import ALWAYS, REWRITTEN, VERBATIM, Command, find
 from aofnb.commands.transactions import discard_transaction
 from aofnb.config import Config
@@ -81,6 +81,8 @@ class Engine:
         # What the store answers for, since it needs the files: start a rewrite (True: later), and the log's numbers.
         self.start_rewrite: Callable[[bool], str] = _no_log
         self.aof_stats: Callable[[], AofStats | None] = lambda: None
+        # Whoever serves the store to replicas.
+        self.replication: Replication | None = None
         self.total_commands = 0
         self._frozen_ms: int | None = None
         # Open `batch` blocks: turns inside write nothing, the end of the outermost does.

@@ -14,7 +14,7 @@ from typing import Any
 
 from aofnb.errors import ReplyError
 
-__all__ = ["NIL_ARRAY", "NilArray", "Push", "SetReply", "Verbatim", "encode_reply", "format_double"]
+__all__ = ["NIL_ARRAY", "NO_REPLY", "NilArray", "NoReply", "Push", "SetReply", "Verbatim", "encode_reply", "format_double"]
 
 
 class SetReply(list[Any]):
@@ -36,6 +36,15 @@ class NilArray:
 
 
 NIL_ARRAY = NilArray()
+
+
+class NoReply:
+    """Nothing is answered, or whatever is was sent otherwise."""
+
+    __slots__ = ()
+
+
+NO_REPLY = NoReply()
 
 
 def format_double(number: float) -> bytes:
@@ -166,6 +175,7 @@ _ENCODERS: dict[type, Callable[[Any, int, Callable[[bytes], None]], None]] = {
     Push: _marked_list(b">"),
     Verbatim: _verbatim,
     NilArray: _nil_array,
+    NoReply: lambda _reply, _resp, _add: None,
     type(None): _nil,
     str: _status,
     ReplyError: _error,
