@@ -26,6 +26,7 @@ examples:
   aofnb check --json mydata               the same, for a program
   aofnb check --fix mydata                cut what a crash left at its end, after a copy was made
   aofnb check --help                      everything about check
+  aofnb serve mydata --port 7000          let redis-cli and other clients connect
 
 Where mydata is what redis-server calls dir, and what aofnb.open was given.
 """
@@ -71,13 +72,33 @@ exit code, as that of redis-check-aof:
   2  the command line cannot be understood
 """
 
+_SERVE_EXAMPLES = """\
+examples:
+  aofnb serve mydata                      on 127.0.0.1, port 6379
+  aofnb serve mydata --port 7000 --appendfsync always
+  aofnb serve mydata --port 0 --unixsocket /tmp/redis.sock
+  aofnb serve /etc/redis/redis.conf --daemonize no
+
+Settings are those of redis.conf, with the values it takes; an unknown one is refused by
+name. It listens on this machine alone unless --bind says otherwise, and turns away whoever
+comes from elsewhere as long as there is no password (--requirepass), as redis-server does.
+
+exit code:
+  0  ended by SIGTERM, SIGINT or SHUTDOWN, with everything durable
+  1  the settings cannot be, the data cannot be loaded, or the port is taken: the log says which
+"""
+
 _WIDTH = 18
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit code."""
     parser = _parser()
-    options = parser.parse_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    if words[:1] == ["serve"] and not {"-h", "--help"} & set(words[1:2]):
+        # Settings are given as redis-server takes them, which argparse cannot know.
+        return _serve(words[1:])
+    options = parser.parse_args(words)
     if options.command is None:
         parser.print_help()
         return 0
@@ -117,7 +138,21 @@ def _parser() -> argparse.ArgumentParser:
         help="find where what is newer than T begins (seconds since the epoch); with --fix cut there",
     )
     checking.add_argument("--json", action="store_true", help="print the report as JSON")
+    commands.add_parser(
+        "serve",
+        help="serve a directory on a socket, in the foreground, where a redis-server would run",
+        description="Serve a data directory to clients of Redis, until SIGTERM or SHUTDOWN.",
+        usage="aofnb serve [DIR | redis.conf] [--port PORT] [--setting value ...]",
+        epilog=_SERVE_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     return parser
+
+
+def _serve(words: Sequence[str]) -> int:
+    from aofnb.adapters.serve import main as serve
+
+    return serve(words)
 
 
 def _seconds(text: str) -> int:

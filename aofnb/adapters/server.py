@@ -16,7 +16,7 @@ import os
 import socket
 import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
@@ -57,19 +57,23 @@ class Server:
         self,
         store: Store,
         *,
-        host: str | None = "127.0.0.1",
+        host: str | Sequence[str] | None = "127.0.0.1",
         port: int = 0,
         unixsocket: str | os.PathLike[str] | None = None,
         unixsocketperm: int | None = None,
         protected_mode: bool = True,
+        open_to_strangers: bool = False,
+        debug_commands: str = "no",
         log: logging.Logger | None = None,
     ) -> None:
         if store.closed:
             raise StoreClosedError("the store is closed; open it again with aofnb.open")
         self.store = store
         self.log = log or logging.getLogger("aofnb.server")
-        self.host = host
+        self.hosts = [] if host is None else [host] if isinstance(host, str) else list(host)
         self.port = port
+        # Who may use DEBUG: nobody (no), this machine (local), everybody (yes).
+        self.debug_commands = debug_commands
         self.unixsocket = None if unixsocket is None else os.path.abspath(os.path.expanduser(os.fspath(unixsocket)))
         self.protected_mode = protected_mode
         self.connections: set[Connection] = set()
@@ -94,7 +98,10 @@ class Server:
         self._listeners: list[asyncio.Server] = []
         self._thread = threading.Thread(target=self._run, name="aofnb-server", daemon=True)
         try:
-            self._refuse_strangers()
+            if not self.hosts and self.unixsocket is None:
+                raise ConfigError("there is nothing to serve on; give a host, a unix socket, or both")
+            if not open_to_strangers:
+                self._refuse_strangers()
             self._listen()
         except BaseException:
             self._loop.close()
@@ -108,12 +115,14 @@ class Server:
     # --- beginning and end -------------------------------------------------------------------------------
 
     def _refuse_strangers(self) -> None:
-        """Whoever reaches a server without a password may do anything: so only this machine may."""
-        if self.host is None and self.unixsocket is None:
-            raise ConfigError("there is nothing to serve on; give a host, a unix socket, or both")
-        if self.host is not None and not _is_loopback(self.host) and self.protected_mode and not self._has_password():
+        """Whoever reaches a server without a password may do anything: so only this machine may.
+
+        redis-server listens all the same, and turns away everyone from elsewhere; here that is told at once.
+        """
+        far = [host for host in self.hosts if not _is_loopback(host)]
+        if far and self.protected_mode and not self._has_password():
             raise ConfigError(
-                f"{self.host} can be reached from other machines, and there is no password; set one first "
+                f"{far[0]} can be reached from other machines, and there is no password; set one first "
                 '(store.execute("CONFIG", "SET", "requirepass", ...)), serve on 127.0.0.1, or, where everyone who can '
                 "connect may do everything, give protected_mode=False"
             )
@@ -124,10 +133,18 @@ class Server:
 
     def _listen(self) -> None:
         sockets: list[socket.socket] = []
+        backlog = self.store.config.tcp_backlog
         try:
-            if self.host is not None:
-                sockets.append(_tcp_socket(self.host, self.port, self.store.config.tcp_backlog))
-                self.port = sockets[-1].getsockname()[1]
+            for host in self.hosts:
+                # As redis.conf marks those that a machine may lack.
+                optional = host.startswith("-")
+                try:
+                    sockets.append(_tcp_socket(_ANY.get(host.lstrip("-"), host.lstrip("-")), self.port, backlog))
+                except ConfigError:
+                    if not optional:
+                        raise
+                else:
+                    self.port = sockets[-1].getsockname()[1]
             if self.unixsocket is not None:
                 sockets.append(self._unix_socket(self.unixsocket))
         except BaseException:
@@ -224,17 +241,28 @@ class Server:
 
     @property
     def address(self) -> tuple[str, int] | str:
-        if self.host is not None:
-            return self.host, self.port
+        if self.hosts:
+            return self._reachable, self.port
         assert self.unixsocket is not None
         return self.unixsocket
 
     @property
     def url(self) -> str:
-        if self.host is None:
+        if not self.hosts:
             return f"unix://{self.unixsocket}"
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        host = f"[{self._reachable}]" if ":" in self._reachable else self._reachable
         return f"redis://{host}:{self.port}"
+
+    @property
+    def _reachable(self) -> str:
+        """A host by which clients of this machine find it."""
+        host = self.hosts[0].lstrip("-")
+        return {"0.0.0.0": "127.0.0.1", "*": "127.0.0.1", "::": "::1", "::*": "::1"}.get(host, host)
+
+    @property
+    def running(self) -> bool:
+        """Whether it still serves."""
+        return self._thread.is_alive()
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else f"{len(self.connections)} clients"
@@ -376,6 +404,9 @@ def _tcp_socket(host: str, port: int, backlog: int) -> socket.socket:
         raise ConfigError(f"cannot serve on {host}: {problem.strerror or problem}") from problem
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            # IPv4 has a socket of its own.
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind((host, port))
         sock.listen(backlog)
         sock.setblocking(False)
@@ -387,7 +418,12 @@ def _tcp_socket(host: str, port: int, backlog: int) -> socket.socket:
     return sock
 
 
+# What redis.conf calls all addresses.
+_ANY = {"*": "0.0.0.0", "::*": "::"}
+
+
 def _is_loopback(host: str) -> bool:
+    host = host.lstrip("-")
     if host == "localhost":
         return True
     try:
