@@ -19,6 +19,7 @@ from aofnb.forensics.parts import Part, PartFile, find_parts
 from aofnb.forensics.position import Position, Row, Second, Where, parse_position
 from aofnb.forensics.scan import Records, scan_file
 from aofnb.forensics.snapshot import SnapshotRows
+from aofnb.forensics.words import count, size
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -423,19 +424,19 @@ class Log:
         return True
 
     def __repr__(self) -> str:
-        lines = [f"<aofnb.Log {self.source!r}: {_count(len(self.parts), 'file')}, {_size(self._bytes)}{self._known()}>"]
-        lines += [f"  {part.type:6}  {part.format:4}  {_size(part.size):>9}  {part.name}" for part in self.parts]
+        lines = [f"<aofnb.Log {self.source!r}: {count(len(self.parts), 'file')}, {size(self._bytes)}{self._known()}>"]
+        lines += [f"  {part.type:6}  {part.format:4}  {size(part.size):>9}  {part.name}" for part in self.parts]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
         rows = "".join(
             f"<tr><td>{html.escape(part.name)}</td><td>{part.type}</td><td>{part.format}</td>"
-            f"<td style='text-align:right'>{_size(part.size)}</td></tr>"
+            f"<td style='text-align:right'>{size(part.size)}</td></tr>"
             for part in self.parts
         )
         return (
-            f"<div><b>Log</b> <code>{html.escape(self.source)}</code>: {_count(len(self.parts), 'file')}, "
-            f"{_size(self._bytes)}{self._known()}"
+            f"<div><b>Log</b> <code>{html.escape(self.source)}</code>: {count(len(self.parts), 'file')}, "
+            f"{size(self._bytes)}{self._known()}"
             f"<table><thead><tr><th>file</th><th>type</th><th>format</th><th>size</th></tr></thead>"
             f"<tbody>{rows}</tbody></table></div>"
         )
@@ -445,7 +446,7 @@ class Log:
         return sum(part.size for part in self.parts)
 
     def _known(self) -> str:
-        return "" if self._len is None else f", {_count(self._len, 'command')}"
+        return "" if self._len is None else f", {count(self._len, 'command')}"
 
 
 def scan(path: str | PathLike[str], *, on_bad: OnBad = "error") -> Log:
@@ -534,22 +535,9 @@ class _Bar:
     def __call__(self, done: int, total: int) -> None:
         now_s = self._clock.monotonic()
         if done >= total and self._shown:
-            sys.stderr.write(f"\rread {_size(total)}        \n")
+            sys.stderr.write(f"\rread {size(total)}        \n")
             self._shown = False
         elif done < total and now_s >= self._next_s:
-            sys.stderr.write(f"\rread {_size(done)} of {_size(total)} ({done * 100 // total} %)  ")
+            sys.stderr.write(f"\rread {size(done)} of {size(total)} ({done * 100 // total} %)  ")
             sys.stderr.flush()
             self._next_s, self._shown = now_s + 0.2, True
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _size(nbytes: int) -> str:
-    size = float(nbytes)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{nbytes} B" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"

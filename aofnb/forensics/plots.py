@@ -9,6 +9,7 @@ import pandas as pd
 
 from aofnb.forensics import analysis
 from aofnb.forensics.frame import at_least
+from aofnb.forensics.words import size
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -105,12 +106,13 @@ def treemap(frame: pd.DataFrame, ax: Axes | None, top: int) -> Axes:
     from matplotlib.patches import Rectangle
 
     colors = colormaps["viridis"](np.linspace(0.25, 0.95, len(sizes)))
-    for (x, y, width, height), label, size, color in zip(_squares(sizes), labels, sizes, colors, strict=True):
+    for (x, y, width, height), label, nbytes, color in zip(_squares(sizes), labels, sizes, colors, strict=True):
         ax.add_patch(Rectangle((x, y), width, height, facecolor=color, edgecolor="white"))
-        if width * height > 0.01:
-            text = f"{label}\n{_short(size)}B"
+        # What would not fit is not written: a letter takes about a hundredth of the width.
+        if width > 0.011 * len(label) and height > 0.07:
+            ink = "white" if color[:3].mean() < 0.45 else "black"
             place = (x + width / 2, y + height / 2)
-            ax.annotate(text, place, ha="center", va="center", fontsize=8, clip_on=True)
+            ax.annotate(f"{label}\n{size(nbytes)}", place, ha="center", va="center", fontsize=8, color=ink)
     ax.set(xlim=(0, 1), ylim=(0, 1))
     ax.set_axis_off()
     ax.set_title("bytes of the log by kind of key")
