@@ -9,7 +9,7 @@ Redis: server.h struct client, server.c alsoPropagate, db.c signalModifiedKey (7
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakSet
 
@@ -68,8 +68,11 @@ class Server(Protocol):
     random: random.Random
     keyspace: Keyspace
     effects: list[Effect]
-    # (database index, key) -> clients that WATCH it. Empty most of the time: `Client.changed` asks only that.
+    # (database index, key) -> clients that WATCH it. Whoever makes it empty, or not, calls `look_around`.
     watched: dict[tuple[int, bytes], WeakSet[Client]]
+    # Told of every change and event: client, database, key, event, and whether the value changed. None while nobody
+    # watches, waits or listens, which is most of the time: `Client.changed` asks only that.
+    observe: Callable[[Client, Database, bytes, str, bool], None] | None
 
     # Set while the store is served on a socket.
     replication: Replication | None
@@ -96,6 +99,18 @@ class Server(Protocol):
 
     def config_set(self, settings: dict[str, str]) -> None:
         """Apply all of `settings` or none; raises ReplyError."""
+        ...
+
+    def look_around(self) -> None:
+        """See anew who must be told of changes: somebody began or ceased to watch, wait or listen."""
+        ...
+
+    def replaced(self, db: Database) -> None:
+        """All of `db` was emptied or replaced: no key of it is told one by one."""
+        ...
+
+    def unblock(self, client_id: int, *, error: bool) -> bool:
+        """End the waiting of a client as after a timeout or with an error; False if it does not wait."""
         ...
 
 
@@ -153,10 +168,15 @@ class Client:
         server.dirty, which always come together.
         """
         self.dirty += dirty
-        watched = self.server.watched
-        if watched:
-            for client in watched.get(((db or self.db).index, key), ()):
-                client.watch_broken = True
+        observe = self.server.observe
+        if observe is not None:
+            observe(self, db or self.db, key, event, True)
+
+    def notify(self, key: bytes, event: str, db: Database | None = None) -> None:
+        """Name a keyspace `event` that is no change to those who WATCH or track `key`. Redis: notifyKeyspaceEvent."""
+        observe = self.server.observe
+        if observe is not None:
+            observe(self, db or self.db, key, event, False)
 
     def propagate(self, *argv: bytes, db: Database | None = None) -> None:
         """Ask for one record in the log, in the selected database or in `db`."""

@@ -144,6 +144,17 @@ def client_info(client: Client) -> bytes:
     )
 
 
+@command("CLIENT UNBLOCK", arity=-3, flags="admin loading noscript stale", since="5.0.0")
+def client_unblock(client: Client, id_arg: bytes, *reason: bytes) -> int:
+    """End the waiting of a client as after its timeout, or with an ERROR; 0 if it does not wait."""
+    if len(reason) > 1:
+        raise messages.unknown_subcommand_or_arity("UNBLOCK", "CLIENT")
+    how = reason[0].upper() if reason else b"TIMEOUT"
+    if how not in (b"TIMEOUT", b"ERROR"):
+        raise ReplyError("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
+    return int(client.server.unblock(integer(id_arg), error=how == b"ERROR"))
+
+
 @command("CLIENT HELP", arity=2, flags="loading stale", since="5.0.0")
 def client_help(client: Client) -> list[str]:
     """List the subcommands."""
@@ -157,4 +168,6 @@ def client_help(client: Client) -> list[str]:
         "    Return information about the current client connection.",
         "SETNAME <name>",
         "    Assign the name <name> to the current connection.",
+        "UNBLOCK <clientid> [TIMEOUT|ERROR]",
+        "    Unblock the specified blocked client.",
     )

@@ -9,10 +9,12 @@ Redis: db.c, object.c objectCommand, multi.c touchAllWatchedKeysInDb (7.0.15).
 from __future__ import annotations
 
 import re
+from types import NoneType
 from typing import Any
 
 from aofnb.commands import messages
 from aofnb.commands.args import Options, integer, value, word
+from aofnb.commands.blocking import NOT_YET, Wait, wait_for
 from aofnb.commands.client import Client
 from aofnb.commands.registry import ALWAYS, command
 from aofnb.errors import ReplyError
@@ -269,6 +271,7 @@ def _flush(client: Client, databases: list[Database], mode: tuple[bytes, ...]) -
     for db in databases:
         _break_watches(client, db)
         client.dirty += db.clear()
+        client.server.replaced(db)
     return "OK"
 
 
@@ -303,6 +306,8 @@ def swapdb(client: Client, first_arg: bytes, second_arg: bytes) -> str:
         _break_watches(client, keyspace[first], keyspace[second])
         _break_watches(client, keyspace[second], keyspace[first])
         keyspace[first].swap_with(keyspace[second])
+        client.server.replaced(keyspace[first])
+        client.server.replaced(keyspace[second])
     client.dirty += 1
     return "OK"
 
@@ -311,12 +316,13 @@ def swapdb(client: Client, first_arg: bytes, second_arg: bytes) -> str:
 
 
 @command("WAIT", arity=3, flags="noscript", since="3.0.0")
-def wait(client: Client, replicas: bytes, timeout_ms: bytes) -> int:
-    """Count the replicas that have everything: there are none, so this does not wait."""
-    integer(replicas)
-    if integer(timeout_ms, "ERR timeout is not an integer or out of range") < 0:
+def wait(client: Client, replicas: bytes, timeout: bytes) -> Any:
+    """Wait until so many replicas have everything, or for the timeout; there are none, so 0 is the answer."""
+    wanted = integer(replicas)
+    timeout_ms = integer(timeout, "ERR timeout is not an integer or out of range")
+    if timeout_ms < 0:
         raise ReplyError("ERR timeout is negative")
-    return 0
+    return 0 if wanted <= 0 else wait_for(client, Wait((), NoneType, timeout_ms, lambda _key: NOT_YET, timed_out=0))
 
 
 @command("OBJECT", arity=-2, since="2.2.3")

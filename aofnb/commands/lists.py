@@ -1,7 +1,7 @@
 """Commands on lists.
 
-The blocking ones serve what is there at once, and are logged as the plain command that does the same. Where they
-would have to wait they refuse; inside EXEC and while loading they answer nil, as the server does.
+The blocking ones serve what is there at once, and are logged as the plain command that does the same. Otherwise they
+wait for the first of their keys that becomes a list, see `aofnb.commands.blocking`.
 
 Redis: t_list.c (7.0.15).
 """
@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from typing import Any, NamedTuple
 
 from aofnb.commands import messages
 from aofnb.commands.args import INT64_MIN, Options, integer, positive, value
-from aofnb.commands.blocking import timeout_ms, would_block
+from aofnb.commands.blocking import Wait, timeout_ms, wait_for
 from aofnb.commands.client import Client
 from aofnb.commands.registry import REWRITTEN, command, numbered_keys
 from aofnb.errors import ReplyError
@@ -163,8 +164,14 @@ def _at_least_one(arg: bytes, message: str) -> int:
 MPOP_OPTIONS = Options(value("COUNT", lambda arg: _at_least_one(arg, "ERR count should be greater than 0")))
 
 
-def _pop_from_first(client: Client, numkeys: bytes, args: Sequence[bytes], timeout: bytes | None = None) -> Popped:
-    """LMPOP, and with a `timeout` BLMPOP; logged as LPOP or RPOP of what was there."""
+class _MpopRequest(NamedTuple):
+    keys: Sequence[bytes]
+    left: bool
+    limit: int
+
+
+def _mpop_request(numkeys: bytes, args: Sequence[bytes]) -> _MpopRequest:
+    """Read ``numkeys key ... LEFT|RIGHT [COUNT count]``."""
     key_count = _at_least_one(numkeys, "ERR numkeys should be greater than 0")
     if key_count >= len(args):
         raise ReplyError(messages.SYNTAX_ERROR)
@@ -173,15 +180,21 @@ def _pop_from_first(client: Client, numkeys: bytes, args: Sequence[bytes], timeo
     options = MPOP_OPTIONS.parse(words[:2])
     if len(words) > 2:  # COUNT twice is an error here
         raise ReplyError(messages.SYNTAX_ERROR)
-    if timeout is not None:
-        timeout_ms(timeout)
-    for key in args[:key_count]:
-        items = client.db.lookup_kind(key, ListValue)
-        if items is not None:
-            popped = _pop_several(client, key, items, left, options.get("count", 1))
-            client.propagate(b"LPOP" if left else b"RPOP", key, b"%d" % len(popped))
-            return [key, popped]
-    return None
+    return _MpopRequest(args[:key_count], left, options.get("count", 1))
+
+
+def _first_list(client: Client, keys: Sequence[bytes]) -> bytes | None:
+    """The first of `keys` with a list; ReplyError WRONGTYPE if another kind comes before it."""
+    return next((key for key in keys if client.db.lookup_kind(key, ListValue) is not None), None)
+
+
+def _pop_from(client: Client, key: bytes, wanted: _MpopRequest) -> Popped:
+    """Take from the list at `key`; logged as LPOP or RPOP of what was there."""
+    items = client.db.lookup_kind(key, ListValue)
+    assert items is not None
+    popped = _pop_several(client, key, items, wanted.left, wanted.limit)
+    client.propagate(b"LPOP" if wanted.left else b"RPOP", key, b"%d" % len(popped))
+    return [key, popped]
 
 
 def _is_left(arg: bytes) -> bool:
@@ -202,7 +215,9 @@ def _is_left(arg: bytes) -> bool:
 )
 def lmpop(client: Client, numkeys: bytes, *args: bytes) -> Popped:
     """Remove and return elements of the first of several lists that has any."""
-    return _pop_from_first(client, numkeys, args)
+    wanted = _mpop_request(numkeys, args)
+    key = _first_list(client, wanted.keys)
+    return None if key is None else _pop_from(client, key, wanted)
 
 
 @command(
@@ -214,36 +229,42 @@ def lmpop(client: Client, numkeys: bytes, *args: bytes) -> Popped:
     options=MPOP_OPTIONS,
     since="7.0.0",
 )
-def blmpop(client: Client, timeout: bytes, numkeys: bytes, *args: bytes) -> Popped:
-    """LMPOP that would wait; logged as LPOP or RPOP."""
-    popped = _pop_from_first(client, numkeys, args, timeout)
-    if popped is None:
-        would_block(client, "BLMPOP")
-    return popped
+def blmpop(client: Client, timeout: bytes, numkeys: bytes, *args: bytes) -> Any:
+    """LMPOP that waits; logged as LPOP or RPOP."""
+    wanted = _mpop_request(numkeys, args)
+    wait_ms = timeout_ms(timeout)
+
+    def serve(key: bytes) -> Popped:
+        return _pop_from(client, key, wanted)
+
+    key = _first_list(client, wanted.keys)
+    return wait_for(client, Wait(wanted.keys, ListValue, wait_ms, serve)) if key is None else serve(key)
 
 
-def _blocking_pop(client: Client, name: str, args: Sequence[bytes], left: bool) -> list[bytes] | None:
+def _blocking_pop(client: Client, args: Sequence[bytes], left: bool) -> Any:
     *keys, timeout = args
-    timeout_ms(timeout)
-    for key in keys:
+    wait_ms = timeout_ms(timeout)
+
+    def serve(key: bytes) -> list[bytes]:
         items = client.db.lookup_kind(key, ListValue)
-        if items is not None:
-            client.propagate(b"LPOP" if left else b"RPOP", key)
-            return [key, _pop_one(client, key, items, left)]
-    would_block(client, name)
-    return None
+        assert items is not None
+        client.propagate(b"LPOP" if left else b"RPOP", key)
+        return [key, _pop_one(client, key, items, left)]
+
+    key = _first_list(client, keys)
+    return wait_for(client, Wait(keys, ListValue, wait_ms, serve)) if key is None else serve(key)
 
 
 @command("BLPOP", arity=-3, flags="blocking noscript write", keys=(1, -2, 1), propagate=REWRITTEN, since="2.0.0")
-def blpop(client: Client, *args: bytes) -> list[bytes] | None:
-    """LPOP from the first of several lists that has elements; would wait; the key and the element."""
-    return _blocking_pop(client, "BLPOP", args, left=True)
+def blpop(client: Client, *args: bytes) -> Any:
+    """LPOP from the first of several lists that has elements, or wait; the key and the element."""
+    return _blocking_pop(client, args, left=True)
 
 
 @command("BRPOP", arity=-3, flags="blocking noscript write", keys=(1, -2, 1), propagate=REWRITTEN, since="2.0.0")
-def brpop(client: Client, *args: bytes) -> list[bytes] | None:
-    """RPOP from the first of several lists that has elements; would wait; the key and the element."""
-    return _blocking_pop(client, "BRPOP", args, left=False)
+def brpop(client: Client, *args: bytes) -> Any:
+    """RPOP from the first of several lists that has elements, or wait; the key and the element."""
+    return _blocking_pop(client, args, left=False)
 
 
 # --- move ----------------------------------------------------------------------------------------------------
@@ -281,30 +302,40 @@ def rpoplpush(client: Client, source: bytes, destination: bytes) -> bytes | None
 @command("BLMOVE", arity=6, flags="blocking denyoom noscript write", keys=(1, 2, 1), propagate=REWRITTEN, since="6.2.0")
 def blmove(
     client: Client, source: bytes, destination: bytes, where_from: bytes, where_to: bytes, timeout: bytes
-) -> bytes | None:
-    """LMOVE that would wait; logged as LMOVE with the ends as typed."""
+) -> Any:
+    """LMOVE that waits; logged as LMOVE with the ends as typed."""
     from_left, to_left = _is_left(where_from), _is_left(where_to)
-    timeout_ms(timeout)
+    wait_ms = timeout_ms(timeout)
     item = _move(client, source, destination, from_left, to_left)
-    if item is None:
-        would_block(client, "BLMOVE")
-    else:
+    if item is not None:
         client.propagate(b"LMOVE", source, destination, where_from, where_to)
-    return item
+        return item
+
+    def serve(key: bytes) -> bytes | None:
+        moved = _move(client, source, destination, from_left, to_left)
+        # 7.0 spells the ends of a move that had to wait in lower case.
+        ends = [b"left" if left else b"right" for left in (from_left, to_left)]
+        client.propagate(b"LMOVE", source, destination, *ends)
+        return moved
+
+    return wait_for(client, Wait([source], ListValue, wait_ms, serve))
 
 
 @command(
     "BRPOPLPUSH", arity=4, flags="blocking denyoom noscript write", keys=(1, 2, 1), propagate=REWRITTEN, since="2.2.0"
 )
-def brpoplpush(client: Client, source: bytes, destination: bytes, timeout: bytes) -> bytes | None:
-    """RPOPLPUSH that would wait; logged as RPOPLPUSH."""
-    timeout_ms(timeout)
-    item = _move(client, source, destination, from_left=False, to_left=True)
-    if item is None:
-        would_block(client, "BRPOPLPUSH")
-    else:
-        client.propagate(b"RPOPLPUSH", source, destination)
-    return item
+def brpoplpush(client: Client, source: bytes, destination: bytes, timeout: bytes) -> Any:
+    """RPOPLPUSH that waits; logged as RPOPLPUSH."""
+    wait_ms = timeout_ms(timeout)
+
+    def serve(key: bytes) -> bytes | None:
+        item = _move(client, source, destination, from_left=False, to_left=True)
+        if item is not None:
+            client.propagate(b"RPOPLPUSH", source, destination)
+        return item
+
+    item = serve(source)
+    return wait_for(client, Wait([source], ListValue, wait_ms, serve)) if item is None else item
 
 
 # --- remove --------------------------------------------------------------------------------------------------

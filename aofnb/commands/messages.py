@@ -19,6 +19,7 @@ __all__ = [
     "help_lines",
     "unknown_command",
     "unknown_subcommand",
+    "unknown_subcommand_or_arity",
     "wrong_arity",
 ]
 
@@ -61,6 +62,11 @@ def unknown_command(argv: Sequence[bytes]) -> ReplyError:
 
 def unknown_subcommand(container: str, sub: bytes) -> ReplyError:
     return ReplyError(f"ERR unknown subcommand '{_shown(sub[:128])}'. Try {container.upper()} HELP.")
+
+
+def unknown_subcommand_or_arity(sub: str, container: str) -> ReplyError:
+    """What containers say of a subcommand that they know, with arguments that they do not."""
+    return ReplyError(f"ERR unknown subcommand or wrong number of arguments for '{sub}'. Try {container} HELP.")
 
 
 def _shown(text: bytes) -> str:

@@ -82,9 +82,12 @@ class Command:
         self.max_argc = self.arity if self.arity > 0 else _NO_LIMIT
         self.words = 1 + self.name.count(" ")
         self.writes = "write" in self.flags
-        # Whether nothing but the handler is needed to run it outside MULTI: one word, data in, reply out.
+        # Whether nothing but the handler is needed to run it outside MULTI: one word, data in, reply out, at once.
         self.shortcut = (
-            self.words == 1 and self.propagate is not ALWAYS and not self.flags.isdisjoint({"write", "readonly"})
+            self.words == 1
+            and self.propagate is not ALWAYS
+            and "blocking" not in self.flags
+            and not self.flags.isdisjoint({"write", "readonly"})
         )
 
     @property

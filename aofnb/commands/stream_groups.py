@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 from aofnb.commands import messages
 from aofnb.commands.args import INT64_MAX, Options, integer, value, word
+from aofnb.commands.blocking import NOT_YET, Wait, wait_for
 from aofnb.commands.client import Client
 from aofnb.commands.registry import REWRITTEN, command
 from aofnb.commands.streams import (
@@ -25,7 +26,6 @@ from aofnb.commands.streams import (
     entry_reply,
     keys_after_streams,
     next_id,
-    nothing_to_read,
     parse_border,
     parse_end,
     parse_id,
@@ -109,7 +109,7 @@ def _consumer(client: Client, group: Group, name: bytes) -> Consumer:
 def xreadgroup(client: Client, *args: bytes) -> Any:
     """Entries for a consumer of a group: new ones (``>``), or those it has not acknowledged yet.
 
-    With BLOCK it answers if there is something to read; waiting is not supported yet.
+    With BLOCK it waits where there is nothing to read.
 
     Redis: t_stream.c xreadCommand.
     """
@@ -132,22 +132,44 @@ def xreadgroup(client: Client, *args: bytes) -> Any:
         above != MAX_ID or (stream.length > 0 and stream.top_id > group.last_id) for _, stream, group, above in wanted
     ]
     if not any(has_something):
-        nothing_to_read(client, "XREADGROUP", read)
+        return None if read.block_ms is None else wait_for(client, _group_wait(client, read, read.block_ms))
     served: list[tuple[bytes, Any]] = []
     for (key, stream, group, above), something in zip(wanted, has_something, strict=True):
         # A consumer that finds nothing does not come into being, and one that is there is not marked as seen.
-        if not something:
-            continue
-        is_new = read.consumer not in group.consumers
-        consumer = _consumer(client, group, read.consumer)
-        if is_new and read.noack:
-            client.dirty += 1
-            client.propagate(b"XGROUP", b"CREATECONSUMER", key, read.group, read.consumer)
-        if above != MAX_ID:
-            served.append((key, _history(client, stream, consumer, above, read.count)))
-        else:
-            served.append((key, _deliver(client, key, stream, group, consumer, read)))
-    return streams_reply(client, served) if served else None
+        if something:
+            served.append((key, _read_one(client, key, stream, group, above, read)))
+    return streams_reply(client, served)
+
+
+def _read_one(client: Client, key: bytes, stream: Stream, group: Group, above: StreamId, read: Reading) -> list[Any]:
+    assert read.group is not None
+    is_new = read.consumer not in group.consumers
+    consumer = _consumer(client, group, read.consumer)
+    if is_new and read.noack:
+        client.dirty += 1
+        client.propagate(b"XGROUP", b"CREATECONSUMER", key, read.group, read.consumer)
+    if above != MAX_ID:
+        return _history(client, stream, consumer, above, read.count)
+    return _deliver(client, key, stream, group, consumer, read)
+
+
+def _group_wait(client: Client, read: Reading, block_ms: int) -> Wait:
+    """Wait for entries that the group has not read. Only ``>`` waits: a history is answered, empty or not."""
+    assert read.group is not None
+    group_name = read.group
+
+    def serve(key: bytes) -> Any:
+        stream = client.db.lookup_kind(key, Stream)
+        assert stream is not None
+        group = stream.groups.get(group_name)
+        if group is None:
+            raise ReplyError("NOGROUP the consumer group this client was blocked on no longer exists")
+        if stream.last_id <= group.last_id:
+            return NOT_YET
+        return streams_reply(client, [(key, _read_one(client, key, stream, group, MAX_ID, read))])
+
+    gone = ReplyError("UNBLOCKED the stream key no longer exists")
+    return Wait(read.keys, Stream, block_ms, serve, gone=gone)
 
 
 def _history(client: Client, stream: Stream, consumer: Consumer, above: StreamId, count: int) -> list[Any]:
@@ -500,7 +522,9 @@ def xgroup_setid(client: Client, key: bytes, name: bytes, last_id: bytes, *args:
 def xgroup_destroy(client: Client, key: bytes, name: bytes) -> int:
     """Delete a group with its consumers; 1 if there was one."""
     existed = _existing_stream(client, key).groups.pop(name, None) is not None
-    client.dirty += existed
+    if existed:
+        client.dirty += 1
+        client.notify(key, "xgroup-destroy")
     return int(existed)
 
 

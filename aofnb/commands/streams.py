@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from aofnb.commands import messages
 from aofnb.commands.args import Options, integer, value
+from aofnb.commands.blocking import NOT_YET, Wait, wait_for
 from aofnb.commands.client import Client
 from aofnb.commands.registry import command
 from aofnb.errors import ReplyError
@@ -24,7 +25,6 @@ __all__ = [
     "entry_reply",
     "keys_after_streams",
     "next_id",
-    "nothing_to_read",
     "parse_border",
     "parse_end",
     "parse_id",
@@ -35,7 +35,6 @@ __all__ = [
 ]
 
 BAD_ID = "ERR Invalid stream ID specified as stream command argument"
-BLOCK_UNSUPPORTED = "ERR {} would block: waiting for data is not supported yet; use it without BLOCK"
 
 
 # --- ids -----------------------------------------------------------------------------------------------------
@@ -397,7 +396,8 @@ class Reading:
     """The arguments of XREAD and XREADGROUP."""
 
     count: int = 0
-    block: bool = False
+    # How long to wait in ms, 0 for ever, None not at all.
+    block_ms: int | None = None
     noack: bool = False
     group: bytes | None = None
     consumer: bytes = b""
@@ -415,7 +415,7 @@ def parse_reading(name: Literal["XREAD", "XREADGROUP"], args: Sequence[bytes]) -
             timeout = integer(args[i + 1], "ERR timeout is not an integer or out of range")
             if timeout < 0:
                 raise ReplyError("ERR timeout is negative")
-            read.block = True
+            read.block_ms = timeout
             i += 2
         elif option == b"COUNT" and more:
             read.count = max(0, integer(args[i + 1]))
@@ -447,12 +447,6 @@ def parse_reading(name: Literal["XREAD", "XREADGROUP"], args: Sequence[bytes]) -
     return read
 
 
-def nothing_to_read(client: Client, name: str, read: Reading) -> None:
-    """Nil, as after a timeout, where nobody may wait; otherwise the error that we cannot wait."""
-    if read.block and not (client.in_exec or client.loading):
-        raise ReplyError(BLOCK_UNSUPPORTED.format(name))
-
-
 def streams_reply(client: Client, served: list[tuple[bytes, Any]]) -> Any:
     return dict(served) if client.resp >= 3 else [list(pair) for pair in served]
 
@@ -463,11 +457,12 @@ def streams_reply(client: Client, served: list[tuple[bytes, Any]]) -> Any:
 def xread(client: Client, *args: bytes) -> Any:
     """Entries above given ids from one or more streams.
 
-    With BLOCK it answers if there is something to read; waiting is not supported yet.
+    With BLOCK it waits where there is nothing to read.
 
     Redis: t_stream.c xreadCommand.
     """
     read = parse_reading("XREAD", args)
+    positions: dict[bytes, StreamId] = {}
     wanted: list[tuple[bytes, Stream, StreamId]] = []
     for key, arg in zip(read.keys, read.ids, strict=True):
         stream = client.db.lookup_kind(key, Stream)
@@ -479,10 +474,20 @@ def xread(client: Client, *args: bytes) -> Any:
             )
         else:
             above = parse_id(arg)
+        # Of a key that is named twice, only the first position is waited for.
+        positions.setdefault(key, above)
         if stream is not None and stream.length and stream.top_id > above:
             wanted.append((key, stream, above))
-    if not wanted:
-        return nothing_to_read(client, "XREAD", read)
     count = read.count or None
+
+    def serve(key: bytes) -> Any:
+        stream = client.db.lookup_kind(key, Stream)
+        assert stream is not None
+        if stream.last_id <= positions[key]:
+            return NOT_YET
+        return streams_reply(client, [(key, take_entries(stream.range(next_id(positions[key])), count))])
+
+    if not wanted:
+        return None if read.block_ms is None else wait_for(client, Wait(read.keys, Stream, read.block_ms, serve))
     served = [(key, take_entries(stream.range(next_id(above)), count)) for key, stream, above in wanted]
     return streams_reply(client, served)

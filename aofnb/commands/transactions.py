@@ -69,6 +69,7 @@ def watch(client: Client, *keys: bytes) -> str:
         place = (client.db.index, key)
         client.watching.add(place)
         client.server.watched.setdefault(place, WeakSet()).add(client)
+    client.server.look_around()
     return "OK"
 
 
@@ -95,6 +96,8 @@ def unwatch_all(client: Client) -> None:
             del watched[place]
     client.watching.clear()
     client.watch_broken = False
+    if not watched:
+        client.server.look_around()
 
 
 def _watched_expired(client: Client) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 
 from aofnb.commands import messages
 from aofnb.commands.args import INT64_MAX, INT64_MIN, Option, Options, floating, integer, strtod, value, word
-from aofnb.commands.blocking import timeout_ms, would_block
+from aofnb.commands.blocking import Wait, timeout_ms, wait_for
 from aofnb.commands.client import Client, format_double
 from aofnb.commands.keys import scan_cursor
 from aofnb.commands.registry import REWRITTEN, command, numbered_keys
@@ -545,29 +545,32 @@ def _first_with_members(client: Client, keys: Sequence[bytes]) -> tuple[bytes, S
 @command(
     "BZPOPMIN", arity=-3, flags="write noscript fast blocking", keys=(1, -2, 1), propagate=REWRITTEN, since="5.0.0"
 )
-def bzpopmin(client: Client, *args: bytes) -> list[Any] | None:
-    """Pop the lowest member of the first sorted set that has one; logged as ZPOPMIN."""
-    return _bzpop(client, "BZPOPMIN", "min", args)
+def bzpopmin(client: Client, *args: bytes) -> Any:
+    """Pop the lowest member of the first sorted set that has one, or wait; logged as ZPOPMIN."""
+    return _bzpop(client, "min", args)
 
 
 @command(
     "BZPOPMAX", arity=-3, flags="write noscript fast blocking", keys=(1, -2, 1), propagate=REWRITTEN, since="5.0.0"
 )
-def bzpopmax(client: Client, *args: bytes) -> list[Any] | None:
-    """Pop the highest member of the first sorted set that has one; logged as ZPOPMAX."""
-    return _bzpop(client, "BZPOPMAX", "max", args)
+def bzpopmax(client: Client, *args: bytes) -> Any:
+    """Pop the highest member of the first sorted set that has one, or wait; logged as ZPOPMAX."""
+    return _bzpop(client, "max", args)
 
 
-def _bzpop(client: Client, name: str, end: End, args: Sequence[bytes]) -> list[Any] | None:
-    *keys, wait = args
-    timeout_ms(wait)
+def _bzpop(client: Client, end: End, args: Sequence[bytes]) -> Any:
+    *keys, timeout = args
+    wait_ms = timeout_ms(timeout)
+
+    def serve(key: bytes) -> list[Any]:
+        found = client.db.lookup_kind(key, SortedSet)
+        assert found is not None
+        [(score, member)] = _pop(client, key, found, end, 1)
+        client.propagate(_pop_verb(end), key)
+        return [key, member, client.double_reply(score)]
+
     key, found = _first_with_members(client, keys)
-    if found is None:
-        would_block(client, name)
-        return None
-    [(score, member)] = _pop(client, key, found, end, 1)
-    client.propagate(_pop_verb(end), key)
-    return [key, member, client.double_reply(score)]
+    return wait_for(client, Wait(keys, SortedSet, wait_ms, serve)) if found is None else serve(key)
 
 
 @command(
@@ -579,14 +582,16 @@ def _bzpop(client: Client, name: str, end: End, args: Sequence[bytes]) -> list[A
     options=MPOP_OPTIONS,
     since="7.0.0",
 )
-def bzmpop(client: Client, wait: bytes, numkeys: bytes, *args: bytes) -> list[Any] | None:
-    """Pop from the first of several sorted sets that has members; logged as ZPOPMIN or ZPOPMAX."""
+def bzmpop(client: Client, timeout: bytes, numkeys: bytes, *args: bytes) -> Any:
+    """Pop from the first of several sorted sets that has members, or wait; logged as ZPOPMIN or ZPOPMAX."""
     wanted = _mpop_request(numkeys, args)
-    timeout_ms(wait)
+    wait_ms = timeout_ms(timeout)
+
+    def serve(key: bytes) -> list[Any] | None:
+        return _mpop(client, wanted._replace(keys=[key]))
+
     popped = _mpop(client, wanted)
-    if popped is None:
-        would_block(client, "BZMPOP")
-    return popped
+    return wait_for(client, Wait(wanted.keys, SortedSet, wait_ms, serve)) if popped is None else popped
 
 
 # --- chance and scan -----------------------------------------------------------------------------------------

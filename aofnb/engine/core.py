@@ -8,7 +8,8 @@
 6. end of turn: one write, and an fsync if the policy says so; only then does anyone see a reply.
 
 A unit is one top-level command with all it causes (EXEC is one unit); a turn is one call from outside: a
-command, a pipeline, a notebook cell. Everything here runs under `lock`.
+command, a pipeline, a notebook cell, what the connections of a server had to say. Everything here runs under `lock`.
+A command that must wait for data ends its turn; who waits is served in later ones: see `aofnb.engine.waiting`.
 
 Redis: server.c processCommand, call, propagatePendingCommands, beforeSleep (7.0.15).
 """
@@ -27,11 +28,13 @@ from aofnb.aof.stats import AofStats
 from aofnb.aof.writer import AofWriter
 from aofnb.clock import Clock
 from aofnb.commands import messages
+from aofnb.commands.blocking import MustWait
 from aofnb.commands.client import Argv, Client, Effect, Replication
 from aofnb.commands.registry import ALWAYS, REWRITTEN, VERBATIM, Command, find
 from aofnb.commands.transactions import discard_transaction
 from aofnb.config import Config
 from aofnb.engine import info
+from aofnb.engine.waiting import OnReply, Outbox, Waiting
 from aofnb.errors import AofWriteError, ConfigError, ReplyError, StoreClosedError
 from aofnb.store.keyspace import Database, Keyspace
 
@@ -43,7 +46,7 @@ _NOT_QUEUED = frozenset({"EXEC", "DISCARD", "MULTI", "WATCH", "QUIT", "RESET"})
 SHORTCUT_ARGC = 8
 _SPELLINGS = 4096
 # Exceptions that are answers: the turn came to its end.
-_ANSWERS = (ReplyError, StoreClosedError)
+_ANSWERS = (ReplyError, StoreClosedError, MustWait)
 
 
 class Engine:
@@ -71,6 +74,14 @@ class Engine:
         # Why write commands are refused, or None. A text, since it becomes an error reply.
         self.refusal: str | None = None
         self.closed: str | None = None
+        # Whether sessions must take the long way for every command, since more than usual has to be asked: the store
+        # is closed, or somebody waits. See `look_around`.
+        self.long_way = False
+        # Told of every change; None while nobody asks. See `look_around`, and `Server`.
+        self.observe: Callable[[Client, Database, bytes, str, bool], None] | None = None
+        self.waiting = Waiting(self)
+        # What the running turn has to tell others than its caller.
+        self.outbox = Outbox()
         # Set while a turn that may write is under way. Where it is set when a turn begins, Ctrl-C (or a fault) tore
         # the one before, and memory may hold what the log does not: see `mend`.
         self.torn = False
@@ -78,6 +89,8 @@ class Engine:
         self.reload: Callable[[], None] = lambda: None
         # Called after each turn that wrote: wakes the periodic job. Set by the store.
         self.on_write: Callable[[], None] = lambda: None
+        # Called when a connection waits for a limited time: has the periodic job see to it. Set by the store.
+        self.on_wait: Callable[[], None] = lambda: None
         # What the store answers for, since it needs the files: start a rewrite (True: later), and the log's numbers.
         self.start_rewrite: Callable[[bool], str] = _no_log
         self.aof_stats: Callable[[], AofStats | None] = lambda: None
@@ -87,6 +100,8 @@ class Engine:
         self._frozen_ms: int | None = None
         # Open `batch` blocks: turns inside write nothing, the end of the outermost does.
         self._batches = 0
+        # Inside a `turn` block: what is submitted is part of one turn.
+        self._in_turn = False
         self.clients: WeakSet[Client] = WeakSet()
         self._last_client_id = 0
 
@@ -149,6 +164,28 @@ class Engine:
         for attribute, value in values:
             setattr(self.config, attribute, value)
 
+    def look_around(self) -> None:
+        """See anew what every command must ask and every change must tell. Called by whoever changes any of it."""
+        waiting = bool(self.waiting.waiters)
+        self.long_way = self.closed is not None or waiting
+        self.observe = self._observed if self.watched or waiting else None
+
+    def _observed(self, client: Client, db: Database, key: bytes, event: str, modified: bool) -> None:
+        """Something happened to `key`; `modified` says that its value is another now."""
+        if client.loading:
+            return
+        place = (db.index, key)
+        if modified:
+            for watcher in self.watched.get(place, ()):
+                watcher.watch_broken = True
+        self.waiting.touched(place, event)
+
+    def replaced(self, db: Database) -> None:
+        self.waiting.reconsider(db.index)
+
+    def unblock(self, client_id: int, *, error: bool) -> bool:
+        return self.waiting.unblock(client_id, error=error)
+
     def new_client(self) -> Client:
         """A client with its own selected database and MULTI state."""
         self._last_client_id += 1
@@ -168,12 +205,15 @@ class Engine:
         AofWriteError
             The command ran, but its record did not reach the disk as the policy demands.
         StoreClosedError
-            The store is closed.
+            The store is closed, perhaps while the command waited.
         """
         with self.lock:
             self.begin_turn(client)
             try:
                 reply = self.process(client, argv)
+            except MustWait as must:
+                self.end_turn()
+                return self._wait_here(client, argv, must)
             except _ANSWERS:
                 self.end_turn()
                 raise
@@ -190,18 +230,99 @@ class Engine:
                     replies.append(self.process(client, argv))
                 except ReplyError as problem:
                     replies.append(problem)
+                except MustWait as must:
+                    # What came before is acknowledged to the log first: others may go on while this waits.
+                    self.end_turn()
+                    try:
+                        replies.append(self._wait_here(client, argv, must))
+                    except ReplyError as problem:
+                        replies.append(problem)
+                    self.begin_turn(client)
                 except StoreClosedError:
                     self.torn = False
                     raise
             self.end_turn()
         return replies
 
-    def begin_turn(self, client: Client | None) -> None:
-        """Before anything that may write; what an exception tore is put right first."""
+    def _wait_here(self, client: Client, argv: Argv, must: MustWait) -> Any:
+        if self._batches or self._in_turn:
+            raise ReplyError(
+                f"ERR {argv[0].decode('utf-8', 'replace').upper()} would wait, and nobody can end that inside a batch; "
+                "use the non-blocking form, or, in a cell, a timeout"
+            )
+        return self.waiting.wait_here(client, must.wait)
+
+    def submit(self, client: Client, argv: Argv, on_reply: OnReply) -> bool:
+        """Run one command for a connection, without ever waiting: see `aofnb.engine.waiting`.
+
+        Returns
+        -------
+        bool
+            True if `on_reply` was called, or, inside `turn`, will be at its end. False if the client waits:
+            `on_reply` is called later, and the client must submit nothing until then.
+        """
+        with self.lock:
+            self.begin_turn(client)
+            answered = True
+            try:
+                self.outbox.reply(on_reply, self.process(client, argv))
+            except MustWait as must:
+                self.waiting.begin(client, must.wait, on_reply)
+                if must.wait.timeout_ms:
+                    self.on_wait()
+                answered = False
+            except _ANSWERS as problem:
+                self.outbox.reply(on_reply, problem)
+            if not self._in_turn:
+                # Whoever was to be acknowledged has been told.
+                with suppress(AofWriteError):
+                    self.end_turn()
+            return answered
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Make one turn of all that is submitted inside: one write, one fsync, then all replies.
+
+        Other threads wait until the block ends.
+        """
+        with self.lock:
+            self.begin_turn(None)
+            self._in_turn = True
+            try:
+                yield
+            finally:
+                self._in_turn = False
+                with suppress(AofWriteError):
+                    self.end_turn()
+
+    def disconnect(self, client: Client) -> None:
+        """Let go a client whose connection ended: it waits for nothing and watches nothing any more."""
+        with self.lock:
+            self.waiting.drop(client)
+            discard_transaction(client)
+            self.clients.discard(client)
+
+    def time_out(self) -> float | None:
+        """End the waits that are due, and give their replies; seconds to the next one, None if there is none."""
+        with self.lock:
+            self.waiting.time_out()
+            self.deliver()
+            return self.waiting.next_s()
+
+    def deliver(self) -> None:
+        """Tell what an earlier turn left untold."""
         if self.torn:
             self.mend()
+        with suppress(AofWriteError):
+            self.end_turn()
+
+    def begin_turn(self, client: Client | None) -> None:
+        """Before anything that may write; what an exception tore is put right first."""
+        if not self._in_turn:
+            if self.torn:
+                self.mend()
+            self.torn = True
         self._turn_of = client
-        self.torn = True
 
     def mend(self) -> None:
         """Make the data what the log says, after a turn that did not come to its end.
@@ -223,11 +344,14 @@ class Engine:
             self.writer.mend()
             self.reload()
         self.torn = False
+        # Whose key became ready in the torn turn was perhaps not served.
+        self.waiting.reconsider()
+        self.waiting.serve()
 
     def process(self, client: Client, argv: Argv) -> Any:
         """Run one command as one unit; its records stay in aof_buf. Raises ReplyError."""
-        if self.closed is not None:
-            raise StoreClosedError(self.closed)
+        if self.long_way:
+            self._check_long_way()
         try:
             command = self._checked(client, argv)
         except ReplyError:
@@ -242,7 +366,7 @@ class Engine:
             client.in_exec = True
         try:
             reply = self.call(client, command, argv)
-        except ReplyError:
+        except (ReplyError, MustWait):
             self._unit_over(client, command)
             raise
         # Not in a finally: a unit that was torn must not reach the log by half.
@@ -281,6 +405,8 @@ class Engine:
         if self.writer is not None:
             self.writer.feed(effects, transaction and len(effects) > 1)
         effects.clear()
+        if self.waiting.ready:
+            self.waiting.serve()
 
     def end_turn(self) -> None:
         """Write aof_buf and sync as the policy says.
@@ -295,8 +421,9 @@ class Engine:
             if self.refusal is None:
                 try:
                     self.flush()
-                except AofWriteError:
+                except AofWriteError as problem:
                     self.torn = False
+                    self.outbox.deliver(problem)
                     raise
             else:
                 # Nothing new is acknowledged while writes are refused: the retry is no matter of this turn.
@@ -304,6 +431,8 @@ class Engine:
                     self.flush()
             self.on_write()
         self.torn = False
+        if self.outbox:
+            self.outbox.deliver()
 
     @contextmanager
     def batch(self) -> Iterator[None]:
@@ -337,6 +466,10 @@ class Engine:
         self.refusal = f"MISCONF Errors writing to the AOF file: {problem.strerror}" if problem else None
 
     # --- parts -------------------------------------------------------------------------------------------
+
+    def _check_long_way(self) -> None:
+        if self.closed is not None:
+            raise StoreClosedError(self.closed)
 
     def _checked(self, client: Client, argv: Argv) -> Command:
         """The command that `argv` names, if it may run now."""
@@ -390,8 +523,11 @@ class Engine:
     def _key_expired(self, db: Database, key: bytes) -> None:
         verb = b"UNLINK" if self.config.lazyfree_lazy_expire else b"DEL"
         self.effects.append((db.index, (verb, key)))
-        for client in self.watched.get((db.index, key), ()):
+        place = (db.index, key)
+        for client in self.watched.get(place, ()):
             client.watch_broken = True
+        if self.observe is not None:
+            self.waiting.touched(place, "expired")
 
     def expire_due(self, limit: int = 1000) -> int:
         """Active expiry: delete up to `limit` overdue keys per database and log each; returns how many."""
@@ -407,6 +543,9 @@ class Engine:
         self.closed = why
         for spellings in self.shortcuts:
             spellings.clear()
+        self.waiting.end_all(StoreClosedError(why))
+        self.look_around()
+        self.outbox.deliver()
 
 
 def _rewritten(argv: Argv, changes: dict[int, bytes | None]) -> Argv:

@@ -54,6 +54,12 @@ class Cron:
                 self.awake = True
                 self._condition.notify()
 
+    def start_and_wake(self) -> None:
+        """As `wake`, where the thread may not have been needed so far."""
+        if self._thread is None and not self._stop.is_set():
+            self.start()
+        self.wake()
+
     def stop(self) -> None:
         """End the thread and wait for it."""
         with self._condition:

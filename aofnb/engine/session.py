@@ -106,7 +106,7 @@ def _executor(engine: Engine, client: Client) -> Callable[..., Any]:
             )
         # A with block, since Ctrl-C may come right behind a call to acquire().
         with engine.lock:
-            if engine.torn or engine.closed is not None or engine.refusal is not None:
+            if engine.torn or engine.long_way or engine.refusal is not None:
                 return slow(client, as_argv(argv))
             engine.total_commands += 1
             if command.writes:

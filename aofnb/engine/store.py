@@ -133,6 +133,8 @@ class Store:
         # The hot path: no method of ours stands between the caller and the session.
         self.execute = self._session.execute
         self.run = self._session.run
+        if background:
+            self.engine.on_wait = self._cron.start_and_wake
         if background and not readonly:
             self.engine.on_write = self._cron.wake
             self._cron.start()
@@ -395,17 +397,21 @@ class Store:
             if engine.torn:
                 engine.mend()
             engine.expire_due()
-            wait_s = self._next_expiry_s()
+            engine.waiting.time_out()
+            wait_s = _sooner(self._next_expiry_s(), engine.waiting.next_s())
+            problem = None
             if self._writer is not None and self._rewriter is not None:
                 try:
                     engine.flush()
-                except AofWriteError:
+                except AofWriteError as failed:
                     # Nobody waits for an answer here; `refusal` and stats() say it until it is over.
                     wait_s = _sooner(wait_s, _RETRY_S)
+                    problem = failed
                 self._rewriter.tick()
                 if self._writer.aof_buf or self._rewriter.running or self._bio.pending:
                     wait_s = _sooner(wait_s, 0.1)
                 wait_s = _sooner(wait_s, self._writer.fsync_due_s())
+            engine.outbox.deliver(problem)
             return wait_s
 
     def _next_expiry_s(self) -> float | None:
@@ -559,6 +565,8 @@ def _after_fork_in_child() -> None:
     for store in list(_open_stores):
         # Its lock may be held by a thread that does not exist here, so it is not taken.
         store.engine.lock = threading.RLock()
+        # Nor are those who wait.
+        store.engine.waiting.forget_all()
         store.engine.writer = store._writer = None
         store._rewriter = None
         store._ended = True

@@ -16,13 +16,14 @@ import ast
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from typing import Any
 
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, needs_local_scope, no_var_expand
 from IPython.display import display as _untyped_display
 from traitlets import Bool, Enum, Int, observe
 
+from aofnb.commands.blocking import timeout_of
 from aofnb.engine import Session, Store
 from aofnb.errors import AofnbError, ReplyError
 from aofnb.magics import logview, show
@@ -182,10 +183,14 @@ class AofnbMagics(Magics):
         with ExitStack() as stack:
             mark = logview.LogMark(store, stack) if given.log else None
             started_s = store.clock.monotonic()
-            with store.batch(), _Selected(session, given.db):
+            # One turn for all; but where one waits, each is its own, so that others can bring what it waits for. What
+            # would wait for ever is inside a batch even then, where it is refused.
+            waits = any(map(timeout_of, argvs))
+            with nullcontext() if waits else store.batch(), _Selected(session, given.db):
                 for command, argv in zip(commands, argvs, strict=True):
                     try:
-                        reply = session.execute(*argv)
+                        with store.batch() if waits and not timeout_of(argv) else nullcontext():
+                            reply = session.execute(*argv)
                     except ReplyError as problem:
                         if not given.keep_going and self.on_error == "raise":
                             failed = CellError(problem, argv, None if single else command.line, replies)

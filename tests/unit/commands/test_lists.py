@@ -16,9 +16,9 @@ def store():
     "command",
     ["BLPOP q 0", "BRPOP q 0", "BLMOVE q d LEFT RIGHT 0", "BRPOPLPUSH q d 0", "BLMPOP 0 1 q LEFT"],
 )
-def test_a_command_that_would_have_to_wait_says_so_and_inside_exec_answers_nil(store, command):
+def test_a_command_that_would_have_to_wait_is_refused_in_a_batch_and_inside_exec_answers_nil(store, command):
     argv = command.split()
-    with pytest.raises(ReplyError, match=f"ERR {argv[0]} would block: waiting for data is not supported yet"):
+    with pytest.raises(ReplyError, match=f"ERR {argv[0]} would wait"), store.batch():
         store.execute(*argv)
     store.execute("MULTI")
     store.execute(*argv)

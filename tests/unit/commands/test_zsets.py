@@ -46,12 +46,6 @@ def test_resp3_gives_doubles_and_pairs(store: Any, line: str, reply: Any) -> Non
 
 
 @pytest.mark.parametrize("line", ["BZPOPMIN q 0", "BZPOPMAX q p 0.5", "BZMPOP 0 2 q p MIN"])
-def test_a_command_that_would_wait_is_refused(store: Any, line: str) -> None:
-    with pytest.raises(ReplyError, match=f"^ERR {line.split()[0]} would block"):
-        store.execute(*line.split())
-
-
-@pytest.mark.parametrize("line", ["BZPOPMIN q 0", "BZPOPMAX q p 0.5", "BZMPOP 0 2 q p MIN"])
 def test_inside_exec_it_gives_nil_instead(store: Any, line: str) -> None:
     store.execute("MULTI")
     store.execute(*line.split())

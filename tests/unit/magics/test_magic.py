@@ -354,7 +354,13 @@ def test_a_command_that_could_wait_answers_where_there_is_data(nb):
     nb.run("%redis -q RPUSH li a")
     assert nb.run("%redis BLPOP li 0") == [b"li", b"a"]
     (line,) = nb.error("%redis BLPOP li 0")
-    assert line.startswith("(error) ERR BLPOP would block")
+    assert line.startswith("(error) ERR BLPOP would wait")
+
+
+def test_a_command_with_a_timeout_waits_in_a_cell(nb):
+    assert nb.run("x = %redis BLPOP li 0.01\nx is None") is True
+    lines = nb.error("%%redis\nSET a 1\nBLPOP li 0.01\nBLPOP li 0")
+    assert any("BLPOP would wait" in line for line in lines)
 
 
 def test_an_empty_list_is_no_command(nb):
