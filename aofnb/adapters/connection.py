@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from aofnb.adapters.wire import as_sent
+from aofnb.engine.core import SHORTCUT_ARGC
 from aofnb.errors import ReplyError
 from aofnb.resp.replies import encode_reply
 from aofnb.resp.requests import RequestReader
@@ -119,29 +120,35 @@ class Connection(asyncio.Protocol):
             requests, self.requests = requests[:limit], requests[limit:]
         else:
             self.requests = []
-        client, process, out = self.client, self.engine.process, self.out
+        engine, client, out = self.engine, self.client, self.out
+        shortcuts = engine.shortcuts
         done = 0
         for argv in requests:
             done += 1
-            queued: Sequence[Argv] = ()
-            if client.multi is not None:
-                queued = [cast(Argv, inner) for _, inner in client.multi]
-            try:
-                reply = process(client, argv)
-            except ReplyError as problem:
-                out.append(encode_reply(problem))
+            # The way of plain data commands, as a session has it: nothing but the handler is needed.
+            argc = len(argv)
+            command = shortcuts[argc].get(argv[0]) if argc < SHORTCUT_ARGC else None
+            if command is None or client.multi is not None or engine.refusal is not None or engine.closed is not None:
+                self._run_one(argv)
                 if self.closing:
                     break
                 continue
-            if type(reply) is bytes and client.resp < 3:
+            engine.total_commands += 1
+            try:
+                reply = command.handler(client, *argv[1:])
+            except ReplyError as problem:
+                reply = problem
+            if client.dirty or engine.effects or client.rewritten_args:
+                engine.finish_unit(client, command, argv)
+            kind = type(reply)
+            if kind is bytes:
                 out.append(b"$%d\r\n%b\r\n" % (len(reply), reply))
-            elif type(reply) is str:
-                out.append(b"+OK\r\n" if reply == "OK" else encode_reply(reply))
+            elif kind is int:
+                out.append(b":%d\r\n" % reply)
+            elif reply == "OK":
+                out.append(b"+OK\r\n")
             else:
-                out.append(encode_reply(as_sent(argv, reply, queued), client.resp))
-            if argv[0].upper() == b"QUIT" or self.closing:
-                self.closing = True
-                break
+                out.append(encode_reply(as_sent(argv, reply), client.resp))
         if self.closing:
             self.requests = []
         elif not self.requests and self.reader.error is not None:
@@ -149,6 +156,32 @@ class Connection(asyncio.Protocol):
             self.server.log.info("Protocol error (%s) from client %s", self.reader.error, self.address)
             self.closing = True
         return done
+
+    def _run_one(self, argv: Argv) -> None:
+        """Run one request of any kind."""
+        client = self.client
+        name = argv[0].upper()
+        queued: Sequence[Argv] = ()
+        if name == b"EXEC" and client.multi is not None:
+            queued = [cast(Argv, inner) for _, inner in client.multi]
+        try:
+            if name == b"DEBUG":
+                self._check_debug()
+            reply = as_sent(argv, self.engine.process(client, argv), queued)
+        except ReplyError as problem:
+            reply = problem
+        self.out.append(encode_reply(reply, client.resp))
+        if name == b"QUIT":
+            self.closing = True
+
+    def _check_debug(self) -> None:
+        allowed = self.server.debug_commands
+        if allowed != "yes" and not (allowed == "local" and self.is_local):
+            raise ReplyError(
+                'ERR DEBUG command not allowed. If the enable-debug-command option is set to "local", you can run it '
+                "from a local connection, otherwise you need to set this option in the configuration file, and then "
+                "restart the server."
+            )
 
     def add(self, data: bytes) -> None:
         """Send `data` behind all else, soon. With the engine's lock, from any thread."""

@@ -384,8 +384,12 @@ class Engine:
 
         Most often that is one record, as typed, and goes straight to aof_buf.
         """
+        self.finish_unit(client, command, (name.encode() if isinstance(name, str) else bytes(name), *args))
+        self.end_turn()
+
+    def finish_unit(self, client: Client, command: Command, argv: Argv) -> None:
+        """`finish` inside a turn that goes on."""
         effects, writer = self.effects, self.writer
-        argv = (name.encode() if isinstance(name, str) else bytes(name), *args)
         as_typed = command.propagate is VERBATIM and not effects and not client.rewritten_args
         if client.dirty and as_typed and writer is not None:
             self.keyspace.dirty += client.dirty
@@ -397,7 +401,6 @@ class Engine:
             client.rewritten_args.clear()
             if effects:
                 self.end_unit("touches_arbitrary_keys" not in command.flags)
-        self.end_turn()
 
     def end_unit(self, transaction: bool = True) -> None:
         """Turn the effects of the unit into records in aof_buf."""
