@@ -154,6 +154,7 @@ SETTINGS: dict[str, Setting] = {
         Setting("databases", "int", 16, runtime=False, low=1),
         Setting("hz", "int", 10, low=1, high=500),
         Setting("active-expire-effort", "int", 1, low=1, high=10),
+        Setting("busy-reply-threshold", "int", 5000),
         Setting("lazyfree-lazy-expire", "bool", False),
         Setting("lazyfree-lazy-server-del", "bool", False),
         Setting("lazyfree-lazy-user-del", "bool", False),
@@ -181,6 +182,7 @@ SETTINGS: dict[str, Setting] = {
 
 # Older spellings that redis-server still takes.
 ALIASES = {
+    "lua-time-limit": "busy-reply-threshold",
     "hash-max-ziplist-entries": "hash-max-listpack-entries",
     "hash-max-ziplist-value": "hash-max-listpack-value",
     "list-max-ziplist-size": "list-max-listpack-size",
@@ -218,6 +220,7 @@ class Config:
     databases: int
     hz: int
     active_expire_effort: int
+    busy_reply_threshold: int
     lazyfree_lazy_expire: bool
     lazyfree_lazy_server_del: bool
     lazyfree_lazy_user_del: bool

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakSet
 
@@ -20,6 +21,7 @@ from aofnb.store.keyspace import Database, Keyspace
 
 if TYPE_CHECKING:
     from aofnb.commands.registry import Command
+    from aofnb.commands.script_host import ScriptRun, Scripts
 
 __all__ = ["Client", "Effect", "Replication", "Server", "SetReply", "format_double"]
 
@@ -76,6 +78,18 @@ class Server(Protocol):
 
     # Set while the store is served on a socket.
     replication: Replication | None
+
+    # Why write commands are refused, or None.
+    refusal: str | None
+    scripts: Scripts
+
+    def script(self, run: ScriptRun) -> AbstractContextManager[None]:
+        """While a script runs: time stands still, and other threads wait no longer than it may."""
+        ...
+
+    def new_client(self) -> Client:
+        """A client with its own selected database and MULTI state."""
+        ...
 
     def now_ms(self) -> int:
         """The time of the running unit: it stands still inside EXEC and scripts."""
@@ -198,7 +212,7 @@ class Client:
             return pairs
         return [item for pair in pairs.items() for item in pair]
 
-    def set_reply(self, members: Sequence[bytes]) -> Any:
+    def set_reply(self, members: Sequence[Any]) -> Any:
         """A set: members in the order given; RESP3 marks it as a set, see `SetReply`."""
         return SetReply(members) if self.resp >= 3 else list(members)
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 from weakref import WeakSet
 
@@ -31,6 +31,7 @@ from aofnb.commands import messages
 from aofnb.commands.blocking import MustWait
 from aofnb.commands.client import Argv, Client, Effect, Replication
 from aofnb.commands.registry import ALWAYS, REWRITTEN, VERBATIM, Command, find
+from aofnb.commands.script_host import BusyError, BusyGate, ScriptRun, Scripts
 from aofnb.commands.transactions import discard_transaction
 from aofnb.config import Config
 from aofnb.engine import info
@@ -63,6 +64,8 @@ class Engine:
         self.clock = clock
         self.random = rng
         self.lock = threading.RLock()
+        # Where commands come in: the lock itself, but while a script runs something that answers BUSY.
+        self.gate: AbstractContextManager[Any] = self.lock
         self.keyspace = Keyspace(config.databases, self.now_ms, self._key_expired)
         # Records of the running unit. One list for good: clients hold it too.
         self.effects: list[Effect] = []
@@ -104,6 +107,7 @@ class Engine:
         self._in_turn = False
         self.clients: WeakSet[Client] = WeakSet()
         self._last_client_id = 0
+        self.scripts = Scripts(self)
 
     # --- Server protocol: what handlers may ask ------------------------------------------------------------
 
@@ -125,6 +129,17 @@ class Engine:
         if client.dirty or command.propagate is ALWAYS:
             self._changed(client, command, argv)
         return reply
+
+    @contextmanager
+    def script(self, run: ScriptRun) -> Iterator[None]:
+        """While a script runs: time stands still, and other threads wait no longer than it may."""
+        outside, self._frozen_ms = self._frozen_ms, self.now_ms()
+        self.gate = BusyGate(self.lock, run, self.clock)
+        try:
+            yield
+        finally:
+            self.gate = self.lock
+            self._frozen_ms = outside
 
     def rewrite_aof(self) -> str:
         """Start a rewrite; inside EXEC, whose records are not in the log yet, have it start afterwards."""
@@ -207,7 +222,9 @@ class Engine:
         StoreClosedError
             The store is closed, perhaps while the command waited.
         """
-        with self.lock:
+        if self.gate is not self.lock and (command := self.scripts.answers_while_busy(argv)):
+            return command.handler(client)
+        with self.gate:
             self.begin_turn(client)
             try:
                 reply = self.process(client, argv)
@@ -223,25 +240,29 @@ class Engine:
     def run(self, client: Client, batch: Sequence[Argv]) -> list[Any]:
         """Run several commands as one turn: one write, one fsync; error replies are items of the list."""
         replies: list[Any] = []
-        with self.lock:
-            self.begin_turn(client)
-            for argv in batch:
-                try:
-                    replies.append(self.process(client, argv))
-                except ReplyError as problem:
-                    replies.append(problem)
-                except MustWait as must:
-                    # What came before is acknowledged to the log first: others may go on while this waits.
-                    self.end_turn()
+        try:
+            with self.gate:
+                self.begin_turn(client)
+                for argv in batch:
                     try:
-                        replies.append(self._wait_here(client, argv, must))
+                        replies.append(self.process(client, argv))
                     except ReplyError as problem:
                         replies.append(problem)
-                    self.begin_turn(client)
-                except StoreClosedError:
-                    self.torn = False
-                    raise
-            self.end_turn()
+                    except MustWait as must:
+                        # What came before is acknowledged to the log first: others may go on while this waits.
+                        self.end_turn()
+                        try:
+                            replies.append(self._wait_here(client, argv, must))
+                        except ReplyError as problem:
+                            replies.append(problem)
+                        self.begin_turn(client)
+                    except StoreClosedError:
+                        self.torn = False
+                        raise
+                self.end_turn()
+        except BusyError as problem:
+            # It came in at the gate: nothing ran.
+            return [problem for _ in batch]
         return replies
 
     def _wait_here(self, client: Client, argv: Argv, must: MustWait) -> Any:

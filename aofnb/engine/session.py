@@ -105,7 +105,7 @@ def _executor(engine: Engine, client: Client) -> Callable[..., Any]:
                 [arg if type(arg) is bytes else arg.encode() if type(arg) is str else to_bytes(arg) for arg in argv[1:]]
             )
         # A with block, since Ctrl-C may come right behind a call to acquire().
-        with engine.lock:
+        with engine.gate:
             if engine.torn or engine.long_way or engine.refusal is not None:
                 return slow(client, as_argv(argv))
             engine.total_commands += 1

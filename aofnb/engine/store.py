@@ -564,7 +564,7 @@ def _close_all() -> None:
 def _after_fork_in_child() -> None:
     for store in list(_open_stores):
         # Its lock may be held by a thread that does not exist here, so it is not taken.
-        store.engine.lock = threading.RLock()
+        store.engine.gate = store.engine.lock = threading.RLock()
         # Nor are those who wait.
         store.engine.waiting.forget_all()
         store.engine.writer = store._writer = None

@@ -14,7 +14,18 @@ from typing import Any
 
 from aofnb.errors import ReplyError
 
-__all__ = ["NIL_ARRAY", "NO_REPLY", "NilArray", "NoReply", "Push", "SetReply", "Verbatim", "encode_reply", "format_double"]
+__all__ = [
+    "NIL_ARRAY",
+    "NO_REPLY",
+    "BigNumber",
+    "NilArray",
+    "NoReply",
+    "Push",
+    "SetReply",
+    "Verbatim",
+    "encode_reply",
+    "format_double",
+]
 
 
 class SetReply(list[Any]):
@@ -27,6 +38,13 @@ class Push(list[Any]):
 
 class Verbatim(bytes):
     """A text for people, such as that of INFO: a bulk string of RESP2, a verbatim string of RESP3."""
+
+    # Three letters that say what it is.
+    format: bytes = b"txt"
+
+
+class BigNumber(bytes):
+    """A number of any size, as its decimal text: a bulk string of RESP2, a big number of RESP3."""
 
 
 class NilArray:
@@ -162,7 +180,15 @@ def _marked_list(mark: bytes) -> Callable[[list[Any], int, Callable[[bytes], Non
 
 
 def _verbatim(reply: Verbatim, resp: int, add: Callable[[bytes], None]) -> None:
-    add(b"$%d\r\n%b\r\n" % (len(reply), reply) if resp < 3 else b"=%d\r\ntxt:%b\r\n" % (len(reply) + 4, reply))
+    add(
+        b"$%d\r\n%b\r\n" % (len(reply), reply)
+        if resp < 3
+        else b"=%d\r\n%b:%b\r\n" % (len(reply) + 4, reply.format, reply)
+    )
+
+
+def _big_number(reply: BigNumber, resp: int, add: Callable[[bytes], None]) -> None:
+    add(b"$%d\r\n%b\r\n" % (len(reply), reply) if resp < 3 else b"(%b\r\n" % reply)
 
 
 def _bulk(reply: bytes, _resp: int, add: Callable[[bytes], None]) -> None:
@@ -174,6 +200,7 @@ _ENCODERS: dict[type, Callable[[Any, int, Callable[[bytes], None]], None]] = {
     SetReply: _marked_list(b"~"),
     Push: _marked_list(b">"),
     Verbatim: _verbatim,
+    BigNumber: _big_number,
     NilArray: _nil_array,
     NoReply: lambda _reply, _resp, _add: None,
     type(None): _nil,

@@ -1,6 +1,7 @@
 """Function libraries: their text, and what can be told of it without running Lua.
 
-Names of functions are found where the source registers them with a literal name,
+Where Lua is there, running a library tells what it registers (`aofnb.commands.script_host`), and this is only for
+snapshots that are read before. Names of functions are found where the source registers them with a literal name,
 ``redis.register_function('name', ...)`` or ``redis.register_function{function_name='name', ...}``; one that is
 computed while the library loads is not found, and nothing here checks that the source compiles.
 
@@ -13,7 +14,18 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["Function", "Library", "LibraryError", "parse_library"]
+__all__ = [
+    "NAME_RULE",
+    "Function",
+    "Library",
+    "LibraryError",
+    "library_name",
+    "name_is_valid",
+    "parse_library",
+    "split_line",
+]
+
+NAME_RULE = "Library names can only contain letters, numbers, or underscores(_) and must be at least one character long"
 
 
 class LibraryError(ValueError):
@@ -47,17 +59,32 @@ def parse_library(code: bytes) -> Library:
     LibraryError
         In the words of the server, for a first line that it would refuse, or a source that registers nothing.
     """
-    engine, name = _shebang(code)
-    if re.fullmatch(rb"[A-Za-z0-9_]+", name) is None:
-        raise LibraryError(
-            "Library names can only contain letters, numbers, or underscores(_) and must be at least one character long"
-        )
-    if engine.lower() != b"lua":
-        raise LibraryError(f"Engine '{engine.decode('utf-8', 'surrogateescape')}' not found")
+    name = library_name(code)
     functions = tuple(_functions(code.partition(b"\n")[2]))
     if not functions and b"register_function" not in code:
         raise LibraryError("No functions registered")
-    return Library(name.decode(), "LUA", code, functions)
+    return Library(name, "LUA", code, functions)
+
+
+def library_name(code: bytes) -> str:
+    """The name that the first line of `code` gives.
+
+    Raises
+    ------
+    LibraryError
+        In the words of the server, for a first line that it would refuse.
+    """
+    engine, name = _shebang(code)
+    if not name_is_valid(name):
+        raise LibraryError(NAME_RULE)
+    if engine.lower() != b"lua":
+        raise LibraryError(f"Engine '{engine.decode('utf-8', 'surrogateescape')}' not found")
+    return name.decode()
+
+
+def name_is_valid(name: bytes) -> bool:
+    """Whether a library or a function may have this name."""
+    return re.fullmatch(rb"[A-Za-z0-9_]+", name) is not None
 
 
 def _shebang(code: bytes) -> tuple[bytes, bytes]:
@@ -65,13 +92,12 @@ def _shebang(code: bytes) -> tuple[bytes, bytes]:
     if not code.startswith(b"#!"):
         raise LibraryError("Missing library metadata")
     line, newline, _ = code.partition(b"\n")
-    parts = [_unquoted(part[0]) for part in _WORDS.finditer(line[2:])]
-    if not newline:
+    parts = split_line(line)
+    if not newline or not parts:
         raise LibraryError("Invalid library metadata")
-    # "#! lua" leaves the engine empty, as it does there.
-    engine = parts.pop(0) if parts and not line[2:3].isspace() else b""
+    engine = parts[0][2:]
     name: bytes | None = None
-    for part in parts:
+    for part in parts[1:]:
         if part[:5].lower() != b"name=":
             raise LibraryError(f"Invalid metadata value given: {part.decode('utf-8', 'surrogateescape')}")
         if name is not None:
@@ -82,11 +108,39 @@ def _shebang(code: bytes) -> tuple[bytes, bytes]:
     return engine, name
 
 
-_WORDS = re.compile(rb"""(?:[^\s"']|"[^"]*"|'[^']*')+""")
+_WORD = re.compile(rb"""\s*((?:"(?:\\.|[^"\\])*"(?=\s|$)|'(?:\\'|[^'])*'(?=\s|$)|[^\s"'])+)""", re.DOTALL)
+_QUOTED_PART = re.compile(rb"""(?P<double>"(?:\\.|[^"\\])*")|(?P<single>'(?:\\'|[^'])*')|[^"']+""", re.DOTALL)
+_ESCAPE = re.compile(rb"\\(x[0-9A-Fa-f]{2}|.)", re.DOTALL)
+_ESCAPED = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"a": b"\a"}
 
 
-def _unquoted(word: bytes) -> bytes:
-    return re.sub(rb"""(["'])(.*?)\1""", rb"\2", word)
+def split_line(line: bytes) -> list[bytes] | None:
+    r"""Words of a line, quoted ones without their quotes; None where a quote is not closed.
+
+    >>> split_line(b'#!lua "name=a b" \'c\''), split_line(b'"open')
+    ([b'#!lua', b'name=a b', b'c'], None)
+    """
+    words: list[bytes] = []
+    at, end = 0, len(line.rstrip())
+    while at < end:
+        found = _WORD.match(line, at)
+        if found is None:
+            return None
+        words.append(b"".join([_unquoted(part) for part in _QUOTED_PART.finditer(found[1])]))
+        at = found.end()
+    return words
+
+
+def _unquoted(part: re.Match[bytes]) -> bytes:
+    if part["double"] is not None:
+        return _ESCAPE.sub(lambda found: _escaped(found[1]), part[0][1:-1])
+    if part["single"] is not None:
+        return part[0][1:-1].replace(b"\\'", b"'")
+    return part[0]
+
+
+def _escaped(letters: bytes) -> bytes:
+    return bytes.fromhex(letters[1:].decode()) if len(letters) == 3 else _ESCAPED.get(letters, letters)
 
 
 # Every search below takes time linear in the source: it may come from a hostile file. So what is never closed goes on
