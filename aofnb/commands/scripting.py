@@ -170,7 +170,7 @@ def function_restore(client: Client, dump: bytes, *policy: bytes) -> str:
         text = str(problem) if isinstance(problem, LibraryError) else "failed loading functions"
         raise ReplyError(f"ERR {text}") from None
     kept = {} if chosen == b"FLUSH" else dict(keyspace.functions)
-    for name, library in restored.items():
+    for name in restored:
         if name in kept and chosen == b"APPEND":
             raise ReplyError(f"ERR Library {name} already exists")
         kept.pop(name, None)
@@ -395,7 +395,8 @@ _FUNCTION_HELP = (
     "    * ASYNC: Asynchronously flush the libraries.",
     "    * SYNC: Synchronously flush the libraries.",
     "DUMP",
-    "    Return a serialized payload representing the current libraries, can be restored using FUNCTION RESTORE command",
+    "    Return a serialized payload representing the current libraries, "
+    "can be restored using FUNCTION RESTORE command",
     "RESTORE <PAYLOAD> [FLUSH|APPEND|REPLACE]",
     "    Restore the libraries represented by the given payload, it is possible to give a restore policy to",
     "    control how to handle existing libraries (default APPEND):",

@@ -33,12 +33,17 @@ NO_LUPA = (
     "text and everything but scripts works"
 )
 HOOK_EVERY = 100_000
-# Of one interpreter; what asks for more gets "not enough memory".
+# Of one interpreter; what asks for more gets "not enough memory". Lua raises that where it stands, which must not be
+# while Python is between: so a call from Lua to Python begins with half of it free, and takes no more than a quarter.
 MAX_MEMORY_BYTES = 1 << 30
 # Arrays in arrays: beyond this the reply is an error, as it is on a server where its stack ends.
 MAX_DEPTH = 256
 # Items of an array that cross at a time: Lua's stack bounds it.
 _CHUNK = 4000
+_NO_MEMORY = "not enough memory"
+# A string of so many bytes is not worth weighing; every value counts for some.
+_LIGHT = 1 << 16
+_VALUE_BYTES = 64
 
 REPL_AOF = 1
 _LOG_LEVELS = {"LOG_DEBUG": 0, "LOG_VERBOSE": 1, "LOG_NOTICE": 2, "LOG_WARNING": 3}
@@ -183,15 +188,14 @@ class Interpreter:
         install = sandbox[b"install"]
         for library, functions in self._libraries(for_functions).items():
             for name, value in functions.items():
-                install(library.encode(), name.encode(), value)
+                install(library.encode(), name.encode(), self._with_room(value) if callable(value) else value)
         null, unwrap = sandbox[b"null"], sandbox[b"unwrap"]
         make_cjson = load(_source("cjson.lua"), b"=sandbox")(null, strtod, unwrap)
         cmsgpack = load(_source("cmsgpack.lua"), b"=sandbox")(pack_number, read_number, unwrap)
         self._new_cjson, self._null, self._with_functions = make_cjson, null, sandbox[b"with_functions"]
-        for name, value in self._cjson().items():
-            install(b"cjson", name, value)
-        for name, value in self._codec(cmsgpack).items():
-            install(b"cmsgpack", name, value)
+        for library_name, functions_of in ((b"cjson", self._cjson()), (b"cmsgpack", self._codec(cmsgpack))):
+            for word, item in functions_of.items():
+                install(library_name, word, item)
         sandbox[b"finish"]()
 
     def begin(self) -> None:
@@ -219,6 +223,7 @@ class Interpreter:
         ------
         RunError
         """
+        self._check_given(keys, args)
         self._set_global(b"KEYS", self._lua.table_from(list(keys)))
         self._set_global(b"ARGV", self._lua.table_from(list(args)))
         return self._finished(self._run(script), reader)
@@ -230,8 +235,13 @@ class Interpreter:
         ------
         RunError
         """
+        self._check_given(keys, args)
         tables = self._lua.table_from(list(keys)), self._lua.table_from(list(args))
         return self._finished(self._run(function, *tables), reader)
+
+    def _check_given(self, keys: Sequence[bytes], args: Sequence[bytes]) -> None:
+        if _weight(keys) + _weight(args) > MAX_MEMORY_BYTES // 4:
+            raise RunError(_NO_MEMORY, bare=True)
 
     def load_library(self, library: Any, register: Callable[..., None]) -> None:
         """Run the body of a library; `register` is given the arguments of each ``redis.register_function``.
@@ -263,10 +273,15 @@ class Interpreter:
         return callable(value) and not self.is_table(value)
 
     def _finished(self, result: Any, reader: Reader) -> Any:
-        if not _succeeded(result):
-            self._raise(result)
-        value = result[1] if isinstance(result, tuple) and len(result) > 1 else None
-        return self._reply(value, reader, 0)
+        try:
+            if not _succeeded(result):
+                self._raise(result)
+            value = result[1] if isinstance(result, tuple) and len(result) > 1 else None
+            return self._reply(value, reader, 0)
+        finally:
+            if self._lua.get_memory_used() > MAX_MEMORY_BYTES // 4:
+                del result
+                self._lua.gccollect()
 
     def _raise(self, result: Any) -> None:
         problem = result[1]
@@ -388,6 +403,26 @@ class Interpreter:
 
         return placing
 
+    # --- memory ----------------------------------------------------------------------------------------------------
+
+    def _with_room(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """`function`, called only with room for what it gives."""
+        used, limit = self._lua.get_memory_used, MAX_MEMORY_BYTES // 2
+
+        def with_room(*args: Any) -> Any:
+            if used() > limit:
+                self._lua.gccollect()
+                if used() > limit:
+                    raise LuaTextError(_NO_MEMORY)
+            return function(*args)
+
+        return with_room
+
+    def _check_weight(self, values: Sequence[Any]) -> None:
+        """Refuse what is too large to be taken into Lua; raises ScriptError."""
+        if _weight(values) > MAX_MEMORY_BYTES // 4:
+            raise ScriptError(f"ERR {_NO_MEMORY}")
+
     # --- libraries -------------------------------------------------------------------------------------------------
 
     def _libraries(self, for_functions: bool) -> dict[str, dict[str, Any]]:
@@ -425,7 +460,10 @@ class Interpreter:
 
     def _codec(self, functions: Any) -> dict[bytes, Any]:
         """Functions written in Lua, by name, each behind one of ours that places its errors."""
-        return {name: self._placing(self._relay(self._guarded(function))) for name, function in functions.items()}
+        return {
+            name: self._with_room(self._placing(self._relay(self._guarded(function))))
+            for name, function in functions.items()
+        }
 
     def _relay(self, guarded: Any) -> Callable[..., Any]:
         def relay(*args: Any) -> Any:
@@ -451,15 +489,22 @@ class Interpreter:
             b"new": lambda *_: self._with_functions(self._lua.table_from(self._cjson())),
         }
 
+    def _called(self, args: tuple[Any, ...]) -> Any:
+        reply = self._host.call(self._argv(args))
+        if type(reply) is bytes and len(reply) < _LIGHT:
+            return reply
+        self._check_weight((reply,))
+        return self.to_lua(reply, self._resp)
+
     def _call(self, *args: Any) -> Any:
         try:
-            return self.to_lua(self._host.call(self._argv(args)), self._resp)
+            return self._called(args)
         except ReplyError as problem:
             raise ScriptError(str(problem), counted=True) from None
 
     def _pcall(self, *args: Any) -> Any:
         try:
-            return self.to_lua(self._host.call(self._argv(args)), self._resp)
+            return self._called(args)
         except ReplyError as problem:
             return self._error_table(str(problem), counted=True)
         except ScriptError as problem:
@@ -568,6 +613,18 @@ _SCALARS: dict[bytes, Callable[[list[Any], Reader], Any]] = {
     b"big_number": lambda fields, _: BigNumber(fields[0].replace(b"\r", b" ").replace(b"\n", b" ")),
     b"verbatim_string": lambda fields, _: _verbatim(fields[0], fields[1]),
 }
+
+
+def _weight(values: Any) -> int:
+    """About how many bytes values take in Lua."""
+    total = 0
+    for value in values.items() if isinstance(values, dict) else values:
+        total += _VALUE_BYTES
+        if isinstance(value, bytes):
+            total += len(value)
+        elif isinstance(value, list | tuple | dict):
+            total += _weight(value)
+    return total
 
 
 def _double(number: float, reader: Reader) -> Any:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from aofnb.lua.errors import ArgumentError, LuaTextError
 from aofnb.lua.cnumbers import as_int64, checked_number, checked_text
+from aofnb.lua.errors import ArgumentError, LuaTextError
 
 __all__ = ["FUNCTIONS"]
 
