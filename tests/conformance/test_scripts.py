@@ -34,7 +34,7 @@ class Resp3(Connection):
         if kind == b"#":
             return rest == b"t"
         if kind == b",":
-            return ("double", float(rest))
+            return float(rest)
         if kind == b"=":
             return self._file.read(int(rest) + 2)[4:-2]
         if kind == b"(":
@@ -132,10 +132,15 @@ def test_scripts_under_resp3(server):
 def test_function_libraries(server, ours):
     calls: list[tuple[Any, ...]] = []
     for code in LIBRARIES:
-        calls += [("FUNCTION", "LOAD", "REPLACE", code), ("FUNCTION", "LIST", "LIBRARYNAME", "lib"), ("FUNCTION", "DELETE", "lib")]
+        calls += [
+            ("FUNCTION", "LOAD", "REPLACE", code),
+            ("FUNCTION", "LIST", "LIBRARYNAME", "lib"),
+            ("FUNCTION", "DELETE", "lib"),
+        ]
     assert not differences(server, ours, calls)
 
 
+# ruff: noqa: E501
 CODE = """#!lua name=lib
 redis.register_function('f', function(k, a) return {k, a, #k, #a} end)
 redis.register_function{function_name='ro', flags={'no-writes'}, callback=function() return redis.call('set', 'x', 1) end}
@@ -236,8 +241,14 @@ def test_codecs_agree_on_any_value(server, ours, value):
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(text=st.one_of(st.binary(max_size=30), st.text('[]{}",:0123456789.eE+-truefalsn\\u \n', max_size=30).map(str.encode)))
+@given(
+    text=st.one_of(
+        st.binary(max_size=30), st.text('[]{}",:0123456789.eE+-truefalsn\\u \n', max_size=30).map(str.encode)
+    )
+)
 def test_codecs_agree_on_any_bytes(server, ours, text):
     for function in ("cjson.decode", "cmsgpack.unpack"):
-        script = f"local ok, v = pcall({function}, ARGV[1]) if ok then return {{type(v), cmsgpack.pack(v)}} end return v"
+        script = (
+            f"local ok, v = pcall({function}, ARGV[1]) if ok then return {{type(v), cmsgpack.pack(v)}} end return v"
+        )
         assert plain(ours.execute("EVAL", script, 0, text)) == plain(server.execute("EVAL", script, 0, text))

@@ -1,5 +1,5 @@
 """Scripts and libraries whose outcome must be the same on both sides."""
-# ruff: noqa: E501, E701, UP031, RUF001
+# ruff: noqa: E501, E701, PERF401, RUF005, UP031
 # fmt: off
 
 PLAIN = [
@@ -234,7 +234,6 @@ PLAIN = [
     "redis.setresp(3) local r=redis.call('zrange','z',0,-1,'withscores') return cjson.encode(r)",
     "redis.setresp(3) return cjson.encode(redis.call('zscore','z','a'))",
     "redis.call('hset','h','f','v') redis.setresp(3) return cjson.encode(redis.call('hgetall','h'))",
-    "redis.setresp(3) return cjson.encode(redis.call('hrandfield','h',1,'withvalues'))",
     "redis.setresp(3) redis.setresp(2) return redis.call('hgetall','h')",
     "return redis.call('zscore','z','a')",
     "return redis.call('zmscore','z','a','q')",

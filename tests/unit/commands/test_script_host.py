@@ -67,10 +67,10 @@ def test_others_get_busy_and_can_kill(started, call, kill, other, busy):
         thread, outcome = in_thread(store, *call)
         assert started.wait(20)
         for command in (["GET", "k"], ["SET", "k", "v"], ["PING"]):
-            with pytest.raises(aofnb.ReplyError, match=f"^BUSY Redis is busy running a script.*{busy}"):
+            with pytest.raises(aofnb.ReplyError, match=rf"^BUSY Redis is busy running a script.*{busy}"):
                 store.execute(*command)
         assert [str(reply)[:4] for reply in store.run([["GET", "k"], ["PING"]])] == ["BUSY", "BUSY"]
-        with pytest.raises(aofnb.ReplyError, match=f"^BUSY.*{busy}"):
+        with pytest.raises(aofnb.ReplyError, match=rf"^BUSY.*{busy}"):
             store.execute(other, "KILL")
         assert store.execute(kill, "KILL") == "OK"
         thread.join(20)
@@ -97,7 +97,7 @@ def test_what_wrote_cannot_be_killed(started):
     with aofnb.open(None, background=False, busy_reply_threshold=1) as store:
         thread, outcome = in_thread(store, "EVAL", script, 0)
         assert started.wait(20)
-        with pytest.raises(aofnb.ReplyError, match="^UNKILLABLE Sorry the script already executed write commands"):
+        with pytest.raises(aofnb.ReplyError, match=r"^UNKILLABLE Sorry the script already executed write commands"):
             store.execute("SCRIPT", "KILL")
         thread.join(60)
         assert outcome == [b"done"]
@@ -176,6 +176,8 @@ def test_a_refused_disk_refuses_scripts_that_write():
         with pytest.raises(aofnb.ReplyError, match=r"^MISCONF Errors writing to the AOF file: No space .* script: "):
             store.execute("EVAL", "return redis.call('set', 'k', 1)", 0)
         assert store.execute("EVAL", "return redis.call('get', 'k')", 0) is None
-        with pytest.raises(aofnb.ReplyError, match=r"Writable scripts are blocked.* AOF error: No space left on device$"):
+        with pytest.raises(
+            aofnb.ReplyError, match=r"Writable scripts are blocked.* AOF error: No space left on device$"
+        ):
             store.execute("EVAL", "#!lua\nreturn 1", 0)
         assert store.execute("EVAL", "#!lua flags=no-writes\nreturn 1", 0) == 1

@@ -71,7 +71,7 @@ def test_a_library_of_a_snapshot_is_run_when_it_is_asked_for(tmp_path):
         assert store.execute("FUNCTION", "LIST")[0][5][0][1] == b"fg"
         assert store.execute("FCALL", "FG", 1, "x") == b"x"
         store.execute("FUNCTION", "FLUSH")
-        with pytest.raises(aofnb.ReplyError, match="^ERR Function not found"):
+        with pytest.raises(aofnb.ReplyError, match=r"^ERR Function not found"):
             store.execute("FCALL", "fg", 1, "x")
 
 
@@ -87,5 +87,5 @@ def test_the_debugger_is_refused():
     with aofnb.open(None, background=False) as store:
         assert store.execute("SCRIPT", "DEBUG", "NO") == "OK"
         for mode in ("YES", "SYNC"):
-            with pytest.raises(aofnb.ReplyError, match="^ERR the Lua debugger is not available here"):
+            with pytest.raises(aofnb.ReplyError, match=r"^ERR the Lua debugger is not available here"):
                 store.execute("SCRIPT", "DEBUG", mode)

@@ -16,10 +16,26 @@ def store():
         yield store
 
 
-HIDDEN = (
-    "python os io debug package require module dofile loadfile newproxy print getfenv setfenv lupa eval "
-    "__redis__err__handler sandbox aofnb"
-).split()
+HIDDEN = [
+    "python",
+    "os",
+    "io",
+    "debug",
+    "package",
+    "require",
+    "module",
+    "dofile",
+    "loadfile",
+    "newproxy",
+    "print",
+    "getfenv",
+    "setfenv",
+    "lupa",
+    "eval",
+    "__redis__err__handler",
+    "sandbox",
+    "aofnb",
+]
 
 
 @pytest.mark.parametrize("name", HIDDEN)
