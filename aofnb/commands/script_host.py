@@ -188,8 +188,6 @@ def _utf8(text: bytes) -> str:
 class Scripts:
     """The scripts and libraries of one store. It is also the `Host` of its interpreters."""
 
-    set_type: type = SetReply
-
     def __init__(self, server: Server) -> None:
         self._server = server
         # One sequence for all, as there.
