@@ -22,6 +22,7 @@ Redis: there is no such test; its loader is aof.c loadAppendOnlyFiles (7.0.15).
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import random
@@ -36,13 +37,15 @@ from types import FrameType
 from typing import Any, Literal
 
 from aofnb.aof.manifest import Manifest
-from aofnb.aof.rewrite import is_temp_base_name, temp_base_name, write_base
+from aofnb.aof.rewrite import BaseForm, is_temp_base_name, temp_base_name, write_keyspace
 from aofnb.aof.writer import AofWriter, Effect
 from aofnb.clock import FakeClock
 from aofnb.engine.store import Store, open_store
 from aofnb.errors import AofError, AofFormatError, AofnbError, AofWriteError, ReplyError
 from aofnb.lab.disk import Crash, DiskImage, Metadata, SimFs
-from aofnb.store.snapshot import commands_of, commands_of_key
+from aofnb.rdb import load_rdb, write_rdb
+from aofnb.store.keyspace import Keyspace
+from aofnb.store.snapshot import commands_of_key
 
 __all__ = ["DIRECTORY", "BuggyFs", "Judge", "Trial", "ViolationError", "content_of"]
 
@@ -82,6 +85,17 @@ def content_of(store: Store) -> Content:
         for db in store.engine.keyspace
         for key, value, deadline_ms in sorted(db.walk(), key=lambda item: item[0])
     )
+
+
+def _copy_of(keyspace: Keyspace) -> Keyspace:
+    """The data as they are now, for the base that another process would write of them."""
+    snapshot = io.BytesIO()
+    write_rdb(snapshot, keyspace, checksum=False)
+    snapshot.seek(0)
+    copy = Keyspace(len(keyspace), keyspace.now_ms)
+    copy.expiring = False
+    load_rdb(snapshot, copy)
+    return copy
 
 
 # --- one image -------------------------------------------------------------------------------------------------
@@ -401,16 +415,22 @@ class Trial:
         except AofError:
             self._failed = True
             return
-        records = list(commands_of(store.engine.keyspace))
+        config = store.engine.config
+        form = BaseForm.of(config, self.clock.now_ms())
+        keyspace = _copy_of(store.engine.keyspace)
         meanwhile()
         temp = os.path.join(directory.path, temp_base_name(0))
         try:
-            write_base(self.fs, temp, records)
-            directory.publish_base(temp)
+            write_keyspace(self.fs, temp, keyspace, form, config)
+            directory.publish_base(temp, form.suffix)
         except (AofError, OSError):
             self._failed = True
             with suppress(OSError):
                 self.fs.unlink(temp)
+
+    def set_base_form(self, suffix: Literal["rdb", "aof"]) -> None:
+        """What the next base is: a snapshot, or commands."""
+        self.store.config_set("aof-use-rdb-preamble", "yes" if suffix == "rdb" else "no")
 
     def hold_fsyncs(self) -> None:
         """From now on no background fsync ends, until `release_fsyncs`."""

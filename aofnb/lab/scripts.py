@@ -27,6 +27,7 @@ def everyday(trial: Trial, rng: random.Random, turns: int) -> None:
         elif kind == "deadline":
             trial.turn([("INCR", "n"), ("SET", "t", "x", "PX", 700)])
         elif kind == "rewrite":
+            trial.set_base_form(rng.choice(["rdb", "aof"]))
             trial.rewrite()
         else:
             trial.rewrite_while(lambda: trial.turn([("INCR", "n"), ("RPUSH", "list", "meanwhile")]))

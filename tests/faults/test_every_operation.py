@@ -11,18 +11,21 @@ import pytest
 from support.faults import FaultFs
 
 import aofnb
+from aofnb.clock import FakeClock
 
 COMMANDS = 12
 
 
-def write_until_failure(fs: FaultFs, directory: Path, policy: str) -> tuple[int, int]:
+def write_until_failure(fs: FaultFs, directory: Path, policy: str, clock: FakeClock | None = None) -> tuple[int, int]:
     """Open, write transactions with a rewrite in between, close; how many were acknowledged, how many were tried.
 
     After a failure the rest is tried all the same: what is acknowledged then counts like everything else.
     """
     acknowledged = tried = 0
     try:
-        store = aofnb.open(directory, fs=fs, background=False, appendfsync=policy, auto_aof_rewrite_percentage=0)
+        store = aofnb.open(
+            directory, fs=fs, clock=clock, background=False, appendfsync=policy, auto_aof_rewrite_percentage=0
+        )
     except (aofnb.AofnbError, OSError):
         return 0, 0
     try:
@@ -87,6 +90,32 @@ def test_a_short_write_leaves_whole_transactions(policy: str, taken: int, tmp_pa
         n, items = reload(directory)
         assert items == list(range(1, n + 1))
         assert acknowledged <= n <= max(tried, acknowledged)
+
+
+@pytest.mark.parametrize("taken", [1, 7, 40])
+@pytest.mark.parametrize("policy", ["always", "everysec", "no"])
+def test_a_write_that_takes_a_part_and_then_the_rest_is_no_failure(policy: str, taken: int, tmp_path: Path) -> None:
+    fs = FaultFs(only={"write"})
+    write_until_failure(fs, tmp_path / "healthy", policy)
+    for fail_at in range(fs.done):
+        short = FaultFs(fail_at, error=0, short_write=taken, only={"write"})
+        directory = tmp_path / f"{fail_at}"
+        assert write_until_failure(short, directory, policy) == (COMMANDS, COMMANDS)
+        assert short.failed
+        assert reload(directory) == (COMMANDS, list(range(1, COMMANDS + 1)))
+
+
+@pytest.mark.parametrize("policy", ["always", "everysec", "no"])
+def test_an_operation_that_takes_seconds_is_no_failure(policy: str, tmp_path: Path) -> None:
+    """Each one in turn, then all of them: nothing is given up on, postponed for good or acknowledged too early."""
+    operations = operations_of_a_healthy_run(tmp_path, policy)
+    for fail_at, lasting in [*((number, False) for number in range(operations)), (0, True)]:
+        clock = FakeClock()
+        slow = FaultFs(fail_at, slow=lambda clock=clock: clock.advance(3), lasting=lasting)
+        directory = tmp_path / f"{fail_at} {lasting}"
+        assert write_until_failure(slow, directory, policy, clock) == (COMMANDS, COMMANDS)
+        assert slow.failed
+        assert reload(directory) == (COMMANDS, list(range(1, COMMANDS + 1)))
 
 
 def test_after_a_failed_fsync_nothing_is_acknowledged_any_more(tmp_path: Path) -> None:

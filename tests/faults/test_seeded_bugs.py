@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import random
 from collections import Counter
+from typing import Literal
 
 import pytest
 
@@ -23,7 +24,8 @@ CAUGHT_IF_SKIPPED = [
     "fdatasync: _fsync_in_background < _fsync_if_due < flush",
     "fdatasync: fsync_now < close",
     # a start, and a start after a kill
-    "fdatasync: write_base < _create < start_writer",
+    "fdatasync: write_keyspace < _create < start_writer",
+    "fdatasync: write_base < write_keyspace < _create",
     "fdatasync: persist < _publish_incr < start_writer",
     "fdatasync: persist < _upgrade < start_writer",
     "fdatasync: persist < _drop_history < start_writer",
@@ -36,7 +38,8 @@ CAUGHT_IF_SKIPPED = [
     # a rewrite
     "fdatasync: fsync_now < begin_rewrite",
     "fdatasync: persist < _publish_incr < begin_rewrite",
-    "fdatasync: write_base",
+    "fdatasync: write_keyspace",
+    "fdatasync: write_base < write_keyspace",
     "fdatasync: persist < _publish < publish_base",
     "fdatasync: persist < _drop_history < _publish",
     "fsync_dir: _publish_incr < begin_rewrite",
@@ -71,7 +74,8 @@ CAUGHT_IF_LATE = {
         "fdatasync: fsync_now < begin_rewrite",
         MANIFEST,
     ),
-    "the base is synced after the manifest lists it": ("fdatasync: write_base", MANIFEST),
+    "the snapshot is synced after the manifest lists it": ("fdatasync: write_keyspace", MANIFEST),
+    "the base of commands is synced after the manifest lists it": ("fdatasync: write_base < write_keyspace", MANIFEST),
     "the base's name is synced after the manifest lists it": ("fsync_dir: _publish < publish_base", MANIFEST),
     "the incr's name is synced after the manifest lists it": ("fsync_dir: _publish_incr < begin_rewrite", MANIFEST),
     "the manifest is synced after its rename": ("fdatasync: persist < _publish < publish_base", MANIFEST),
@@ -96,8 +100,17 @@ OLD_FILES = (
 
 
 def live(fs: BuggyFs, policy: str, seed: int, *, upgrade: bool, limit: int = 12, recoveries: float = 0.25) -> None:
-    """A store from its making, or from the move of an older one's file, over two rewrites to its end."""
-    judge = Judge(auto_aof_rewrite_percentage=0, databases=2, aof_timestamp_enabled=True)
+    """A store from its making, or from the move of an older one's file, over two rewrites to its end.
+
+    Bases have both forms, by turns; which one comes first depends on the seed.
+    """
+    forms: list[Literal["rdb", "aof"]] = ["rdb", "aof"] if seed % 4 < 2 else ["aof", "rdb"]
+    judge = Judge(
+        auto_aof_rewrite_percentage=0,
+        databases=2,
+        aof_timestamp_enabled=True,
+        aof_use_rdb_preamble=forms[0] == "rdb",
+    )
     rng = random.Random(seed)
     history: list[Content] = [OLD] if upgrade else [()]
     if upgrade:
@@ -116,6 +129,7 @@ def live(fs: BuggyFs, policy: str, seed: int, *, upgrade: bool, limit: int = 12,
         trial.wait(1)
         trial.turn([("INCR", "n")])
         trial.rewrite_while(lambda: trial.turn([("INCR", "n")]))
+        trial.set_base_form(forms[1])
         trial.rewrite()
         trial.turn([("INCR", "n")])
         trial.turn([("INCR", "n"), ("SET", "k", 1)])

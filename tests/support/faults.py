@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from typing import BinaryIO
 
 from aofnb.aof.fs import Data, File, Fs, OsFs
@@ -28,7 +29,10 @@ class FaultFs:
     error
         The errno of the failure.
     short_write
-        If it is a write, take this many bytes; the next write fails with `error` and takes nothing.
+        If it is a write, take this many bytes; the next write fails with `error` and takes nothing. With `error` 0 the
+        next write is as good as any.
+    slow
+        It takes time instead of failing: called when it begins, for a clock that is moved by hand.
     lasting
         Every later operation fails too: the disk is gone. Otherwise just the one.
     only
@@ -41,6 +45,7 @@ class FaultFs:
         *,
         error: int = errno.EIO,
         short_write: int | None = None,
+        slow: Callable[[], None] | None = None,
         lasting: bool = False,
         reads: bool = False,
         only: frozenset[str] | set[str] | None = None,
@@ -50,6 +55,7 @@ class FaultFs:
         self.fail_at = fail_at
         self.error = error
         self.short_write = short_write
+        self.slow = slow
         self.lasting = lasting
         self.reads = reads
         self.only = only
@@ -75,6 +81,9 @@ class FaultFs:
         if self.fail_at is None or number < self.fail_at or (number > self.fail_at and not self.lasting):
             return False
         self.failed.append((operation, os.path.basename(path)))
+        if self.slow is not None:
+            self.slow()
+            return False
         return True
 
     def step(self, operation: str, path: str) -> None:
@@ -97,7 +106,7 @@ class FaultFs:
             return file.write(data)
         if self.short_write is None:
             raise self.problem(file.path)
-        self._write_fails_next = True
+        self._write_fails_next = self.error != 0
         return file.write(memoryview(data)[: self.short_write]) if self.short_write else 0
 
     # --- Fs ----------------------------------------------------------------------------------------------
