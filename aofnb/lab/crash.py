@@ -41,7 +41,7 @@ from aofnb.aof.rewrite import BaseForm, is_temp_base_name, temp_base_name, write
 from aofnb.aof.writer import AofWriter, Effect
 from aofnb.clock import FakeClock
 from aofnb.engine.store import Store, open_store
-from aofnb.errors import AofError, AofFormatError, AofnbError, AofWriteError, ReplyError
+from aofnb.errors import AofError, AofFormatError, AofnbError, AofWriteError, RdbError, ReplyError
 from aofnb.lab.disk import Crash, DiskImage, Metadata, SimFs
 from aofnb.rdb import load_rdb, write_rdb
 from aofnb.store.keyspace import Keyspace
@@ -165,7 +165,7 @@ class Judge:
             if not image.zeroed:
                 raise ViolationError(f"refused: {problem}", image) from problem
             return _Refusal(_without_zeros(image, problem))
-        except (AofError, OSError) as problem:
+        except (AofError, RdbError, OSError) as problem:
             raise ViolationError(f"refused: {problem}", image) from problem
         if to_write:
             self._start_again(fs, image, content)
@@ -190,7 +190,7 @@ class Judge:
         try:
             again = self._start(fs, image, write=True)
             last = self._start(fs, image)
-        except (AofError, OSError) as problem:
+        except (AofError, RdbError, OSError) as problem:
             raise ViolationError(f"opened once, but not again: {problem}", image) from problem
         added = (0, b"written after recovery", None, ((b"SET", b"written after recovery", b"1"),))
         if again != last or tuple(key for key in last if key != added) != content or added not in last:

@@ -9,6 +9,7 @@ import pytest
 
 from aofnb.lab import BuggyFs, DiskImage, Judge, SimFs, Trial, ViolationError, everyday
 from aofnb.lab.crash import DIRECTORY
+from aofnb.rdb.crc64 import crc64
 from aofnb.resp.encode import encode_command
 
 SETTINGS = {"auto_aof_rewrite_percentage": 0, "databases": 2}
@@ -110,3 +111,25 @@ def test_a_disk_without_bugs_counts_call_sites():
         watched.turn([("SET", "a", 1)])
     assert fs.sites["fdatasync: start_writer"] == 1
     assert fs.sites["rename: persist < _publish_incr < start_writer"] == 1
+
+
+def test_a_judge_sees_a_snapshot_that_is_damaged():
+    base = os.path.join(LOG, "appendonly.aof.1.base.rdb")
+    files = dict(image(SET_A).files)
+    files[MANIFEST] = b"file appendonly.aof.1.base.rdb seq 1 type b\n" + (files[MANIFEST] or b"")
+    whole = b"REDIS0010\xff" + crc64(b"REDIS0010\xff").to_bytes(8, "little")
+    assert Judge(**SETTINGS).recovered(DiskImage(tuple(sorted({**files, base: whole}.items())))) == A
+    with pytest.raises(ViolationError, match=r"base\.rdb, byte 9"):
+        Judge(**SETTINGS).recovered(DiskImage(tuple(sorted({**files, base: whole[:-1]}.items()))))
+
+
+@pytest.mark.parametrize("form", ["rdb", "aof"])
+def test_a_base_that_is_written_meanwhile_holds_the_data_of_before(form):
+    watched = trial(SimFs(), 3)
+    with watched:
+        watched.turn([("SET", "a", 1)])
+        watched.set_base_form(form)
+        watched.rewrite_while(lambda: watched.turn([("SET", "b", 1)]))
+        watched.turn([("SET", "c", 1)])
+    assert any(name.endswith(f".2.base.{form}") for _, name in watched.operations)
+    assert len(watched.history) == 4
