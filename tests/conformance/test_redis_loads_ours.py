@@ -215,9 +215,11 @@ def check_aof(directory: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "All AOF files and manifest are valid" in done.stdout
     files = [line.split()[1] for line in manifest.read_text().splitlines()]
-    assert sorted(files) == sorted(path.name for path in folder.glob("*.aof"))
+    assert sorted(files) == sorted(path.name for path in folder.iterdir() if path.suffix in (".aof", ".rdb"))
     for name in files:
-        if (folder / name).stat().st_size:
+        if name.endswith(".rdb"):
+            assert "RDB preamble is OK" in done.stdout
+        elif (folder / name).stat().st_size:
             assert f"filename={name}" in done.stdout
 
 
@@ -234,11 +236,13 @@ def wait_for(done: Callable[[], bool]) -> None:
 
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("in_place_keys", [0, 1_000_000], ids=["rewritten by a child", "rewritten in place"])
-def test_redis_server_loads_what_we_wrote(in_place_keys: int, seed: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("rdb", [True, False], ids=["snapshot", "commands"])
+def test_redis_server_loads_what_we_wrote(rdb: bool, in_place_keys: int, seed: int, tmp_path: Path) -> None:
     need("redis-server", available())
     need("redis-check-aof", available("redis-check-aof"))
     life = Life(seed)
-    with aofnb.open(tmp_path, appendfsync="no", auto_aof_rewrite_percentage=0) as store:
+    settings = {"appendfsync": "no", "auto_aof_rewrite_percentage": 0, "aof_use_rdb_preamble": rdb}
+    with aofnb.open(tmp_path, **settings) as store:
         assert store._rewriter is not None
         store._rewriter.in_place_keys = in_place_keys
         live(store.execute, life.commands(COMMANDS))
@@ -262,9 +266,11 @@ def test_redis_server_loads_what_we_wrote(in_place_keys: int, seed: int, tmp_pat
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_we_load_what_redis_server_wrote(seed: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["rdb", "aof"])
+def test_we_load_what_redis_server_wrote(form: str, seed: int, tmp_path: Path) -> None:
     need("redis-server", available())
-    settings = {"appendfsync": "no", "aof_use_rdb_preamble": "no", "auto_aof_rewrite_percentage": "0"}
+    preamble = "yes" if form == "rdb" else "no"
+    settings = {"appendfsync": "no", "aof_use_rdb_preamble": preamble, "auto_aof_rewrite_percentage": "0"}
     life = Life(seed + 100)
     with redis_server(tmp_path, **settings) as server:
         live(server.execute, life.commands(COMMANDS))
@@ -273,7 +279,7 @@ def test_we_load_what_redis_server_wrote(seed: int, tmp_path: Path) -> None:
         wait_for(lambda: not rewriting(server))
         live(server.execute, life.commands(COMMANDS // 3))
         theirs = content(server)
-    assert (tmp_path / "appendonlydir" / "appendonly.aof.2.base.aof").stat().st_size > 0
+    assert (tmp_path / "appendonlydir" / f"appendonly.aof.2.base.{form}").stat().st_size > 0
     assert all_types(theirs) == {"string", "list", "set", "hash", "zset", "stream"}
     with redis_server(tmp_path, **settings) as server:
         reloaded = content(server)

@@ -44,7 +44,7 @@ def test_a_command_line_that_cannot_be_understood_is_2(argv: list[str], capsys: 
 
 
 def test_a_whole_log_is_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with aofnb.open(tmp_path / "data") as store:
+    with aofnb.open(tmp_path / "data", aof_use_rdb_preamble=False) as store:
         store.execute("SET", "k", "v")
     assert main(["check", str(tmp_path / "data")]) == 0
     assert "The log is valid." in capsys.readouterr().out
