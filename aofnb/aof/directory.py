@@ -163,6 +163,8 @@ class AofDirectory:
         # Bytes of every file that counts towards current_size, but for the live one.
         self._closed_bytes = 0
         self._sizes: dict[str, int] = {}
+        # Names of files with something that was not loaded.
+        self._unread: set[str] = set()
 
     # --- open --------------------------------------------------------------------------------------------
 
@@ -363,6 +365,8 @@ class AofDirectory:
                 cut = self._judged(path, units.tail, last=number == len(entries) - 1)
             before += sizes[number]
             seconds = self.clock.monotonic() - file_started_s
+            if units.snapshot is not None and units.snapshot.skipped:
+                self.keep(path)
             loaded.append(
                 LoadedFile(
                     entry.name, entry.type, sizes[number], commands, seconds, units.snapshot, last_timestamp_s, unknown
@@ -378,6 +382,10 @@ class AofDirectory:
         self._loaded = True
         seconds = self.clock.monotonic() - started_s
         return LoadReport(tuple(loaded), sum(file.commands for file in loaded), seconds, cut)
+
+    def keep(self, path: str) -> None:
+        """Never delete the file `path`: something in it was not loaded, so that no rewrite can stand for it."""
+        self._unread.add(os.path.basename(path))
 
     def replay_again(self, replay: Replay, *, restore: Restore | None = None) -> None:
         """Give every unit of the files in force to `replay` once more, snapshots to `restore`; changes nothing."""
@@ -646,6 +654,8 @@ class AofDirectory:
         self.base_size = self.current_size
 
     def _publish(self, temp: str, manifest: Manifest) -> None:
+        # What was not loaded is not in the new base. No server deletes a file that no manifest lists.
+        manifest = manifest.without_history({entry.name for entry in manifest.history} - self._unread)
         assert manifest.base is not None
         target = os.path.join(self.path, manifest.base.name)
         with self._or_no_temp(temp), _writing(temp):

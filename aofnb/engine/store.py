@@ -34,7 +34,7 @@ from aofnb.engine.cron import Cron
 from aofnb.engine.replay import FailedCommand, Replayer, SkippedPart
 from aofnb.engine.rewriter import Rewriter
 from aofnb.engine.session import Pipeline, Session
-from aofnb.errors import AofError, AofnbError, AofWriteError, ConfigError
+from aofnb.errors import AofError, AofManifestError, AofnbError, AofWriteError, ConfigError
 from aofnb.resp.reader import CommandReader
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ _log = logging.getLogger("aofnb")
 _READ_ONLY = "READONLY this store was opened with readonly=True; open it without to write"
 # While acknowledged data waits for a full disk, the write is retried once a second.
 _RETRY_S = 1.0
+# How often a read-only open finds the files anew where a writer replaced them under its hands.
+_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +153,7 @@ class Store:
                 ) from problem
             self._lock = DirectoryLock(fs, path)
             self._lock.acquire()
-        directory = AofDirectory(fs, path, self.config)
-        directory.open(readonly=self.readonly)
-        replayer = Replayer(self.engine)
-        with replayer.loading():
-            files = directory.load(replayer.replay, progress, restore=replayer.restore)
+        directory, replayer, files = self._load(path, fs, progress)
         self.load_report = Loaded(
             files,
             replayer.commands,
@@ -174,6 +172,32 @@ class Store:
         self.engine.aof_stats = self.stats
         self.engine.reload = self._reload
 
+    def _load(self, path: str, fs: Fs, progress: Progress | None) -> tuple[AofDirectory, Replayer, LoadReport]:
+        """Find the files and load them. Beside a writer they may be replaced meanwhile: then find them anew."""
+        for attempt in range(_ATTEMPTS):
+            directory = AofDirectory(fs, path, self.config)
+            replayer = Replayer(self.engine)
+            try:
+                directory.open(readonly=self.readonly)
+                with replayer.loading():
+                    files = directory.load(replayer.replay, progress, restore=replayer.restore)
+            except AofError as problem:
+                gone = isinstance(problem.__cause__, FileNotFoundError) or isinstance(problem, AofManifestError)
+                if not (gone and self.readonly) or attempt == _ATTEMPTS - 1:
+                    raise
+                self._forget()
+            else:
+                for part in replayer.skipped:
+                    directory.keep(part.file)
+                return directory, replayer, files
+        raise AssertionError("the last attempt returns or raises")
+
+    def _forget(self) -> None:
+        """Empty the memory, functions included; not a word of it goes to the log."""
+        for db in self.engine.keyspace:
+            db.clear()
+        self.engine.keyspace.functions.clear()
+
     def _reload(self) -> None:
         """Make memory what the log says: its files, then the whole units that are still in aof_buf."""
         assert self._directory is not None
@@ -183,9 +207,7 @@ class Store:
         replayer = Replayer(self.engine)
         dirty = keyspace.dirty
         with replayer.loading():
-            for db in keyspace:
-                db.clear()
-            keyspace.functions.clear()
+            self._forget()
             self._directory.replay_again(replayer.replay, restore=replayer.restore)
             held = bytes(self._writer.aof_buf)
             for block in CommandReader(io.BytesIO(held), len(held)):

@@ -1,10 +1,10 @@
 """Snapshots in the format of redis-server: files (RDB) and DUMP payloads. Knows values and no commands.
 
 ``RdbReader`` goes through a file entry by entry, ``load_rdb`` puts one into a keyspace, ``write_rdb`` makes one;
-``dump_payload`` and ``load_payload`` are for single values.
+``dump_payload`` and ``load_payload`` are for single values, ``dump_functions`` and ``load_functions`` for libraries.
 """
 
-from aofnb.rdb.dump import ChecksumError, dump_payload, load_payload
+from aofnb.rdb.dump import ChecksumError, dump_functions, dump_payload, load_functions, load_payload
 from aofnb.rdb.reader import MAGIC_BYTES, Entry, Loaded, RdbReader, Skipped, is_rdb, load_rdb
 from aofnb.rdb.writer import base_aux, rdb_pieces, write_rdb
 
@@ -16,8 +16,10 @@ __all__ = [
     "RdbReader",
     "Skipped",
     "base_aux",
+    "dump_functions",
     "dump_payload",
     "is_rdb",
+    "load_functions",
     "load_payload",
     "load_rdb",
     "rdb_pieces",

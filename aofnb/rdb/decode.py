@@ -349,6 +349,14 @@ def module_name(number: int) -> str:
     return "".join(_MODULE_ALPHABET[number >> shift & 63] for shift in range(58, 9, -6))
 
 
+def function_pre_ga(source: Source) -> bytes:
+    """The source of a library, from what the release candidates of 7.0 wrote: its name and engine stood apart."""
+    name, engine = source.string(), source.string()
+    if source.length():
+        source.string()
+    return b"#!%b name=%b\n%b" % (engine.lower(), name, source.string())
+
+
 def skip_module_items(source: Source) -> None:
     """Go past what a module wrote, its end included."""
     while (code := source.length()) != opcodes.MODULE_END:

@@ -1,20 +1,23 @@
-"""DUMP payloads: a value by itself, with the version of the format and a checksum.
+"""Payloads of DUMP and FUNCTION DUMP: a value, or libraries, with the version of the format and a checksum.
 
-Redis: cluster.c createDumpPayload, verifyDumpPayload (7.0.15).
+Redis: cluster.c createDumpPayload, verifyDumpPayload; functions.c functionDumpCommand, functionRestoreCommand (7.0.15).
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from aofnb.config import Config
 from aofnb.errors import RdbError
 from aofnb.rdb import opcodes
 from aofnb.rdb.crc64 import crc64
-from aofnb.rdb.decode import Context, Unsupported, decode_value
+from aofnb.rdb.decode import Context, Unsupported, decode_value, function_pre_ga
 from aofnb.rdb.encode import encode_value
+from aofnb.rdb.primitives import string
 from aofnb.rdb.source import Source
 from aofnb.store.values import Value
 
-__all__ = ["ChecksumError", "dump_payload", "load_payload"]
+__all__ = ["ChecksumError", "dump_functions", "dump_payload", "load_functions", "load_payload"]
 
 _DEFAULTS = Config()
 # Version and checksum.
@@ -36,8 +39,7 @@ def dump_payload(value: Value, config: Config = _DEFAULTS) -> bytes:
     '00 03 61 62 63 0a 00 d9 ac 30 3d 41 72 a2 e2'
     """
     type_, pieces = encode_value(value, config)
-    body = b"%c%b%b" % (type_, b"".join(pieces), opcodes.RDB_VERSION.to_bytes(2, "little"))
-    return body + crc64(body).to_bytes(8, "little")
+    return _with_footer(b"%c%b" % (type_, b"".join(pieces)))
 
 
 def load_payload(payload: bytes, config: Config = _DEFAULTS, newest: int = opcodes.RDB_VERSION) -> Value:
@@ -59,17 +61,8 @@ def load_payload(payload: bytes, config: Config = _DEFAULTS, newest: int = opcod
     RdbError
         If the rest is damaged, empty, or of a kind that cannot be held here.
     """
-    if len(payload) < _FOOTER_BYTES:
-        raise ChecksumError(
-            f"a payload of {len(payload)} bytes: the version and the checksum alone take {_FOOTER_BYTES}"
-        )
-    version = int.from_bytes(payload[-10:-8], "little")
-    if version > newest:
-        raise ChecksumError(f"a payload of version {version}: only versions up to {newest} are accepted")
-    with memoryview(payload) as view, view[:-8] as summed:
-        if crc64(summed) != int.from_bytes(payload[-8:], "little"):
-            raise ChecksumError("a payload whose checksum is wrong; it was changed on its way")
-    source = Source.of(payload[:-_FOOTER_BYTES])
+    body, version = _without_footer(payload, newest)
+    source = Source.of(body)
     type_ = source.byte()
     source.opcode = type_
     context = Context(config, version)
@@ -82,3 +75,53 @@ def load_payload(payload: bytes, config: Config = _DEFAULTS, newest: int = opcod
     if value is None:
         raise source.error("a collection without elements")
     return value
+
+
+def dump_functions(libraries: Iterable[bytes]) -> bytes:
+    """The sources of function libraries as FUNCTION DUMP gives them on redis-server 7.0."""
+    return _with_footer(b"".join(b"%c%b" % (opcodes.FUNCTION2, string(code, True)) for code in libraries))
+
+
+def load_functions(payload: bytes, newest: int = opcodes.RDB_VERSION) -> list[bytes]:
+    """The sources of the libraries in `payload`, which FUNCTION DUMP gave; they are not looked into.
+
+    Raises
+    ------
+    ChecksumError
+        If the last ten bytes are not a version up to `newest` and the right checksum.
+    RdbError
+        If the rest is damaged, or anything but libraries.
+    """
+    body, _version = _without_footer(payload, newest)
+    source = Source.of(body)
+    libraries: list[bytes] = []
+    while source.left:
+        source.begin()
+        source.opcode = source.byte()
+        if source.opcode == opcodes.FUNCTION2:
+            libraries.append(source.string())
+        elif source.opcode == opcodes.FUNCTION_PRE_GA:
+            libraries.append(function_pre_ga(source))
+        else:
+            raise source.error("given type is not a function")
+    return libraries
+
+
+def _with_footer(body: bytes) -> bytes:
+    body += opcodes.RDB_VERSION.to_bytes(2, "little")
+    return body + crc64(body).to_bytes(8, "little")
+
+
+def _without_footer(payload: bytes, newest: int) -> tuple[bytes, int]:
+    """What stands before the version and the checksum, once both are found good, and the version."""
+    if len(payload) < _FOOTER_BYTES:
+        raise ChecksumError(
+            f"a payload of {len(payload)} bytes: the version and the checksum alone take {_FOOTER_BYTES}"
+        )
+    version = int.from_bytes(payload[-10:-8], "little")
+    if version > newest:
+        raise ChecksumError(f"a payload of version {version}: only versions up to {newest} are accepted")
+    with memoryview(payload) as view, view[:-8] as summed:
+        if crc64(summed) != int.from_bytes(payload[-8:], "little"):
+            raise ChecksumError("a payload whose checksum is wrong; it was changed on its way")
+    return payload[:-_FOOTER_BYTES], version

@@ -89,6 +89,12 @@ NODE_PLAIN, NODE_PACKED = 1, 2
 
 MODULE_END, MODULE_SIGNED, MODULE_UNSIGNED, MODULE_FLOAT, MODULE_DOUBLE, MODULE_STRING = range(6)
 
+# What servers say about themselves, in lower case.
+AUX_FIELDS = frozenset(
+    b"redis-ver valkey-ver redis-bits ctime used-mem repl-stream-db repl-id repl-offset aof-preamble aof-base lua "
+    b"slot-info".split()
+)
+
 TYPE_NAMES = {
     STRING: "string",
     LIST: "list",

@@ -22,7 +22,7 @@ from typing import BinaryIO, Literal, NamedTuple, NoReturn
 from aofnb.config import Config
 from aofnb.errors import RdbError
 from aofnb.rdb import opcodes
-from aofnb.rdb.decode import Context, Unsupported, decode_value, module_name, skip_module_items
+from aofnb.rdb.decode import Context, Unsupported, decode_value, function_pre_ga, module_name, skip_module_items
 from aofnb.rdb.source import Source
 from aofnb.store.functions import LibraryError, parse_library
 from aofnb.store.keyspace import Keyspace
@@ -276,10 +276,7 @@ class RdbReader(Iterator[Entry]):
         elif code == opcodes.FUNCTION2:
             self.functions.append(source.string())
         elif code == opcodes.FUNCTION_PRE_GA:
-            name, engine = source.string(), source.string()
-            if source.length():
-                source.string()
-            self.functions.append(b"#!%b name=%b\n%b" % (engine.lower(), name, source.string()))
+            self.functions.append(function_pre_ga(source))
         elif code == opcodes.MODULE_AUX:
             module = module_name(source.length())
             if source.length() != opcodes.MODULE_UNSIGNED:
@@ -421,6 +418,9 @@ def load_rdb(
             report_at = entry.end + _PROGRESS_BYTES
     if skipped and unsupported == "refuse":
         _refuse(skipped[0], name)
+    reader.warnings += [
+        f"an AUX field that means nothing here: {field!r}" for field, _ in reader.aux if _strange(field)
+    ]
     _load_functions(reader, keyspace, name)
     assert reader.end is not None
     if progress is not None:
@@ -435,6 +435,11 @@ def load_rdb(
         tuple(reader.aux),
         tuple(reader.warnings),
     )
+
+
+def _strange(field: bytes) -> bool:
+    # What begins with % is for people.
+    return not field.startswith(b"%") and field.lower() not in opcodes.AUX_FIELDS
 
 
 def _refuse(skipped: Skipped, name: str | None) -> NoReturn:

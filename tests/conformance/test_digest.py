@@ -97,6 +97,10 @@ def test_random_bytes_have_the_same_digest(tmp_path: Path) -> None:
         run.both("DEBUG", "DIGEST")
 
 
+# Of servers whose snapshots 7.0.15 refuses.
+NEWER = ("redis-7.4", "valkey-8")
+
+
 class Writes:
     """Random commands that write values of every type, in a few databases."""
 
@@ -183,14 +187,17 @@ def opened(directory: Path, settings: dict[str, str]) -> str:
 
 @pytest.mark.parametrize("name", samples())
 def test_every_sample_loads_to_the_digest_that_its_server_gave(name: str, tmp_path: Path) -> None:
-    """As it is, if it is in RESP form and holds no script; and after a real server rewrote it to that."""
+    """As it is, if it holds no script and no field that expires; and after a real server rewrote it, if it can."""
     facts = expected(SAMPLES / name)
     directory = shutil.copytree(SAMPLES / name / "data", tmp_path / "data")
     given = dict(zip(facts["server_args"][::2], facts["server_args"][1::2], strict=False))
     settings = {word[2:]: text for word, text in given.items() if word.startswith("--append")}
     files = [path.read_bytes() for path in directory.rglob("*") if path.is_file()]
-    if not any(data.startswith(b"REDIS") or b"\r\nEVAL\r\n" in data for data in files):
+    strange = any(word in data for data in files for word in (b"\r\nEVAL\r\n", b"\r\nHPEXPIREAT\r\n"))
+    if not strange and "expired_when_loaded" not in facts:
         assert opened(directory, settings) == facts["result"]["debug_digest"]
+    if name.startswith(NEWER):
+        return
     with redis_server(directory, **settings, aof_use_rdb_preamble="no") as server:
         server.execute("DEBUG", "SET-ACTIVE-EXPIRE", 0)
         digest = server.execute("DEBUG", "DIGEST")

@@ -12,9 +12,12 @@ import pytest
 from support.keyspaces import content
 from support.require import need
 from support.server import available, redis_server, start_fails
+from support.snapshots import RDB
 
 import aofnb
 from aofnb.errors import AofnbError
+from aofnb.rdb import base_aux, rdb_pieces
+from aofnb.store.keyspace import Keyspace
 
 pytestmark = pytest.mark.server
 
@@ -217,3 +220,128 @@ def test_too_few_words_are_refused(tmp_path: Path) -> None:
     ours, _ = both(tmp_path, A + record(b"SET", b"k"))
     with pytest.raises(aofnb.AofFormatError, match="wrong number of arguments"):
         aofnb.open(ours)
+
+
+# --- snapshots -----------------------------------------------------------------------------------------------
+
+
+def snapshot(*keys: bytes) -> bytes:
+    keyspace = Keyspace(16, lambda: 0)
+    for key in keys:
+        keyspace[0].put(key, b"v")
+    return b"".join(piece for _, piece in rdb_pieces(keyspace, aux=base_aux(1_700_000_000, 0)))
+
+
+X = snapshot(b"x")
+# (base, incr)
+SNAPSHOTS_LOADED_BY_BOTH = {
+    "a base": (X, A),
+    "a base with commands behind": (X + A, B),
+    "an incr that begins with one": (A, X + B),
+    "base and incr": (X, snapshot(b"y") + B),
+    "cut behind the first record": (b"", X + A + B[:-1]),
+    "MULTI without EXEC": (b"", X + A + MULTI + B),
+    "version 9": (X.replace(b"REDIS0010", b"REDIS0009")[:-8] + bytes(8), A),
+    "an aux field that nobody knows": (X[:9] + b"\xfa\x03who\x05knows" + X[9:-8] + bytes(8), A),
+    "an overdue key that the log saves": (
+        X[:-9].replace(b"\x00\x01x", b"\xfc" + (1000).to_bytes(8, "little") + b"\x00\x01x") + b"\xff" + bytes(8),
+        record(b"PERSIST", b"x"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SNAPSHOTS_LOADED_BY_BOTH)
+def test_both_load_the_snapshot_and_what_is_behind_it(name: str, tmp_path: Path) -> None:
+    base, incr = SNAPSHOTS_LOADED_BY_BOTH[name]
+    ours, theirs = both(tmp_path, incr, base)
+    with aofnb.open(ours, readonly=True) as store:
+        mine = content(store)
+    with aofnb.open(ours) as store:
+        assert content(store) == mine
+    with redis_server(theirs) as server:
+        expected = content(server)
+    assert mine == expected
+    assert incr_of(ours) == incr_of(theirs)
+
+
+SNAPSHOTS_REFUSED_BY_BOTH = {
+    "cut short": X[:-20],
+    "cut in the checksum": X[:-3],
+    "a wrong checksum": X[:-1] + bytes([X[-1] ^ 1]),
+    "a version that will be": X.replace(b"REDIS0010", b"REDIS0099"),
+    "a type that is none": X.replace(b"\x00\x01x", b"\x08\x01x"),
+    "the same key twice": X[:-9] + b"\x00\x01x\x01v\xff" + bytes(8),
+    "a database that is not there": X.replace(b"\xfe\x00", b"\xfe\x20")[:-8] + bytes(8),
+    "garbage behind": X + b"garbage",
+}
+
+
+@pytest.mark.parametrize("name", SNAPSHOTS_REFUSED_BY_BOTH)
+def test_both_refuse_the_snapshot_and_leave_the_files_as_they_are(name: str, tmp_path: Path) -> None:
+    base = SNAPSHOTS_REFUSED_BY_BOTH[name]
+    ours, theirs = both(tmp_path, A, base)
+    with pytest.raises(AofnbError, match=BASE.replace(".", r"\.")):
+        aofnb.open(ours)
+    assert (ours / "appendonlydir" / BASE).read_bytes() == base
+    assert start_fails(theirs)[0] != 0
+
+
+def test_a_key_of_the_base_that_a_later_snapshot_has_too_is_refused(tmp_path: Path) -> None:
+    """redis-server stops with a panic."""
+    ours, theirs = both(tmp_path, X, X)
+    with pytest.raises(aofnb.RdbError, match="comes twice"):
+        aofnb.open(ours)
+    assert start_fails(theirs)[0] != 0
+
+
+@pytest.mark.parametrize("tail", [b"*3\r\n$3\r\nSE", b"*"])
+def test_a_first_record_that_is_cut_short_does_not_take_the_snapshot_with_it(tail: bytes, tmp_path: Path) -> None:
+    """redis-server cuts the file to 0 bytes: its next start is without the snapshot."""
+    ours, theirs = both(tmp_path, X + tail)
+    with aofnb.open(ours) as store:
+        assert store.execute("GET", "x") == b"v"
+    assert incr_of(ours) == X
+    with redis_server(theirs) as server:
+        server.stop()
+    assert incr_of(theirs) == b""
+
+
+def test_values_of_modules_are_left_out_with_a_report_and_their_file_stays(tmp_path: Path) -> None:
+    """redis-server without the module refuses to start; a rewrite here would lose the value, so the file is kept."""
+    data = (RDB / "hostile" / "module_unknown.rdb").read_bytes()
+    ours, theirs = both(tmp_path, A, data)
+    base = ours / "appendonlydir" / BASE
+    assert start_fails(theirs)[0] != 0
+    for _ in range(2):
+        with aofnb.open(ours) as store:
+            assert store.load_report is not None
+            (part,) = store.load_report.skipped
+            assert (Path(part.file), part.db) == (base, 0)
+            assert part.key is not None
+            assert store.execute("EXISTS", part.key) == 0
+            assert store.execute("GET", "a") == b"v"
+    with aofnb.open(ours) as store:
+        store.bgrewriteaof()
+        assert store.stats().last_rewrite_ok
+    with aofnb.open(ours) as store:
+        assert store.load_report is not None
+        assert store.load_report.skipped == ()
+        assert store.execute("GET", "a") == b"v"
+    assert base.read_bytes() == data
+    assert base.name not in (ours / "appendonlydir" / "appendonly.aof.manifest").read_text()
+
+
+def test_what_redis_8_adds_to_a_manifest_is_read_past_and_gone_with_the_next_change(tmp_path: Path) -> None:
+    ours, theirs = both(tmp_path, A, X)
+    text = MANIFEST.replace("type i\n", "type i startoffset 10 endoffset 65\n") + "# by hand\n"
+    for root in (ours, theirs):
+        (root / "appendonlydir" / "appendonly.aof.manifest").write_text(text)
+    with aofnb.open(ours) as store:
+        mine = content(store)
+    assert (ours / "appendonlydir" / "appendonly.aof.manifest").read_text() == text
+    with redis_server(theirs) as server:
+        assert content(server) == mine
+    assert (theirs / "appendonlydir" / "appendonly.aof.manifest").read_text() == text
+    with aofnb.open(ours) as store:
+        store.bgrewriteaof()
+    assert "offset" not in (ours / "appendonlydir" / "appendonly.aof.manifest").read_text()
