@@ -21,7 +21,7 @@ from support.snapshots import RDB
 from support.transcripts import OK, Error, run_on_server, run_on_us
 
 import aofnb
-from aofnb.rdb import base_aux, load_rdb, write_rdb
+from aofnb.rdb import base_aux, dump_functions, load_functions, load_rdb, write_rdb
 from aofnb.rdb.crc64 import crc64
 
 pytestmark = pytest.mark.server
@@ -337,3 +337,77 @@ def test_a_stream_after_its_snapshot_goes_on_as_the_server_does(tmp_path: Path) 
             trim = ["XTRIM", key, "MAXLEN", "~", 20]
             assert server.execute(*trim) == store.execute(*trim)
         assert content(store) == content(server)
+
+
+def all_kinds(side: Any, seed: int) -> None:
+    """Keys of all kinds and encodings, some with deadlines, streams with groups and pending entries, and a library."""
+    for argv in Random(seed).commands(4):
+        side.execute(*argv)
+    side.execute("SELECT", 0)
+    side.execute("FUNCTION", "LOAD", "#!lua name=lib\nredis.register_function('f', function() return 7 end)")
+
+
+def entries_pending(side: Any) -> int:
+    """How many there are in all groups of all streams."""
+    return sum(
+        len(group["pel"])
+        for keys in content(side).values()
+        for entry in keys.values()
+        for group in entry.get("groups", ())
+    )
+
+
+def library_codes(side: Any) -> list[bytes]:
+    found = side.execute("FUNCTION", "LIST", "WITHCODE")
+    return [dict(zip(entry[::2], entry[1::2], strict=True))[b"library_code"] for entry in found]
+
+
+def test_the_server_loads_our_rewritten_directory_to_the_same_digest(tmp_path: Path) -> None:
+    need("redis-server", available())
+    with aofnb.open(tmp_path) as store:
+        all_kinds(store, 40)
+        store.bgrewriteaof()
+        store.execute("SET", "after", 1)
+        digest, codes = store.execute("DEBUG", "DIGEST"), library_codes(store)
+        assert entries_pending(store) > 0
+        assert next(name for name, _, _ in store.stats().files) == "appendonly.aof.2.base.rdb"
+    with redis_server(tmp_path) as server:
+        assert server.execute("DEBUG", "DIGEST") == digest
+        assert library_codes(server) == codes
+        assert server.execute("FCALL", "f", 0) == 7
+
+
+def test_we_load_the_servers_rewritten_directory_to_the_same_digest(tmp_path: Path) -> None:
+    need("redis-server", available())
+    with redis_server(tmp_path) as server:
+        all_kinds(server, 41)
+        server.execute("BGREWRITEAOF")
+        while b"aof_rewrite_in_progress:1" in server.execute("INFO", "persistence"):
+            server.execute("DEBUG", "SLEEP", 0.01)
+        server.execute("SET", "after", 1)
+        digest, codes = server.execute("DEBUG", "DIGEST"), library_codes(server)
+        assert entries_pending(server) > 0
+    assert (tmp_path / "appendonlydir" / "appendonly.aof.2.base.rdb").exists()
+    with aofnb.open(tmp_path, readonly=True) as store:
+        assert store.execute("DEBUG", "DIGEST") == digest
+        assert library_codes(store) == codes
+
+
+LIBRARIES = [
+    b"#!lua name=%b\nredis.register_function('f_%b', function() return '%b' end)" % (name, name, name * 40)
+    for name in (b"a", b"b")
+]
+
+
+def test_libraries_are_dumped_and_restored_as_the_server_does(server: RedisServer) -> None:
+    server.execute("FUNCTION", "FLUSH")
+    assert server.execute("FUNCTION", "DUMP") == dump_functions([])
+    for code in LIBRARIES:
+        server.execute("FUNCTION", "LOAD", code)
+    theirs = server.execute("FUNCTION", "DUMP")
+    loaded = load_functions(theirs)
+    assert sorted(loaded) == LIBRARIES
+    assert dump_functions(loaded) == theirs
+    assert server.execute("FUNCTION", "RESTORE", dump_functions(LIBRARIES), "FLUSH") == OK
+    assert sorted(library_codes(server)) == LIBRARIES
+    server.execute("FUNCTION", "FLUSH")

@@ -5,12 +5,18 @@ from __future__ import annotations
 import io
 import random
 
+import pytest
+
 from aofnb.clock import FakeClock
 from aofnb.config import Config
 from aofnb.engine.core import Engine
 from aofnb.engine.replay import Replayer
+from aofnb.errors import AofFormatError
+from aofnb.rdb import rdb_pieces
 from aofnb.resp.encode import encode_command
 from aofnb.resp.reader import CommandReader
+from aofnb.store.functions import parse_library
+from aofnb.store.keyspace import Keyspace
 
 
 def replayed(*commands: str) -> tuple[Engine, Replayer]:
@@ -39,3 +45,52 @@ def test_errors_are_reported_with_their_place_and_the_rest_runs():
         ("EXEC", 133),
     ]
     assert engine.keyspace[0].lookup(b"a") == b"1"
+
+
+def test_deadlines_of_fields_are_left_out_with_a_report_also_inside_a_transaction():
+    engine, replayer = replayed(
+        "SELECT 3",
+        "HSET h a 1 b 2",
+        "HPEXPIREAT h 4102444800000 FIELDS 1 a",
+        "MULTI",
+        "HSET h c 3",
+        "hpersist h FIELDS 1 a",
+        "EXEC",
+        "SET k v",
+    )
+    assert [(part.db, part.key, part.reason.split(":")[0]) for part in replayer.skipped] == [
+        (3, b"h", "HPEXPIREAT"),
+        (3, b"h", "HPERSIST"),
+    ]
+    assert all(part.file == "log" for part in replayer.skipped)
+    assert replayer.skipped[0].offset == len(encode_command([b"SELECT", b"3"])) + len(
+        encode_command(b"HSET h a 1 b 2".split())
+    )
+    assert not replayer.failed
+    assert len(engine.keyspace[3].lookup(b"h")) == 3
+
+
+def test_such_a_command_with_too_few_words_is_damage():
+    with pytest.raises(AofFormatError, match="unknown command"):
+        replayed("HPEXPIREAT h 1")
+
+
+def test_a_snapshot_is_loaded_overdue_keys_and_libraries_included():
+    source = Keyspace(2, lambda: 0)
+    source[1].put(b"k", b"v")
+    source[1].set_deadline(b"k", 1)
+    code = b"#!lua name=lib\nredis.register_function('f', function() return 7 end)"
+    source.functions["lib"] = parse_library(code)
+    aux = [(b"redis-ver", b"7.0.15"), (b"shoe-size", b"44"), (b"%note", b"x")]
+    data = b"".join(piece for _, piece in rdb_pieces(source, aux=aux))
+    engine = Engine(Config(), FakeClock(), random.Random(1))
+    replayer = Replayer(engine)
+    told: list[int] = []
+    with replayer.loading():
+        loaded = replayer.restore("base", io.BytesIO(data + b"*1"), len(data) + 2, told.append)
+        assert engine.keyspace[1].deadline_ms(b"k") == 1
+    assert (loaded.end, replayer.snapshot_keys, replayer.skipped, told) == (len(data), 1, [], [len(data)])
+    assert engine.keyspace.functions["lib"].code == code
+    assert engine.keyspace.dirty == 0
+    assert [warning for warning in replayer.warnings if "base" in warning and "shoe-size" in warning]
+    assert len(replayer.warnings) == 1

@@ -7,10 +7,12 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 import aofnb
+from aofnb.aof.fs import OsFs
 from aofnb.clock import FakeClock
 
 
@@ -287,3 +289,92 @@ def test_a_path_that_cannot_be(tmp_path):
         aofnb.open(tmp_path / "file")
     with pytest.raises(aofnb.ConfigError, match="empty"):
         aofnb.open("")
+
+
+class RewrittenMeanwhile(OsFs):
+    """A directory whose writer ends a rewrite just before the `at`-th reading operation, and once more each `again`."""
+
+    def __init__(self, writer: aofnb.Store, at: int, again: bool = False) -> None:
+        self.writer = writer
+        self.at = at
+        self.again = again
+        self.done = 0
+
+    def _rewritten(self) -> None:
+        self.done += 1
+        if self.done == self.at or (self.again and self.done >= self.at):
+            self.writer.bgrewriteaof()
+
+    def listdir(self, path: str) -> list[str]:
+        self._rewritten()
+        return super().listdir(path)
+
+    def size(self, path: str) -> int:
+        self._rewritten()
+        return super().size(path)
+
+    def open_read(self, path: str) -> BinaryIO:
+        self._rewritten()
+        return super().open_read(path)
+
+
+@pytest.mark.parametrize("preamble", [True, False])
+@pytest.mark.parametrize("at", range(1, 7))
+def test_a_read_only_open_finds_the_files_anew_when_a_rewrite_replaces_them(tmp_path, at, preamble):
+    with aofnb.open(tmp_path, aof_use_rdb_preamble=preamble, auto_aof_rewrite_percentage=0) as writer:
+        writer.execute("FUNCTION", "LOAD", "#!lua name=lib\nredis.register_function('f', function() return 7 end)")
+        writer.execute("RPUSH", "list", 1, 2, 3)
+        writer.bgrewriteaof()
+        writer.execute("RPUSH", "list", 4)
+        fs = RewrittenMeanwhile(writer, at)
+        with aofnb.open(tmp_path, readonly=True, fs=fs) as reader:
+            assert reader.execute("LRANGE", "list", 0, -1) == [b"1", b"2", b"3", b"4"]
+            assert len(reader.execute("FUNCTION", "LIST")) == 1
+        assert fs.done >= at
+
+
+def test_a_read_only_open_gives_up_where_the_files_never_stay(tmp_path):
+    with aofnb.open(tmp_path, auto_aof_rewrite_percentage=0) as writer:
+        fs = RewrittenMeanwhile(writer, 1, again=True)
+        with pytest.raises(aofnb.AofError, match=r"not there|No such file"):
+            aofnb.open(tmp_path, readonly=True, fs=fs)
+
+
+def test_a_file_that_is_gone_is_not_looked_for_again_by_a_writer(tmp_path):
+    with aofnb.open(tmp_path) as store:
+        store.execute("SET", "k", "v")
+    (tmp_path / "appendonlydir" / "appendonly.aof.1.base.rdb").unlink()
+    for readonly in (False, True):
+        with pytest.raises(aofnb.AofManifestError, match=r"1\.base\.rdb, which is not there"):
+            aofnb.open(tmp_path, readonly=readonly)
+
+
+def test_the_report_tells_what_snapshots_held(tmp_path, caplog):
+    with aofnb.open(tmp_path) as store:
+        store.run([("SET", "a", 1), ("SELECT", 3), ("SET", "b", 2)])
+        store.bgrewriteaof()
+        store.execute("SET", "c", 3)
+    with aofnb.open(tmp_path, readonly=True) as store:
+        report = store.load_report
+    assert report is not None
+    assert (report.snapshot_keys, report.commands, report.skipped, report.warnings) == (2, 2, (), ())
+    base, incr = report.files.files
+    assert base.snapshot is not None
+    assert (base.name, base.commands, base.snapshot.keys) == ("appendonly.aof.2.base.rdb", 0, 2)
+    assert base.snapshot.end == base.size
+    assert (incr.snapshot, incr.commands) == (None, 2)
+    assert not caplog.records
+
+
+def test_memory_is_reloaded_from_a_snapshot_and_what_follows(tmp_path):
+    """As after Ctrl-C inside a command."""
+    with aofnb.open(tmp_path, auto_aof_rewrite_percentage=0) as store:
+        store.execute("FUNCTION", "LOAD", "#!lua name=lib\nredis.register_function('f', function() return 7 end)")
+        store.execute("RPUSH", "list", 1, 2)
+        store.bgrewriteaof()
+        store.execute("RPUSH", "list", 3)
+        digest = store.execute("DEBUG", "DIGEST")
+        store.engine.keyspace[0].delete(b"list")
+        store._reload()
+        assert store.execute("DEBUG", "DIGEST") == digest
+        assert len(store.execute("FUNCTION", "LIST")) == 1
