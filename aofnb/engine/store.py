@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from aofnb.aof.bio import Bio
 from aofnb.aof.directory import AofDirectory, LoadReport
@@ -31,6 +31,7 @@ from aofnb.clock import Clock, SystemClock
 from aofnb.config import Config
 from aofnb.engine.core import Engine
 from aofnb.engine.cron import Cron
+from aofnb.engine.progress import LoadLine, watched
 from aofnb.engine.replay import FailedCommand, Replayer, SkippedPart
 from aofnb.engine.rewriter import Rewriter
 from aofnb.engine.session import Pipeline, Session
@@ -97,7 +98,7 @@ class Store:
         settings: Mapping[str, object],
         *,
         readonly: bool,
-        progress: Progress | None,
+        progress: Progress | Literal[False] | None,
         clock: Clock,
         fs: Fs,
         seed: int | None,
@@ -143,7 +144,7 @@ class Store:
             self._cron.wake()
         _open_stores.add(self)
 
-    def _open(self, path: str, fs: Fs, progress: Progress | None) -> None:
+    def _open(self, path: str, fs: Fs, progress: Progress | Literal[False] | None) -> None:
         if not self.readonly:
             try:
                 fs.mkdir(path)
@@ -153,7 +154,8 @@ class Store:
                 ) from problem
             self._lock = DirectoryLock(fs, path)
             self._lock.acquire()
-        directory, replayer, files = self._load(path, fs, progress)
+        with _shown(progress, self.clock) as shown:
+            directory, replayer, files = self._load(path, fs, shown)
         self.load_report = Loaded(
             files,
             replayer.commands,
@@ -507,6 +509,19 @@ def _adapter(name: str) -> Any:
     return importlib.import_module(f"aofnb.adapters.{name}")
 
 
+@contextmanager
+def _shown(progress: Progress | Literal[False] | None, clock: Clock) -> Iterator[Progress | None]:
+    """Whom to tell how far the load is: who asked for it, or else who watches."""
+    if progress is not None or not watched(sys.stderr):
+        yield progress or None
+        return
+    line = LoadLine(clock)
+    try:
+        yield line
+    finally:
+        line.close()
+
+
 def _sooner(a: float | None, b: float | None) -> float | None:
     return b if a is None else a if b is None else min(a, b)
 
@@ -515,7 +530,7 @@ def open_store(
     path: str | os.PathLike[str] | None,
     *,
     readonly: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | Literal[False] | None = None,
     clock: Clock | None = None,
     fs: Fs | None = None,
     seed: int | None = None,
@@ -531,7 +546,8 @@ def open_store(
     readonly
         Load, but write nothing and take no lock; may be beside a writer. Writes are refused.
     progress
-        Called with bytes done and bytes in all while loading.
+        Called with bytes done and bytes in all while loading. None: a line on standard error shows it where that is a
+        terminal or a notebook and the load takes longer than a second; False: never.
     clock, fs, seed
         Where time, files and chance come from; for tests and simulation.
     background
