@@ -78,6 +78,10 @@ def test_a_disk_on_which_fsync_takes_seconds(judge) -> None:
             trial.wait(1)
             trial.hold_fsyncs()
             everyday(trial, rng, 6)
+            # The last of them may be a rewrite, behind which nothing is postponed: an fsync is to begin and not to end.
+            trial.turn([("INCR", "early")])
+            trial.wait(1)
+            trial.turn([("INCR", "early")])
             trial.wait(2)
             trial.turn([("INCR", "late")])
             trial.release_fsyncs()
