@@ -32,6 +32,8 @@ class Setting:
     low: int = 0
     high: int = INT_MAX
     choices: tuple[str, ...] = ()
+    # Shown by CONFIG GET only where it is asked for by its whole name.
+    hidden: bool = False
 
     @property
     def attribute(self) -> str:
@@ -151,6 +153,8 @@ SETTINGS: dict[str, Setting] = {
         Setting("aof-use-rdb-preamble", "bool", True),
         Setting("aof-timestamp-enabled", "bool", False),
         Setting("aof-disable-auto-gc", "bool", False),
+        # A test aid: microseconds to rest behind each key of a rewrite; if negative, one every so many keys.
+        Setting("rdb-key-save-delay", "int", 0, low=-INT_MAX - 1, hidden=True),
         Setting("databases", "int", 16, runtime=False, low=1),
         Setting("hz", "int", 10, low=1, high=500),
         Setting("active-expire-effort", "int", 1, low=1, high=10),
@@ -217,6 +221,7 @@ class Config:
     aof_use_rdb_preamble: bool
     aof_timestamp_enabled: bool
     aof_disable_auto_gc: bool
+    rdb_key_save_delay: int
     databases: int
     hz: int
     active_expire_effort: int
@@ -273,5 +278,6 @@ class Config:
 
     def matching(self, pattern: str) -> dict[str, str]:
         """Name and text of each setting that the glob `pattern` matches."""
-        names = [*SETTINGS, *ALIASES]
-        return {name: self.text(name) for name in names if fnmatch.fnmatchcase(name, pattern.lower())}
+        wanted = pattern.lower()
+        names = [name for name in (*SETTINGS, *ALIASES) if name == wanted or not self.setting(name).hidden]
+        return {name: self.text(name) for name in names if fnmatch.fnmatchcase(name, wanted)}

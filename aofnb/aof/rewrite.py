@@ -1,26 +1,32 @@
-"""A new base: writing it, and when the log has grown enough to want one.
+"""A new base: what it is to be, writing it, and when the log has grown enough to want one.
 
-Redis: aof.c rewriteAppendOnlyFile, aofRewriteLimited; server.c serverCron (7.0.15).
+Rules of this file: form and file name are decided together, when a rewrite begins (`BaseForm`), so that CONFIG SET
+meanwhile changes neither; what is half written is nobody's base: the caller removes it.
+
+Redis: aof.c rewriteAppendOnlyFile, aofRewriteLimited; rio.c rioFileWrite; server.c serverCron, debugDelay (7.0.15).
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from aofnb.aof.fs import Fs, write_all
+from aofnb.aof.fs import File, Fs, write_all
 from aofnb.aof.manifest import Suffix
 from aofnb.config import Config
-from aofnb.rdb import base_aux, rdb_pieces
+from aofnb.rdb import base_aux, write_rdb
 from aofnb.resp.encode import encode_command
 from aofnb.store.keyspace import Keyspace
 from aofnb.store.snapshot import commands_of
 
 __all__ = [
     "Backoff",
+    "BaseFile",
     "BaseForm",
     "growth_triggers_rewrite",
     "is_temp_base_name",
+    "key_delay",
     "temp_base_name",
     "write_base",
     "write_keyspace",
@@ -29,7 +35,7 @@ __all__ = [
 Record = tuple[int, Sequence[bytes]]
 
 _WRITE_BYTES = 1 << 20
-_SYNC_BYTES = 4 << 20
+SYNC_BYTES = 4 << 20
 
 _PREFIX, _SUFFIX = "temp-rewriteaof-", ".aof"
 
@@ -64,7 +70,9 @@ class BaseForm:
     used_bytes
         The memory in use, which a snapshot says; servers show it when they load.
     incremental_fsync
-        Whether each `_SYNC_BYTES` are synced at once, so that the last fsync does not stall the disk.
+        Whether each `SYNC_BYTES` are written back at once, so that the last fsync does not stall the disk.
+    key_save_delay
+        A test aid: microseconds to rest behind each key; if negative, one microsecond every so many keys.
     """
 
     suffix: Suffix
@@ -72,6 +80,7 @@ class BaseForm:
     timestamp: bool = False
     used_bytes: int = 0
     incremental_fsync: bool = True
+    key_save_delay: int = 0
 
     @classmethod
     def of(cls, config: Config, now_ms: int, used_bytes: int = 0) -> BaseForm:
@@ -82,10 +91,59 @@ class BaseForm:
             timestamp=config.aof_timestamp_enabled,
             used_bytes=used_bytes,
             incremental_fsync=config.aof_rewrite_incremental_fsync,
+            key_save_delay=config.rdb_key_save_delay,
         )
 
 
-def write_keyspace(fs: Fs, path: str, keyspace: Keyspace, form: BaseForm, config: Config) -> int:
+class BaseFile:
+    """A base being written: counts its bytes and has them written back on the way.
+
+    Parameters
+    ----------
+    progress
+        Called with the bytes written so far, behind each write. What it raises ends the writing.
+    """
+
+    def __init__(self, file: File, incremental_fsync: bool, progress: Callable[[int], None] | None = None) -> None:
+        self.written = 0
+        self._file = file
+        self._incremental = incremental_fsync
+        self._progress = progress
+        self._synced = 0
+
+    def write(self, data: bytes | bytearray) -> None:
+        """Write all of `data`."""
+        with memoryview(data) as rest:
+            start = 0
+            while start < len(rest):
+                # A huge value is cut where a sync is due.
+                end = min(len(rest), start + self._synced + SYNC_BYTES - self.written)
+                write_all(self._file, rest[start:end])
+                self.written += end - start
+                start = end
+                if self.written - self._synced == SYNC_BYTES:
+                    self._synced = self.written
+                    if self._incremental:
+                        self._file.fdatasync()
+        if self._progress is not None:
+            self._progress(self.written)
+
+    def finish(self) -> int:
+        """Sync the file; its size."""
+        self._file.fdatasync()
+        return self.written
+
+
+def write_keyspace(
+    fs: Fs,
+    path: str,
+    keyspace: Keyspace,
+    form: BaseForm,
+    config: Config,
+    *,
+    each_key: Callable[[], None] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> int:
     """Write all of `keyspace` to the new file `path` and sync it; the file is closed in any case, removed in none.
 
     Parameters
@@ -94,10 +152,12 @@ def write_keyspace(fs: Fs, path: str, keyspace: Keyspace, form: BaseForm, config
         Where; what is there is replaced.
     keyspace
         What; it must not change meanwhile. Overdue keys are written as well: the log behind may refer to them.
-    form
-        How.
     config
         Settings that decide on the form of lists.
+    each_key
+        Called behind each key. What it or `progress` raises ends the writing.
+    progress
+        Called with the bytes written so far, about once a MiB.
 
     Returns
     -------
@@ -110,22 +170,22 @@ def write_keyspace(fs: Fs, path: str, keyspace: Keyspace, form: BaseForm, config
         As the operating system gives it.
     """
     if form.suffix == "aof":
-        timestamp_s = form.now_s if form.timestamp else None
-        records = commands_of(keyspace)
-        return write_base(fs, path, records, timestamp_s=timestamp_s, incremental_fsync=form.incremental_fsync)
+        return write_base(
+            fs,
+            path,
+            commands_of(keyspace, each_key),
+            timestamp_s=form.now_s if form.timestamp else None,
+            incremental_fsync=form.incremental_fsync,
+            progress=progress,
+        )
     file = fs.create(path)
     try:
-        written = synced = 0
-        for _keys, piece in rdb_pieces(keyspace, aux=base_aux(form.now_s, form.used_bytes), config=config):
-            write_all(file, piece)
-            written += len(piece)
-            if form.incremental_fsync and written - synced >= _SYNC_BYTES:
-                file.fdatasync()
-                synced = written
-        file.fdatasync()
+        base = BaseFile(file, form.incremental_fsync, progress)
+        aux = base_aux(form.now_s, form.used_bytes)
+        write_rdb(base, keyspace, aux=aux, config=config, each_key=each_key)
+        return base.finish()
     finally:
         file.close()
-    return written
 
 
 def write_base(
@@ -165,34 +225,40 @@ def write_base(
     """
     file = fs.create(path)
     try:
+        base = BaseFile(file, incremental_fsync, progress)
         buf = bytearray()
         if timestamp_s is not None:
             buf += b"#TS:%d\r\n" % timestamp_s
         selected_db = -1
-        written = synced = 0
         for db, argv in records:
             if db != selected_db and db >= 0:
                 buf += encode_command([b"SELECT", b"%d" % db])
                 selected_db = db
             buf += encode_command(argv)
-            if len(buf) < _WRITE_BYTES:
-                continue
-            write_all(file, buf)
-            written += len(buf)
-            buf.clear()
-            if incremental_fsync and written - synced >= _SYNC_BYTES:
-                file.fdatasync()
-                synced = written
-            if progress is not None:
-                progress(written)
-        write_all(file, buf)
-        written += len(buf)
-        file.fdatasync()
-        if progress is not None:
-            progress(written)
+            if len(buf) >= _WRITE_BYTES:
+                base.write(buf)
+                buf.clear()
+        base.write(buf)
+        return base.finish()
     finally:
         file.close()
-    return written
+
+
+def key_delay(delay: int, sleep: Callable[[float], None] = time.sleep) -> Callable[[], None] | None:
+    """What to call behind each key for the setting rdb-key-save-delay; None for nothing."""
+    if delay == 0:
+        return None
+    if delay > 0:
+        return lambda: sleep(delay / 1e6)
+    done = 0
+
+    def now_and_then() -> None:
+        nonlocal done
+        done += 1
+        if done % -delay == 0:
+            sleep(1e-6)
+
+    return now_and_then
 
 
 def growth_triggers_rewrite(current: int, base: int, percentage: int, min_size: int) -> bool:
@@ -207,7 +273,7 @@ def growth_triggers_rewrite(current: int, base: int, percentage: int, min_size: 
 
 
 class Backoff:
-    """Slows automatic rewrites down after three failures in a row: one minute, then 2, 4, ... 60."""
+    """Slows rewrites that nobody asked for down after three failures in a row: one minute, then 2, 4, ... 60."""
 
     THRESHOLD = 3
     MAX_MINUTES = 60
@@ -223,14 +289,24 @@ class Backoff:
         self._minutes = 0
         self._next_s = None
 
-    def failed(self, now_s: float) -> None:
-        """A rewrite failed at `now_s`, a monotonic time in seconds."""
+    def failed(self, now_s: float) -> int | None:
+        """A rewrite failed at `now_s`, a monotonic time in seconds; minutes to wait, if that begins now."""
         self.failures += 1
-        if self.failures >= self.THRESHOLD and self._next_s is None:
-            self._wait(now_s)
+        if self.failures < self.THRESHOLD or self._next_s is not None:
+            return None
+        self._minutes = min(self._minutes * 2, self.MAX_MINUTES) or 1
+        self._next_s = now_s + self._minutes * 60
+        return self._minutes
+
+    def not_begun(self, now_s: float) -> None:
+        """The files could not be switched at `now_s`.
+
+        Redis does not count that as a failure, and tries again ten times a second; a minute is often enough.
+        """
+        self._next_s = now_s + 60
 
     def allows(self, now_s: float) -> bool:
-        """Whether an automatic rewrite may start at `now_s`."""
+        """Whether a rewrite that nobody asked for just now may start at `now_s`."""
         if self._next_s is None:
             return True
         if now_s < self._next_s:
@@ -238,7 +314,3 @@ class Backoff:
         # One attempt; its failure starts a longer wait.
         self._next_s = None
         return True
-
-    def _wait(self, now_s: float) -> None:
-        self._minutes = min(self._minutes * 2, self.MAX_MINUTES) or 1
-        self._next_s = now_s + self._minutes * 60

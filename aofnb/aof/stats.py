@@ -11,6 +11,7 @@ from typing import Literal
 __all__ = ["AofStats", "RewriteProgress"]
 
 Phase = Literal["idle", "switching", "loading", "writing", "publishing"]
+Way = Literal["", "in place", "fork", "process"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,10 @@ class RewriteProgress:
     """Where a rewrite is.
 
     ``phase`` is ``idle`` outside a rewrite; ``loading`` while a helper process replays the old files;
-    ``writing`` while the new base is written; ``publishing`` while it takes their place.
+    ``writing`` while the new base is written; ``publishing`` while it takes their place. ``way`` says who writes it:
+    the store itself (``in place``), a forked child, or a fresh ``process`` that replays the old files.
+    ``bytes_done`` of ``bytes_total`` are of the old files, where they are replayed; ``base_bytes`` is how much of the
+    new base is written; ``cow_bytes`` how much memory the child has of its own.
     """
 
     phase: Phase = "idle"
@@ -27,6 +31,9 @@ class RewriteProgress:
     bytes_done: int = 0
     bytes_total: int = 0
     elapsed_s: float = 0.0
+    way: Way = ""
+    base_bytes: int = 0
+    cow_bytes: int = 0
 
     @property
     def fraction(self) -> float:
@@ -52,7 +59,10 @@ class AofStats:
     Three stages: in aof_buf (lost with the process), written but not synced (lost with the power), synced.
     ``fsync_lag_s`` is the age of the oldest byte that is not synced, 0.0 if there is none.
     ``aof_buf_peak_bytes`` is the highest fill since the sampler last asked for it.
-    ``rewrites`` counts rewrites begun, not succeeded, as INFO's aof_rewrites does.
+    ``rewrites`` counts rewrites begun, not succeeded, as INFO's aof_rewrites does. ``last_rewrite_error`` says why the
+    last one failed, or that it was cancelled, which is no failure: ``last_rewrite_ok`` stays what it was.
+    ``forks`` and ``last_fork_s`` are of children forked for a rewrite; ``last_rewrite_cow_bytes`` is the most memory
+    that the last child had of its own.
     """
 
     aof_enabled: bool = False
@@ -81,6 +91,11 @@ class AofStats:
     last_rewrite_ok: bool = True
     last_rewrite_duration_s: float | None = None
     keys: int = 0
+    last_rewrite_error: str | None = None
+    rewrites_consecutive_failures: int = 0
+    last_rewrite_cow_bytes: int = 0
+    forks: int = 0
+    last_fork_s: float = 0.0
 
     @property
     def at_risk_bytes(self) -> int:

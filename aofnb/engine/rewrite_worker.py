@@ -1,8 +1,8 @@
 """The process that makes a base: replays the files named on standard input, writes what they amount to.
 
-Run as ``python -m aofnb.engine.rewrite_worker``. Reads one JSON object from standard input, reports progress as
-JSON lines on standard output, says what went wrong on standard error and exits with 1. It ends by itself when
-its parent is gone.
+Run as ``python -m aofnb.engine.rewrite_worker``. Reads one JSON object from standard input (`rewrite_process.job_of`),
+reports progress as JSON lines on standard output, says what went wrong on standard error and exits with 1. It ends by
+itself when its parent is gone.
 """
 
 from __future__ import annotations
@@ -12,51 +12,50 @@ import os
 import random
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from functools import partial
 
 from aofnb.aof.fs import OsFs
 from aofnb.aof.load import read_units
-from aofnb.aof.rewrite import BaseForm, write_base, write_keyspace
+from aofnb.aof.rewrite import BaseForm, key_delay, write_keyspace
 from aofnb.clock import SystemClock
-from aofnb.commands.client import Effect
 from aofnb.config import Config
 from aofnb.engine.core import Engine
 from aofnb.engine.replay import Replayer
 from aofnb.errors import AofnbError, AofTruncatedError
-from aofnb.store.snapshot import commands_of
 
 __all__ = ["main"]
 
 _REPORT_EVERY_S = 0.1
+# So many keys are written between two looks at the clock, unless there is a rest behind each.
+_LOOK_EVERY_KEYS = 1024
 
 
 def main() -> int:
     """Do the job given on standard input; the exit status."""
-    parent = os.getppid()
     job = json.load(sys.stdin)
-    engine = Engine(Config({"databases": job["databases"]}), SystemClock(), random.Random(0))
+    report = _Reporter(job["parent"])
+    config, form = Config(job["config"]), BaseForm(**job["form"])
+    engine = Engine(config, SystemClock(), random.Random(0))
     try:
-        _load(engine, job["sources"], parent)
-        form = BaseForm(**job["form"])
-        if form.suffix == "rdb":
-            write_keyspace(OsFs(), job["temp"], engine.keyspace, form, engine.config)
-        else:
-            timestamp_s = form.now_s if form.timestamp else None
-            records = _counted(engine, parent)
-            write_base(OsFs(), job["temp"], records, timestamp_s=timestamp_s, incremental_fsync=form.incremental_fsync)
+        _load(engine, job["sources"], report)
+        count = _KeyCount(form.key_save_delay, report)
+        count.say()
+        write_keyspace(
+            OsFs(), job["temp"], engine.keyspace, form, config, each_key=count.key, progress=count.wrote
+        )
+        count.say()
     except (AofnbError, OSError) as problem:
         print(problem, file=sys.stderr)
         return 1
     return 0
 
 
-def _load(engine: Engine, sources: list[str], parent: int) -> None:
+def _load(engine: Engine, sources: list[str], report: _Reporter) -> None:
     fs = OsFs()
     replayer = Replayer(engine)
     total = sum(fs.size(path) for path in sources)
     before = 0
-    report = _Reporter(parent)
     with replayer.loading():
         for path in sources:
             units = read_units(fs, path, restore=partial(replayer.restore, path))
@@ -69,22 +68,28 @@ def _load(engine: Engine, sources: list[str], parent: int) -> None:
             before += fs.size(path)
 
 
-def _counted(engine: Engine, parent: int) -> Iterator[Effect]:
-    """The records of the base; progress in keys is told as they go."""
-    total = engine.keyspace.key_count()
-    done = 0
-    last_key: bytes | None = None
-    report = _Reporter(parent)
-    report.say(force=True, keys_done=0, keys_total=total)
-    for effect in commands_of(engine.keyspace):
-        argv = effect[1]
-        if len(argv) > 1 and argv[1] != last_key:
-            last_key = argv[1]
-            done += 1
-            if not done & 1023:
-                report.say(keys_done=min(done, total), keys_total=total)
-        yield effect
-    report.say(force=True, keys_done=total, keys_total=total)
+class _KeyCount:
+    """Counts what is written, and tells of it now and then."""
+
+    def __init__(self, delay: int, report: _Reporter) -> None:
+        self.keys = 0
+        self.bytes = 0
+        self._report = report
+        self._rest: Callable[[], None] | None = key_delay(delay)
+
+    def key(self) -> None:
+        self.keys += 1
+        if self._rest is not None:
+            self._rest()
+            self._report.say(keys_done=self.keys, base_bytes=self.bytes)
+        elif self.keys % _LOOK_EVERY_KEYS == 0:
+            self._report.say(keys_done=self.keys, base_bytes=self.bytes)
+
+    def wrote(self, size: int) -> None:
+        self.bytes = size
+
+    def say(self) -> None:
+        self._report.say(force=True, keys_done=self.keys, base_bytes=self.bytes)
 
 
 class _Reporter:

@@ -1,35 +1,39 @@
 """A rewrite from the switch of files to the new base, while commands go on.
 
 1. flush and sync the live incr, go on in a new one, publish a manifest that lists it (`AofDirectory.begin_rewrite`);
-2. make the base, which holds the data as it was at the switch:
+2. make the base, which holds the data as it was at the switch. Three ways, by what there is:
    a small keyspace is written at once, in the caller, before anything else runs;
-   a larger one by a fresh process, which replays the files up to the switch and writes what they amount to.
-   So nothing of the live data is read while it changes, and no process with threads is forked;
+   a larger one by a forked child that walks the data where it lies (`aof.snapshot`), where the kernel is compiled;
+   else by a fresh process, which replays the files up to the switch and writes what they amount to;
 3. publish the base and drop what it replaces (`AofDirectory.publish_base`).
 
-Failure or cancellation anywhere before 3 leaves the old files in force, with one incr more.
+Failure or cancellation anywhere before 3 leaves the old files in force, with one incr more. Form and name of the base
+are decided before 1; whoever makes it, what follows is the same.
 
-Redis: aof.c rewriteAppendOnlyFileBackground, backgroundRewriteDoneHandler (7.0.15), which forks instead.
+Redis: aof.c rewriteAppendOnlyFileBackground, backgroundRewriteDoneHandler, bgrewriteaofCommand (7.0.15).
 """
 
 from __future__ import annotations
 
-import json
+import logging
 import os
-import subprocess
 import sys
 import threading
-from dataclasses import asdict
-from pathlib import Path
+from typing import Protocol
 
+from aofnb.aof import snapshot
 from aofnb.aof.directory import AofDirectory
 from aofnb.aof.fs import Fs, OsFs
-from aofnb.aof.rewrite import Backoff, BaseForm, growth_triggers_rewrite, temp_base_name, write_keyspace
-from aofnb.aof.stats import Phase, RewriteProgress
+from aofnb.aof.rewrite import Backoff, BaseForm, growth_triggers_rewrite, key_delay, temp_base_name, write_keyspace
+from aofnb.aof.snapshot import NotWalkableError, StoppedError
+from aofnb.aof.stats import Phase, RewriteProgress, Way
 from aofnb.engine.core import Engine
+from aofnb.engine.rewrite_process import RewriteProcess, job_of
 from aofnb.errors import AofError, ReplyError
 
 __all__ = ["Rewriter"]
+
+_log = logging.getLogger("aofnb")
 
 # Up to here the base is written in the caller: a few milliseconds, and far less than a process takes to start.
 IN_PLACE_KEYS = 5_000
@@ -38,8 +42,32 @@ IN_PLACE_BYTES = 4 << 20
 _CANNOT = "ERR Can't execute an AOF background rewriting. Please check the server logs for more information."
 
 
+class Child(Protocol):
+    """Who makes a base beside us."""
+
+    private_peak: int
+
+    def progress(self) -> tuple[int, int]: ...
+
+    def wait(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+
 class Rewriter:
-    """Starts, watches and ends rewrites of one store."""
+    """Starts, watches and ends rewrites of one store.
+
+    Attributes
+    ----------
+    scheduled
+        One is to start as soon as the running unit is over.
+    rewrites
+        How many were begun: the log went on in a new incr.
+    last_ok, last_error, last_duration_s, last_cow_bytes
+        How the last one ended. One that was cancelled leaves `last_ok` as it was, and says so in `last_error`.
+    in_place_keys, may_fork
+        Which way is taken; for tests.
+    """
 
     def __init__(self, engine: Engine, directory: AofDirectory, fs: Fs) -> None:
         self.engine = engine
@@ -50,16 +78,18 @@ class Rewriter:
         self.last_ok = True
         self.last_error: str | None = None
         self.last_duration_s: float | None = None
+        self.last_cow_bytes = 0
+        self.forks = 0
+        self.last_fork_s = 0.0
         self.backoff = Backoff()
         self.in_place_keys = IN_PLACE_KEYS
-        # Progress: written by one thread, read by any; each is replaced as a whole.
+        self.may_fork = True
+        # Progress: written by one thread, read by any.
         self._phase: Phase = "idle"
-        self._keys = (0, 0)
-        self._bytes = (0, 0)
+        self._way: Way = ""
+        self._keys_total = 0
         self._started_s = 0.0
-        # What the base is to be: as the settings were when the rewrite began.
-        self._form = BaseForm("aof")
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: Child | None = None
         self._watcher: threading.Thread | None = None
         self._cancelled = False
         # When new files are next tried after a failed fsync, and how long was waited for it.
@@ -72,12 +102,28 @@ class Rewriter:
 
     def progress(self) -> RewriteProgress:
         """Where the running rewrite is."""
-        phase = self._phase
+        phase, child = self._phase, self._child
         if phase == "idle":
             return RewriteProgress()
-        (keys_done, keys_total), (bytes_done, bytes_total) = self._keys, self._bytes
-        elapsed_s = self.engine.clock.monotonic() - self._started_s
-        return RewriteProgress(phase, keys_done, keys_total, bytes_done, bytes_total, elapsed_s)
+        keys_done = base_bytes = cow_bytes = bytes_done = bytes_total = 0
+        if child is not None:
+            keys_done, base_bytes = child.progress()
+            cow_bytes = child.private_peak
+        if isinstance(child, RewriteProcess):
+            bytes_done, bytes_total = child.loaded
+            if phase == "loading" and child.writing:
+                phase = "writing"
+        return RewriteProgress(
+            phase=phase,
+            keys_done=min(keys_done, self._keys_total),
+            keys_total=self._keys_total,
+            bytes_done=bytes_done,
+            bytes_total=bytes_total,
+            elapsed_s=self.engine.clock.monotonic() - self._started_s,
+            way=self._way,
+            base_bytes=base_bytes,
+            cow_bytes=cow_bytes,
+        )
 
     # --- start -------------------------------------------------------------------------------------------
 
@@ -93,17 +139,14 @@ class Rewriter:
             raise ReplyError("ERR Background append only file rewriting already in progress")
         if later:
             self.scheduled = True
+            # Whoever asks does not want to wait for what failed before.
+            self.backoff.succeeded()
             self.engine.on_write()
             return "Background append only file rewriting scheduled"
         try:
             self._begin()
         except (OSError, AofError) as problem:
-            self._ended(problem)
             raise ReplyError(_CANNOT) from problem
-        except BaseException as problem:
-            # Ctrl-C: the old files are in force, or the new ones, but no rewrite is running.
-            self._ended(problem)
-            raise
         return "Background append only file rewriting started"
 
     def tick(self) -> None:
@@ -117,155 +160,204 @@ class Rewriter:
             if writer.poisoned is not None and config.appendfsync != "always":
                 self._try_to_heal()
             return
-        grown = growth_triggers_rewrite(
+        wanted = self.scheduled or growth_triggers_rewrite(
             self.directory.current_size,
             self.directory.base_size,
             config.auto_aof_rewrite_percentage,
             config.auto_aof_rewrite_min_size,
         )
-        if self.scheduled or (grown and self.backoff.allows(self.engine.clock.monotonic())):
-            try:
-                self._begin()
-            except (OSError, AofError) as problem:
-                self._ended(problem)
+        if wanted and self.backoff.allows(self.engine.clock.monotonic()):
+            self._begin_unasked()
+
+    def _begin_unasked(self) -> bool:
+        try:
+            self._begin()
+        except (OSError, AofError):
+            # Nobody waits for an answer; the log and the stats have it.
+            return False
+        return True
 
     def _try_to_heal(self) -> None:
         now_s = self.engine.clock.monotonic()
         if now_s < self._heal_at_s:
             return
-        try:
-            self._begin()
-        except (OSError, AofError) as problem:
-            self._ended(problem)
+        if self._begin_unasked():
+            self._heal_wait_s = 0.5
+        else:
             self._heal_wait_s = min(60.0, 2 * self._heal_wait_s)
             self._heal_at_s = now_s + self._heal_wait_s
-        else:
-            self._heal_wait_s = 0.5
 
     def _begin(self) -> None:
-        engine = self.engine
-        assert engine.writer is not None
-        self.scheduled = False
+        """Switch files and have the base made; what goes wrong is noted and raised."""
         self._cancelled = False
-        self.rewrites += 1
-        self._keys = (0, engine.keyspace.key_count())
-        self._bytes = (0, 0)
-        self._started_s = engine.clock.monotonic()
+        self._keys_total = self.engine.keyspace.key_count()
+        self._started_s = self.engine.clock.monotonic()
+        self._child = None
+        self._way = ""
         self._phase = "switching"
-        temp = os.path.join(self.directory.path, temp_base_name(os.getpid()))
-        self._form = BaseForm.of(engine.config, engine.clock.now_ms())
-        if engine.writer.refusal is not None:
-            self._heal(temp)
-            return
-        sources = self.directory.begin_rewrite(engine.writer)
-        # A simulated file system cannot be seen by another process.
-        small = engine.keyspace.key_count() <= self.in_place_keys and self.directory.current_size <= IN_PLACE_BYTES
-        if small or not isinstance(self.fs, OsFs):
-            self._in_place(temp)
-        else:
-            self._watcher = threading.Thread(
-                target=self._in_child, args=(sources, temp), name="aofnb-rewrite", daemon=True
-            )
-            self._watcher.start()
-
-    # --- make the base -----------------------------------------------------------------------------------
-
-    def _in_place(self, temp: str) -> None:
-        self._write_base(temp)
-        self._publish(temp)
-
-    def _write_base(self, temp: str) -> None:
-        engine = self.engine
-        self._phase = "writing"
+        begun = self.rewrites
         try:
-            write_keyspace(self.fs, temp, engine.keyspace, self._form, engine.config)
+            self._switch_and_make()
+        except BaseException as problem:
+            # Ctrl-C too: the old files are in force, or the new ones, but no rewrite is running.
+            self._ended(problem, counts=self.rewrites != begun)
+            raise
+
+    def _switch_and_make(self) -> None:
+        engine, directory = self.engine, self.directory
+        assert engine.writer is not None
+        form = BaseForm.of(engine.config, engine.clock.now_ms(), _used_bytes())
+        temp = os.path.join(directory.path, temp_base_name(os.getpid()))
+        if engine.writer.refusal is not None:
+            self.rewrites += 1
+            self.scheduled = False
+            self._heal(temp, form)
+            return
+        # Whether it is small is asked first: a switch alone makes it no larger.
+        small = self._keys_total <= self.in_place_keys and directory.current_size <= IN_PLACE_BYTES
+        sources = directory.begin_rewrite(engine.writer)
+        self.rewrites += 1
+        self.scheduled = False
+        # A simulated file system cannot be seen by another process. A delay wants a rewrite that can be watched.
+        if not isinstance(self.fs, OsFs) or (small and not form.key_save_delay) or not _has_processes():
+            self._in_place(temp, form)
+        else:
+            self._in_background(sources, temp, form)
+
+    # --- in place ----------------------------------------------------------------------------------------
+
+    def _in_place(self, temp: str, form: BaseForm) -> None:
+        self._write_base(temp, form)
+        self._publish(temp, form)
+
+    def _write_base(self, temp: str, form: BaseForm) -> None:
+        engine = self.engine
+        self._way = "in place"
+        self._phase = "writing"
+        rest = key_delay(form.key_save_delay)
+        try:
+            write_keyspace(self.fs, temp, engine.keyspace, form, engine.config, each_key=rest)
         except BaseException:
             self._discard(temp)
             raise
 
-    def _heal(self, temp: str) -> None:
+    def _heal(self, temp: str, form: BaseForm) -> None:
         """Make new files of what is in memory: the live incr can no longer be trusted, or cannot be written."""
-        self._write_base(temp)
+        self._write_base(temp, form)
         assert self.engine.writer is not None
         self._phase = "publishing"
-        self.directory.replace_all(self.engine.writer, temp, self._form.suffix)
+        self.directory.replace_all(self.engine.writer, temp, form.suffix)
         self._ended(None)
         self.engine.refresh_refusal()
 
-    def _in_child(self, sources: list[str], temp: str) -> None:
-        """Thread: have another process write `temp` from `sources`, then publish it."""
+    # --- by a child --------------------------------------------------------------------------------------
+
+    def _in_background(self, sources: list[str], temp: str, form: BaseForm) -> None:
+        process = RewriteProcess(temp, job_of(sources, temp, form, self.engine.config))
+        if form.suffix == "rdb" and self.may_fork and snapshot.available():
+            self._fork(temp, form)
+        else:
+            self._use(process)
+        watcher = threading.Thread(target=self._watch, args=(process, temp, form), name="aofnb-rewrite", daemon=True)
+        try:
+            watcher.start()
+        except RuntimeError:
+            # No more threads: nobody could watch a child.
+            if self._child is not process:
+                self._stop_child()
+            self._in_place(temp, form)
+        else:
+            self._watcher = watcher
+
+    def _fork(self, temp: str, form: BaseForm) -> None:
+        clock = self.engine.clock
+        started_s = clock.monotonic()
+        self._child = snapshot.fork_snapshot(self.engine.keyspace, temp, form)
+        self.last_fork_s = clock.monotonic() - started_s
+        self.forks += 1
+        self._way = "fork"
+        self._phase = "writing"
+
+    def _use(self, process: RewriteProcess) -> None:
+        self._way = "process"
+        self._phase = "loading"
+        self._child = process
+
+    def _stop_child(self) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            child.kill()
+            try:
+                child.wait()
+            except AofError:
+                return
+
+    def _watch(self, process: RewriteProcess, temp: str, form: BaseForm) -> None:
+        """Thread: wait for the child, then publish what it made; `process` is for what cannot be walked."""
         problem: Exception | None = None
         try:
-            self._phase = "loading"
-            self._run_child(sources, temp)
-            with self.engine.lock:
-                if self._cancelled:
-                    raise AofError("the rewrite was cancelled; the old files are in force")
-                self._publish(temp)
+            assert self._child is not None
+            try:
+                self._child.wait()
+            except NotWalkableError as unknown:
+                _log.warning("%s; a fresh process makes the base instead", unknown)
+                self._use(process)
+                # Whoever cancels either sees the process or is seen here.
+                self._stop_if_cancelled()
+                process.wait()
+            self._publish_in_turn(temp, form)
             return
         except Exception as caught:
             problem = caught
         self._discard(temp)
         self._ended(problem)
 
-    def _run_child(self, sources: list[str], temp: str) -> None:
-        job = {
-            "sources": sources,
-            "temp": temp,
-            "form": asdict(self._form),
-            "databases": len(self.engine.keyspace),
-        }
-        package_root = str(Path(__file__).resolve().parents[2])
-        paths = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
-        child = subprocess.Popen(
-            [sys.executable, "-P", "-m", "aofnb.engine.rewrite_worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-            start_new_session=True,
-        )
-        self._child = child
-        if self._cancelled:
-            child.kill()
-        assert child.stdin is not None
-        assert child.stdout is not None
-        assert child.stderr is not None
-        with child:
-            child.stdin.write(json.dumps(job).encode())
-            child.stdin.close()
-            for line in child.stdout:
-                self._child_says(json.loads(line))
-            errors = child.stderr.read().decode(errors="replace").strip()
-        self._child = None
-        if child.returncode != 0:
-            last = errors.splitlines()[-1] if errors else f"exit status {child.returncode}"
-            raise AofError(f"the rewriting process failed ({last}); the old files are in force", file=temp)
+    def _publish_in_turn(self, temp: str, form: BaseForm) -> None:
+        lock = self.engine.lock
+        # Whoever cancels waits for this thread, and may hold the lock.
+        while not lock.acquire(timeout=0.05):
+            self._stop_if_cancelled()
+        try:
+            self._stop_if_cancelled()
+            self._publish(temp, form)
+        finally:
+            lock.release()
 
-    def _child_says(self, report: dict[str, int]) -> None:
-        if "bytes_total" in report:
-            self._bytes = (report["bytes_done"], report["bytes_total"])
-        if "keys_total" in report:
-            self._phase = "writing"
-            self._keys = (report["keys_done"], report["keys_total"])
+    def _stop_if_cancelled(self) -> None:
+        if self._cancelled:
+            raise StoppedError("the rewrite was cancelled; the old files are in force")
 
     # --- end ---------------------------------------------------------------------------------------------
 
-    def _publish(self, temp: str) -> None:
+    def _publish(self, temp: str, form: BaseForm) -> None:
         self._phase = "publishing"
-        self.directory.publish_base(temp, self._form.suffix)
+        self.directory.publish_base(temp, form.suffix)
         self._ended(None)
 
-    def _ended(self, problem: BaseException | None) -> None:
+    def _ended(self, problem: BaseException | None, *, counts: bool = True) -> None:
+        """Note how it ended; `counts` is False where it had not begun."""
         now_s = self.engine.clock.monotonic()
-        self.last_ok = problem is None
-        self.last_error = None if problem is None else str(problem)
         self.last_duration_s = now_s - self._started_s
+        self.last_error = None if problem is None else str(problem) or type(problem).__name__
+        if self._child is not None:
+            self.last_cow_bytes = self._child.private_peak
         if problem is None:
+            self.last_ok = True
             self.backoff.succeeded()
-        elif not self._cancelled:
-            self.backoff.failed(now_s)
+        elif isinstance(problem, StoppedError):
+            _log.info("%s", self.last_error)
+        else:
+            self.last_ok = False
+            _log.warning("the rewrite failed: %s", self.last_error)
+            self._count_failure(now_s, counts)
         self._phase = "idle"
+
+    def _count_failure(self, now_s: float, counts: bool) -> None:
+        if not counts:
+            self.backoff.not_begun(now_s)
+        elif (minutes := self.backoff.failed(now_s)) is not None:
+            failures = self.backoff.failures
+            _log.warning("rewrites failed %d times in a row; the next is tried in %d minutes", failures, minutes)
 
     def _discard(self, temp: str) -> None:
         try:
@@ -274,12 +366,31 @@ class Rewriter:
             # Gone, or the disk is: the next start removes temp files anyway.
             return
 
-    def cancel(self) -> None:
-        """End a running rewrite; the old files stay in force. Not under the engine's lock."""
+    def cancel(self) -> bool:
+        """End a running rewrite, forget a scheduled one; False where there is none. The old files stay in force.
+
+        From any thread but the one that watches. A base that is being published is waited for.
+        """
+        found = self.scheduled or self.running
+        self.scheduled = False
         self._cancelled = True
         child, watcher = self._child, self._watcher
-        if child is not None:
-            child.kill()
-        if watcher is not None and watcher is not threading.current_thread():
+        if watcher is not None:
+            if child is not None and self.running:
+                child.kill()
             watcher.join()
             self._watcher = None
+        return found
+
+
+def _has_processes() -> bool:
+    return sys.platform not in ("emscripten", "wasi")
+
+
+def _used_bytes() -> int:
+    """The memory of this process, which a base mentions; 0 where it is not known."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return 0

@@ -284,6 +284,10 @@ class Store:
         status: str = self.execute("BGREWRITEAOF")
         return status
 
+    def cancel_rewrite(self) -> bool:
+        """End a running rewrite, or forget a scheduled one; False where there is none. The old files stay in force."""
+        return self._rewriter is not None and self._rewriter.cancel()
+
     # --- other ways in and out ---------------------------------------------------------------------------
 
     def redis(self, **options: Any) -> Redis:
@@ -392,6 +396,11 @@ class Store:
             last_rewrite_ok=rewriter.last_ok,
             last_rewrite_duration_s=rewriter.last_duration_s,
             keys=keys,
+            last_rewrite_error=rewriter.last_error,
+            rewrites_consecutive_failures=rewriter.backoff.failures,
+            last_rewrite_cow_bytes=rewriter.last_cow_bytes,
+            forks=rewriter.forks,
+            last_fork_s=rewriter.last_fork_s,
         )
 
     @property

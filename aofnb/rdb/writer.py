@@ -20,7 +20,7 @@ from aofnb.rdb.encode import encode_value
 from aofnb.rdb.primitives import length, string
 from aofnb.store.keyspace import Database, Keyspace
 
-__all__ = ["REDIS_VERSION", "base_aux", "rdb_pieces", "write_rdb"]
+__all__ = ["REDIS_VERSION", "base_aux", "database_head", "file_head", "rdb_pieces", "write_rdb"]
 
 # The server that writes the same bytes.
 REDIS_VERSION = b"7.0.15"
@@ -43,6 +43,7 @@ def write_rdb(
     compressed: bool = False,
     checksum: bool = True,
     progress: Callable[[int, int], None] | None = None,
+    each_key: Callable[[], None] | None = None,
 ) -> int:
     """Write a snapshot of `keyspace` to `file`, about one MiB at a time; to sync it is up to the caller.
 
@@ -50,7 +51,7 @@ def write_rdb(
     ----------
     file, keyspace
         Where to, and what.
-    aux, config, compressed, checksum
+    aux, config, compressed, checksum, each_key
         As for `rdb_pieces`.
     progress
         Called after each write with the bytes written and the keys among them. What it raises ends the writing.
@@ -61,7 +62,9 @@ def write_rdb(
         Size of the snapshot in bytes.
     """
     written = 0
-    pieces = rdb_pieces(keyspace, aux=aux, config=config, compressed=compressed, checksum=checksum)
+    pieces = rdb_pieces(
+        keyspace, aux=aux, config=config, compressed=compressed, checksum=checksum, each_key=each_key
+    )
     for keys, piece in pieces:
         file.write(piece)
         written += len(piece)
@@ -77,6 +80,7 @@ def rdb_pieces(
     config: Config | None = None,
     compressed: bool = False,
     checksum: bool = True,
+    each_key: Callable[[], None] | None = None,
 ) -> Iterator[tuple[int, bytes]]:
     """The bytes of a snapshot of `keyspace`, in pieces of about one MiB, each with how many keys there were so far.
 
@@ -93,13 +97,18 @@ def rdb_pieces(
         have on). It is slow: about a second per MiB.
     checksum
         Whether to end with a checksum (``rdbchecksum``) and not with zeros.
+    each_key
+        Called behind each key. What it raises ends the writing.
     """
     config = Config() if config is None else config
-    buf = bytearray(b"%b%04d" % (opcodes.MAGIC_REDIS, opcodes.RDB_VERSION))
+    buf = bytearray(file_head(keyspace, aux, compressed))
     crc = keys = 0
-    for part in _parts(keyspace, aux, config, compressed):
+    for part in _parts(keyspace, config, compressed):
         # Nothing stands for the end of a key.
-        keys += not part
+        if not part:
+            keys += 1
+            if each_key is not None:
+                each_key()
         buf += part
         if len(buf) >= _PIECE:
             if checksum:
@@ -122,16 +131,25 @@ def base_aux(now_s: int, used_bytes: int) -> list[tuple[bytes, bytes]]:
     ]
 
 
-def _parts(keyspace: Keyspace, aux: Iterable[tuple[bytes, bytes]], config: Config, compressed: bool) -> Iterator[bytes]:
-    """What stands between the version and the end mark; nothing (b"") behind each key."""
-    for name, value in aux:
-        yield b"%c%b%b" % (opcodes.AUX, string(name, compressed), string(value, compressed))
-    for library in keyspace.functions.values():
-        yield b"%c%b" % (opcodes.FUNCTION2, string(library.code, compressed))
+def file_head(keyspace: Keyspace, aux: Iterable[tuple[bytes, bytes]], compressed: bool = False) -> bytes:
+    """What stands before the first database: version, `aux`, functions."""
+    parts = [b"%b%04d" % (opcodes.MAGIC_REDIS, opcodes.RDB_VERSION)]
+    parts += [b"%c%b%b" % (opcodes.AUX, string(name, compressed), string(value, compressed)) for name, value in aux]
+    parts += [b"%c%b" % (opcodes.FUNCTION2, string(lib.code, compressed)) for lib in keyspace.functions.values()]
+    return b"".join(parts)
+
+
+def database_head(db: Database) -> bytes:
+    """What stands before the keys of a database: its number and its size."""
+    numbers = length(db.index), opcodes.RESIZEDB, length(len(db)), length(db.volatile)
+    return b"%c%b%c%b%b" % (opcodes.SELECTDB, *numbers)
+
+
+def _parts(keyspace: Keyspace, config: Config, compressed: bool) -> Iterator[bytes]:
+    """What stands between the head of the file and the end mark; nothing (b"") behind each key."""
     for db in keyspace:
         if len(db):
-            yield b"%c%b" % (opcodes.SELECTDB, length(db.index))
-            yield b"%c%b%b" % (opcodes.RESIZEDB, length(len(db)), length(db.volatile))
+            yield database_head(db)
             yield from _keys(db, config, compressed)
 
 

@@ -33,10 +33,10 @@ NO_DB = -1
 BATCH = 64
 
 
-def commands_of(keyspace: Keyspace) -> Iterator[Record]:
+def commands_of(keyspace: Keyspace, each_key: Callable[[], None] | None = None) -> Iterator[Record]:
     """Every record that rebuilds `keyspace` from nothing, but for SELECT: the database stands beside each.
 
-    Functions come first, with `NO_DB`; then the databases in order.
+    Functions come first, with `NO_DB`; then the databases in order. `each_key` is called behind each key.
     """
     for library in keyspace.functions.values():
         yield NO_DB, [b"FUNCTION", b"LOAD", library.code]
@@ -51,6 +51,8 @@ def commands_of(keyspace: Keyspace) -> Iterator[Record]:
                     yield index, argv
             if deadline_ms is not None:
                 yield index, [b"PEXPIREAT", key, b"%d" % deadline_ms]
+            if each_key is not None:
+                each_key()
 
 
 def commands_of_key(key: bytes, value: Value) -> Iterator[Argv]:

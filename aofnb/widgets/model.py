@@ -176,6 +176,8 @@ def events_between(before: AofStats, after: AofStats) -> list[str]:
 def _rewrite_ended(after: AofStats) -> str:
     if not after.last_rewrite_ok:
         return "rewrite failed; the old files are still in use"
+    if after.last_rewrite_error is not None:
+        return "rewrite cancelled; the old files are still in use"
     took = "" if after.last_rewrite_duration_s is None else f" in {after.last_rewrite_duration_s:.2f} s"
     return f"rewrite done{took}"
 

@@ -111,6 +111,11 @@ WRITING = RewriteProgress(phase="writing", keys_done=1, keys_total=2)
         ({}, {"rewrite": WRITING}, ["rewrite started"]),
         ({"rewrite": WRITING}, {"last_rewrite_duration_s": 0.5}, ["rewrite done in 0.50 s"]),
         ({"rewrite": WRITING}, {"last_rewrite_ok": False}, ["rewrite failed; the old files are still in use"]),
+        (
+            {"rewrite": WRITING},
+            {"last_rewrite_error": "stopped"},
+            ["rewrite cancelled; the old files are still in use"],
+        ),
         # It is counted when it begins, and has its duration a moment before it is over.
         ({}, {"rewrites": 1}, []),
         ({"rewrite": WRITING}, {"last_rewrite_duration_s": 0.5, "rewrite": WRITING}, []),
