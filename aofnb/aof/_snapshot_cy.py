@@ -459,7 +459,7 @@ def _fields_are(items, fields):
     i: cython.Py_ssize_t
     if sequence_size(items) != 2 * sequence_size(fields):
         return False
-    for i in range(sequence_size(fields)):
+    for i in range(sequence_size(fields)):  # noqa: SIM110  # a generator is an object
         if not _same(sequence_item(items, 2 * i), sequence_item(fields, i)):
             return False
     return True
@@ -788,9 +788,10 @@ def _fill_crc_tables():
     crc: uint64_t
     i: cython.int
     k: cython.int
+    _bit: cython.int
     for i in range(256):
         crc = i
-        for k in range(8):
+        for _bit in range(8):
             crc = (crc >> 1) ^ (polynomial if crc & 1 else 0)
         CRC[0][i] = crc
     for i in range(256):

@@ -152,6 +152,8 @@ def write_keyspace(
         Where; what is there is replaced.
     keyspace
         What; it must not change meanwhile. Overdue keys are written as well: the log behind may refer to them.
+    form
+        How.
     config
         Settings that decide on the form of lists.
     each_key

@@ -91,6 +91,7 @@ class SnapshotChild:
         # The number may be another's once the child was waited for.
         self._reaped = False
         self._killed = False
+        self._code: int | None = None
         self._lock = threading.Lock()
 
     def progress(self) -> tuple[int, int]:
@@ -117,7 +118,11 @@ class SnapshotChild:
         AofError
             It was killed otherwise, or could not write.
         """
-        code = self._reap()
+        self._code = self._reap()
+        self._judge()
+
+    def _judge(self) -> None:
+        """Raise unless the base is whole. The page tells, whoever has taken the exit status."""
         state, problem, _keys, _written = self._snapshot.read()
         if state == _DONE:
             return
@@ -131,7 +136,7 @@ class SnapshotChild:
                 "the old files are in force",
                 file=self.path,
             ) from OSError(problem, os.strerror(problem))
-        raise ended(code, "the forked child", self.path)
+        raise ended(self._code, "the forked child", self.path)
 
     def _reap(self) -> int | None:
         """Wait for the end; its exit code (negative: the signal), or None if someone else has taken it."""

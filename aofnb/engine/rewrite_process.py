@@ -28,7 +28,8 @@ _MEASURE_S = 1.0
 def job_of(sources: Sequence[str], temp: str, form: BaseForm, config: Config) -> str:
     """What the process reads on its standard input, see `rewrite_worker`."""
     settings = {name: config.text(name) for name in SETTINGS}
-    return json.dumps({"sources": list(sources), "temp": temp, "form": asdict(form), "config": settings, "parent": os.getpid()})
+    job = {"sources": list(sources), "temp": temp, "form": asdict(form), "config": settings, "parent": os.getpid()}
+    return json.dumps(job)
 
 
 class RewriteProcess:

@@ -41,9 +41,7 @@ def main() -> int:
         _load(engine, job["sources"], report)
         count = _KeyCount(form.key_save_delay, report)
         count.say()
-        write_keyspace(
-            OsFs(), job["temp"], engine.keyspace, form, config, each_key=count.key, progress=count.wrote
-        )
+        write_keyspace(OsFs(), job["temp"], engine.keyspace, form, config, each_key=count.key, progress=count.wrote)
         count.say()
     except (AofnbError, OSError) as problem:
         print(problem, file=sys.stderr)

@@ -62,9 +62,7 @@ def write_rdb(
         Size of the snapshot in bytes.
     """
     written = 0
-    pieces = rdb_pieces(
-        keyspace, aux=aux, config=config, compressed=compressed, checksum=checksum, each_key=each_key
-    )
+    pieces = rdb_pieces(keyspace, aux=aux, config=config, compressed=compressed, checksum=checksum, each_key=each_key)
     for keys, piece in pieces:
         file.write(piece)
         written += len(piece)
