@@ -46,7 +46,7 @@ cdef extern from *:
     /* Have a piece of the file written back, and wait for the piece before it. */
     static int aofnb_write_back(int fd, int64_t offset, int64_t size) {
     #ifdef SYNC_FILE_RANGE_WRITE
-        if (sync_file_range(fd, offset, size, SYNC_FILE_RANGE_WRITE) != 0) return errno == ESPIPE ? 0 : errno;
+        if (sync_file_range(fd, offset, size, SYNC_FILE_RANGE_WRITE) != 0) return errno == ENOSYS ? 0 : errno;
         if (offset >= size && sync_file_range(fd, offset - size, size, SYNC_FILE_RANGE_WAIT_BEFORE |
                 SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER) != 0) return errno;
         return 0;

@@ -26,9 +26,10 @@ ROUNDS = 4  # of KILLS_PER_POLICY / ROUNDS kills each, so that workers can share
 TEMPLATE = """
 import os, sys, aofnb, aofnb.engine.store
 
-def write(directory, policy, in_place_keys):
+def write(directory, policy, way):
     store = aofnb.open(directory, appendfsync=policy, auto_aof_rewrite_percentage=0)
-    store.engine.start_rewrite.__self__.in_place_keys = in_place_keys
+    rewriter = store.engine.start_rewrite.__self__
+    rewriter.in_place_keys, rewriter.may_fork = 10_000 * (way == "in-place"), way == "fork"
     start = int(store.execute("GET", "written") or 0)
     for i in range(start + 1, start + 1_000_000):
         written = ("SET", "written", i), ("SET", f"key:{i}", f"value {i}\\r\\n"), ("RPUSH", "order", i)
@@ -41,11 +42,11 @@ def write(directory, policy, in_place_keys):
         os.write(1, b"%d\\n" % i)
 
 for line in sys.stdin:
-    directory, policy, in_place_keys = line.split()
+    directory, policy, way = line.split()
     pid = os.fork()
     if pid == 0:
         try:
-            write(directory, policy, int(in_place_keys))
+            write(directory, policy, way)
         finally:
             os._exit(3)
     os.write(1, b"pid %d\\n" % pid)
@@ -67,10 +68,10 @@ class Writers:
     def close(self) -> None:
         self._template.communicate()
 
-    def write_until_killed(self, directory: Path, policy: str, rng: random.Random, in_place_keys: int) -> int:
+    def write_until_killed(self, directory: Path, policy: str, rng: random.Random, way: str) -> int:
         """Let one write, kill it at a random moment after its first acknowledgement; the last number it gave."""
         assert self._template.stdin is not None
-        self._template.stdin.write(f"{directory} {policy} {in_place_keys}\n".encode())
+        self._template.stdin.write(f"{directory} {policy} {way}\n".encode())
         self._template.stdin.flush()
         said = b""
         while not (started := re.search(rb"pid (\d+)\n", said)) or not re.search(rb"^\d+\n", said, re.MULTILINE):
@@ -105,8 +106,9 @@ def writers() -> Iterator[Writers]:
 def test_nothing_acknowledged_is_lost_by_a_kill(policy: str, round_: int, tmp_path: Path, writers: Writers) -> None:
     rng = random.Random(f"{policy} {round_}")
     for kill in range(KILLS_PER_POLICY // ROUNDS):
-        # Every other kill may hit a rewrite that runs in a process of its own.
-        acknowledged = writers.write_until_killed(tmp_path / "data", policy, rng, in_place_keys=10_000 * (kill % 2))
+        # Kills may hit a rewrite of any kind.
+        way = ("fork", "in-place", "process")[kill % 3]
+        acknowledged = writers.write_until_killed(tmp_path / "data", policy, rng, way)
         with aofnb.open(tmp_path / "data") as store:
             written = int(store.execute("GET", "written"))
             assert written >= acknowledged, f"kill {kill}: {acknowledged} was acknowledged, {written} is there"

@@ -10,10 +10,14 @@ from contextlib import suppress
 
 from hypothesis import given
 from hypothesis import strategies as st
+from support.require import need
 
+from aofnb.aof import snapshot
+from aofnb.aof.rewrite import BaseForm
+from aofnb.aof.snapshot import fork_snapshot
 from aofnb.config import Config
 from aofnb.errors import RdbError
-from aofnb.rdb import RdbReader, dump_payload, load_payload, load_rdb, rdb_pieces, write_rdb
+from aofnb.rdb import RdbReader, base_aux, dump_payload, load_payload, load_rdb, rdb_pieces, write_rdb
 from aofnb.rdb.crc64 import crc64
 from aofnb.rdb.listpack import decode_intset, decode_listpack, encode_intset, encode_listpack, texts
 from aofnb.rdb.lzf import compress, decompress
@@ -270,3 +274,22 @@ def test_scores_come_back_to_the_bit_but_for_the_sign_of_zero(score):
         assert found == score
         if score or len(member) > 64:
             assert math.copysign(1, found) == math.copysign(1, score)
+
+
+@given(keyspaces, st.booleans())
+def test_the_snapshot_of_a_forked_child_holds_what_ours_does(tmp_path_factory, content, checksum):
+    need("the compiled snapshot kernel", snapshot.available())
+    space = keyspace(content)
+    path = tmp_path_factory.mktemp("snapshot") / "base.rdb"
+    child = fork_snapshot(space, str(path), BaseForm("rdb", 1), checksum=checksum)
+    child.wait()
+    assert child.progress() == (space.key_count(), path.stat().st_size)
+    loaded, expected = io.BytesIO(), Keyspace(16, lambda: 0)
+    write_rdb(loaded, space, aux=base_aux(1, 0))
+    again = Keyspace(16, lambda: 0)
+    again.expiring = expected.expiring = False
+    with path.open("rb") as file:
+        found = load_rdb(file, again)
+    ours = load_rdb(io.BytesIO(loaded.getvalue()), expected)
+    assert dumped(again) == dumped(expected) == dumped(space)
+    assert (found.keys, found.aux) == (ours.keys, ours.aux)

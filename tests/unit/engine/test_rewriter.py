@@ -9,6 +9,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def with_child(directory: Path, fork: bool, **settings: Any) -> Iterator[aofnb.S
 def test_a_second_one_is_refused_and_one_in_a_transaction_as_well(tmp_path: Path, fork: bool) -> None:
     with with_child(tmp_path, fork, rdb_key_save_delay=FOREVER) as store:
         assert store.execute("BGREWRITEAOF") == STARTED
-        with pytest.raises(aofnb.ReplyError, match="^ERR Background append only file rewriting already in progress$"):
+        with pytest.raises(aofnb.ReplyError, match=r"^ERR Background append only file rewriting already in progress$"):
             store.execute("BGREWRITEAOF")
         replies = store.run([("MULTI",), ("BGREWRITEAOF",), ("EXEC",)])
         assert "already in progress" in str(replies[-1][0])
@@ -95,7 +96,7 @@ def test_files_that_cannot_be_switched_are_no_rewrite_and_are_tried_once_a_minut
     with aofnb.open(tmp_path, fs=fs, clock=clock, background=False) as store:
         store.execute("SET", "a", 1)
         fs.fail_at, fs.lasting, fs.error = fs.done, True, errno.ENOSPC
-        with pytest.raises(aofnb.ReplyError, match="^ERR Can't execute an AOF background rewriting"):
+        with pytest.raises(aofnb.ReplyError, match=r"^ERR Can't execute an AOF background rewriting"):
             store.execute("BGREWRITEAOF")
         stats = store.stats()
         assert (stats.rewrites, stats.last_rewrite_ok, stats.rewrites_consecutive_failures) == (0, False, 0)
@@ -108,7 +109,7 @@ def test_files_that_cannot_be_switched_are_no_rewrite_and_are_tried_once_a_minut
             if fs.done != before:
                 tries.append(clock.monotonic())
             clock.advance(0.1)
-        assert [round(b - a) for a, b in zip(tries, tries[1:], strict=False)] == [60, 60]
+        assert [round(b - a) for a, b in pairwise(tries)] == [60, 60]
         assert store.stats().rewrite_scheduled
         fs.mend()
         clock.advance(60)
@@ -126,8 +127,11 @@ def test_bases_that_fail_slow_automatic_rewrites_down_but_not_those_asked_for(
         store.execute("SET", "a", "x" * 1000)
         # Each second rename is that of the base: the first one publishes the new incr.
         fault = fs.fault
-        fs.fault = lambda operation, path: fault(operation, path) or (  # type: ignore[method-assign]
-            operation == "rename" and ".base." in path and broken
+        fs.fault = lambda operation, path: (
+            fault(operation, path)
+            or (  # type: ignore[method-assign]
+                operation == "rename" and ".base." in path and broken
+            )
         )
         broken = True
         caplog.set_level(logging.WARNING, "aofnb")
