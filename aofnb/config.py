@@ -32,7 +32,7 @@ class Setting:
     low: int = 0
     high: int = INT_MAX
     choices: tuple[str, ...] = ()
-    # Shown by CONFIG GET only where it is asked for by its whole name.
+    # Found by its exact name only: a test aid that is no business of CONFIG GET *.
     hidden: bool = False
 
     @property
@@ -153,8 +153,7 @@ SETTINGS: dict[str, Setting] = {
         Setting("aof-use-rdb-preamble", "bool", True),
         Setting("aof-timestamp-enabled", "bool", False),
         Setting("aof-disable-auto-gc", "bool", False),
-        # A test aid: microseconds to rest behind each key of a rewrite; if negative, one every so many keys.
-        Setting("rdb-key-save-delay", "int", 0, low=-INT_MAX - 1, hidden=True),
+        Setting("rdb-key-save-delay", "int", 0, low=-INT_MAX, hidden=True),
         Setting("databases", "int", 16, runtime=False, low=1),
         Setting("hz", "int", 10, low=1, high=500),
         Setting("active-expire-effort", "int", 1, low=1, high=10),

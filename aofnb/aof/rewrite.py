@@ -73,6 +73,8 @@ class BaseForm:
         Whether each `SYNC_BYTES` are written back at once, so that the last fsync does not stall the disk.
     key_save_delay
         A test aid: microseconds to rest behind each key; if negative, one microsecond every so many keys.
+    compressed, checksum
+        Of a snapshot, see `rdb_pieces`.
     """
 
     suffix: Suffix
@@ -81,6 +83,8 @@ class BaseForm:
     used_bytes: int = 0
     incremental_fsync: bool = True
     key_save_delay: int = 0
+    compressed: bool = False
+    checksum: bool = True
 
     @classmethod
     def of(cls, config: Config, now_ms: int, used_bytes: int = 0) -> BaseForm:
@@ -184,7 +188,15 @@ def write_keyspace(
     try:
         base = BaseFile(file, form.incremental_fsync, progress)
         aux = base_aux(form.now_s, form.used_bytes)
-        write_rdb(base, keyspace, aux=aux, config=config, each_key=each_key)
+        write_rdb(
+            base,
+            keyspace,
+            aux=aux,
+            config=config,
+            compressed=form.compressed,
+            checksum=form.checksum,
+            each_key=each_key,
+        )
         return base.finish()
     finally:
         file.close()

@@ -180,8 +180,10 @@ class _EndOf:
             os.close(self._fd)
 
 
-def fork_snapshot(keyspace: Keyspace, path: str, form: BaseForm, *, checksum: bool = True) -> SnapshotChild:
+def fork_snapshot(keyspace: Keyspace, path: str, form: BaseForm) -> SnapshotChild:
     """Fork a child that writes `keyspace`, as it is now, to the new file `path`. Needs `available`.
+
+    `form` is a snapshot without compression.
 
     Raises
     ------
@@ -198,7 +200,7 @@ def fork_snapshot(keyspace: Keyspace, path: str, form: BaseForm, *, checksum: bo
             prefix,
             databases,
             layout(),
-            checksum,
+            form.checksum,
             SYNC_BYTES if form.incremental_fsync else 0,
             form.key_save_delay,
         )

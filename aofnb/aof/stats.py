@@ -89,10 +89,11 @@ class AofStats:
     rewrites: int = 0
     rewrite_scheduled: bool = False
     last_rewrite_ok: bool = True
+    last_rewrite_error: str | None = None
+    rewrite_failures: int = 0
+    """Rewrites that failed since the last one that did not."""
     last_rewrite_duration_s: float | None = None
     keys: int = 0
-    last_rewrite_error: str | None = None
-    rewrites_consecutive_failures: int = 0
     last_rewrite_cow_bytes: int = 0
     forks: int = 0
     last_fork_s: float = 0.0

@@ -19,11 +19,13 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Callable
 from typing import Protocol
 
 from aofnb.aof import snapshot
 from aofnb.aof.directory import AofDirectory
 from aofnb.aof.fs import Fs, OsFs
+from aofnb.aof.manifest import Suffix
 from aofnb.aof.rewrite import Backoff, BaseForm, growth_triggers_rewrite, key_delay, temp_base_name, write_keyspace
 from aofnb.aof.snapshot import NotWalkableError, StoppedError
 from aofnb.aof.stats import Phase, RewriteProgress, Way
@@ -84,6 +86,10 @@ class Rewriter:
         self.backoff = Backoff()
         self.in_place_keys = IN_PLACE_KEYS
         self.may_fork = True
+        # For a base made from memory, where no files say the same: what must hold before, and how it is put in place.
+        # Others set them for a log that is off.
+        self.prepare: Callable[[], None] = lambda: None
+        self.replace: Callable[[str, Suffix], None] = self._replace_all
         # Progress: written by one thread, read by any.
         self._phase: Phase = "idle"
         self._way: Way = ""
@@ -153,7 +159,11 @@ class Rewriter:
         """Start a rewrite if one was scheduled or the log has grown enough. Under the engine's lock."""
         config = self.engine.config
         writer = self.engine.writer
-        if self.running or writer is None:
+        if self.running:
+            return
+        if writer is None:
+            if self.scheduled and self.backoff.allows(self.engine.clock.monotonic()):
+                self._begin_unasked()
             return
         if self.engine.refusal is not None:
             # A failed write is retried by every flush. A failed fsync is not: only new files can be trusted.
@@ -205,13 +215,12 @@ class Rewriter:
 
     def _switch_and_make(self) -> None:
         engine, directory = self.engine, self.directory
-        assert engine.writer is not None
         form = BaseForm.of(engine.config, engine.clock.now_ms(), _used_bytes())
         temp = os.path.join(directory.path, temp_base_name(os.getpid()))
-        if engine.writer.refusal is not None:
+        if engine.writer is None or engine.writer.refusal is not None:
             self.rewrites += 1
             self.scheduled = False
-            self._heal(temp, form)
+            self._from_memory(temp, form)
             return
         # Whether it is small is asked first: a switch alone makes it no larger.
         small = self._keys_total <= self.in_place_keys and directory.current_size <= IN_PLACE_BYTES
@@ -241,20 +250,24 @@ class Rewriter:
             self._discard(temp)
             raise
 
-    def _heal(self, temp: str, form: BaseForm) -> None:
-        """Make new files of what is in memory: the live incr can no longer be trusted, or cannot be written."""
+    def _from_memory(self, temp: str, form: BaseForm) -> None:
+        """Make new files of what is in memory: the log is off, or its live incr cannot be trusted or written."""
+        self.prepare()
         self._write_base(temp, form)
-        assert self.engine.writer is not None
         self._phase = "publishing"
-        self.directory.replace_all(self.engine.writer, temp, form.suffix)
+        self.replace(temp, form.suffix)
         self._ended(None)
         self.engine.refresh_refusal()
+
+    def _replace_all(self, temp: str, suffix: Suffix) -> None:
+        assert self.engine.writer is not None
+        self.directory.replace_all(self.engine.writer, temp, suffix)
 
     # --- by a child --------------------------------------------------------------------------------------
 
     def _in_background(self, sources: list[str], temp: str, form: BaseForm) -> None:
         process = RewriteProcess(temp, job_of(sources, temp, form, self.engine.config))
-        if form.suffix == "rdb" and self.may_fork and snapshot.available():
+        if form.suffix == "rdb" and not form.compressed and self.may_fork and snapshot.available():
             self._fork(temp, form)
         else:
             self._use(process)
@@ -366,18 +379,24 @@ class Rewriter:
             # Gone, or the disk is: the next start removes temp files anyway.
             return
 
-    def cancel(self) -> bool:
-        """End a running rewrite, forget a scheduled one; False where there is none. The old files stay in force.
-
-        From any thread but the one that watches. A base that is being published is waited for.
-        """
+    def abandon(self) -> bool:
+        """Have a running rewrite end without effect, soon, and forget a scheduled one; False where there is none."""
         found = self.scheduled or self.running
         self.scheduled = False
         self._cancelled = True
-        child, watcher = self._child, self._watcher
-        if watcher is not None:
-            if child is not None and self.running:
-                child.kill()
+        child = self._child
+        if child is not None and self.running:
+            child.kill()
+        return found
+
+    def cancel(self) -> bool:
+        """`abandon`, and wait for the end; the old files stay in force.
+
+        From any thread but the one that watches. A base that is being published is waited for.
+        """
+        found = self.abandon()
+        watcher = self._watcher
+        if watcher is not None and watcher is not threading.current_thread():
             watcher.join()
             self._watcher = None
         return found

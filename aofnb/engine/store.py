@@ -397,7 +397,7 @@ class Store:
             last_rewrite_duration_s=rewriter.last_duration_s,
             keys=keys,
             last_rewrite_error=rewriter.last_error,
-            rewrites_consecutive_failures=rewriter.backoff.failures,
+            rewrite_failures=rewriter.backoff.failures,
             last_rewrite_cow_bytes=rewriter.last_cow_bytes,
             forks=rewriter.forks,
             last_fork_s=rewriter.last_fork_s,

@@ -55,7 +55,7 @@ def test_a_child_killed_after_some_keys_leaves_the_old_files_in_force(way: str, 
         assert stats.last_rewrite_ok or "killed by SIGKILL" in str(stats.last_rewrite_error)
         if not stats.last_rewrite_ok:
             assert base in left(tmp_path)
-            assert stats.rewrites_consecutive_failures == 1
+            assert stats.rewrite_failures == 1
         assert {name for name in left(tmp_path) if name.startswith("temp")} == set()
         store.execute("SET", "after", 1)
     with aofnb.open(tmp_path) as store:

@@ -281,7 +281,7 @@ def test_the_snapshot_of_a_forked_child_holds_what_ours_does(tmp_path_factory, c
     need("the compiled snapshot kernel", snapshot.available())
     space = keyspace(content)
     path = tmp_path_factory.mktemp("snapshot") / "base.rdb"
-    child = fork_snapshot(space, str(path), BaseForm("rdb", 1), checksum=checksum)
+    child = fork_snapshot(space, str(path), BaseForm("rdb", 1, checksum=checksum))
     child.wait()
     assert child.progress() == (space.key_count(), path.stat().st_size)
     loaded, expected = io.BytesIO(), Keyspace(16, lambda: 0)

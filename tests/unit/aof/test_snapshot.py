@@ -47,8 +47,8 @@ def keyspace_of(values: dict[bytes, Value]) -> Keyspace:
     return keyspace
 
 
-def written(keyspace: Keyspace, path: Path, form: BaseForm = FORM, **options: Any) -> bytes:
-    fork_snapshot(keyspace, str(path), form, **options).wait()
+def written(keyspace: Keyspace, path: Path, form: BaseForm = FORM) -> bytes:
+    fork_snapshot(keyspace, str(path), form).wait()
     return path.read_bytes()
 
 
@@ -97,7 +97,8 @@ def test_strings_take_the_bytes_that_our_writer_gives_them(tmp_path):
     assert written(keyspace, tmp_path / "a") == ours.getvalue()
     ours = io.BytesIO()
     write_rdb(ours, keyspace, aux=base_aux(FORM.now_s, 0), checksum=False)
-    assert written(keyspace, tmp_path / "b", checksum=False) == ours.getvalue()
+    form = BaseForm("rdb", FORM.now_s, checksum=False)
+    assert written(keyspace, tmp_path / "b", form) == ours.getvalue()
 
 
 def test_an_empty_keyspace_is_an_empty_snapshot(tmp_path):

@@ -82,9 +82,9 @@ def test_one_in_a_transaction_is_scheduled_and_resets_the_count_of_failures(tmp_
         backoff = rewriter_of(store).backoff
         for _ in range(3):
             backoff.failed(store.clock.monotonic())
-        assert store.stats().rewrites_consecutive_failures == 3
+        assert store.stats().rewrite_failures == 3
         assert store.run([("MULTI",), ("BGREWRITEAOF",), ("EXEC",)])[-1] == [SCHEDULED]
-        assert store.stats().rewrites_consecutive_failures == 0
+        assert store.stats().rewrite_failures == 0
         assert (store.stats().rewrite_scheduled, store.stats().rewrites) == (True, 0)
         store.tick()
         assert (store.stats().rewrite_scheduled, store.stats().rewrites) == (False, 1)
@@ -99,7 +99,7 @@ def test_files_that_cannot_be_switched_are_no_rewrite_and_are_tried_once_a_minut
         with pytest.raises(aofnb.ReplyError, match=r"^ERR Can't execute an AOF background rewriting"):
             store.execute("BGREWRITEAOF")
         stats = store.stats()
-        assert (stats.rewrites, stats.last_rewrite_ok, stats.rewrites_consecutive_failures) == (0, False, 0)
+        assert (stats.rewrites, stats.last_rewrite_ok, stats.rewrite_failures) == (0, False, 0)
         assert "No space left" in str(stats.last_rewrite_error)
         store.run([("MULTI",), ("BGREWRITEAOF",), ("EXEC",)])
         tries = []
@@ -138,7 +138,7 @@ def test_bases_that_fail_slow_automatic_rewrites_down_but_not_those_asked_for(
         for _ in range(3):
             store.tick()
         stats = store.stats()
-        assert (stats.rewrites, stats.rewrites_consecutive_failures, stats.last_rewrite_ok) == (3, 3, False)
+        assert (stats.rewrites, stats.rewrite_failures, stats.last_rewrite_ok) == (3, 3, False)
         assert "the rewrite failed: " in caplog.text
         assert "failed 3 times in a row; the next is tried in 1 minutes" in caplog.text
         for _ in range(10):
@@ -153,7 +153,7 @@ def test_bases_that_fail_slow_automatic_rewrites_down_but_not_those_asked_for(
         broken = False
         assert store.bgrewriteaof() == STARTED
         stats = store.stats()
-        assert (stats.rewrites_consecutive_failures, stats.last_rewrite_ok) == (0, True)
+        assert (stats.rewrite_failures, stats.last_rewrite_ok) == (0, True)
         assert [kind for _, kind, _ in stats.files] == ["base", "incr"]
 
 
@@ -239,7 +239,7 @@ def test_a_rewrite_can_be_watched_and_cancelled(tmp_path: Path, fork: bool) -> N
             # The watching thread may want the lock that we hold.
             assert store.cancel_rewrite()
         stats = store.stats()
-        assert (stats.rewrite.phase, stats.last_rewrite_ok, stats.rewrites_consecutive_failures) == ("idle", True, 0)
+        assert (stats.rewrite.phase, stats.last_rewrite_ok, stats.rewrite_failures) == ("idle", True, 0)
         assert "stopped" in str(stats.last_rewrite_error)
         assert before <= {name for name, _, _ in stats.files}
         assert not any(name.startswith("temp") for name in log_files(tmp_path))
@@ -277,7 +277,7 @@ def test_a_forked_child_that_is_killed(tmp_path: Path, number: signal.Signals, c
         assert isinstance(child, snapshot.SnapshotChild)
         os.kill(child._pid, number)
         stats = ended(store)
-        assert stats.rewrites_consecutive_failures == counts
+        assert stats.rewrite_failures == counts
         assert stats.last_rewrite_ok is not counts
         assert number.name in str(stats.last_rewrite_error)
         assert not any(name.startswith("temp") for name in log_files(tmp_path))
