@@ -49,6 +49,7 @@ redis-server 7.0.15 does when it starts with it, and what aofnb.open does. Where
 two cut the file they can differ: aofnb cuts in front of a transaction that is not whole.
 A snapshot (RDB) at the front of a file is read to its end, checksum and values; what is
 wrong is told with its place. Cutting mends no snapshot, so --fix leaves the log alone.
+One of a newer server is judged as that server's tool does; 7.0.15 itself refuses it.
 Commands are not judged: an unknown one is met when the log is loaded.
 
 --json prints one object. Its fields stay what they are; new ones may be added:
