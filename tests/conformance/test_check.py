@@ -285,7 +285,9 @@ def test_every_public_log_gets_the_verdict_of_the_real_tool() -> None:
     for path, said in zip(logs, tool_on_all(logs), strict=True):
         report = check(path)
         if "a snapshot of version" in report.server.reason:
-            assert (said[0], report.verdict) == (1, "valid")
+            # What is behind the snapshot may be damaged all the same.
+            assert said[0] == 1
+            assert report.damage is None or report.damage.kind != "snapshot"
             newer += 1
         else:
             assert (0 if report.verdict == "valid" else 1) == said[0], path
