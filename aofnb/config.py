@@ -17,7 +17,7 @@ from aofnb.errors import ConfigError
 
 __all__ = ["SETTINGS", "Config", "Setting"]
 
-Kind = Literal["bool", "int", "memory", "enum", "string", "output-limits"]
+Kind = Literal["bool", "int", "memory", "enum", "string", "output-limits", "events"]
 INT_MAX = 2147483647
 
 
@@ -61,6 +61,8 @@ class Setting:
             return text
         if self.kind == "string":
             return str(given)
+        if self.kind == "events":
+            return parse_events(str(given))
         if self.kind == "output-limits":
             return OutputLimits.parse(given)
         number = parse_memory(str(given)) if self.kind == "memory" else _parse_int(str(given))
@@ -72,6 +74,8 @@ class Setting:
         """`value` as CONFIG GET shows it."""
         if self.kind == "bool":
             return "yes" if value else "no"
+        if self.kind == "events":
+            return format_events(value)
         return str(value)
 
 
@@ -100,9 +104,7 @@ class OutputLimits(dict[str, tuple[int, int, int]]):
             except ConfigError:
                 limits = (0, 0, -1)
             if limits[2] < 0:
-                raise ConfigError(
-                    "Error in hard, soft or soft_seconds setting in buffer limit configuration."
-                )
+                raise ConfigError("Error in hard, soft or soft_seconds setting in buffer limit configuration.")
             changes[known] = limits
         return cls(changes)
 
@@ -118,6 +120,32 @@ def _parse_int(text: str) -> int:
         return int(text)
     except ValueError:
         raise ConfigError("argument couldn't be parsed into an integer") from None
+
+
+_EVENTS, _MORE_EVENTS = "g$lshzxetd", "nKEm"
+
+
+def parse_events(text: str) -> str:
+    """The letters of all classes of keyspace events that `text` asks for, ``A`` spelled out, in the server's order.
+
+    >>> parse_events("EKx"), parse_events("An"), parse_events("")
+    ('xKE', 'g$lshzxetdn', '')
+    """
+    wanted = set(text.replace("A", _EVENTS))
+    letters = _EVENTS + _MORE_EVENTS
+    if not wanted <= set(letters):
+        raise ConfigError("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")
+    return "".join(letter for letter in letters if letter in wanted)
+
+
+def format_events(letters: str) -> str:
+    """As CONFIG GET shows them: ``A`` hides ``n``, which it does not include.
+
+    >>> format_events(parse_events("KEgnx")), format_events(parse_events("KEAn"))
+    ('gxnKE', 'AKE')
+    """
+    rest = letters.removeprefix(_EVENTS)
+    return letters if rest == letters else "A" + rest.removeprefix("n")
 
 
 _UNITS = {"": 1, "b": 1, "k": 1000, "kb": 1024, "m": 1000**2, "mb": 1024**2, "g": 1000**3, "gb": 1024**3}
@@ -162,6 +190,7 @@ SETTINGS: dict[str, Setting] = {
         Setting("lazyfree-lazy-server-del", "bool", False),
         Setting("lazyfree-lazy-user-del", "bool", False),
         Setting("lazyfree-lazy-user-flush", "bool", False),
+        Setting("notify-keyspace-events", "events", ""),
         Setting("hash-max-listpack-entries", "int", 512, high=_LONG),
         Setting("hash-max-listpack-value", "memory", 64, high=_LONG),
         Setting("list-max-listpack-size", "int", -2, low=-5),
@@ -229,6 +258,7 @@ class Config:
     lazyfree_lazy_server_del: bool
     lazyfree_lazy_user_del: bool
     lazyfree_lazy_user_flush: bool
+    notify_keyspace_events: str
     hash_max_listpack_entries: int
     hash_max_listpack_value: int
     list_max_listpack_size: int

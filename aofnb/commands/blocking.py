@@ -17,7 +17,7 @@ from aofnb.commands import longdouble
 from aofnb.commands.args import INT64_MAX, integer
 from aofnb.commands.client import Client
 from aofnb.commands.registry import find
-from aofnb.errors import AofnbError, ReplyError
+from aofnb.errors import ReplyError
 from aofnb.store.values import Container
 
 __all__ = ["NOT_YET", "MustWait", "Wait", "timeout_ms", "timeout_of", "wait_for"]
@@ -59,11 +59,11 @@ class Wait:
     timed_out: Any = None
 
 
-class MustWait(AofnbError):  # noqa: N818  # it is no error
-    """Not an error: a handler has nothing to answer yet."""
+class MustWait(ReplyError):  # noqa: N818  # it is no error
+    """A handler has nothing to answer yet; to those who know no waiting, an error reply that says so."""
 
     def __init__(self, wait: Wait) -> None:
-        super().__init__("a command that waits was run where nothing can wait for it")
+        super().__init__("ERR the command would wait for data, which is not possible here; use the non-blocking form")
         self.wait = wait
 
 

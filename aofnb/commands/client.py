@@ -20,6 +20,7 @@ from aofnb.resp.replies import SetReply, format_double
 from aofnb.store.keyspace import Database, Keyspace
 
 if TYPE_CHECKING:
+    from aofnb.commands.pubsub import Subscriptions
     from aofnb.commands.registry import Command
     from aofnb.commands.script_host import ScriptRun, Scripts
 
@@ -123,6 +124,21 @@ class Server(Protocol):
         """All of `db` was emptied or replaced: no key of it is told one by one."""
         ...
 
+    # Who listens to which channels.
+    subscriptions: Subscriptions
+
+    def push(self, client: Client, message: Any) -> None:
+        """Hand `message` to the sink of `client` when the turn ends."""
+        ...
+
+    def monitor(self, client: Client) -> None:
+        """Have `client` told of every command."""
+        ...
+
+    def reset(self, client: Client) -> None:
+        """Have `client` told of nothing any more: no channel, no command."""
+        ...
+
     def unblock(self, client_id: int, *, error: bool) -> bool:
         """End the waiting of a client as after a timeout or with an error; False if it does not wait."""
         ...
@@ -138,6 +154,7 @@ class Client:
 
     __slots__ = (
         "__weakref__",
+        "address",
         "db",
         "dirty",
         "effects",
@@ -150,6 +167,7 @@ class Client:
         "resp",
         "rewritten_args",
         "server",
+        "sink",
         "watch_broken",
         "watching",
     )
@@ -166,6 +184,10 @@ class Client:
         # Position -> value: arguments that reach the log otherwise than as typed, or not at all (None).
         self.rewritten_args: dict[int, bytes | None] = {}
         self.name = b""
+        # Where it calls from; a client of the same process has no socket.
+        self.address = "?:0"
+        # Takes messages that answer nothing: of channels, of MONITOR. None: there is nobody to take them.
+        self.sink: Callable[[Any], None] | None = None
         # MULTI: the queued commands, or None outside.
         self.multi: list[tuple[Command, Argv]] | None = None
         self.multi_aborted = False
@@ -219,4 +241,3 @@ class Client:
     def double_reply(self, number: float) -> Any:
         """A double: a float under RESP3, its text under RESP2."""
         return number if self.resp >= 3 else format_double(number)
-

@@ -25,10 +25,12 @@ MODEL_VERSION = b"7.0.15"
 
 
 @command("PING", arity=-1, flags="fast")
-def ping(client: Client, *message: bytes) -> bytes | str:
+def ping(client: Client, *message: bytes) -> Any:
     """Answer PONG, or the message given."""
     if len(message) > 1:
         raise messages.wrong_arity("ping")
+    if client.resp < 3 and client in client.server.subscriptions.clients:
+        return [b"pong", message[0] if message else b""]
     return message[0] if message else "PONG"
 
 
@@ -56,6 +58,7 @@ def quit_(client: Client, *ignored: bytes) -> str:
 def reset(client: Client) -> str:
     """Make the session as new: no transaction, no watched keys, no name, database 0, RESP2."""
     discard_transaction(client)
+    client.server.reset(client)
     client.db = client.server.keyspace[0]
     client.name = b""
     client.resp = 2

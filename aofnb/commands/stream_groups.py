@@ -86,10 +86,13 @@ def _log_group_position(client: Client, key: bytes, group_name: bytes, group: Gr
     client.propagate(b"XGROUP", b"SETID", key, group_name, format_id(group.last_id), b"ENTRIESREAD", read)
 
 
-def _consumer(client: Client, group: Group, name: bytes) -> Consumer:
+def _consumer(client: Client, key: bytes, group: Group, name: bytes) -> Consumer:
     """The consumer called `name`, made if need be, marked as seen now."""
     now_ms = client.server.now_ms()
-    consumer = group.consumers.get(name) or group.create_consumer(name, now_ms)
+    consumer = group.consumers.get(name)
+    if consumer is None:
+        consumer = group.create_consumer(name, now_ms)
+        client.notify(key, "xgroup-createconsumer")
     assert consumer is not None
     consumer.seen_ms = now_ms
     return consumer
@@ -144,7 +147,7 @@ def xreadgroup(client: Client, *args: bytes) -> Any:
 def _read_one(client: Client, key: bytes, stream: Stream, group: Group, above: StreamId, read: Reading) -> list[Any]:
     assert read.group is not None
     is_new = read.consumer not in group.consumers
-    consumer = _consumer(client, group, read.consumer)
+    consumer = _consumer(client, key, group, read.consumer)
     if is_new and read.noack:
         client.dirty += 1
         client.propagate(b"XGROUP", b"CREATECONSUMER", key, read.group, read.consumer)
@@ -344,7 +347,7 @@ def xclaim(client: Client, key: bytes, group_name: bytes, consumer_name: bytes, 
                 continue
         # Only a claim that succeeds makes its consumer.
         if consumer is None:
-            consumer = _consumer(client, group, consumer_name)
+            consumer = _consumer(client, key, group, consumer_name)
         if claim.deliveries is not None and claim.deliveries >= 0:
             deliveries = claim.deliveries
         elif not claim.justid:
@@ -424,7 +427,7 @@ def xautoclaim(
         if min_idle_ms > 0 and now_ms - pending.delivered_ms < min_idle_ms:
             continue
         if consumer is None:
-            consumer = _consumer(client, group, consumer_name)
+            consumer = _consumer(client, key, group, consumer_name)
         pending = group.assign(entry_id, consumer, now_ms, pending.deliveries + (not justid))
         claimed.append(format_id(entry_id) if justid else entry_reply(entry_id, items))
         _log_claim(client, key, group_name, group, format_id(entry_id), pending)
@@ -497,11 +500,13 @@ def xgroup_create(client: Client, key: bytes, name: bytes, last_id: bytes, *args
     if stream is None:
         stream = Stream()
         client.db.put(key, stream)
-        client.changed(key, "xgroup-create", dirty=0)
+        # The key is new; of the group its event tells below.
+        client.changed(key, "", dirty=0)
     elif name in stream.groups:
         raise ReplyError("BUSYGROUP Consumer Group name already exists")
     stream.groups[name] = Group(start, options.get("entriesread", ENTRIES_READ_UNKNOWN))
     client.dirty += 1
+    client.notify(key, "xgroup-create")
     return "OK"
 
 
@@ -515,6 +520,7 @@ def xgroup_setid(client: Client, key: bytes, name: bytes, last_id: bytes, *args:
     group.last_id = stream.last_id if last_id == b"$" else parse_border(last_id, 0)
     group.entries_read = options.get("entriesread", ENTRIES_READ_UNKNOWN)
     client.dirty += 1
+    client.notify(key, "xgroup-setid")
     return "OK"
 
 
@@ -533,7 +539,9 @@ def xgroup_createconsumer(client: Client, key: bytes, name: bytes, consumer: byt
     """Create a consumer in a group; 1 if there was none of that name."""
     _, group = _existing_group(client, key, name)
     created = group.create_consumer(consumer, client.server.now_ms()) is not None
-    client.dirty += created
+    if created:
+        client.dirty += 1
+        client.notify(key, "xgroup-createconsumer")
     return int(created)
 
 
@@ -542,7 +550,9 @@ def xgroup_delconsumer(client: Client, key: bytes, name: bytes, consumer: bytes)
     """Delete a consumer from a group; returns how many entries were pending with it."""
     _, group = _existing_group(client, key, name)
     pending = group.delete_consumer(consumer)
-    client.dirty += pending is not None
+    if pending is not None:
+        client.dirty += 1
+        client.notify(key, "xgroup-delconsumer")
     return pending or 0
 
 

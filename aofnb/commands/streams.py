@@ -326,6 +326,7 @@ def xsetid(client: Client, key: bytes, last_id: bytes, *args: bytes) -> str:
     if max_deleted_id != MIN_ID:
         stream.max_deleted_id = max_deleted_id
     client.dirty += 1
+    client.notify(key, "xsetid")
     return "OK"
 
 

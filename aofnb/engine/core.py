@@ -30,11 +30,13 @@ from aofnb.clock import Clock
 from aofnb.commands import messages
 from aofnb.commands.blocking import MustWait
 from aofnb.commands.client import Argv, Client, Effect, Replication
+from aofnb.commands.pubsub import Subscriptions
 from aofnb.commands.registry import ALWAYS, REWRITTEN, VERBATIM, Command, find
 from aofnb.commands.script_host import BusyError, BusyGate, ScriptRun, Scripts
 from aofnb.commands.transactions import discard_transaction
 from aofnb.config import Config
 from aofnb.engine import info
+from aofnb.engine.notifications import class_of, monitor_line
 from aofnb.engine.waiting import OnReply, Outbox, Waiting
 from aofnb.errors import AofWriteError, ConfigError, ReplyError, StoreClosedError
 from aofnb.store.keyspace import Database, Keyspace
@@ -46,8 +48,12 @@ _NOT_QUEUED = frozenset({"EXEC", "DISCARD", "MULTI", "WATCH", "QUIT", "RESET"})
 # Commands of so many words and more take the long way; and so many spellings of a name are remembered.
 SHORTCUT_ARGC = 8
 _SPELLINGS = 4096
+# What a client of RESP2 that listens may say: all else that it reads would be taken for messages.
+_WHILE_SUBSCRIBED = frozenset(
+    {"PING", "SUBSCRIBE", "SSUBSCRIBE", "PSUBSCRIBE", "UNSUBSCRIBE", "SUNSUBSCRIBE", "PUNSUBSCRIBE", "QUIT", "RESET"}
+)
 # Exceptions that are answers: the turn came to its end.
-_ANSWERS = (ReplyError, StoreClosedError, MustWait)
+_ANSWERS = (ReplyError, StoreClosedError)
 
 
 class Engine:
@@ -85,6 +91,14 @@ class Engine:
         self.waiting = Waiting(self)
         # What the running turn has to tell others than its caller.
         self.outbox = Outbox()
+        self.subscriptions = Subscriptions(self.push)
+        # Who is told of every command; in order.
+        self.monitors: dict[Client, None] = {}
+        # The classes of keyspace events that messages are sent of.
+        self.notified = ""
+        self.keyspace.on_miss, self.keyspace.on_new = self._missed, self._made
+        # Whether the running command only reads, known while keys that are not there are told.
+        self._reading = False
         # Set while a turn that may write is under way. Where it is set when a turn begins, Ctrl-C (or a fault) tore
         # the one before, and memory may hold what the log does not: see `mend`.
         self.torn = False
@@ -178,12 +192,26 @@ class Engine:
                 raise ReplyError(prefix + str(problem)) from None
         for attribute, value in values:
             setattr(self.config, attribute, value)
+        self.look_around()
 
     def look_around(self) -> None:
         """See anew what every command must ask and every change must tell. Called by whoever changes any of it."""
         waiting = bool(self.waiting.waiters)
-        self.long_way = self.closed is not None or waiting
-        self.observe = self._observed if self.watched or waiting else None
+        events = self.config.notify_keyspace_events
+        # Neither K nor E: no message would be sent.
+        self.notified = events if "K" in events or "E" in events else ""
+        observing = self.watched or waiting or self.notified
+        self.observe = self._observed if observing else None
+        self.long_way = bool(
+            self.closed is not None or waiting or self.notified or self.subscriptions.clients or self.monitors
+        )
+        telling = "m" in self.notified or "n" in self.notified
+        self.keyspace.tell(telling)
+        # Instead of questions in `call`, which would cost everyone.
+        if self.monitors or telling:
+            self.call = self._call_watched  # type: ignore[method-assign]
+        else:
+            self.__dict__.pop("call", None)
 
     def _observed(self, client: Client, db: Database, key: bytes, event: str, modified: bool) -> None:
         """Something happened to `key`; `modified` says that its value is another now."""
@@ -194,6 +222,50 @@ class Engine:
             for watcher in self.watched.get(place, ()):
                 watcher.watch_broken = True
         self.waiting.touched(place, event)
+        if self.notified:
+            self._notify(db.index, key, event)
+
+    def _notify(self, db_index: int, key: bytes, event: str) -> None:
+        """Send the messages of a keyspace event, if they are asked for."""
+        if class_of(event) not in self.notified:
+            return
+        if "K" in self.notified:
+            self.subscriptions.publish(b"__keyspace@%d__:%b" % (db_index, key), event.encode())
+        if "E" in self.notified:
+            self.subscriptions.publish(b"__keyevent@%d__:%b" % (db_index, event.encode()), key)
+
+    def push(self, client: Client, message: Any) -> None:
+        if client.sink is not None:
+            self.outbox.push(client.sink, message)
+
+    def monitor(self, client: Client) -> None:
+        self.monitors[client] = None
+        self.look_around()
+
+    def reset(self, client: Client) -> None:
+        self.subscriptions.forget(client)
+        self.monitors.pop(client, None)
+        self.look_around()
+
+    def _missed(self, db: Database, key: bytes) -> None:
+        if self._reading and "m" in self.notified:
+            self._notify(db.index, key, "keymiss")
+
+    def _made(self, db: Database, key: bytes) -> None:
+        if self.keyspace.expiring:
+            self._notify(db.index, key, "new")
+
+    def _call_watched(self, client: Client, command: Command, argv: Argv) -> Any:
+        """`call`, and tell of it: afterwards, as the server does, so what SELECT selects is shown selected."""
+        # OBJECT looks without being noticed.
+        self._reading = "readonly" in command.flags and not command.name.startswith("OBJECT ")
+        try:
+            return Engine.call(self, client, command, argv)
+        finally:
+            line = monitor_line(self.clock.now_ms(), client.db.index, client.address, command, argv)
+            if line is not None:
+                for listener in self.monitors:
+                    self.push(listener, line)
 
     def replaced(self, db: Database) -> None:
         self.waiting.reconsider(db.index)
@@ -246,8 +318,6 @@ class Engine:
                 for argv in batch:
                     try:
                         replies.append(self.process(client, argv))
-                    except ReplyError as problem:
-                        replies.append(problem)
                     except MustWait as must:
                         # What came before is acknowledged to the log first: others may go on while this waits.
                         self.end_turn()
@@ -256,6 +326,8 @@ class Engine:
                         except ReplyError as problem:
                             replies.append(problem)
                         self.begin_turn(client)
+                    except ReplyError as problem:
+                        replies.append(problem)
                     except StoreClosedError:
                         self.torn = False
                         raise
@@ -320,6 +392,10 @@ class Engine:
         """Let go a client whose connection ended: it waits for nothing and watches nothing any more."""
         with self.lock:
             self.waiting.drop(client)
+            self.reset(client)
+            if client.sink is not None:
+                self.outbox.drop(client.sink)
+                client.sink = None
             discard_transaction(client)
             self.clients.discard(client)
 
@@ -371,10 +447,12 @@ class Engine:
 
     def process(self, client: Client, argv: Argv) -> Any:
         """Run one command as one unit; its records stay in aof_buf. Raises ReplyError."""
-        if self.long_way:
-            self._check_long_way()
+        if self.long_way and self.closed is not None:
+            raise StoreClosedError(self.closed)
         try:
             command = self._checked(client, argv)
+            if self.long_way:
+                self._check_client(client, command)
         except ReplyError:
             # A mistake while queueing spoils the transaction.
             client.multi_aborted = client.multi is not None
@@ -387,7 +465,7 @@ class Engine:
             client.in_exec = True
         try:
             reply = self.call(client, command, argv)
-        except (ReplyError, MustWait):
+        except ReplyError:
             self._unit_over(client, command)
             raise
         # Not in a finally: a unit that was torn must not reach the log by half.
@@ -491,9 +569,13 @@ class Engine:
 
     # --- parts -------------------------------------------------------------------------------------------
 
-    def _check_long_way(self) -> None:
-        if self.closed is not None:
-            raise StoreClosedError(self.closed)
+    def _check_client(self, client: Client, command: Command) -> None:
+        """Whether `client` may run `command` in the state it is in."""
+        if client.resp < 3 and client in self.subscriptions.clients and command.name not in _WHILE_SUBSCRIBED:
+            raise ReplyError(
+                f"ERR Can't execute '{command.wire_name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / "
+                "RESET are allowed in this context"
+            )
 
     def _checked(self, client: Client, argv: Argv) -> Command:
         """The command that `argv` names, if it may run now."""
@@ -552,6 +634,8 @@ class Engine:
             client.watch_broken = True
         if self.observe is not None:
             self.waiting.touched(place, "expired")
+            if self.notified:
+                self._notify(db.index, key, "expired")
 
     def expire_due(self, limit: int = 1000) -> int:
         """Active expiry: delete up to `limit` overdue keys per database and log each; returns how many."""

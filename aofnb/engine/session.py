@@ -63,6 +63,22 @@ class Session:
         # A closure: on this path a look-up of `self` for every part costs as much as the command itself.
         self.execute = _executor(engine, self.client)
 
+    @property
+    def on_push(self) -> Callable[[Any], None] | None:
+        """What takes messages of channels, lines of MONITOR and invalidations; set it before SUBSCRIBE.
+
+        It is called by the thread whose command caused the message, at the end of its turn: it should put it aside
+        (``queue.SimpleQueue().put``) and return.
+        """
+        return self.client.sink
+
+    @on_push.setter
+    def on_push(self, take: Callable[[Any], None] | None) -> None:
+        if take is None:
+            with self.engine.lock:
+                self.engine.reset(self.client)
+        self.client.sink = take
+
     def run(self, batch: Iterable[Sequence[Argument]]) -> list[Any]:
         """Run several commands as one turn: one write and one fsync for all.
 

@@ -132,6 +132,8 @@ class Store:
                 raise
         if readonly:
             self.engine.refusal = _READ_ONLY
+        # Not before: nobody is told of what a load does.
+        self.engine.look_around()
         self._session = Session(self.engine)
         # The hot path: no method of ours stands between the caller and the session.
         self.execute = self._session.execute

@@ -25,6 +25,7 @@ __all__ = ["WRONG_TYPE", "Database", "Keyspace"]
 WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
 
 V = TypeVar("V", bound=Container)
+T = TypeVar("T")
 
 
 class Database:
@@ -258,6 +259,41 @@ class Database:
             setattr(other, name, mine)
 
 
+class TellingDatabase(Database):
+    """A `Database` that tells the keyspace of keys that are looked for in vain, and of new ones.
+
+    What nobody asked for costs nothing: `Keyspace.tell` makes databases of this class, and back.
+    """
+
+    __slots__ = ()
+
+    def lookup(self, key: bytes) -> Value | None:
+        return self._told(key, super().lookup(key))
+
+    def lookup_string(self, key: bytes) -> bytes | None:
+        return self._told(key, super().lookup_string(key))
+
+    def lookup_kind(self, key: bytes, kind: type[V]) -> V | None:
+        return self._told(key, super().lookup_kind(key, kind))
+
+    def _told(self, key: bytes, value: T) -> T:
+        if value is None:
+            self.keyspace.on_miss(self, key)
+        return value
+
+    def put(self, key: bytes, value: Value) -> None:
+        new = key not in self._data
+        super().put(key, value)
+        if new:
+            self.keyspace.on_new(self, key)
+
+    def replace(self, key: bytes, value: Value) -> None:
+        new = key not in self._data or self.overdue(key)
+        super().replace(key, value)
+        if new:
+            self.keyspace.on_new(self, key)
+
+
 class Keyspace:
     """All databases.
 
@@ -281,6 +317,8 @@ class Keyspace:
         "functions",
         "now_ms",
         "on_expired",
+        "on_miss",
+        "on_new",
     )
 
     def __init__(
@@ -291,6 +329,9 @@ class Keyspace:
     ) -> None:
         self.now_ms = now_ms
         self.on_expired = on_expired
+        # Called, after `tell`, with a key that is not there, and with one that is new.
+        self.on_miss: Callable[[Database, bytes], None] = lambda _db, _key: None
+        self.on_new: Callable[[Database, bytes], None] = lambda _db, _key: None
         # Off while loading: what the log says decides, not the clock.
         self.expiring = True
         # Off: keys expire only when they are met. For tests, by DEBUG SET-ACTIVE-EXPIRE.
@@ -312,6 +353,11 @@ class Keyspace:
 
     def __iter__(self) -> Iterator[Database]:
         return iter(self._databases)
+
+    def tell(self, on: bool) -> None:
+        """Call `on_miss` and `on_new` from now on, or no more."""
+        for db in self._databases:
+            db.__class__ = TellingDatabase if on else Database
 
     def key_count(self) -> int:
         """Keys in all databases."""
