@@ -17,7 +17,7 @@ from aofnb.errors import ConfigError
 
 __all__ = ["SETTINGS", "Config", "Setting"]
 
-Kind = Literal["bool", "int", "memory", "enum", "string", "output-limits", "events"]
+Kind = Literal["bool", "int", "memory", "enum", "string", "save", "output-limits", "events"]
 INT_MAX = 2147483647
 
 
@@ -34,6 +34,8 @@ class Setting:
     choices: tuple[str, ...] = ()
     # Found by its exact name only: a test aid that is no business of CONFIG GET *.
     hidden: bool = False
+    # CONFIG SET refuses it: whoever may send commands must not choose which files are written.
+    protected: bool = False
 
     @property
     def attribute(self) -> str:
@@ -65,6 +67,8 @@ class Setting:
             return parse_events(str(given))
         if self.kind == "output-limits":
             return OutputLimits.parse(given)
+        if self.kind == "save":
+            return _parse_save(given)
         number = parse_memory(str(given)) if self.kind == "memory" else _parse_int(str(given))
         if not self.low <= number <= self.high:
             raise ConfigError(f"argument must be between {self.low} and {self.high} inclusive")
@@ -76,6 +80,8 @@ class Setting:
             return "yes" if value else "no"
         if self.kind == "events":
             return format_events(value)
+        if self.kind == "save":
+            return " ".join(f"{seconds} {changes}" for seconds, changes in value)
         return str(value)
 
 
@@ -113,6 +119,18 @@ class OutputLimits(dict[str, tuple[int, int, int]]):
         return " ".join(
             f"{spelled.get(name, name)} {hard} {soft} {seconds}" for name, (hard, soft, seconds) in self.items()
         )
+
+
+def _parse_save(given: object) -> tuple[tuple[int, int], ...]:
+    """Save points: pairs of seconds and changes, as text (``900 1 300 10``) or as what `Setting.parse` gave."""
+    words = str(given).split() if not isinstance(given, tuple) else [str(number) for pair in given for number in pair]
+    if len(words) % 2 or not all(word.isdecimal() for word in words):
+        raise ConfigError("Invalid save parameters")
+    numbers = [int(word) for word in words]
+    pairs = tuple(zip(numbers[::2], numbers[1::2], strict=True))
+    if any(seconds < 1 or seconds > INT_MAX or changes > INT_MAX for seconds, changes in pairs):
+        raise ConfigError("Invalid save parameters")
+    return pairs
 
 
 def _parse_int(text: str) -> int:
@@ -164,12 +182,12 @@ def parse_memory(text: str) -> int:
     return int(digits) * unit
 
 
-_LONG = 1 << 62
+_LONG = (1 << 63) - 1
 
 SETTINGS: dict[str, Setting] = {
     setting.name: setting
     for setting in (
-        Setting("appendonly", "bool", True, runtime=False),
+        Setting("appendonly", "bool", True),
         Setting("appendfsync", "enum", "everysec", choices=("everysec", "always", "no")),
         Setting("appendfilename", "string", "appendonly.aof", runtime=False),
         Setting("appenddirname", "string", "appendonlydir", runtime=False),
@@ -181,7 +199,20 @@ SETTINGS: dict[str, Setting] = {
         Setting("aof-use-rdb-preamble", "bool", True),
         Setting("aof-timestamp-enabled", "bool", False),
         Setting("aof-disable-auto-gc", "bool", False),
+        Setting("dir", "string", "", protected=True),
+        Setting("dbfilename", "string", "dump.rdb", protected=True),
+        # redis-server saves now and then unless told otherwise; here the log is what keeps the data.
+        Setting("save", "save", ()),
+        Setting("stop-writes-on-bgsave-error", "bool", True),
+        Setting("rdbcompression", "bool", False),
+        Setting("rdbchecksum", "bool", True),
+        Setting("latency-monitor-threshold", "int", 0, high=_LONG),
+        # Counts every command and what it took: off unless asked for, since it costs a fifth of the speed.
+        Setting("latency-tracking", "bool", False),
+        Setting("slowlog-log-slower-than", "int", 10_000, low=-1, high=_LONG),
+        Setting("slowlog-max-len", "int", 128, high=_LONG),
         Setting("rdb-key-save-delay", "int", 0, low=-INT_MAX, hidden=True),
+        Setting("key-load-delay", "int", 0, low=-INT_MAX, hidden=True),
         Setting("databases", "int", 16, runtime=False, low=1),
         Setting("hz", "int", 10, low=1, high=500),
         Setting("active-expire-effort", "int", 1, low=1, high=10),
@@ -249,7 +280,18 @@ class Config:
     aof_use_rdb_preamble: bool
     aof_timestamp_enabled: bool
     aof_disable_auto_gc: bool
+    dir: str
+    dbfilename: str
+    save: tuple[tuple[int, int], ...]
+    stop_writes_on_bgsave_error: bool
+    rdbcompression: bool
+    rdbchecksum: bool
+    latency_monitor_threshold: int
+    latency_tracking: bool
+    slowlog_log_slower_than: int
+    slowlog_max_len: int
     rdb_key_save_delay: int
+    key_load_delay: int
     databases: int
     hz: int
     active_expire_effort: int
@@ -286,7 +328,7 @@ class Config:
                 setattr(self, setting.attribute, setting.parse(given))
             except ConfigError as problem:
                 raise ConfigError(f"{setting.name}: {problem} (given: {given!r})") from None
-        for name in ("appendfilename", "appenddirname"):
+        for name in ("appendfilename", "appenddirname", "dbfilename"):
             given_name = self.text(name)
             if not given_name or "/" in given_name or "\\" in given_name:
                 raise ConfigError(f"{name}: can't be empty or a path, just a name (given: {given_name!r})")
@@ -306,7 +348,12 @@ class Config:
         return setting.format(getattr(self, setting.attribute))
 
     def matching(self, pattern: str) -> dict[str, str]:
-        """Name and text of each setting that the glob `pattern` matches."""
+        """Name and text of each setting that the glob `pattern` matches, or that it names."""
         wanted = pattern.lower()
-        names = [name for name in (*SETTINGS, *ALIASES) if name == wanted or not self.setting(name).hidden]
-        return {name: self.text(name) for name in names if fnmatch.fnmatchcase(name, wanted)}
+        if not any(special in wanted for special in "*?["):
+            found = [name for name in (*SETTINGS, *ALIASES) if name == wanted]
+        else:
+            listed = [name for name, setting in SETTINGS.items() if not setting.hidden]
+            glob = wanted.replace("[^", "[!")
+            found = [name for name in (*listed, *ALIASES) if fnmatch.fnmatchcase(name, glob)]
+        return {name: self.text(name) for name in found}

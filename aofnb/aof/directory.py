@@ -632,6 +632,14 @@ class AofDirectory:
         AofWriteError
             As `publish_base`.
         """
+        file, problem = self._new_generation(temp, suffix)
+        self._switch_dropping_buffer(writer, file)
+        if problem is not None:
+            writer.poisoned = _cause(problem)
+            raise problem
+
+    def _new_generation(self, temp: str, suffix: Suffix) -> tuple[File, ManifestPublishedError | None]:
+        """Publish `temp` and a new incr in the place of everything; the error, if that may not be durable."""
         manifest = self.manifest.with_new_incr(self._taken()).with_new_base(suffix)
         path = os.path.join(self.path, manifest.incrs[-1].name)
         with self._or_no_temp(temp), _writing(path):
@@ -639,14 +647,12 @@ class AofDirectory:
         try:
             self._publish(temp, manifest)
         except ManifestPublishedError as problem:
-            self._switch_dropping_buffer(writer, file)
-            writer.poisoned = _cause(problem)
-            raise
+            return file, problem
         except AofError:
             # Not for Ctrl-C, which may come when the manifest is published already: see `settle`.
             self._discard(file)
             raise
-        self._switch_dropping_buffer(writer, file)
+        return file, None
 
     def _switch_dropping_buffer(self, writer: AofWriter, file: File) -> None:
         writer.aof_buf.clear()
@@ -681,6 +687,89 @@ class AofDirectory:
             raise problem
         self._drop_history()
 
+    # --- off and on ----------------------------------------------------------------------------------------
+
+    def open_unused(self, bio: Bio, *, readonly: bool) -> bool:
+        """For a store whose log is off: read the manifest and drop what was replaced; whether there is a log.
+
+        Raises
+        ------
+        AofManifestError
+            The manifest is malformed.
+        """
+        self.readonly = readonly
+        self._bio = bio
+        names = self._names()
+        try:
+            self.manifest = Manifest.load(self.fs, self.path, self.prefix)
+        except FileNotFoundError:
+            return any(self._numbered(name) for name in names)
+        if not readonly:
+            self._drop_history()
+        return bool(self.manifest.data_files)
+
+    def prepare_anew(self) -> None:
+        """Make sure that a log can be made here whose base is what is in memory.
+
+        Raises
+        ------
+        AofManifestError
+            There is a log that this object neither loaded nor made: it would be replaced, unread.
+        AofWriteError
+            The directory cannot be made.
+        """
+        if not self._loaded:
+            unread = [
+                entry.name
+                for entry in self.manifest.data_files
+                if self.fs.exists(os.path.join(self.path, entry.name)) and self._holds_data(entry.name)
+            ]
+            if unread:
+                raise AofManifestError(
+                    f"there is a log here that was not loaded ({', '.join(unread)}) and would be replaced by what is "
+                    "in memory. Open the store with appendonly=True to go on with it, or move it away",
+                    file=self.path,
+                )
+            self._refuse_unlisted(self._names())
+            self._state = "existing"
+        with _writing(self.path):
+            self._mkdir()
+
+    def start_anew(self, temp: str, suffix: Suffix, clock: Clock, bio: Bio) -> AofWriter:
+        """Begin a log: the base `temp`, which holds all data as it is now, and a new incr; what was there is replaced.
+
+        Raises
+        ------
+        AofWriteError
+            As `publish_base`. If only the last sync failed the writer is there, and refuses to write.
+        """
+        self._bio = bio
+        file, problem = self._new_generation(temp, suffix)
+        writer = self._writer = AofWriter(file, 0, self.config, clock, bio)
+        self._loaded = True
+        self.base_size = self.current_size
+        if problem is not None:
+            writer.poisoned = _cause(problem)
+        return writer
+
+    def publish_alone(self, temp: str, suffix: Suffix) -> None:
+        """Put the base `temp` in the place of everything, while the log is off: no incr.
+
+        Raises
+        ------
+        AofWriteError
+            As `publish_base`.
+        """
+        self._loaded = True
+        self._publish(temp, self.manifest.with_new_base(suffix, keep_incrs=0))
+
+    def stop_writer(self) -> None:
+        """The log was turned off: nothing is written behind its files any more, and they stay as they are."""
+        assert self._writer is not None
+        self._sizes[self.manifest.incrs[-1].name] = self._writer.written_bytes
+        self._closed_bytes += self._writer.written_bytes
+        self._writer = None
+
     def settle(self, writer: AofWriter) -> None:
         """After a step that Ctrl-C tore: let the manifest on disk, the live file and the sizes agree again.
 
@@ -704,6 +793,10 @@ class AofDirectory:
             with suppress(OSError):
                 self.fs.unlink(temp)
             raise
+
+    def collect_history(self) -> None:
+        """Delete replaced files that were kept, if ``aof-disable-auto-gc`` allows it now."""
+        self._drop_history()
 
     def _drop_history(self) -> None:
         """Delete replaced files. Whatever fails here is tried again at the next start or rewrite."""

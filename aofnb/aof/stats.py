@@ -59,6 +59,8 @@ class AofStats:
     Three stages: in aof_buf (lost with the process), written but not synced (lost with the power), synced.
     ``fsync_lag_s`` is the age of the oldest byte that is not synced, 0.0 if there is none.
     ``aof_buf_peak_bytes`` is the highest fill since the sampler last asked for it.
+    ``aof_enabled`` is True as well while a log that was turned on waits for its first base (``waiting``).
+    ``fsync_held_back``: ``no-appendfsync-on-rewrite`` leaves the fsync of everysec out while a rewrite runs.
     ``rewrites`` counts rewrites begun, not succeeded, as INFO's aof_rewrites does. ``last_rewrite_error`` says why the
     last one failed, or that it was cancelled, which is no failure: ``last_rewrite_ok`` stays what it was.
     ``forks`` and ``last_fork_s`` are of children forked for a rewrite; ``last_rewrite_cow_bytes`` is the most memory
@@ -66,6 +68,7 @@ class AofStats:
     """
 
     aof_enabled: bool = False
+    waiting: bool = False
     appendfsync: Literal["everysec", "always", "no"] = "everysec"
     aof_buf_bytes: int = 0
     aof_buf_commands: int = 0
@@ -78,6 +81,7 @@ class AofStats:
     fsyncs: int = 0
     last_fsync_duration_s: float = 0.0
     fsync_in_progress: bool = False
+    fsync_held_back: bool = False
     delayed_fsync: int = 0
     postponed_s: float = 0.0
     write_error: str | None = None

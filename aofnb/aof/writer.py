@@ -15,7 +15,9 @@ Redis: aof.c feedAppendOnlyFile, flushAppendOnlyFile; server.c propagatePendingC
 from __future__ import annotations
 
 import errno
+import logging
 import os
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NoReturn
@@ -33,6 +35,9 @@ Effect = tuple[int, Sequence[bytes]]
 
 _MULTI = encode_command([b"MULTI"])
 _EXEC = encode_command([b"EXEC"])
+_log = logging.getLogger("aofnb")
+# A disk that stays broken is not told of more often than this.
+LOG_ERROR_S = 30.0
 # A postponed write waits this long for the running fsync, then goes ahead.
 POSTPONE_S = 2.0
 
@@ -64,9 +69,20 @@ class AofWriter:
         self.write_error: OSError | None = None
         # Set once and for good: what was acknowledged may not be on the device, or may be there twice.
         self.poisoned: OSError | None = None
+        # Whether an fsync is why. Then the kernel may go on to show pages that never reach the device.
+        self.fsync_failed = False
         self.postponed_since: float | None = None
         # Gets whatever was written, whole units, for those who follow the log: replicas.
         self.tap: Callable[[bytes], None] | None = None
+        # Set by the store: whether a rewrite is running, and who is told how long a write or an fsync took.
+        self.rewriting: Callable[[], bool] = lambda: False
+        self.sample: Callable[[str, float], None] = lambda _event, _seconds: None
+        # Whether somebody wants to know, or to be kept waiting: see `watch`.
+        self.watched = False
+        self._sleep_before_write_s = 0.0
+        # Whether the fsync that was last due was left out, as no-appendfsync-on-rewrite allows.
+        self.fsync_held_back = False
+        self._log_error_at_s = 0.0
         # How much of aof_buf is whole units; and, during a write, the buffer and the size of the file before it.
         self._whole_bytes = 0
         self._in_flight: tuple[bytearray, int] | None = None
@@ -163,12 +179,17 @@ class AofWriter:
         if now - self.postponed_since < POSTPONE_S:
             return True
         self.delayed_fsync += 1
+        _log.warning(
+            "Asynchronous AOF fsync is taking too long (disk is busy?). "
+            "Writing the AOF buffer without waiting for fsync to complete, this may slow down Redis."
+        )
         return False
 
     def _write(self) -> None:
         buf = self.aof_buf
         size = len(buf)
         taken = 0
+        started = self._begin_watched() if self.watched else 0.0
         self._in_flight = (buf, self.written_bytes)
         try:
             taken = self.file.write(buf)
@@ -181,8 +202,13 @@ class AofWriter:
                 taken += more
         except OSError as problem:
             self._write_failed(problem, taken)
+        if self.watched:
+            self._sample_write(self.clock.monotonic() - started)
         self.written_bytes += size
         self.written_commands = self.fed_commands
+        if self.write_error is not None:
+            _log.warning("AOF write error looks solved. The AOF file can be written again: %s", self.file.path)
+            self._log_error_at_s = 0.0
         self.write_error = self.postponed_since = None
         if self.unsynced_since is None:
             self.unsynced_since = self.clock.monotonic()
@@ -194,6 +220,31 @@ class AofWriter:
         self.aof_buf = bytearray()
         self._whole_bytes = 0
         self._in_flight = None
+
+    def watch(self, measured: bool, sleep_before_write_s: float) -> None:
+        """Have each write measured and told to `sample`, or begin with a pause, for tests of a slow disk."""
+        self.watched = measured or sleep_before_write_s > 0
+        self._sleep_before_write_s = sleep_before_write_s
+
+    def _begin_watched(self) -> float:
+        time.sleep(self._sleep_before_write_s)
+        return self.clock.monotonic()
+
+    def _sample_write(self, took_s: float) -> None:
+        self.sample("aof-write", took_s)
+        if self.bio.pending:
+            self.sample("aof-write-pending-fsync", took_s)
+        elif self.rewriting():
+            self.sample("aof-write-active-child", took_s)
+        else:
+            self.sample("aof-write-alone", took_s)
+
+    def _log_error(self, what: str, problem: OSError) -> None:
+        """Tell the log of a disk that fails, at most every half minute."""
+        now_s = self.clock.monotonic()
+        if now_s >= self._log_error_at_s:
+            self._log_error_at_s = now_s + LOG_ERROR_S
+            _log.warning("%s the AOF file %s: %s", what, self.file.path, problem.strerror)
 
     def _write_failed(self, problem: OSError, taken: int) -> NoReturn:
         """Leave the file ending at a whole unit, remember the error, raise."""
@@ -209,6 +260,7 @@ class AofWriter:
                 del self.aof_buf[:taken]
                 self._whole_bytes = len(self.aof_buf)
         self.write_error = problem
+        self._log_error("Error writing to", problem)
         if self.config.appendfsync == "always":
             self.poisoned = problem
             remedy = (
@@ -230,7 +282,12 @@ class AofWriter:
         if policy == "everysec":
             due = self.clock.monotonic() - self.last_fsync_s >= 1
             if due and not self.bio.pending and self._fsync_asked_bytes != self.written_bytes:
-                self._fsync_in_background()
+                # Never under always: a reply that says durable must not depend on what else is going on.
+                self.fsync_held_back = self.config.no_appendfsync_on_rewrite and self.rewriting()
+                if self.fsync_held_back:
+                    self.last_fsync_s = self.clock.monotonic()
+                else:
+                    self._fsync_in_background()
         elif policy == "always":
             self.fsync_now()
 
@@ -256,12 +313,34 @@ class AofWriter:
         try:
             self.file.fdatasync()
         except OSError as problem:
-            self.poisoned = problem
+            self._fsync_failed(problem)
             self._refuse()
+        self.fsync_held_back = False
         self.fsynced_bytes = self.written_bytes
         self.fsynced_commands = self.written_commands
         self.unsynced_since = None
         self._fsync_counted(started)
+        if self.config.appendfsync == "always":
+            self.sample("aof-fsync-always", self.last_fsync_duration_s)
+
+    def sync(self) -> None:
+        """Write and sync everything, waiting for what the background thread has begun.
+
+        Raises
+        ------
+        AofWriteError
+            Something acknowledged could not be made durable.
+        """
+        # The error of an fsync is told once: it must be known before another one says that all is well.
+        self.bio.drain()
+        self.flush(force=True)
+        if self.fsynced_bytes != self.written_bytes or self.poisoned is not None:
+            self.fsync_now()
+
+    def _fsync_failed(self, problem: OSError) -> None:
+        self.fsync_failed = True
+        self.poisoned = problem
+        self._log_error("Failed to fsync", problem)
 
     def _fsync_in_background(self) -> None:
         started = self.clock.monotonic()
@@ -271,7 +350,7 @@ class AofWriter:
 
         def done(problem: OSError | None) -> None:
             if problem is not None:
-                self.poisoned = problem
+                self._fsync_failed(problem)
                 return
             # A switch to another file syncs the old one by itself; a late answer must not touch the new counters.
             if self.file is file and asked_bytes > self.fsynced_bytes:
@@ -334,6 +413,7 @@ class AofWriter:
         old = self.file
         self._open(file, size)
         self.poisoned = None
+        self.fsync_failed = False
         self.write_error = None
         return old
 
@@ -346,9 +426,7 @@ class AofWriter:
             Something acknowledged could not be made durable; the file is closed all the same.
         """
         try:
-            self.flush(True)
-            if self.fsynced_bytes != self.written_bytes:
-                self.fsync_now()
+            self.sync()
         finally:
             # What matters is on the device, or was reported: an error of close says nothing more.
             with suppress(OSError):

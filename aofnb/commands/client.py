@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from aofnb.commands.pubsub import Subscriptions
     from aofnb.commands.registry import Command
     from aofnb.commands.script_host import ScriptRun, Scripts
+    from aofnb.commands.timing import Timing
 
-__all__ = ["Client", "Effect", "Replication", "Server", "SetReply", "format_double"]
+__all__ = ["Client", "Effect", "Persistence", "Replication", "Server", "SetReply", "format_double"]
 
 Argv = Sequence[bytes]
 # A record for the log: the index of the database it applies to, and its argument vector.
@@ -104,6 +105,24 @@ class Server(Protocol):
         """Start or schedule a rewrite; returns the status text; raises ReplyError."""
         ...
 
+    # What was slow, for LATENCY and SLOWLOG.
+    timing: Timing
+
+    @property
+    def settings(self) -> SettingsFile:
+        """CONFIG REWRITE."""
+        ...
+
+    @property
+    def persistence(self) -> Persistence:
+        """SAVE, SHUTDOWN and what DEBUG does with files."""
+        ...
+
+    @property
+    def in_batch(self) -> bool:
+        """Whether someone has put off the write to the end of a block."""
+        ...
+
     def info(self, sections: Sequence[str]) -> str:
         """The text of INFO for `sections` (lower case; empty means the default ones)."""
         ...
@@ -141,6 +160,67 @@ class Server(Protocol):
 
     def unblock(self, client_id: int, *, error: bool) -> bool:
         """End the waiting of a client as after a timeout or with an error; False if it does not wait."""
+        ...
+
+
+class SettingsFile(Protocol):
+    """The settings as a file."""
+
+    def rewrite(self) -> None:
+        """Bring the file up to date; raises ReplyError."""
+        ...
+
+
+class Persistence(Protocol):
+    """What commands may ask of the files. Everything raises ReplyError if it cannot be done."""
+
+    @property
+    def refusal(self) -> str | None:
+        """Why write commands are refused, as an error text, or None."""
+        ...
+
+    def save(self) -> None:
+        """Write a snapshot, now."""
+        ...
+
+    def bgsave(self) -> str:
+        """Write a snapshot; the status text."""
+        ...
+
+    def last_save_s(self) -> int:
+        """When the last snapshot was written, in seconds since the epoch; before the first, the start."""
+        ...
+
+    def reload(self, *, save: bool, flush: bool, merge: bool) -> None:
+        """Read the snapshot, after writing it if `save`, in the place of all data or beside it."""
+        ...
+
+    def load_aof(self) -> None:
+        """Read the log in the place of all data."""
+        ...
+
+    def sleep_before_flush(self, seconds: float) -> None:
+        """Have every flush take so much longer."""
+        ...
+
+    def shutdown(self, save: bool | None, force: bool) -> None:
+        """Make everything durable and have the store closed; with a snapshot, or as the save points say (None)."""
+        ...
+
+    def watch(self) -> None:
+        """Whether writes are to be measured has changed."""
+        ...
+
+    def mark_unsynced(self) -> None:
+        """An fsync failed: leave word for whoever opens the directory next."""
+        ...
+
+    def info(self) -> dict[str, object]:
+        """What INFO says of snapshots."""
+        ...
+
+    def reset_stats(self) -> None:
+        """What CONFIG RESETSTAT sets to zero."""
         ...
 
 

@@ -7,6 +7,7 @@ Redis: debug.c debugCommand (7.0.15).
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 import time
@@ -19,9 +20,12 @@ from aofnb.commands.client import Client
 from aofnb.commands.keys import encoding_of, refcount_of
 from aofnb.commands.registry import command
 from aofnb.errors import ReplyError
+from aofnb.rdb import dump_payload
 from aofnb.store.digest import keyspace_digest, value_digest
 
 __all__: list[str] = []
+
+_log = logging.getLogger("aofnb")
 
 # As atoi reads it.
 _NUMBER = re.compile(rb"\s*[+-]?[0-9]+")
@@ -29,7 +33,7 @@ _NUMBER = re.compile(rb"\s*[+-]?[0-9]+")
 
 @command("DEBUG", arity=-2, flags="admin loading noscript stale")
 def debug(client: Client, subcommand: bytes, *args: bytes) -> Any:
-    """Compare data by digests, look at one value, pause, or stop active expiry: DEBUG HELP lists what there is."""
+    """Compare data by digests, reload it, look at one value, pause: DEBUG HELP lists what there is."""
     found = _SUBCOMMANDS.get(subcommand.upper())
     if found is None or not found[1] <= len(args) <= found[2]:
         shown = subcommand[:128].decode("utf-8", "surrogateescape").replace("\r", " ").replace("\n", " ")
@@ -47,12 +51,48 @@ def _digest_value(client: Client, keys: Sequence[bytes]) -> list[str]:
 
 
 def _object(client: Client, args: Sequence[bytes]) -> str:
-    """The line of the server without what has no meaning here: length when saved, time of last use."""
+    """The line of the server; what a value was last used is not known here, so it is always now."""
     value = client.db.peek(args[0])
     if value is None:
         raise ReplyError(messages.NO_SUCH_KEY)
     encoding, refcount = encoding_of(value), refcount_of(value)
-    return f"Value at:{id(value):#x} refcount:{refcount} encoding:{encoding.decode()}"
+    # A payload is the type, what is saved, the version and the checksum.
+    saved = len(dump_payload(value, client.server.config)) - 11
+    lru = client.server.clock.now_ms() // 1000 & 0xFFFFFF
+    return (
+        f"Value at:{id(value):#x} refcount:{refcount} encoding:{encoding.decode()} "
+        f"serializedlength:{saved} lru:{lru} lru_seconds_idle:0"
+    )
+
+
+def _reload(client: Client, words: Sequence[bytes]) -> str:
+    chosen = {word.upper() for word in words}
+    if chosen - {b"MERGE", b"NOFLUSH", b"NOSAVE"}:
+        raise ReplyError("ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.")
+    client.server.persistence.reload(
+        save=b"NOSAVE" not in chosen, flush=b"NOFLUSH" not in chosen, merge=b"MERGE" in chosen
+    )
+    return "OK"
+
+
+def _loadaof(client: Client, _args: Sequence[bytes]) -> str:
+    client.server.persistence.load_aof()
+    return "OK"
+
+
+def _aof_flush_sleep(client: Client, args: Sequence[bytes]) -> str:
+    number = _NUMBER.match(args[0])
+    client.server.persistence.sleep_before_flush(max(0, int(number[0])) / 1_000_000 if number else 0.0)
+    return "OK"
+
+
+def _error(_client: Client, args: Sequence[bytes]) -> str:
+    raise ReplyError(args[0].decode("utf-8", "surrogateescape").replace("\r", " ").replace("\n", " "))
+
+
+def _write_to_log(_client: Client, args: Sequence[bytes]) -> str:
+    _log.warning("DEBUG LOG: %s", args[0].decode("utf-8", "backslashreplace"))
+    return "OK"
 
 
 def _sleep(_client: Client, args: Sequence[bytes]) -> str:
@@ -71,12 +111,34 @@ def _set_active_expire(client: Client, args: Sequence[bytes]) -> str:
 def _help(_client: Client, _args: Sequence[bytes]) -> list[str]:
     return messages.help_lines(
         "DEBUG",
+        "AOF-FLUSH-SLEEP <microsec>",
+        "    Server will sleep before flushing the AOF, this is used for testing.",
         "DIGEST",
         "    Output a hex signature representing the current DB content.",
         "DIGEST-VALUE <key> [<key> ...]",
         "    Output a hex signature of the values of all the specified keys.",
+        "ERROR <string>",
+        "    Return a Redis protocol error with <string> as message. Useful for clients",
+        "    unit tests to simulate Redis errors.",
+        "LOG <message>",
+        "    Write <message> to the server log.",
+        "LOADAOF",
+        "    Flush the AOF buffers on disk and reload the AOF in memory.",
         "OBJECT <key>",
         "    Show low level info about `key` and associated value.",
+        "RELOAD [option ...]",
+        "    Save the RDB on disk and reload it back to memory. Valid <option> values:",
+        "    * MERGE: conflicting keys will be loaded from RDB.",
+        "    * NOFLUSH: the existing database will not be removed before load, but",
+        "      conflicting keys are an error, and nothing is loaded.",
+        "    * NOSAVE: the database will be loaded from an existing RDB file.",
+        "    Examples:",
+        "    * DEBUG RELOAD: verify that the server is able to persist, flush and reload",
+        "      the database.",
+        "    * DEBUG RELOAD NOSAVE: replace the current database with the contents of an",
+        "      existing RDB file.",
+        "    * DEBUG RELOAD NOSAVE NOFLUSH MERGE: add the contents of an existing RDB",
+        "      file to the database.",
         "SET-ACTIVE-EXPIRE <0|1>",
         "    Setting it to 0 disables expiring keys in background when they are not",
         "    accessed (otherwise the Redis behavior). Setting it to 1 reenables back the",
@@ -88,9 +150,14 @@ def _help(_client: Client, _args: Sequence[bytes]) -> list[str]:
 
 # Subcommand -> its handler, and how many arguments it takes at least and at most.
 _SUBCOMMANDS: dict[bytes, tuple[Callable[[Client, Sequence[bytes]], Any], int, int]] = {
+    b"AOF-FLUSH-SLEEP": (_aof_flush_sleep, 1, 1),
     b"DIGEST": (_digest, 0, 0),
     b"DIGEST-VALUE": (_digest_value, 0, sys.maxsize),
+    b"ERROR": (_error, 1, 1),
+    b"LOADAOF": (_loadaof, 0, 0),
+    b"LOG": (_write_to_log, 1, 1),
     b"OBJECT": (_object, 1, 1),
+    b"RELOAD": (_reload, 0, sys.maxsize),
     b"SLEEP": (_sleep, 1, 1),
     b"SET-ACTIVE-EXPIRE": (_set_active_expire, 1, 1),
     b"HELP": (_help, 0, 0),

@@ -47,8 +47,10 @@ class Propagate(Enum):
 VERBATIM, REWRITTEN, ALWAYS, NEVER = Propagate.VERBATIM, Propagate.REWRITTEN, Propagate.ALWAYS, Propagate.NEVER
 
 _NO_LIMIT = 1 << 62
+# Not flagged "fast", and yet done in a moment.
+_BOUNDED = {"SET", "SETEX", "PSETEX", "MSET", "MSETNX", "SETRANGE", "GETRANGE", "SUBSTR", "LMOVE", "RPOPLPUSH"}
 # A family is a file, but for those that fill two.
-_FAMILY = {"stream_groups": "streams", "zset_algebra": "zsets"}
+_FAMILY = {"stream_groups": "streams", "zset_algebra": "zsets", "latency": "server", "saving": "server"}
 
 
 @dataclass(slots=True, eq=False)
@@ -75,6 +77,11 @@ class Command:
     max_argc: int = 0
     words: int = 1
     writes: bool = False
+    fast: bool = False
+    # What it takes depends on nothing but its own arguments.
+    bounded: bool = False
+    # The handler measures itself.
+    timed: bool = False
     shortcut: bool = False
 
     def __post_init__(self) -> None:
@@ -82,6 +89,8 @@ class Command:
         self.max_argc = self.arity if self.arity > 0 else _NO_LIMIT
         self.words = 1 + self.name.count(" ")
         self.writes = "write" in self.flags
+        self.fast = "fast" in self.flags
+        self.bounded = self.fast or self.name in _BOUNDED
         # Whether nothing but the handler is needed to run it outside MULTI: one word, data in, reply out, at once.
         self.shortcut = (
             self.words == 1

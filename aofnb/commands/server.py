@@ -88,6 +88,13 @@ def config_resetstat(client: Client) -> str:
     return "OK"
 
 
+@command("CONFIG REWRITE", arity=2, flags="admin loading noscript stale", since="2.8.0")
+def config_rewrite(client: Client) -> str:
+    """Write the settings to the file they were read from."""
+    client.server.settings.rewrite()
+    return "OK"
+
+
 @command("CONFIG HELP", arity=2, flags="loading stale", since="5.0.0")
 def config_help(client: Client) -> list[str]:
     """List the subcommands."""
@@ -99,6 +106,8 @@ def config_help(client: Client) -> list[str]:
         "    Set the configuration <directive> to <value>.",
         "RESETSTAT",
         "    Reset statistics reported by the INFO command.",
+        "REWRITE",
+        "    Rewrite the configuration file.",
     )
 
 
@@ -135,6 +144,7 @@ _CATEGORIES_OF = {
     "KEYS": ("keyspace", "dangerous"), "FLUSHDB": ("keyspace", "dangerous"), "FLUSHALL": ("keyspace", "dangerous"),
     "SWAPDB": ("keyspace", "dangerous"), "WAIT": ("connection",), "INFO": ("dangerous",), "COMMAND": ("connection",),
     "RESTORE": ("keyspace", "dangerous"), "RESTORE-ASKING": ("keyspace", "dangerous"),
+    "LASTSAVE": ("admin", "dangerous"),
     "SORT": ("set", "sortedset", "list", "dangerous"), "SORT_RO": ("set", "sortedset", "list", "dangerous"),
 }  # fmt: skip
 _FIXED_KEYS = {

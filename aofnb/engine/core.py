@@ -16,10 +16,12 @@ Redis: server.c processCommand, call, propagatePendingCommands, beforeSleep (7.0
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from hashlib import sha1
 from typing import Any
 from weakref import WeakSet
 
@@ -29,16 +31,19 @@ from aofnb.aof.writer import AofWriter
 from aofnb.clock import Clock
 from aofnb.commands import messages
 from aofnb.commands.blocking import MustWait
-from aofnb.commands.client import Argv, Client, Effect, Replication
+from aofnb.commands.client import Argv, Client, Effect, Persistence, Replication
 from aofnb.commands.pubsub import Subscriptions
 from aofnb.commands.registry import ALWAYS, REWRITTEN, VERBATIM, Command, find
 from aofnb.commands.script_host import BusyError, BusyGate, ScriptRun, Scripts
+from aofnb.commands.timing import Timing
 from aofnb.commands.transactions import discard_transaction
 from aofnb.config import Config
 from aofnb.engine import info
 from aofnb.engine.notifications import class_of, monitor_line
+from aofnb.engine.persistence import NoFiles
+from aofnb.engine.settings import Settings
 from aofnb.engine.waiting import OnReply, Outbox, Waiting
-from aofnb.errors import AofWriteError, ConfigError, ReplyError, StoreClosedError
+from aofnb.errors import AofWriteError, ReplyError, StoreClosedError
 from aofnb.store.keyspace import Database, Keyspace
 
 __all__ = ["SHORTCUT_ARGC", "Engine"]
@@ -82,6 +87,8 @@ class Engine:
         self.writer: AofWriter | None = None
         # Why write commands are refused, or None. A text, since it becomes an error reply.
         self.refusal: str | None = None
+        # What it is in any case: of a store that is open read-only.
+        self.standing_refusal: str | None = None
         self.closed: str | None = None
         # Whether sessions must take the long way for every command, since more than usual has to be asked: the store
         # is closed, or somebody waits. See `look_around`.
@@ -113,6 +120,19 @@ class Engine:
         self.aof_stats: Callable[[], AofStats | None] = lambda: None
         # Whoever serves the store to replicas.
         self.replication: Replication | None = None
+        self.timing = Timing(config, clock)
+        self.settings = Settings(config)
+        for name in ("save", "stop-writes-on-bgsave-error"):
+            self.settings.on_change[name] = self._save_points_changed
+        for name in ("latency-monitor-threshold", "latency-tracking", "slowlog-log-slower-than", "slowlog-max-len"):
+            self.settings.on_change[name] = self._timing_changed
+        # SAVE, SHUTDOWN and whatever else is done with files. Set by the store.
+        self.persistence: Persistence = NoFiles(lambda: None)
+        # What a command wants done when the turn is over and before its caller goes on, not under the lock.
+        self.afterwards: list[Callable[[], object]] = []
+        self.started_s = clock.monotonic()
+        # Of this opening of the store, as INFO tells it.
+        self.run_id = sha1(b"%d %d" % (os.getpid(), clock.now_ms()), usedforsecurity=False).hexdigest()
         self.total_commands = 0
         self._frozen_ms: int | None = None
         # Open `batch` blocks: turns inside write nothing, the end of the outermost does.
@@ -134,12 +154,20 @@ class Engine:
         self.total_commands += 1
         # What a command asked for that then changed nothing.
         client.rewritten_args.clear()
+        timing = self.timing
+        timed = not command.timed and (timing.times_all if command.bounded else timing.times_slow)
+        started_s = self.clock.monotonic() if timed else 0.0
         try:
             reply = command.handler(client, *argv[command.words :])
-        except ReplyError:
+        except ReplyError as problem:
+            timing.failed(problem)
+            if timed and (took_s := self.clock.monotonic() - started_s) >= timing.least_s:
+                timing.took(command, argv, took_s, failed=True)
             if client.dirty:
                 self._changed(client, command, argv)
             raise
+        if timed and (took_s := self.clock.monotonic() - started_s) >= timing.least_s:
+            timing.took(command, argv, took_s)
         if client.dirty or command.propagate is ALWAYS:
             self._changed(client, command, argv)
         return reply
@@ -155,9 +183,19 @@ class Engine:
             self.gate = self.lock
             self._frozen_ms = outside
 
+    @property
+    def in_exec(self) -> bool:
+        """Whether a transaction is running, whose records are not in the log yet."""
+        return self._frozen_ms is not None
+
+    @property
+    def in_batch(self) -> bool:
+        """Whether a `batch` block is open."""
+        return self._batches > 0
+
     def rewrite_aof(self) -> str:
         """Start a rewrite; inside EXEC, whose records are not in the log yet, have it start afterwards."""
-        return self.start_rewrite(self._frozen_ms is not None)
+        return self.start_rewrite(self.in_exec)
 
     def info(self, sections: Sequence[str]) -> str:
         return info.text(self, sections)
@@ -166,6 +204,8 @@ class Engine:
         """Set the counters of INFO to zero."""
         self.total_commands = 0
         self.keyspace.expired_keys = 0
+        self.timing.reset()
+        self.persistence.reset_stats()
         if self.writer is not None:
             self.writer.delayed_fsync = 0
 
@@ -177,22 +217,23 @@ class Engine:
         ReplyError
             With the words of redis-server, naming the setting at fault.
         """
-        values: list[tuple[str, Any]] = []
-        for name, given in settings.items():
-            try:
-                setting = self.config.setting(name)
-            except ConfigError:
-                raise ReplyError(f"ERR Unknown option or number of arguments for CONFIG SET - '{name}'") from None
-            prefix = f"ERR CONFIG SET failed (possibly related to argument '{name}') - "
-            if not setting.runtime:
-                raise ReplyError(prefix + "can't set immutable config")
-            try:
-                values.append((setting.attribute, setting.parse(given)))
-            except ConfigError as problem:
-                raise ReplyError(prefix + str(problem)) from None
-        for attribute, value in values:
-            setattr(self.config, attribute, value)
+        self.settings.set(settings)
         self.look_around()
+
+    def _save_points_changed(self) -> None:
+        self.refresh_refusal()
+        self.on_write()
+
+    def _timing_changed(self) -> None:
+        self.timing.refresh()
+        self.persistence.watch()
+        # Those at hand are timed, or not, as it was.
+        self.forget_shortcuts()
+
+    def forget_shortcuts(self) -> None:
+        """Have sessions look up every command anew."""
+        for spellings in self.shortcuts:
+            spellings.clear()
 
     def look_around(self) -> None:
         """See anew what every command must ask and every change must tell. Called by whoever changes any of it."""
@@ -307,7 +348,9 @@ class Engine:
                 self.end_turn()
                 raise
             self.end_turn()
-            return reply
+        if self.afterwards:
+            self._do_afterwards()
+        return reply
 
     def run(self, client: Client, batch: Sequence[Argv]) -> list[Any]:
         """Run several commands as one turn: one write, one fsync; error replies are items of the list."""
@@ -335,7 +378,16 @@ class Engine:
         except BusyError as problem:
             # It came in at the gate: nothing ran.
             return [problem for _ in batch]
+        finally:
+            if self.afterwards:
+                self._do_afterwards()
         return replies
+
+    def _do_afterwards(self) -> None:
+        """Not under the lock: what these jobs wait for may want it."""
+        jobs, self.afterwards = self.afterwards, []
+        for job in jobs:
+            job()
 
     def _wait_here(self, client: Client, argv: Argv, must: MustWait) -> Any:
         if self._batches or self._in_turn:
@@ -370,7 +422,9 @@ class Engine:
                 # Whoever was to be acknowledged has been told.
                 with suppress(AofWriteError):
                     self.end_turn()
-            return answered
+        if self.afterwards and not self._in_turn:
+            self._do_afterwards()
+        return answered
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -387,6 +441,8 @@ class Engine:
                 self._in_turn = False
                 with suppress(AofWriteError):
                     self.end_turn()
+        if self.afterwards:
+            self._do_afterwards()
 
     def disconnect(self, client: Client) -> None:
         """Let go a client whose connection ended: it waits for nothing and watches nothing any more."""
@@ -453,7 +509,8 @@ class Engine:
             command = self._checked(client, argv)
             if self.long_way:
                 self._check_client(client, command)
-        except ReplyError:
+        except ReplyError as problem:
+            self.timing.failed(problem)
             # A mistake while queueing spoils the transaction.
             client.multi_aborted = client.multi is not None
             raise
@@ -563,9 +620,13 @@ class Engine:
             self.refresh_refusal()
 
     def refresh_refusal(self) -> None:
-        """Refuse write commands as long as the writer has reason to."""
-        problem = self.writer.refusal if self.writer is not None else None
-        self.refusal = f"MISCONF Errors writing to the AOF file: {problem.strerror}" if problem else None
+        """Refuse write commands as long as the log, or the snapshots, give reason to."""
+        writer = self.writer
+        problem = writer.refusal if writer is not None else None
+        if writer is not None and writer.fsync_failed:
+            self.persistence.mark_unsynced()
+        misconf = f"MISCONF Errors writing to the AOF file: {problem.strerror}" if problem else None
+        self.refusal = self.standing_refusal or misconf or self.persistence.refusal
 
     # --- parts -------------------------------------------------------------------------------------------
 
@@ -592,6 +653,8 @@ class Engine:
                 discard_transaction(client)
                 problem = ReplyError(f"EXECABORT Transaction discarded because of: {str(problem).removeprefix('ERR ')}")
             raise problem
+        if client.multi is not None and "no_multi" in command.flags:
+            raise ReplyError("ERR Command not allowed inside a transaction")
         if self.refusal is not None:
             self._check_refusal(client, command)
         return command
@@ -611,7 +674,7 @@ class Engine:
             for argc in range(command.min_argc, min(command.max_argc + 1, SHORTCUT_ARGC)):
                 spellings = self.shortcuts[argc]
                 if len(spellings) < _SPELLINGS:
-                    spellings[argv[0]] = spellings[argv[0].decode("latin-1")] = command
+                    spellings[argv[0]] = spellings[argv[0].decode("latin-1")] = self.timing.timed(command, argv[0])
         return command
 
     def _changed(self, client: Client, command: Command, argv: Argv) -> None:
@@ -649,8 +712,7 @@ class Engine:
     def close(self, why: str) -> None:
         """Refuse everything from now on, with `why` as the error text."""
         self.closed = why
-        for spellings in self.shortcuts:
-            spellings.clear()
+        self.forget_shortcuts()
         self.waiting.end_all(StoreClosedError(why))
         self.look_around()
         self.outbox.deliver()

@@ -1,6 +1,8 @@
 """The text of INFO: sections with one ``name:value`` a line, as redis-server 7.0.15 gives them.
 
-Only fields that have a meaning here; `aofnb_*` fields say what Redis does not.
+Fields that have a meaning here, under the server's names and in its order; ``aofnb_*`` fields say what Redis does not.
+What has none is left out, but for what clients are known to ask for. ``commandstats`` and ``latencystats`` have content
+with ``latency-tracking yes``.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from aofnb import _version
+from aofnb.aof.stats import AofStats
 
 if TYPE_CHECKING:
     from aofnb.engine.core import Engine
@@ -20,64 +23,216 @@ __all__ = ["SECTIONS", "text"]
 
 # The server whose behaviour is the model; clients decide by it what they may ask for.
 REDIS_VERSION = "7.0.15"
+_PERCENTILES = (50, 99, 99.9)
 
 Fields = dict[str, object]
 
 
 def _server(engine: Engine) -> Fields:
+    up_s = int(engine.clock.monotonic() - engine.started_s)
+    file = engine.settings.file
     return {
         "redis_version": REDIS_VERSION,
+        "redis_git_sha1": "00000000",
+        "redis_git_dirty": 0,
         "redis_mode": "standalone",
         "aofnb_version": _version.VERSION,
         "os": f"{platform.system()} {platform.release()} {platform.machine()}",
         "arch_bits": 64 if sys.maxsize > 1 << 32 else 32,
+        "python_version": platform.python_version(),
         "process_id": os.getpid(),
+        "process_supervised": "no",
+        "run_id": engine.run_id,
+        "tcp_port": 0,
         "server_time_usec": engine.clock.now_ms() * 1000,
+        "uptime_in_seconds": up_s,
+        "uptime_in_days": up_s // 86400,
         "hz": engine.config.hz,
+        "configured_hz": engine.config.hz,
+        "executable": sys.executable,
+        "config_file": "" if file is None else file.path,
     }
 
 
 def _clients(engine: Engine) -> Fields:
-    return {"connected_clients": sum(not client.loading for client in engine.clients)}
+    return {
+        "connected_clients": sum(not client.loading for client in engine.clients),
+        "cluster_connections": 0,
+        "blocked_clients": 0,
+        "tracking_clients": 0,
+    }
+
+
+def _memory(engine: Engine) -> Fields:
+    rss, peak = _resident()
+    writer = engine.writer
+    buffer = 0 if writer is None else sys.getsizeof(writer.aof_buf)
+    return {
+        # Of the whole process: what belongs to the store cannot be told from the rest.
+        "used_memory": rss,
+        "used_memory_human": _human(rss),
+        "used_memory_rss": rss,
+        "used_memory_rss_human": _human(rss),
+        "used_memory_peak": peak,
+        "used_memory_peak_human": _human(peak),
+        "number_of_libraries": len(engine.keyspace.functions),
+        "maxmemory": 0,
+        "maxmemory_human": "0B",
+        "maxmemory_policy": "noeviction",
+        "mem_not_counted_for_evict": buffer,
+        "mem_aof_buffer": buffer,
+        "mem_allocator": "python",
+        "lazyfree_pending_objects": 0,
+    }
+
+
+def _resident() -> tuple[int, int]:
+    """Bytes of memory of this process now, and at most so far; 0 where the system does not tell."""
+    try:
+        import resource  # not on Windows
+    except ModuleNotFoundError:
+        return 0, 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            rss = int(file.read().split()[1]) * resource.getpagesize()
+    except OSError:
+        return peak, peak
+    return rss, max(rss, peak)
+
+
+def _human(size: int) -> str:
+    """Bytes as the server shows them.
+
+    >>> _human(0), _human(1536), _human(3 << 30)
+    ('0B', '1.50K', '3.00G')
+    """
+    number = float(size)
+    for unit in "BKMGT":
+        if number < 1024 or unit == "T":
+            break
+        number /= 1024
+    return f"{size}B" if unit == "B" else f"{number:.2f}{unit}"
 
 
 def _persistence(engine: Engine) -> Fields:
+    stats = engine.aof_stats() or AofStats()
+    rewrite = stats.rewrite
+    running = rewrite.phase != "idle"
+    last_s = stats.last_rewrite_duration_s
+    saved = {
+        "rdb_last_save_time": 0,
+        "rdb_last_bgsave_status": "ok",
+        "rdb_last_bgsave_time_sec": -1,
+        "rdb_saves": 0,
+        "rdb_last_load_keys_expired": 0,
+        "rdb_last_load_keys_loaded": 0,
+    } | engine.persistence.info()
     fields: Fields = {
         "loading": int(not engine.keyspace.expiring),
+        "async_loading": 0,
+        # No process shares its memory with the one that writes a base.
+        "current_cow_peak": 0,
+        "current_cow_size": 0,
+        "current_cow_size_age": 0,
+        "current_fork_perc": f"{100 * rewrite.fraction if running else 0:.2f}",
+        "current_save_keys_processed": rewrite.keys_done,
+        "current_save_keys_total": rewrite.keys_total,
         "rdb_changes_since_last_save": engine.keyspace.dirty,
-        "aof_enabled": int(engine.writer is not None),
-    }
-    stats = engine.aof_stats()
-    if stats is None:
-        return fields
-    running = stats.rewrite.phase != "idle"
-    last_s = stats.last_rewrite_duration_s
-    return fields | {
-        "current_save_keys_processed": stats.rewrite.keys_done,
-        "current_save_keys_total": stats.rewrite.keys_total,
+        "rdb_bgsave_in_progress": 0,
+        "rdb_last_save_time": saved["rdb_last_save_time"],
+        "rdb_last_bgsave_status": saved["rdb_last_bgsave_status"],
+        "rdb_last_bgsave_time_sec": saved["rdb_last_bgsave_time_sec"],
+        "rdb_current_bgsave_time_sec": -1,
+        "rdb_saves": saved["rdb_saves"],
+        "rdb_last_cow_size": 0,
+        "rdb_last_load_keys_expired": saved["rdb_last_load_keys_expired"],
+        "rdb_last_load_keys_loaded": saved["rdb_last_load_keys_loaded"],
+        "aof_enabled": int(stats.aof_enabled),
         "aof_rewrite_in_progress": int(running),
         "aof_rewrite_scheduled": int(stats.rewrite_scheduled),
         "aof_last_rewrite_time_sec": -1 if last_s is None else int(last_s),
-        "aof_current_rewrite_time_sec": int(stats.rewrite.elapsed_s) if running else -1,
+        "aof_current_rewrite_time_sec": int(rewrite.elapsed_s) if running else -1,
         "aof_last_bgrewrite_status": "ok" if stats.last_rewrite_ok else "err",
         "aof_rewrites": stats.rewrites,
+        "aof_rewrites_consecutive_failures": stats.rewrite_failures,
         "aof_last_write_status": "err" if stats.write_error else "ok",
-        "aof_current_size": stats.current_size,
-        "aof_base_size": stats.base_size,
-        "aof_pending_rewrite": int(stats.rewrite_scheduled),
-        "aof_buffer_length": stats.aof_buf_bytes,
-        "aof_pending_bio_fsync": int(stats.fsync_in_progress),
-        "aof_delayed_fsync": stats.delayed_fsync,
-        "aofnb_unsynced_bytes": stats.unsynced_bytes,
-        "aofnb_fsync_lag_seconds": f"{stats.fsync_lag_s:.3f}",
+        "aof_last_cow_size": 0,
+        "module_fork_in_progress": 0,
+        "module_fork_last_cow_size": 0,
     }
+    if engine.config.appendonly:
+        fields |= {
+            "aof_current_size": stats.current_size,
+            "aof_base_size": stats.base_size,
+            "aof_pending_rewrite": int(stats.rewrite_scheduled),
+            "aof_buffer_length": stats.aof_buf_bytes,
+            "aof_pending_bio_fsync": int(stats.fsync_in_progress),
+            "aof_delayed_fsync": stats.delayed_fsync,
+            "aofnb_unsynced_bytes": stats.unsynced_bytes,
+            "aofnb_fsync_lag_seconds": f"{stats.fsync_lag_s:.3f}",
+            "aofnb_postponed_seconds": f"{stats.postponed_s:.3f}",
+            "aofnb_fsync_held_back": int(stats.fsync_held_back),
+        }
+    return fields
 
 
 def _stats(engine: Engine) -> Fields:
     return {
         "total_commands_processed": engine.total_commands,
         "expired_keys": engine.keyspace.expired_keys,
+        "evicted_keys": 0,
+        "total_error_replies": sum(engine.timing.errors.values()),
     }
+
+
+def _replication(engine: Engine) -> Fields:
+    return {
+        "role": "master",
+        "connected_slaves": 0,
+        "master_failover_state": "no-failover",
+        "master_replid": engine.run_id,
+        "master_repl_offset": 0,
+    }
+
+
+def _cpu(_engine: Engine) -> Fields:
+    used = os.times()
+    return {
+        "used_cpu_sys": f"{used.system:.6f}",
+        "used_cpu_user": f"{used.user:.6f}",
+        "used_cpu_sys_children": f"{used.children_system:.6f}",
+        "used_cpu_user_children": f"{used.children_user:.6f}",
+    }
+
+
+def _modules(_engine: Engine) -> Fields:
+    return {}
+
+
+def _commandstats(engine: Engine) -> Fields:
+    return {
+        f"cmdstat_{name}": (
+            f"calls={stats.calls},usec={stats.microseconds},usec_per_call={stats.microseconds / stats.calls:.2f},"
+            f"rejected_calls=0,failed_calls={stats.failed}"
+        )
+        for name, stats in engine.timing.commands.items()
+    }
+
+
+def _errorstats(engine: Engine) -> Fields:
+    return {f"errorstat_{code}": f"count={count}" for code, count in sorted(engine.timing.errors.items())}
+
+
+def _latencystats(engine: Engine) -> Fields:
+    return {
+        f"latency_percentiles_usec_{name}": ",".join(f"p{p}={stats.percentile(p):.3f}" for p in _PERCENTILES)
+        for name, stats in engine.timing.commands.items()
+    }
+
+
+def _cluster(_engine: Engine) -> Fields:
+    return {"cluster_enabled": 0}
 
 
 def _keyspace(engine: Engine) -> Fields:
@@ -87,18 +242,33 @@ def _keyspace(engine: Engine) -> Fields:
 SECTIONS: dict[str, Callable[[Engine], Fields]] = {
     "server": _server,
     "clients": _clients,
+    "memory": _memory,
     "persistence": _persistence,
     "stats": _stats,
+    "replication": _replication,
+    "cpu": _cpu,
+    "modules": _modules,
+    "commandstats": _commandstats,
+    "errorstats": _errorstats,
+    "latencystats": _latencystats,
+    "cluster": _cluster,
     "keyspace": _keyspace,
 }
-_ALL = {"default", "all", "everything"}
+# Only in `all` and `everything`, or by name.
+_NOT_BY_DEFAULT = {"commandstats", "latencystats"}
+_SHOWN = {"cpu": "CPU"}
 
 
 def text(engine: Engine, sections: Sequence[str]) -> str:
-    """INFO for `sections` (lower case); none, ``default``, ``all`` and ``everything`` mean all there are."""
-    wanted = list(SECTIONS) if not sections or not _ALL.isdisjoint(sections) else [s for s in SECTIONS if s in sections]
+    """INFO for `sections` (lower case); none means ``default``, ``all`` and ``everything`` are all there are."""
+    wanted = set(sections) or {"default"}
+    if not wanted.isdisjoint({"all", "everything"}):
+        wanted = set(SECTIONS)
+    elif "default" in wanted:
+        wanted |= SECTIONS.keys() - _NOT_BY_DEFAULT
     blocks = []
-    for name in wanted:
-        lines = "".join(f"{field}:{value}\r\n" for field, value in SECTIONS[name](engine).items())
-        blocks.append(f"# {name.capitalize()}\r\n{lines}")
+    for name, fields_of in SECTIONS.items():
+        if name in wanted:
+            lines = "".join(f"{field}:{value}\r\n" for field, value in fields_of(engine).items())
+            blocks.append(f"# {_SHOWN.get(name, name.capitalize())}\r\n{lines}")
     return "\r\n".join(blocks)

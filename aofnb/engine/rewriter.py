@@ -86,8 +86,8 @@ class Rewriter:
         self.backoff = Backoff()
         self.in_place_keys = IN_PLACE_KEYS
         self.may_fork = True
-        # For a base made from memory, where no files say the same: what must hold before, and how it is put in place.
-        # Others set them for a log that is off.
+        # For a base made from memory, when there are no files that say the same: what must hold before, and how it is
+        # put in place. Set by `Appendonly`.
         self.prepare: Callable[[], None] = lambda: None
         self.replace: Callable[[str, Suffix], None] = self._replace_all
         # Progress: written by one thread, read by any.
@@ -162,7 +162,8 @@ class Rewriter:
         if self.running:
             return
         if writer is None:
-            if self.scheduled and self.backoff.allows(self.engine.clock.monotonic()):
+            # Who turned the log on says when the next try is due.
+            if self.scheduled:
                 self._begin_unasked()
             return
         if self.engine.refusal is not None:
@@ -238,6 +239,11 @@ class Rewriter:
     def _in_place(self, temp: str, form: BaseForm) -> None:
         self._write_base(temp, form)
         self._publish(temp, form)
+        self._sample()
+
+    def _sample(self) -> None:
+        """For LATENCY: how long everyone waited for a rewrite in place."""
+        self.engine.timing.monitor.sample("rewrite-in-place", self.engine.clock.monotonic() - self._started_s)
 
     def _write_base(self, temp: str, form: BaseForm) -> None:
         engine = self.engine
@@ -256,6 +262,7 @@ class Rewriter:
         self._write_base(temp, form)
         self._phase = "publishing"
         self.replace(temp, form.suffix)
+        self._sample()
         self._ended(None)
         self.engine.refresh_refusal()
 

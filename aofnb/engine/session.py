@@ -129,7 +129,8 @@ def _executor(engine: Engine, client: Client) -> Callable[..., Any]:
                 engine.begin_turn(client)
             try:
                 reply = command.handler(client, *args)
-            except ReplyError:
+            except ReplyError as problem:
+                engine.timing.failed(problem)
                 finish(client, command, argv[0], args)  # type: ignore[arg-type]  # found in shortcuts: str or bytes
                 raise
             if client.dirty or effects or client.rewritten_args:

@@ -7,6 +7,7 @@ forked child inherits a store that refuses everything; close makes all acknowled
 from __future__ import annotations
 
 import atexit
+import errno
 import importlib
 import io
 import logging
@@ -17,7 +18,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -29,13 +30,16 @@ from aofnb.aof.stats import AofStats
 from aofnb.aof.writer import AofWriter
 from aofnb.clock import Clock, SystemClock
 from aofnb.config import Config
+from aofnb.config_file import ConfigFile
+from aofnb.engine.appendonly import Appendonly
 from aofnb.engine.core import Engine
 from aofnb.engine.cron import Cron
+from aofnb.engine.persistence import Files, NoFiles
 from aofnb.engine.progress import LoadLine, watched
 from aofnb.engine.replay import FailedCommand, Replayer, SkippedPart
 from aofnb.engine.rewriter import Rewriter
 from aofnb.engine.session import Pipeline, Session
-from aofnb.errors import AofError, AofManifestError, AofnbError, AofWriteError, ConfigError
+from aofnb.errors import AofError, AofManifestError, AofnbError, AofWriteError, ConfigError, ReplyError
 from aofnb.resp.reader import CommandReader
 
 if TYPE_CHECKING:
@@ -50,6 +54,7 @@ Progress = Callable[[int, int], None]
 _log = logging.getLogger("aofnb")
 
 _READ_ONLY = "READONLY this store was opened with readonly=True; open it without to write"
+_PATIENCE_AT_EXIT_S = 5.0
 # While acknowledged data waits for a full disk, the write is retried once a second.
 _RETRY_S = 1.0
 # How often a read-only open finds the files anew where a writer replaced them under its hands.
@@ -103,8 +108,12 @@ class Store:
         fs: Fs,
         seed: int | None,
         background: bool,
+        config_file: ConfigFile | None = None,
     ) -> None:
         config = Config(settings)
+        if path is None:
+            # There is nowhere to log to.
+            config.appendonly = False
         self.config = config
         if path is not None and not os.fspath(path):
             raise ConfigError(
@@ -122,16 +131,24 @@ class Store:
         self._bio = Bio(inline=not background)
         self._directory: AofDirectory | None = None
         self._rewriter: Rewriter | None = None
-        self._writer: AofWriter | None = None
+        self._appendonly: Appendonly | None = None
+        self._files: Files | None = None
         self._cron = Cron(clock, self._tick)
-        if self.path is not None and config.appendonly:
+        self.engine.persistence = NoFiles(self._shut_down)
+        self.engine.settings.file = config_file
+        self.engine.settings.on_change["appendonly"] = self._no_log_to_switch
+        if self.path is not None:
+            config.dir = self.path
             try:
-                self._open(self.path, fs, progress)
+                if config.appendonly:
+                    self._open(self.path, fs, progress)
+                else:
+                    self._open_without_log(self.path, fs)
             except BaseException:
                 self._let_go()
                 raise
         if readonly:
-            self.engine.refusal = _READ_ONLY
+            self.engine.refusal = self.engine.standing_refusal = _READ_ONLY
         # Not before: nobody is told of what a load does.
         self.engine.look_around()
         self._session = Session(self.engine)
@@ -148,14 +165,7 @@ class Store:
 
     def _open(self, path: str, fs: Fs, progress: Progress | Literal[False] | None) -> None:
         if not self.readonly:
-            try:
-                fs.mkdir(path)
-            except OSError as problem:
-                raise AofError(
-                    f"the directory cannot be made: {problem.strerror}; give one that can be written", file=path
-                ) from problem
-            self._lock = DirectoryLock(fs, path)
-            self._lock.acquire()
+            self._take_directory(path, fs)
         with _shown(progress, self.clock) as shown:
             directory, replayer, files = self._load(path, fs, shown)
         self.load_report = Loaded(
@@ -168,11 +178,54 @@ class Store:
         )
         self._tell_what_was_odd(self.load_report)
         self._directory = directory
+        self._wire(path, fs, directory)
         if self.readonly:
             return
-        self._writer = self.engine.writer = directory.start_writer(self.clock, self._bio)
-        self._rewriter = Rewriter(self.engine, directory, fs)
-        self.engine.start_rewrite = self._rewriter.start
+        assert self._appendonly is not None
+        self._appendonly.started(directory.start_writer(self.clock, self._bio))
+        self._make_good()
+
+    def _open_without_log(self, path: str, fs: Fs) -> None:
+        """Open with ``appendonly no``: the last snapshot, if there is one, and nothing of the log."""
+        directory = AofDirectory(fs, path, self.config)
+        if fs.exists(path):
+            if not self.readonly:
+                self._take_directory(path, fs)
+            if directory.open_unused(self._bio, readonly=self.readonly):
+                _log.warning("%s holds a log, which is not loaded since appendonly is no", directory.path)
+        self._directory = directory
+        self._wire(path, fs, directory)
+        assert self._files is not None
+        self._files.load_snapshot()
+
+    def _take_directory(self, path: str, fs: Fs) -> None:
+        """Make the directory if need be, and keep others from writing there."""
+        if self._lock is not None:
+            return
+        try:
+            fs.mkdir(path)
+        except OSError as problem:
+            raise AofError(
+                f"the directory cannot be made: {problem.strerror}; give one that can be written", file=path
+            ) from problem
+        lock = DirectoryLock(fs, path)
+        lock.acquire()
+        self._lock = lock
+
+    def _wire(self, path: str, fs: Fs, directory: AofDirectory) -> None:
+        """Put together what writes, and give the engine what commands may ask of it."""
+        if self.readonly:
+            files = Files(self.engine, fs, path, None, self._refuse_to_write, self._shut_down)
+        else:
+            self._rewriter = Rewriter(self.engine, directory, fs)
+
+            def prepare() -> None:
+                self._take_directory(path, fs)
+
+            self._appendonly = Appendonly(self.engine, directory, self._rewriter, self._bio, prepare)
+            files = Files(self.engine, fs, path, self._appendonly, prepare, self._shut_down)
+            self._appendonly.on_replaced = files.unmark
+        self._files = self.engine.persistence = files
         self.engine.aof_stats = self.stats
         self.engine.reload = self._reload
 
@@ -201,6 +254,40 @@ class Store:
         for db in self.engine.keyspace:
             db.clear()
         self.engine.keyspace.functions.clear()
+
+    def _refuse_to_write(self) -> None:
+        raise AofError("this store was opened with readonly=True; open it without to write")
+
+    def _shut_down(self) -> None:
+        self.engine.close("the store was closed by SHUTDOWN; open it again with aofnb.open")
+        self.engine.afterwards.append(self.close)
+
+    def _no_log_to_switch(self) -> None:
+        why = "a store that was opened with readonly=True" if self.readonly else "a store without a directory"
+        raise ConfigError(f"{why} has no log to turn on or off")
+
+    def _make_good(self) -> None:
+        """After a failed fsync: what was loaded may be in the kernel's memory only, so write all of it anew."""
+        assert self._files is not None
+        assert self._writer is not None
+        assert self._rewriter is not None
+        if not self._files.marked_unsynced():
+            return
+        _log.warning(
+            "an fsync failed when %s was last open: the log is made anew, since what was read of it may not be on "
+            "the device",
+            self.path,
+        )
+        self._writer.poisoned = OSError(errno.EIO, "an fsync failed when the store was last open")
+        try:
+            self._rewriter.start(False)
+        except ReplyError:
+            _log.warning("it could not be: %s. Writes are refused until it is", self._rewriter.last_error)
+            self.engine.refresh_refusal()
+
+    @property
+    def _writer(self) -> AofWriter | None:
+        return self.engine.writer
 
     def _reload(self) -> None:
         """Make memory what the log says: its files, then the whole units that are still in aof_buf."""
@@ -361,8 +448,30 @@ class Store:
         """
         writer, directory, rewriter = self._writer, self._directory, self._rewriter
         keys = self.engine.keyspace.key_count()
-        if writer is None or directory is None or rewriter is None:
+        waiting = self._appendonly is not None and self._appendonly.state == "waiting"
+        if directory is None or rewriter is None:
             return AofStats(appendfsync=self.config.appendfsync, keys=keys)
+        rewrites = AofStats(
+            aof_enabled=waiting,
+            waiting=waiting,
+            appendfsync=self.config.appendfsync,
+            current_size=directory.current_size,
+            base_size=directory.base_size,
+            files=directory.files(),
+            rewrite=rewriter.progress(),
+            rewrites=rewriter.rewrites,
+            rewrite_scheduled=rewriter.scheduled,
+            last_rewrite_ok=rewriter.last_ok,
+            last_rewrite_error=rewriter.last_error,
+            rewrite_failures=rewriter.backoff.failures,
+            last_rewrite_duration_s=rewriter.last_duration_s,
+            last_rewrite_cow_bytes=rewriter.last_cow_bytes,
+            forks=rewriter.forks,
+            last_fork_s=rewriter.last_fork_s,
+            keys=keys,
+        )
+        if writer is None:
+            return rewrites
         now_s = self.clock.monotonic()
         unsynced_since, postponed_since = writer.unsynced_since, writer.postponed_since
         # Read synced first: both only grow, so the difference is never negative.
@@ -372,9 +481,9 @@ class Store:
         if reset_peak:
             writer.peak_bytes = 0
         problem = writer.refusal
-        return AofStats(
+        return replace(
+            rewrites,
             aof_enabled=True,
-            appendfsync=self.config.appendfsync,
             aof_buf_bytes=len(writer.aof_buf),
             aof_buf_commands=max(0, fed - written_commands),
             aof_buf_peak_bytes=max(peak, len(writer.aof_buf)),
@@ -388,21 +497,8 @@ class Store:
             fsync_in_progress=self._bio.pending > 0,
             delayed_fsync=writer.delayed_fsync,
             postponed_s=0.0 if postponed_since is None else max(0.0, now_s - postponed_since),
+            fsync_held_back=writer.fsync_held_back,
             write_error=None if problem is None else problem.strerror,
-            current_size=directory.current_size,
-            base_size=directory.base_size,
-            files=directory.files(),
-            rewrite=rewriter.progress(),
-            rewrites=rewriter.rewrites,
-            rewrite_scheduled=rewriter.scheduled,
-            last_rewrite_ok=rewriter.last_ok,
-            last_rewrite_duration_s=rewriter.last_duration_s,
-            keys=keys,
-            last_rewrite_error=rewriter.last_error,
-            rewrite_failures=rewriter.backoff.failures,
-            last_rewrite_cow_bytes=rewriter.last_cow_bytes,
-            forks=rewriter.forks,
-            last_fork_s=rewriter.last_fork_s,
         )
 
     @property
@@ -435,17 +531,20 @@ class Store:
             engine.waiting.time_out()
             wait_s = _sooner(self._next_expiry_s(), engine.waiting.next_s())
             problem = None
-            if self._writer is not None and self._rewriter is not None:
-                try:
-                    engine.flush()
-                except AofWriteError as failed:
-                    # Nobody waits for an answer here; `refusal` and stats() say it until it is over.
-                    wait_s = _sooner(wait_s, _RETRY_S)
-                    problem = failed
-                self._rewriter.tick()
-                if self._writer.aof_buf or self._rewriter.running or self._bio.pending:
+            try:
+                engine.flush()
+            except AofWriteError as failed:
+                # Nobody waits for an answer here; `refusal` and stats() say it until it is over.
+                wait_s = _sooner(wait_s, _RETRY_S)
+                problem = failed
+            if self._appendonly is not None and self._files is not None and self._rewriter is not None:
+                wait_s = _sooner(wait_s, self._appendonly.tick())
+                wait_s = _sooner(wait_s, self._files.tick())
+                if self._rewriter.running or self._bio.pending:
                     wait_s = _sooner(wait_s, 0.1)
-                wait_s = _sooner(wait_s, self._writer.fsync_due_s())
+            writer = engine.writer
+            if writer is not None:
+                wait_s = _sooner(wait_s, 0.1 if writer.aof_buf else writer.fsync_due_s())
             engine.outbox.deliver(problem)
             return wait_s
 
@@ -482,7 +581,6 @@ class Store:
         self._cron.stop()
         with self.engine.lock:
             try:
-                self._bio.close()
                 if self._writer is not None:
                     self._writer.close()
             except Exception:
@@ -501,7 +599,7 @@ class Store:
         _open_stores.discard(self)
 
     def _let_go(self) -> None:
-        """End the background thread and give the directory free."""
+        """End the background thread, which does first what was left to it, and give the directory free."""
         self._bio.close()
         if self._lock is not None:
             self._lock.release()
@@ -537,9 +635,20 @@ def _sooner(a: float | None, b: float | None) -> float | None:
     return b if a is None else a if b is None else min(a, b)
 
 
+class _Given:
+    """Stands for a path that the settings file gives."""
+
+    def __repr__(self) -> str:
+        return "<dir of the settings file>"
+
+
+_FROM_FILE = _Given()
+
+
 def open_store(
-    path: str | os.PathLike[str] | None,
+    path: str | os.PathLike[str] | _Given | None = _FROM_FILE,
     *,
+    config_file: str | os.PathLike[str] | ConfigFile | None = None,
     readonly: bool = False,
     progress: Progress | Literal[False] | None = None,
     clock: Clock | None = None,
@@ -554,6 +663,10 @@ def open_store(
     ----------
     path
         The directory that holds ``appendonlydir`` (what redis-server calls ``dir``). None: a store without a log.
+        May be left out where `config_file` says ``dir``.
+    config_file
+        A redis.conf, or what `ConfigFile` made of one: settings to begin with, and where CONFIG REWRITE writes to.
+        What it says of a server's process and network means nothing here. Settings that are given as well count more.
     readonly
         Load, but write nothing and take no lock; may be beside a writer. Writes are refused.
     progress
@@ -585,6 +698,15 @@ def open_store(
     ...         store.execute("GET", "greeting")
     b'hello'
     """
+    if config_file is not None:
+        if not isinstance(config_file, ConfigFile):
+            config_file = ConfigFile(config_file)
+        settings = {**config_file.settings, **{name.replace("_", "-"): value for name, value in settings.items()}}
+    directory = settings.pop("dir", None)
+    if isinstance(path, _Given):
+        if directory is None:
+            raise ConfigError("no path is given, and no settings file that says dir; give one of them")
+        path = str(directory)
     return Store(
         path,
         settings,
@@ -594,6 +716,7 @@ def open_store(
         fs=fs or OsFs(),
         seed=seed,
         background=background,
+        config_file=config_file,
     )
 
 
@@ -604,6 +727,15 @@ _open_stores: weakref.WeakSet[Store] = weakref.WeakSet()
 def _close_all() -> None:
     """A courtesy at the end of the process, not durability: what was promised is on disk before."""
     for store in list(_open_stores):
+        # A daemon thread that sits inside `with store.batch()` will never leave it.
+        if not store.engine.lock.acquire(timeout=_PATIENCE_AT_EXIT_S):
+            print(
+                f"aofnb: {store.path}: not closed, since another thread is inside `with store.batch()` or a command; "
+                "what it was told is not done is not on disk",
+                file=sys.stderr,
+            )
+            continue
+        store.engine.lock.release()
         try:
             store.close()
         except (AofnbError, OSError) as problem:
@@ -616,8 +748,8 @@ def _after_fork_in_child() -> None:
         store.engine.gate = store.engine.lock = threading.RLock()
         # Nor are those who wait.
         store.engine.waiting.forget_all()
-        store.engine.writer = store._writer = None
-        store._rewriter = None
+        store.engine.writer = None
+        store._rewriter = store._appendonly = store._files = None
         store._ended = True
         store.engine.close("this store belongs to the parent process; a forked child cannot write to it")
         if store._lock is not None:
