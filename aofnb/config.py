@@ -351,9 +351,9 @@ class Config:
         """Name and text of each setting that the glob `pattern` matches, or that it names."""
         wanted = pattern.lower()
         if not any(special in wanted for special in "*?["):
-            found = [name for name in (*SETTINGS, *ALIASES) if name == wanted]
-        else:
-            listed = [name for name, setting in SETTINGS.items() if not setting.hidden]
-            glob = wanted.replace("[^", "[!")
-            found = [name for name in (*listed, *ALIASES) if fnmatch.fnmatchcase(name, glob)]
+            # As it was typed.
+            return {pattern: self.text(wanted)} if wanted in SETTINGS or wanted in ALIASES else {}
+        listed = [name for name, setting in SETTINGS.items() if not setting.hidden]
+        glob = wanted.replace("[^", "[!")
+        found = [name for name in (*listed, *ALIASES) if fnmatch.fnmatchcase(name, glob)]
         return {name: self.text(name) for name in found}

@@ -334,7 +334,7 @@ class AofWriter:
         # The error of an fsync is told once: it must be known before another one says that all is well.
         self.bio.drain()
         self.flush(force=True)
-        if self.fsynced_bytes != self.written_bytes or self.poisoned is not None:
+        if self.fsynced_bytes != self.written_bytes:
             self.fsync_now()
 
     def _fsync_failed(self, problem: OSError) -> None:

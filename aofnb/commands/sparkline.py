@@ -17,15 +17,15 @@ _MARKS, _FILL = "_o#", "|"
 def sparkline(values: Sequence[int], labels: Sequence[str], *, columns: int, rows: int) -> str:
     """`values` as columns of marks, `columns` at a time, each with its label written downwards below it.
 
-    >>> print(sparkline([5, 30, 12, 70], ["7s", "6s", "5s", "4s"], columns=80, rows=4).replace(" ", "."))
-    ...#
-    ...|
-    .o.|
-    _|o|
-    ....
-    7654
-    ssss
-    <BLANKLINE>
+    >>> for line in sparkline([5, 30, 12, 70], ["7s", "6s", "5s", "4s"], columns=80, rows=4).splitlines():
+    ...     print(repr(line))
+    '   #'
+    '   |'
+    ' o |'
+    '_|o|'
+    '    '
+    '7654'
+    'ssss'
     """
     low, high = min(values), max(values)
     steps = len(_MARKS) * rows

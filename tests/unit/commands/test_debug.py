@@ -41,7 +41,8 @@ def test_without_active_expiry_an_overdue_key_stays_until_it_is_met(store: Store
 
 def test_object_tells_encoding_and_references(store: Store) -> None:
     store.execute("SET", "k", 7)
-    assert re.fullmatch("Value at:0x[0-9a-f]+ refcount:2147483647 encoding:int", store.execute("DEBUG", "OBJECT", "k"))
+    line = "Value at:0x[0-9a-f]+ refcount:2147483647 encoding:int serializedlength:2 lru:[0-9]+ lru_seconds_idle:0"
+    assert re.fullmatch(line, store.execute("DEBUG", "OBJECT", "k"))
     with pytest.raises(ReplyError, match="ERR no such key"):
         store.execute("DEBUG", "OBJECT", "none")
 
@@ -57,3 +58,15 @@ def test_nothing_of_it_is_logged(tmp_path) -> None:
         for line in ("DIGEST", "DIGEST-VALUE k", "SET-ACTIVE-EXPIRE 0", "SLEEP 0", "HELP"):
             store.execute("DEBUG", *line.split())
         assert store.stats().current_size == 0
+
+
+def test_error_and_log_say_what_they_are_told(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(ReplyError, match=r"^OOPS two lines$"):
+        store.execute("DEBUG", "ERROR", "OOPS two\nlines")
+    assert store.execute("DEBUG", "LOG", "hello") == "OK"
+    assert "DEBUG LOG: hello" in caplog.text
+
+
+def test_reload_knows_its_options(store: Store) -> None:
+    with pytest.raises(ReplyError, match="only supports the MERGE, NOFLUSH and NOSAVE options"):
+        store.execute("DEBUG", "RELOAD", "NOSUCH")

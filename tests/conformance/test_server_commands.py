@@ -1,0 +1,278 @@
+"""CONFIG, INFO, LATENCY, SLOWLOG, DEBUG, SAVE, SHUTDOWN, switching the log: words and shapes of a real server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.require import need
+from support.server import RedisServer, available, redis_server
+
+import aofnb
+from aofnb.errors import ReplyError
+
+pytestmark = pytest.mark.server
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _redis_server() -> None:
+    need("redis-server", available=available("redis-server"))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with redis_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[aofnb.Store]:
+    with aofnb.open(tmp_path / "us") as store:
+        yield store
+
+
+def ours(store: aofnb.Store, *argv: Any) -> Any:
+    try:
+        return store.execute(*argv)
+    except ReplyError as problem:
+        return problem
+
+
+SAME = [
+    "CONFIG",
+    "CONFIG FOO",
+    "CONFIG GET",
+    "CONFIG GET databases hz nosuch",
+    "CONFIG GET APPENDONLY",
+    "CONFIG GET nosuch",
+    "CONFIG GET key-load-delay",
+    "CONFIG GET rdb-key-save-delay",
+    "CONFIG GET *-save-delay",
+    "CONFIG GET h[^a]",
+    "CONFIG SET foo",
+    "CONFIG SET foo bar",
+    "CONFIG SET foo bar appendfsync",
+    "CONFIG SET hz 20 hz 30",
+    "CONFIG SET hz abc",
+    "CONFIG SET hz 20 appendfsync bad",
+    "CONFIG GET hz",
+    "CONFIG SET appendonly maybe",
+    "CONFIG SET appenddirname x",
+    "CONFIG SET dir /nonexistent",
+    "CONFIG SET dbfilename other.rdb",
+    "CONFIG SET save abc",
+    "CONFIG SET save 900",
+    "CONFIG SET latency-monitor-threshold -1",
+    "CONFIG SET slowlog-max-len -1",
+    "CONFIG SET slowlog-log-slower-than -2",
+    "CONFIG SET auto-aof-rewrite-min-size lots",
+    "CONFIG SET auto-aof-rewrite-percentage -1",
+    "CONFIG RESETSTAT x",
+    "CONFIG REWRITE",
+    "CONFIG HELP",
+    "LATENCY",
+    "LATENCY FOO",
+    "LATENCY HELP",
+    "LATENCY LATEST",
+    "LATENCY HISTORY command",
+    "LATENCY RESET",
+    "LATENCY GRAPH foo",
+    "SLOWLOG",
+    "SLOWLOG HELP",
+    "SLOWLOG RESET",
+    "SLOWLOG LEN",
+    "SLOWLOG GET -2",
+    "SLOWLOG GET abc",
+    "SLOWLOG GET 1 2",
+    "DEBUG RELOAD FOO",
+    "DEBUG RELOAD",
+    "DEBUG LOADAOF",
+    "DEBUG AOF-FLUSH-SLEEP",
+    "DEBUG AOF-FLUSH-SLEEP 0",
+    "DEBUG LOG hello",
+    "DEBUG ERROR abc",
+    "DEBUG OBJECT nokey",
+    "SAVE",
+    "SAVE x",
+    "BGSAVE FOO",
+    "SHUTDOWN FOO",
+    "SHUTDOWN ABORT",
+    "SHUTDOWN SAVE NOSAVE",
+]
+
+
+@pytest.mark.parametrize("line", SAME)
+def test_words_are_the_servers(store: aofnb.Store, server: RedisServer, line: str) -> None:
+    argv = line.split()
+    theirs, mine = server.execute(*argv), ours(store, *argv)
+    if isinstance(theirs, ReplyError):
+        assert str(mine) == str(theirs)
+    elif isinstance(theirs, list):
+        texts = [[item.decode() if isinstance(item, bytes) else item for item in reply] for reply in (mine, theirs)]
+        assert texts[0] == texts[1] if "HELP" in line else sorted(map(str, texts[0])) == sorted(map(str, texts[1]))
+    else:
+        assert mine == theirs
+
+
+def test_a_transaction_refuses_what_the_server_refuses(store: aofnb.Store, server: RedisServer) -> None:
+    for execute in (server.execute, lambda *argv: ours(store, *argv)):
+        execute("MULTI")
+        assert str(execute("SAVE")) == "ERR Command not allowed inside a transaction"
+        assert str(execute("EXEC")).startswith("EXECABORT")
+
+
+def test_every_setting_of_ours_is_one_of_the_servers(store: aofnb.Store, server: RedisServer) -> None:
+    theirs = server.execute("CONFIG", "GET", "*")
+    mine = store.execute("CONFIG", "GET", "*")
+    assert set(mine[::2]) <= set(theirs[::2])
+    values, defaults = dict(zip(mine[::2], mine[1::2], strict=True)), dict(zip(theirs[::2], theirs[1::2], strict=True))
+    differing = {name.decode() for name in values if values[name] != defaults[name]}
+    # The fixture's server is told appendfsync; the others are chosen for speed.
+    assert differing <= {"dir", "appendfsync", "latency-tracking", "rdbcompression"}
+
+
+def sections(text: bytes) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    name = ""
+    for line in text.decode().splitlines():
+        if line.startswith("# "):
+            name = line
+            found[name] = []
+        elif line:
+            found[name].append(line.split(":", 1)[0])
+    return found
+
+
+@pytest.mark.parametrize(
+    "which", [(), ("all",), ("everything",), ("server", "foo", "keyspace"), ("default", "commandstats")]
+)
+def test_info_has_the_sections_of_the_server(store: aofnb.Store, server: RedisServer, which: tuple[str, ...]) -> None:
+    theirs, mine = sections(server.execute("INFO", *which)), sections(store.execute("INFO", *which))
+    assert list(mine) == list(theirs)
+    own = {"aofnb_version", "python_version", "number_of_libraries"}
+    for name in mine.keys() - {"# Commandstats", "# Latencystats", "# Errorstats", "# Keyspace"}:
+        known = [field for field in mine[name] if not field.startswith("aofnb_") and field not in own]
+        assert set(known) <= set(theirs[name]), "no name of our own making"
+        assert known == [field for field in theirs[name] if field in known], "in the server's order"
+    assert store.execute("INFO", "nosuch") == b"" == server.execute("INFO", "nosuch")
+
+
+def test_info_persistence_has_every_field(store: aofnb.Store, server: RedisServer) -> None:
+    for value in ("no", "yes"):
+        fields = []
+        for execute in (store.execute, server.execute):
+            assert execute("CONFIG", "SET", "appendonly", value) == "OK"
+            fields.append([f for f in sections(execute("INFO", "persistence"))["# Persistence"] if "aofnb" not in f])
+        assert fields[0] == fields[1]
+
+
+def test_slow_commands_look_as_the_servers(store: aofnb.Store, server: RedisServer) -> None:
+    shapes = []
+    for execute in (server.execute, store.execute):
+        execute("SLOWLOG", "RESET")
+        execute("CONFIG", "SET", "slowlog-log-slower-than", 0, "latency-monitor-threshold", 1)
+        execute("MULTI")
+        execute("rpush", "slow", *range(40))
+        execute("SET", "k", "x" * 200)
+        execute("EXEC")
+        execute("DEBUG", "SLEEP", "0.005")
+        execute("CONFIG", "SET", "slowlog-log-slower-than", -1)
+        entries = execute("SLOWLOG", "GET", -1)
+        latest = [entry for entry in execute("LATENCY", "LATEST") if entry[0] == b"command"]
+        history = execute("LATENCY", "HISTORY", "command")
+        graph = execute("LATENCY", "GRAPH", "command").decode()
+        doctor = execute("LATENCY", "DOCTOR").decode()
+        shapes.append(
+            [
+                [entry[3] for entry in entries],
+                [type(item) for item in entries[0]],
+                [[type(item) for item in entry] for entry in latest],
+                [type(item) for item in history[0]],
+                re.sub(r"\d+", "N", graph.splitlines()[0]),
+                len(graph.splitlines()),
+                doctor.splitlines()[0],
+                re.findall(r"\d+\. command: \d+ latency spikes \(average \d+ms, mean", doctor) != [],
+            ]
+        )
+        execute("CONFIG", "SET", "slowlog-log-slower-than", 10000, "latency-monitor-threshold", 0)
+    assert shapes[0] == shapes[1]
+
+
+def test_debug_object_says_what_the_server_says(store: aofnb.Store, server: RedisServer) -> None:
+    fills = [
+        ("SET", "s", "v"),
+        ("SET", "n", 12345),
+        ("SADD", "i", 1, 2),
+        ("ZADD", "z", 1, "a"),
+        ("HSET", "h", "f", "v"),
+    ]
+    for argv in fills:
+        lines = []
+        for execute in (server.execute, store.execute):
+            execute(*argv)
+            line = execute("DEBUG", "OBJECT", argv[1])
+            lines.append(re.sub(r"lru:\d+", "lru:N", re.sub(r"at:0x[0-9a-f]+", "at:N", line)))
+        assert lines[0] == lines[1]
+
+
+COMMANDS: list[tuple[Any, ...]] = [
+    ("SET", "a", "1", "EX", 1000),
+    ("RPUSH", "l", *range(300)),
+    ("XADD", "x", "1-1", "f", "v"),
+    ("ZADD", "z", 1.5, "m"),
+    ("SELECT", 3),
+    ("HSET", "h", "f", "v"),
+]
+
+
+@pytest.mark.parametrize("in_multi", [False, True])
+def test_the_server_loads_what_switching_off_and_on_leaves(tmp_path: Path, in_multi: bool) -> None:
+    with aofnb.open(tmp_path) as store:
+        store.execute("SET", "early", 1)
+        store.config_set("appendonly", False)
+        store.run([*COMMANDS, ("DEL", "early")])
+        switch = [("CONFIG", "SET", "appendonly", "yes"), ("SELECT", 0), ("SET", "meanwhile", 1)]
+        store.run([("MULTI",), *switch, ("EXEC",)] if in_multi else switch)
+        store.run([("SELECT", 5), ("SET", "late", 1), ("SELECT", 0), ("INCR", "a")])
+        digest = store.execute("DEBUG", "DIGEST")
+    with redis_server(tmp_path) as server:
+        assert server.execute("DEBUG", "DIGEST") == digest
+    with aofnb.open(tmp_path, readonly=True) as store:
+        assert store.execute("DEBUG", "DIGEST") == digest
+
+
+def test_snapshots_go_both_ways(tmp_path: Path) -> None:
+    with aofnb.open(tmp_path, appendonly=False) as store:
+        store.run(COMMANDS)
+        digest = store.execute("DEBUG", "DIGEST")
+        store.execute("SAVE")
+    with redis_server(tmp_path, appendonly="no") as server:
+        assert server.execute("DEBUG", "DIGEST") == digest
+        server.execute("SET", "theirs", 1)
+        digest = server.execute("DEBUG", "DIGEST")
+        server.execute("SAVE")
+    with aofnb.open(tmp_path, appendonly=False) as store:
+        assert store.execute("DEBUG", "DIGEST") == digest
+
+
+def test_config_rewrite_gives_a_file_that_the_server_reads(tmp_path: Path) -> None:
+    conf = tmp_path / "redis.conf"
+    conf.write_text(f"# mine\ndir {tmp_path}\nappendfsync everysec\nsave 900 1\nsave 300 10\n")
+    with aofnb.open(config_file=conf) as store:
+        store.execute(
+            "CONFIG", "SET", "appendfsync", "always", "save", "60 5 30 7", "hz", 33, "latency-tracking", "yes"
+        )
+        store.execute("CONFIG", "REWRITE")
+        names = ["appendfsync", "save", "hz", "auto-aof-rewrite-min-size", "latency-tracking", "dir"]
+        mine = [store.config_get(name) for name in names]
+    with redis_server(tmp_path, **settings_of(conf)) as server:
+        assert [server.execute("CONFIG", "GET", name)[1].decode() for name in names] == mine
+
+
+def settings_of(conf: Path) -> dict[str, str]:
+    """The lines of the file as the server's own command line takes them: it reads both with the same parser."""
+    pairs = (line.split(" ", 1) for line in conf.read_text().splitlines() if line and not line.startswith("#"))
+    return {name.replace("-", "_"): value.strip('"') for name, value in pairs}
