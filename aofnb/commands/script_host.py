@@ -343,6 +343,8 @@ class Scripts:
             self._client = server.new_client()
         own = self._client
         own.db, own.resp, own.loading, own.in_exec = client.db, 2, client.loading, True
+        # What MONITOR shows as the caller.
+        own.address = "lua"
         lua.begin()
         with server.script(run):
             self.running = run

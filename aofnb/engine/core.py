@@ -57,6 +57,7 @@ _SPELLINGS = 4096
 _WHILE_SUBSCRIBED = frozenset(
     {"PING", "SUBSCRIBE", "SSUBSCRIBE", "PSUBSCRIBE", "UNSUBSCRIBE", "SUNSUBSCRIBE", "PUNSUBSCRIBE", "QUIT", "RESET"}
 )
+_SCRIPTS = frozenset({"EVAL", "EVAL_RO", "EVALSHA", "EVALSHA_RO", "FCALL", "FCALL_RO"})
 # Exceptions that are answers: the turn came to its end.
 _ANSWERS = (ReplyError, StoreClosedError)
 
@@ -262,7 +263,9 @@ class Engine:
         if modified:
             for watcher in self.watched.get(place, ()):
                 watcher.watch_broken = True
-        self.waiting.touched(place, event)
+        # Of the events that are no change, only this one ends a wait.
+        if modified or event == "xgroup-destroy":
+            self.waiting.touched(place, event)
         if self.notified:
             self._notify(db.index, key, event)
 
@@ -300,13 +303,21 @@ class Engine:
         """`call`, and tell of it: afterwards, as the server does, so what SELECT selects is shown selected."""
         # OBJECT looks without being noticed.
         self._reading = "readonly" in command.flags and not command.name.startswith("OBJECT ")
+        # A script is shown before what it calls.
+        if command.name in _SCRIPTS:
+            self._feed_monitors(client, command, argv)
+            return Engine.call(self, client, command, argv)
         try:
             return Engine.call(self, client, command, argv)
         finally:
+            if command.flags.isdisjoint({"skip_monitor", "admin"}):
+                self._feed_monitors(client, command, argv)
+
+    def _feed_monitors(self, client: Client, command: Command, argv: Argv) -> None:
+        if self.monitors:
             line = monitor_line(self.clock.now_ms(), client.db.index, client.address, command, argv)
-            if line is not None:
-                for listener in self.monitors:
-                    self.push(listener, line)
+            for listener in self.monitors:
+                self.push(listener, line)
 
     def replaced(self, db: Database) -> None:
         self.waiting.reconsider(db.index)

@@ -45,10 +45,8 @@ def _quoted(arg: bytes) -> str:
     return f'"{"".join(shown)}"'
 
 
-def monitor_line(now_ms: int, db_index: int, who: str, command: Command, argv: Sequence[bytes]) -> str | None:
-    """What MONITOR shows of a command; None for one that is not shown. Passwords are not."""
-    if not command.flags.isdisjoint({"skip_monitor", "admin"}):
-        return None
+def monitor_line(now_ms: int, db_index: int, who: str, command: Command, argv: Sequence[bytes]) -> str:
+    """What MONITOR shows of a command, without its passwords."""
     shown = list(argv)
     if command.name == "AUTH":
         shown[1:] = [_REDACTED] * (len(argv) - 1)

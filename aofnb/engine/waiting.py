@@ -48,6 +48,9 @@ __all__ = ["OnReply", "Outbox", "Waiter", "Waiting"]
 OnReply = Callable[[Any], None]
 Place = tuple[int, bytes]
 
+# What changes a stream and brings no entry. After an XSETID there would seem to be one.
+_WAKE_NOBODY = frozenset({"xtrim", "xdel"})
+
 _log = logging.getLogger("aofnb")
 
 
@@ -216,8 +219,7 @@ class Waiting:
 
     def touched(self, place: Place, event: str) -> None:
         """The value at `place` changed; if somebody waits for it, see to that when the unit is over."""
-        # Setting a group back makes old entries new ones, which wakes nobody on 7.0.
-        if place in self._queues and event != "xgroup-setid":
+        if place in self._queues and event not in _WAKE_NOBODY:
             self.ready[place] = None
 
     def reconsider(self, db_index: int | None = None) -> None:

@@ -64,6 +64,7 @@ CASES = [
     (GROUP, READERS, "MOVE x 5"),
     (GROUP, READERS, "XGROUP SETID x g 0"),
     (GROUP, READERS, "XTRIM x MAXLEN 0 ; XSETID x 5-5"),
+    (GROUP, READERS, "XSETID x 5-5 ; XDEL x 1-1 ; XADD x 6-1 f v"),
     (GROUP, READERS, "PEXPIREAT x 1"),
     ("", "XREAD COUNT 1 BLOCK 0 STREAMS x y $ $", "MULTI ; XADD y 1-1 a b ; XADD x 1-1 a b ; XADD x 1-2 a b ; EXEC"),
     ("", "XREAD BLOCK 0 STREAMS x x 5 0", "XADD x 3-1 a b ; XADD x 6-1 a b"),

@@ -80,8 +80,10 @@ b SUBSCRIBE
 b PUBLISH x
 """
 MONITORED = [
-    "SET k v", "get k", "SELECT 2", "SET k \"a b\\n\\x00\\\"\\\\\"", "SELECT 0", "NOSUCH 1", "GET", "CONFIG GET x", "PING",
+    "SET k v", "get k", "SELECT 2", "SET k \"a b\\n\\x00\\\"\\\\\"", "SELECT 0", "NOSUCH 1", "GET", "CONFIG GET x",
+    "PING",
     "MULTI", "SET a 1", "INCR a", "EXEC", "RPUSH k 1", "BLPOP li 0.001", "CLIENT GETNAME", "DBSIZE", "INFO server",
+    "EVAL \"redis.call('SET', KEYS[1], ARGV[1]) return 1\" 1 k v",
 ]  # fmt: skip
 
 
@@ -142,7 +144,7 @@ def feed(listener: Any, speaker: Any) -> list[str]:
     speaker.execute(b"ECHO", b"end")
     lines: list[str] = []
     while not lines or "end" not in lines[-1]:
-        lines.append(re.sub(r"^\d+\.\d{6} \[(\d+) [^]]*\]", r"T [\1 who]", plain(listener._reply()).decode()))
+        lines.append(re.sub(r"^\d+\.\d{6} \[(\d+) (?:(lua)|[^]]*)\]", r"T [\1 \2]", plain(listener._reply()).decode()))
     return lines
 
 
