@@ -146,6 +146,14 @@ class Server(Protocol):
     # Who listens to which channels.
     subscriptions: Subscriptions
 
+    def connected(self) -> list[Client]:
+        """All clients, in the order in which they came."""
+        ...
+
+    def flags_of(self, client: Client) -> str:
+        """The state of `client` in the letters of CLIENT LIST."""
+        ...
+
     def push(self, client: Client, message: Any) -> None:
         """Hand `message` to the sink of `client` when the turn ends."""
         ...

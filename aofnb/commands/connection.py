@@ -1,7 +1,7 @@
 """Commands about the connection: who is there, which database, which protocol.
 
-In process a connection is a session of the store. What only makes sense with sockets (CLIENT LIST, KILL,
-PAUSE, TRACKING, REPLY, AUTH) is not here, and is refused as unknown.
+In process a connection is a session of the store. Not here, and refused as unknown: CLIENT KILL, PAUSE, TRACKING,
+REPLY, NO-EVICT, and AUTH.
 
 Redis: networking.c clientCommand, helloCommand; db.c selectCommand; server.c pingCommand, echoCommand (7.0.15).
 """
@@ -134,17 +134,51 @@ def client_setname(client: Client, name: bytes) -> str:
     return "OK"
 
 
-@command("CLIENT INFO", arity=2, flags="loading noscript stale", since="6.2.0")
-def client_info(client: Client) -> bytes:
-    """Describe this connection in the fields of CLIENT LIST that it has without a socket."""
+def _described(client: Client) -> bytes:
+    """The line of CLIENT LIST, with the fields that mean something without a socket."""
+    listens = client.server.subscriptions
     queued = -1 if client.multi is None else len(client.multi)
-    return b"id=%d name=%b flags=N db=%d sub=0 psub=0 ssub=0 multi=%d cmd=client|info user=default resp=%d\n" % (
+    return b"id=%d addr=%b name=%b flags=%b db=%d sub=%d psub=%d ssub=%d multi=%d user=default resp=%d\n" % (
         client.id,
+        client.address.encode(),
         client.name,
+        client.server.flags_of(client).encode(),
         client.db.index,
+        len(listens.of(client, "channels")),
+        len(listens.of(client, "patterns")),
+        len(listens.of(client, "shards")),
         queued,
         client.resp,
     )
+
+
+@command("CLIENT INFO", arity=2, flags="loading noscript stale", since="6.2.0")
+def client_info(client: Client) -> bytes:
+    """Describe this connection in the fields of CLIENT LIST that mean something here."""
+    return _described(client)
+
+
+_CLIENT_TYPES = frozenset({b"normal", b"master", b"replica", b"slave", b"pubsub"})
+
+
+@command("CLIENT LIST", arity=-2, flags="admin loading noscript stale", since="2.4.0")
+def client_list(client: Client, *args: bytes) -> bytes:
+    """Describe all connections, or those of a TYPE, or with some ID, a line each."""
+    listed = client.server.connected()
+    if len(args) == 2 and args[0].upper() == b"TYPE":
+        wanted = args[1].lower()
+        if wanted not in _CLIENT_TYPES:
+            raise ReplyError(f"ERR Unknown client type '{args[1].decode('utf-8', 'surrogateescape')}'")
+        listening = client.server.subscriptions.clients
+        # Whoever listens is of a type of its own; masters and replicas are no clients here.
+        listed = [each for each in listed if wanted == (b"pubsub" if each in listening else b"normal")]
+    elif len(args) > 1 and args[0].upper() == b"ID":
+        ids = [integer(arg, "ERR Invalid client ID") for arg in args[1:]]
+        by_id = {each.id: each for each in listed}
+        listed = [by_id[each] for each in ids if each in by_id]
+    elif args:
+        raise ReplyError(messages.SYNTAX_ERROR)
+    return b"".join(map(_described, listed))
 
 
 @command("CLIENT UNBLOCK", arity=-3, flags="admin loading noscript stale", since="5.0.0")
@@ -169,6 +203,10 @@ def client_help(client: Client) -> list[str]:
         "    Return the ID of the current connection.",
         "INFO",
         "    Return information about the current client connection.",
+        "LIST [options ...]",
+        "    Return information about client connections. Options:",
+        "    * TYPE (NORMAL|MASTER|REPLICA|PUBSUB)",
+        "      Return clients of specified type.",
         "SETNAME <name>",
         "    Assign the name <name> to the current connection.",
         "UNBLOCK <clientid> [TIMEOUT|ERROR]",

@@ -278,6 +278,20 @@ class Engine:
         if "E" in self.notified:
             self.subscriptions.publish(b"__keyevent@%d__:%b" % (db_index, event.encode()), key)
 
+    def connected(self) -> list[Client]:
+        # The one that replays a log, and those that scripts call with, are nobody's connection.
+        return sorted((c for c in self.clients if not (c.loading or c.address == "lua")), key=lambda client: client.id)
+
+    def flags_of(self, client: Client) -> str:
+        flags = {
+            "O": client in self.monitors,
+            "P": client in self.subscriptions.clients,
+            "x": client.multi is not None,
+            "b": self.waiting.waits(client),
+            "d": client.watch_broken,
+        }
+        return "".join(letter for letter, is_so in flags.items() if is_so) or "N"
+
     def push(self, client: Client, message: Any) -> None:
         if client.sink is not None:
             self.outbox.push(client.sink, message)
@@ -601,7 +615,7 @@ class Engine:
                     self.flush()
             self.on_write()
         self.torn = False
-        if self.outbox:
+        if self.outbox.items:
             self.outbox.deliver()
 
     @contextmanager

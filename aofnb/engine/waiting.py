@@ -82,32 +82,29 @@ class Waiter:
 class Outbox:
     """What the turn has to tell, in order, once its records are where the policy wants them."""
 
-    __slots__ = ("_delivering", "_items")
+    __slots__ = ("_delivering", "items")
 
     def __init__(self) -> None:
         # Whom to call with what, and whether it acknowledges something.
-        self._items: deque[tuple[OnReply, Any, bool]] = deque()
+        self.items: deque[tuple[OnReply, Any, bool]] = deque()
         self._delivering = False
-
-    def __len__(self) -> int:
-        return len(self._items)
 
     def reply(self, on_reply: OnReply, reply: Any) -> None:
         """Add the reply of a command whose unit is over: a torn turn keeps it, as it keeps the unit's records."""
-        self._items.append((on_reply, reply, True))
+        self.items.append((on_reply, reply, True))
 
     def push(self, sink: OnReply, message: Any) -> None:
         """Add a message that nobody asked for just now."""
-        self._items.append((sink, message, False))
+        self.items.append((sink, message, False))
 
     def deliver(self, problem: Exception | None = None) -> None:
         """Call everyone; with a `problem`, replies are that: the log does not hold what they would acknowledge."""
         if self._delivering:
             # Somebody who is called submits: the loop that called comes to it.
             return
-        items = self._items
+        items = self.items
         if problem is not None:
-            self._items = items = deque(
+            self.items = items = deque(
                 (call, problem if acknowledges else message, acknowledges) for call, message, acknowledges in items
             )
         self._delivering = True
@@ -126,9 +123,9 @@ class Outbox:
 
     def drop(self, sink: OnReply) -> None:
         """Forget what was to be said to `sink`."""
-        kept = [item for item in self._items if item[0] != sink]
-        self._items.clear()
-        self._items.extend(kept)
+        kept = [item for item in self.items if item[0] != sink]
+        self.items.clear()
+        self.items.extend(kept)
 
 
 class Waiting:
@@ -200,7 +197,7 @@ class Waiting:
                 left_s = None if waiter.deadline_s is None else waiter.deadline_s - engine.clock.monotonic()
                 if left_s is not None and left_s <= 0:
                     self.time_out()
-                elif not engine.outbox:
+                elif not engine.outbox.items:
                     engine.clock.wait(condition, left_s)
                 # What was left to deliver, too, when Ctrl-C stopped the thread that did it.
                 engine.deliver()

@@ -46,7 +46,47 @@ def test_a_refused_hello_changes_nothing(store):
     assert isinstance(store.execute("CONFIG", "GET", "hz"), list)
 
 
-@pytest.mark.parametrize("subcommand", ["LIST", "KILL", "PAUSE", "TRACKING"])
+@pytest.mark.parametrize("subcommand", ["KILL", "PAUSE", "TRACKING"])
 def test_what_needs_sockets_is_unknown(store, subcommand):
     with pytest.raises(ReplyError, match=f"unknown subcommand '{subcommand}'"):
         store.execute("CLIENT", subcommand)
+
+
+def test_client_list_tells_who_is_there_and_in_what_state():
+    with aofnb.open(None, background=False) as store:
+        listens, waits, queues = store.session(), store.engine.new_client(), store.session()
+        listens.on_push = [].append
+        listens.execute("SUBSCRIBE", "x", "y")
+        store.engine.submit(waits, [b"BLPOP", b"q", b"0"], lambda reply: None)
+        queues.execute("CLIENT", "SETNAME", "me")
+        queues.run([("SELECT", 3), ("MULTI",), ("PING",)])
+
+        def listed(*args):
+            lines = store.execute("CLIENT", "LIST", *args).decode().splitlines()
+            return {int(line.split()[0][3:]): dict(part.split("=", 1) for part in line.split()) for line in lines}
+
+        everyone = listed()
+        assert list(everyone) == sorted(everyone)
+        assert (everyone[listens.client.id]["flags"], everyone[listens.client.id]["sub"]) == ("P", "2")
+        assert everyone[waits.id]["flags"] == "b"
+        me = everyone[queues.client.id]
+        assert (me["flags"], me["name"], me["db"], me["multi"], me["addr"]) == ("x", "me", "3", "1", "?:0")
+        assert list(listed("TYPE", "PubSub")) == [listens.client.id]
+        assert listens.client.id not in listed("TYPE", "normal")
+        assert listed("TYPE", "replica") == {}
+        assert list(listed("ID", waits.id, 999, queues.client.id)) == [waits.id, queues.client.id]
+
+
+@pytest.mark.parametrize(
+    ("args", "error"),
+    [
+        (["TYPE", "odd"], "ERR Unknown client type 'odd'"),
+        (["ID", "x"], "ERR Invalid client ID"),
+        (["TYPE"], "ERR syntax error"),
+        (["ODD", "x"], "ERR syntax error"),
+    ],
+)
+def test_client_list_refuses_with_the_servers_words(args, error):
+    with aofnb.open(None, background=False) as store, pytest.raises(aofnb.ReplyError) as problem:
+        store.execute("CLIENT", "LIST", *args)
+    assert str(problem.value) == error
