@@ -174,10 +174,10 @@ def run_with_faults(faults: dict[int, Fault], judged: Judge, policy: Policy, see
     rng = random.Random(seed)
     with ExitStack() as stack:
         try:
-            trial = stack.enter_context(Trial(disk, judged, limit=16, rng=rng, appendfsync=policy))
+            trial = stack.enter_context(Trial(disk, judged, limit=8, rng=rng, appendfsync=policy))
         except (AofError, OSError):
             # The failure was met while opening: someone tries again.
-            trial = stack.enter_context(Trial(disk, judged, limit=16, rng=rng, appendfsync=policy))
+            trial = stack.enter_context(Trial(disk, judged, limit=8, rng=rng, appendfsync=policy))
         trial.turn([("INCR", "n"), ("RPUSH", "list", "a")])
         trial.wait(1)
         trial.turn([("INCR", "n")])
@@ -188,6 +188,7 @@ def run_with_faults(faults: dict[int, Fault], judged: Judge, policy: Policy, see
     return disk.done
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("fault", [Fault(errno.EIO), Fault(errno.ENOSPC, taken=9)], ids=["fails", "short"])
 @pytest.mark.parametrize("policy", POLICIES)
 def test_any_one_operation_failed_before_the_crash(policy: Policy, fault: Fault, judge) -> None:
