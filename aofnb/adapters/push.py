@@ -85,6 +85,8 @@ def push(
 
     Parameters
     ----------
+    store
+        Where the data is; it stays as it is.
     url, cluster, **options
         As for `aofnb.connect`. The databases go to those of the same number; a cluster has only database 0.
     replace

@@ -70,6 +70,9 @@ class _Stream:
 class _Parser(_AsyncRESP3Parser):
     """Reads from a link; what to do with pushes is inherited."""
 
+    encoder: Any
+    _stream: Any
+
     def on_connect(self, connection: Any) -> None:
         self._stream = connection._reader
         self.encoder = connection.encoder
@@ -109,6 +112,9 @@ class _Parser(_AsyncRESP3Parser):
 class StoreConnection(UnixDomainSocketConnection):
     """A connection of redis-py whose other end is a store in this process."""
 
+    _reader: Any
+    _writer: Any
+
     def __init__(self, *, store: Store, socket_timeout: float | None = None, **kwargs: Any) -> None:
         kwargs.pop("parser_class", None)
         self._store = store
@@ -122,9 +128,9 @@ class StoreConnection(UnixDomainSocketConnection):
     def pack_command(self, *args: Any) -> Any:
         return [[pack(self.encoder.encode, args)]]
 
-    def pack_commands(self, commands: Iterable[tuple[Any, ...]]) -> Any:
+    def pack_commands(self, commands: Iterable[Iterable[Any]]) -> Any:
         encode = self.encoder.encode
-        return [[pack(encode, args) for args in commands]]
+        return [[pack(encode, tuple(args)) for args in commands]]
 
     def __del__(self, *_ignored: Any) -> None:
         """There is nothing to close: the link is forgotten with the connection."""
@@ -194,7 +200,8 @@ class Redis(redis.asyncio.Redis):
     @property
     def store(self) -> Store:
         """The store behind it."""
-        store: Store = self.connection_pool.store
+        pool: Any = self.connection_pool
+        store: Store = pool.store
         return store
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
@@ -212,7 +219,7 @@ class Redis(redis.asyncio.Redis):
 
     async def _make_direct(self) -> Direct:
         # Not one of the pool's: those are handed out to one user at a time.
-        pool = self.connection_pool
+        pool: Any = self.connection_pool
         connection = pool.make_connection()
         await connection.connect()
         self._direct = Direct(pool.store, connection._reader.link.client, pool.get_encoder())

@@ -1,9 +1,9 @@
 """redis-py's own `redis.Redis` on a store in this process: no socket, no server.
 
 redis-py stays as it is: pools, pipelines, pub/sub objects, locks, scripts, response callbacks. Three of its parts are
-replaced: what a connection connects to (a `Link`), how it packs commands (not at all), and the parser (replies are values
-already, given in the shape that redis-py's parser gives them). A pipeline or transaction is one packed request and
-therefore one turn of the engine: one write, one fsync. Plain data commands skip the pool altogether.
+replaced: what a connection connects to (a `Link`), how it packs commands (not at all), and the parser (replies are
+values already, given in the shape that redis-py's parser gives them). A pipeline or transaction is one packed request
+and therefore one turn of the engine: one write, one fsync. Plain data commands skip the pool altogether.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ def shaped(reply: Any, decode: Decode | None) -> Any:
 
     Parameters
     ----------
+    reply
+        What the engine gave.
     decode
         What bytes become (``decode_responses``), or None to leave them.
     """
@@ -137,6 +139,7 @@ class _Socket:
 class _Parser(_RESP3Parser):
     """Reads from a link; what to do with pushes is inherited."""
 
+    encoder: Any
     _link: Link | None
     _timeout_s: float | None
 
@@ -187,9 +190,7 @@ class StoreConnection(UnixDomainSocketConnection):
         # A blocking command says itself how long it waits: no time-out unless one is asked for.
         kwargs.pop("parser_class", None)
         self._store = store
-        super().__init__(
-            path=store.path or "(memory)", socket_timeout=socket_timeout, parser_class=_Parser, **kwargs
-        )
+        super().__init__(path=store.path or "(memory)", socket_timeout=socket_timeout, parser_class=_Parser, **kwargs)
 
     def _connect(self) -> Any:
         if self._store.closed:
@@ -300,9 +301,7 @@ class Redis(redis.Redis):
             store, owns = open_for(place, settings)
             try:
                 connection_pool = StorePool(store=store, owns_store=owns, **for_redis)
-                super().__init__(
-                    connection_pool=connection_pool, single_connection_client=single_connection_client
-                )
+                super().__init__(connection_pool=connection_pool, single_connection_client=single_connection_client)
                 self.auto_close_connection_pool = True
                 # Connects, and so refuses here what no connection would accept: an option, a password, a database.
                 self._direct = self._make_direct()
@@ -318,7 +317,7 @@ class Redis(redis.Redis):
             self._direct = self._make_direct()
 
     def _make_direct(self) -> Direct | None:
-        pool = self.connection_pool
+        pool: Any = self.connection_pool
         if self.connection is not None or getattr(pool, "cache", None) is not None:
             # What depends on one connection goes through it.
             return None
@@ -337,7 +336,8 @@ class Redis(redis.Redis):
     @property
     def store(self) -> Store:
         """The store behind it."""
-        store: Store = self.connection_pool.store
+        pool: Any = self.connection_pool
+        store: Store = pool.store
         return store
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
@@ -374,5 +374,5 @@ def refuse_sockets(options: dict[str, Any]) -> None:
         Naming the first of them.
     """
     for name in options:
-        if name.startswith(_ABOUT_SOCKETS) or name.startswith("socket_") and name != "socket_timeout":
+        if name.startswith(_ABOUT_SOCKETS) or (name.startswith("socket_") and name != "socket_timeout"):
             raise ConfigError(f"{name}: there is no socket; to reach a server use redis.Redis")

@@ -1,8 +1,8 @@
 """A real server, or a cluster, behind the calls of a store: the same cells run on either.
 
 Replies are what a store gives: statuses as str, bulk strings as bytes, error replies as `ReplyError` with their whole
-text. redis-py makes the connections (``redis://``, ``rediss://``, ``unix://``, Redis Cluster); a parser of ours reads the
-replies, since redis-py's own does not tell a status from a bulk string.
+text. redis-py makes the connections (``redis://``, ``rediss://``, ``unix://``, Redis Cluster); a parser of ours reads
+the replies, since redis-py's own does not tell a status from a bulk string.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ _CLUSTER = ("redis+cluster", "rediss+cluster")
 
 class _Parser(_RESP3Parser):
     """Replies as a store gives them; at the top an error stays redis-py's, which acts on some of them."""
+
+    _buffer: Any
 
     def _read_response(self, *_args: Any, **_kwargs: Any) -> Any:
         while True:
@@ -299,8 +301,9 @@ def connect(url: str, *, cluster: bool = False, **options: Any) -> RemoteStore:
     Parameters
     ----------
     url
-        ``redis://[user:password@]host:port/db``, ``rediss://`` (TLS), ``unix:///path?db=0``; with ``+cluster`` in the
-        scheme, or `cluster`, a cluster, of which one node is enough.
+        ``redis://[user:password@]host:port/db``, ``rediss://`` (TLS), ``unix:///path?db=0``.
+    cluster
+        It is a cluster, of which one node is enough; ``redis+cluster://`` says the same.
     **options
         For redis-py's connections: ``socket_timeout``, ``ssl_ca_certs``, ...
 

@@ -54,7 +54,7 @@ class Replication:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._engine = store.engine
-        self.id = "%040x" % store.engine.random.getrandbits(160)
+        self.id = f"{store.engine.random.getrandbits(160):040x}"
         # Bytes of the stream so far, and the last of them.
         self.offset = 0
         self.backlog = bytearray()

@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import FrameType
-
+from typing import Any
 
 from aofnb._version import VERSION
 from aofnb.adapters.server import Server
@@ -44,9 +44,10 @@ _LOOK_S = 0.1
 
 # Read here. What redis.conf may say besides has no effect on a store, but for these, which are refused unless they say
 # what is so anyway.
-_USED = frozenset(
-    "bind daemonize enable-debug-command logfile loglevel pidfile port protected-mode unixsocket unixsocketperm".split()
-)
+_USED = {
+    *("bind", "enable-debug-command", "logfile", "loglevel", "pidfile", "port", "protected-mode"),
+    *("unixsocket", "unixsocketperm"),
+}
 _ONLY = {
     "daemonize": ("no", "aofnb serve stays in the foreground; start it with & or by a supervisor"),
     "syslog-enabled": ("no", "there is no log to syslog; logfile names a file"),
@@ -145,7 +146,9 @@ class _Stop(BaseException):
 
 def _serve(arguments: Arguments, log: logging.Logger) -> int:
     log.warning("oO0OoO0OoO0Oo aofnb is starting oO0OoO0OoO0Oo")
-    log.warning("aofnb version=%s, Redis version=%s, bits=64, pid=%d, just started", VERSION, REDIS_VERSION, os.getpid())
+    log.warning(
+        "aofnb version=%s, Redis version=%s, bits=64, pid=%d, just started", VERSION, REDIS_VERSION, os.getpid()
+    )
     log.warning("Configuration loaded")
     stopping = threading.Event()
     heard: list[str] = []
@@ -185,7 +188,8 @@ def _load(arguments: Arguments, log: logging.Logger) -> Store:
         log.warning("These settings have no effect here: %s", ", ".join(arguments.without_effect))
     started = time.monotonic()
     try:
-        store = open_store(directory, **arguments.settings)
+        settings: dict[str, Any] = dict(arguments.settings)
+        store = open_store(directory, **settings)
     except AofnbError as problem:
         name = os.path.basename(getattr(problem, "file", None) or "") or directory
         if isinstance(problem, AofTruncatedError):
@@ -325,5 +329,3 @@ class _Format(logging.Formatter):
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
         return f"{record.process}:M {shown} {mark} {text}"
-
-

@@ -16,9 +16,7 @@ from aofnb.resp.replies import NIL_ARRAY, Verbatim
 __all__ = ["as_sent", "name_of"]
 
 # Nil means that there is no array.
-_NIL_ARRAYS = frozenset(
-    b"BLMPOP BLPOP BRPOP BZMPOP BZPOPMAX BZPOPMIN EXEC LMPOP XREAD XREADGROUP ZMPOP".split()  # fmt: skip
-)
+_NIL_ARRAYS = frozenset(b"BLMPOP BLPOP BRPOP BZMPOP BZPOPMAX BZPOPMIN EXEC LMPOP XREAD XREADGROUP ZMPOP".split())
 # So it does where a count is given.
 _NIL_ARRAYS_IF_COUNTED = frozenset((b"LPOP", b"RPOP"))
 # Every nil among the items is one.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from aofnb.commands.client import Client
 from aofnb.engine.core import SHORTCUT_ARGC, Engine
@@ -149,6 +149,14 @@ def as_argv(argv: Sequence[Argument]) -> list[bytes]:
     return [arg if type(arg) is bytes else to_bytes(arg) for arg in argv]
 
 
+class Runs(Protocol):
+    """What runs several commands as one turn: a session, be it here or on a real server."""
+
+    def run(self, batch: Iterable[Sequence[Argument]]) -> list[Any]:
+        """The replies, in order; error replies as values."""
+        ...
+
+
 class Pipeline:
     """Commands that go to the store together, with one write and one fsync for all of them.
 
@@ -164,7 +172,7 @@ class Pipeline:
 
     __slots__ = ("_batch", "_session")
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Runs) -> None:
         self._session = session
         self._batch: list[list[bytes]] = []
 

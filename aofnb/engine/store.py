@@ -410,6 +410,8 @@ class Store:
             password (``requirepass``), unless `protected_mode` is off.
         unixsocket, unixsocketperm
             A unix socket, besides or instead, and its file mode.
+        protected_mode
+            Whether only this machine may connect as long as there is no password.
 
         Returns
         -------

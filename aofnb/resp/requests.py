@@ -1,9 +1,9 @@
 r"""What a client sends to argument vectors, as it arrives: RESP arrays of bulk strings, and inline commands.
 
-Two paths. Almost all requests are whole and plain (canonical headers, arguments without CRLF): they are split at CRLF
-and taken once every length header agrees with the piece behind it. Whatever is not (a request that is still on its
-way, a long value, an inline command) goes byte by byte. Nothing is allocated because a header asks for it: only what
-has arrived is held, and nothing is scanned twice.
+Two paths. Almost all requests are whole and plain (headers as any client writes them): the kernel `_plain_cy` takes
+them; where it is not compiled they are split at CRLF, and taken once every length header agrees with the piece behind.
+Whatever is not (a request that is still on its way, a long value, an inline command) goes byte by byte. Nothing is
+allocated because a header asks for it: only what has arrived is held, and nothing is scanned twice.
 
 Redis: networking.c processMultibulkBuffer, processInlineBuffer; sds.c sdssplitargs (7.0.15).
 """
@@ -11,6 +11,8 @@ Redis: networking.c processMultibulkBuffer, processInlineBuffer; sds.c sdssplita
 from __future__ import annotations
 
 from collections.abc import Callable
+
+from aofnb.resp import _plain_cy
 
 __all__ = ["INLINE_MAX", "ProtocolError", "RequestReader", "split_inline"]
 
@@ -50,7 +52,18 @@ class RequestReader:
         Bytes that arrived and are part of no whole request yet.
     """
 
-    __slots__ = ("_argv", "_argv_bytes", "_chunks", "_left", "_need", "_waiting", "error", "held", "max_bulk", "stranger")
+    __slots__ = (
+        "_argv",
+        "_argv_bytes",
+        "_chunks",
+        "_left",
+        "_need",
+        "_waiting",
+        "error",
+        "held",
+        "max_bulk",
+        "stranger",
+    )
 
     def __init__(self, max_bulk: int = 512 << 20, *, stranger: bool = False) -> None:
         self.max_bulk = max_bulk
@@ -72,7 +85,10 @@ class RequestReader:
             return []
         requests: list[Argv] = []
         if not (self._waiting or self._left or self.stranger):
-            data = _plain(data, requests.append)
+            if _plain_cy.COMPILED:
+                data = data[_plain_cy.plain(data, 0, requests) :]
+            else:
+                data = _plain(data, requests.append)
             if not data:
                 return requests
         self._chunks.append(data)

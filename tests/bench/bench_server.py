@@ -1,7 +1,7 @@
 """The store on a socket: processor time per request beside redis-server's, and redis-py in process beside a socket.
 
-Processor time, not rate: redis-benchmark shares the machine with what it measures. It is read from /proc for both, while
-both log with appendfsync everysec and take turns.
+Processor time, not rate: redis-benchmark shares the machine with what it measures. It is read from /proc for both,
+while both log with appendfsync everysec and take turns.
 """
 
 from __future__ import annotations
