@@ -17,8 +17,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from aofnb.adapters.wire import as_sent
+from aofnb.commands.blocking import MustWait
 from aofnb.engine.core import SHORTCUT_ARGC
-from aofnb.errors import ReplyError
+from aofnb.errors import AofWriteError, ReplyError, StoreClosedError
 from aofnb.resp.replies import encode_reply
 from aofnb.resp.requests import RequestReader
 
@@ -31,6 +32,7 @@ Argv = list[bytes]
 
 # Requests waiting for their turn, above which no more is read until some are done.
 _ENOUGH_REQUESTS = 4096
+_ENOUGH_BYTES = 4 << 20
 
 
 class Connection(asyncio.Protocol):
@@ -41,8 +43,12 @@ class Connection(asyncio.Protocol):
         engine = server.store.engine
         self.engine = engine
         self.client = engine.new_client()
+        self.client.sink = self._pushed
         self.reader = RequestReader(engine.config.proto_max_bulk_len)
         self.requests: list[Argv] = []
+        # The command that waits, and whose reply comes later: none behind it is run meanwhile.
+        self.waiting_for: Argv | None = None
+        self._unread_bytes = 0
         # Encoded, and not given to the transport yet. Touched with the engine's lock only.
         self.out: list[bytes] = []
         # Nothing more is run; what is in `out` goes first.
@@ -66,7 +72,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self.address = _address(self._transport)
+        self.address = self.client.address = _address(self._transport)
         peer = self._transport.get_extra_info("peername")
         self.is_local = not isinstance(peer, tuple) or ipaddress.ip_address(peer[0].partition("%")[0]).is_loopback
         refusal = self.server.admit(self)
@@ -88,8 +94,11 @@ class Connection(asyncio.Protocol):
         reader = self.reader
         self.requests += reader.feed(data)
         if self.requests or reader.error is not None:
-            self.server.ready(self)
-            if len(self.requests) > _ENOUGH_REQUESTS and not self._paused and self._transport is not None:
+            if self.waiting_for is None:
+                self.server.ready(self)
+            self._unread_bytes += len(data)
+            enough = len(self.requests) > _ENOUGH_REQUESTS or self._unread_bytes > _ENOUGH_BYTES
+            if enough and not self._paused and self._transport is not None:
                 self._paused = True
                 self._transport.pause_reading()
         elif reader.held > self.engine.config.client_query_buffer_limit:
@@ -100,7 +109,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         # What came before is run, and its replies are sent to whoever may still read them.
-        if not self.requests:
+        if not self.requests or self.waiting_for is not None:
             return False
         self.server.leave_after_turn(self)
         return True
@@ -122,16 +131,28 @@ class Connection(asyncio.Protocol):
             self.requests = []
         engine, client, out = self.engine, self.client, self.out
         shortcuts = engine.shortcuts
+        # Where messages wait for the end of the turn, replies queue up behind them.
+        outbox = engine.outbox
         done = 0
         for argv in requests:
             done += 1
             # The way of plain data commands, as a session has it: nothing but the handler is needed.
             argc = len(argv)
             command = shortcuts[argc].get(argv[0]) if argc < SHORTCUT_ARGC else None
-            if command is None or client.multi is not None or engine.refusal is not None or engine.closed is not None:
+            if (
+                command is None
+                or client.multi is not None
+                or engine.long_way
+                or engine.refusal is not None
+                or "blocking" in command.flags
+                or outbox
+            ):
                 self._run_one(argv)
                 if self.closing:
                     break
+                if self.waiting_for is not None:
+                    self.requests = requests[done:] + self.requests
+                    return done
                 continue
             engine.total_commands += 1
             try:
@@ -170,9 +191,39 @@ class Connection(asyncio.Protocol):
             reply = as_sent(argv, self.engine.process(client, argv), queued)
         except ReplyError as problem:
             reply = problem
-        self.out.append(encode_reply(reply, client.resp))
+        except MustWait as must:
+            self.waiting_for = argv
+            self.engine.waiting.begin(client, must.wait, self._reply_later)
+            if must.wait.timeout_ms:
+                self.engine.on_wait()
+            return
+        data = encode_reply(reply, client.resp)
+        if self.engine.outbox:
+            self.engine.outbox.reply(self._in_order, data)
+        else:
+            self.out.append(data)
         if name == b"QUIT":
             self.closing = True
+
+    def _in_order(self, data: Any) -> None:
+        """A reply that stood behind a message; a problem instead of it means that the turn failed."""
+        if isinstance(data, bytes):
+            self.add(data)
+
+    def _reply_later(self, reply: Any) -> None:
+        """The reply of the command that waited. With the engine's lock, in any thread."""
+        argv, self.waiting_for = self.waiting_for, None
+        if argv is None:
+            return
+        if isinstance(reply, StoreClosedError | AofWriteError):
+            self.closing = True
+            self.server.has_output(self)
+            return
+        self.add(encode_reply(as_sent(argv, reply), self.client.resp))
+
+    def _pushed(self, message: Any) -> None:
+        """A message that answers nothing. With the engine's lock, in any thread."""
+        self.add(encode_reply(message, self.client.resp))
 
     def _check_debug(self) -> None:
         allowed = self.server.debug_commands
@@ -218,9 +269,11 @@ class Connection(asyncio.Protocol):
                 self.check_output()
         if self.closing:
             transport.close()
-        elif self._paused and len(self.requests) <= _ENOUGH_REQUESTS // 2:
-            self._paused = False
-            transport.resume_reading()
+        elif not self.requests:
+            self._unread_bytes = 0
+            if self._paused:
+                self._paused = False
+                transport.resume_reading()
 
     def _send_pieces(self) -> None:
         while self._first and not self._full and self._transport is not None:

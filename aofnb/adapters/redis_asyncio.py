@@ -54,7 +54,10 @@ class _Stream:
         """Nothing is left to write."""
 
     async def wait(self) -> None:
-        """Until there is something to read; raises `LinkClosedError` if nothing will come."""
+        """Until there is something to read; raises `LinkClosedError` if nothing will come.
+
+        Who waits in vain is told so by the store's own thread.
+        """
         while not self.link.wait(0):
             self._arrived.clear()
             if not self.link.wait(0):
@@ -98,7 +101,7 @@ class _Parser(_AsyncRESP3Parser):
         decode = None if disable_decoding or not self.encoder.decode_responses else self.encoder.decode
         while True:
             await stream.wait()
-            reply = stream.link.inbox.popleft()
+            reply = stream.link.read()
             value = shaped(reply, decode)
             if isinstance(value, RedisConnectionError):
                 raise value

@@ -172,7 +172,7 @@ class _Parser(_RESP3Parser):
         while True:
             if not link.wait(wait_s):
                 raise TimeoutError
-            reply = link.inbox.popleft()
+            reply = link.read()
             value = shaped(reply, decode)
             if isinstance(value, RedisConnectionError):
                 raise value

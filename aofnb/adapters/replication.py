@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import io
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from aofnb.commands.blocking import Wait
 from aofnb.commands.client import Client
 from aofnb.engine import Store
 from aofnb.errors import ReplyError
@@ -61,6 +62,8 @@ class Replication:
         self.connections: dict[int, Connection] = {}
         self._replicas: dict[Connection, Replica] = {}
         self._last_ping_s = 0.0
+        # What WAIT waits for: an offset, and how many are to have it.
+        self._waits: dict[Wait, tuple[int, int]] = {}
         self.full_syncs = 0
         self.partial_syncs = 0
 
@@ -122,6 +125,26 @@ class Replication:
         replica.online = True
         replica.acked_offset = offset
         replica.acked_at_s = self._engine.clock.monotonic()
+        self._tell_who_waits()
+
+    def tell(self, wait: Wait, offset: int, wanted: int) -> None:
+        """End `wait` (of WAIT) once `wanted` replicas have the stream up to `offset`."""
+        self._waits[wait] = offset, wanted
+
+    def _tell_who_waits(self) -> None:
+        waiting = self._engine.waiting
+        still: dict[Wait, tuple[int, int]] = {}
+        for waiter in list(waiting.waiters):
+            if waiter.wait not in self._waits:
+                continue
+            offset, wanted = self._waits[waiter.wait]
+            have = self.have(offset)
+            if have >= wanted:
+                waiting.settle(waiter, have)
+            else:
+                waiter.wait = replace(waiter.wait, timed_out=have)
+                still[waiter.wait] = offset, wanted
+        self._waits = still
 
     def have(self, offset: int) -> int:
         """How many replicas acknowledged the stream up to `offset`."""

@@ -287,9 +287,11 @@ class Server:
     def lost(self, connection: Connection) -> None:
         """A client has gone."""
         self.connections.discard(connection)
-        with self.store.engine.lock:
+        engine = self.store.engine
+        with engine.lock:
             self._with_output.discard(connection)
             self.replication.left(connection)
+            engine.disconnect(connection.client)
         self._leaving.discard(connection)
 
     def ready(self, connection: Connection) -> None:
@@ -326,6 +328,9 @@ class Server:
             if connection in self._leaving and not connection.requests:
                 connection.closing = True
             connection.flush(data)
+            if connection.requests and connection.waiting_for is None and not connection.closing:
+                # What stood behind a command that waited.
+                self.ready(connection)
 
     def leave_after_turn(self, connection: Connection) -> None:
         """`connection` will send no more: close it once what it sent is answered."""
@@ -337,7 +342,6 @@ class Server:
         turn, self._ready = self._ready, []
         engine = self.store.engine
         budget = TURN_REQUESTS
-        later: list[Connection] = []
         try:
             with engine.lock:
                 self._in_turn = True
@@ -347,8 +351,6 @@ class Server:
                         connection.waiting_for_turn = False
                         if budget > 0:
                             budget -= connection.run(min(budget, CLIENT_REQUESTS))
-                        if connection.requests:
-                            later.append(connection)
                     engine.end_turn()
                 finally:
                     self._in_turn = False
@@ -369,8 +371,6 @@ class Server:
             self._drop(turn)
             return
         self._send(answers)
-        for connection in later:
-            self.ready(connection)
 
     def _drop(self, connections: list[Connection]) -> None:
         for connection in connections:

@@ -55,6 +55,10 @@ class Replication(Protocol):
         """How many replicas have the stream up to `offset`."""
         ...
 
+    def tell(self, wait: Any, offset: int, wanted: int) -> None:
+        """End `wait` once `wanted` replicas have the stream up to `offset`."""
+        ...
+
     def role(self) -> list[Any]:
         """The reply of ROLE."""
         ...

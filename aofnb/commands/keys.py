@@ -317,12 +317,23 @@ def swapdb(client: Client, first_arg: bytes, second_arg: bytes) -> str:
 
 @command("WAIT", arity=3, flags="noscript", since="3.0.0")
 def wait(client: Client, replicas: bytes, timeout: bytes) -> Any:
-    """Wait until so many replicas have everything, or for the timeout; there are none, so 0 is the answer."""
+    """Wait until so many replicas have everything, or for the timeout; tell how many have it."""
     wanted = integer(replicas)
     timeout_ms = integer(timeout, "ERR timeout is not an integer or out of range")
     if timeout_ms < 0:
         raise ReplyError("ERR timeout is negative")
-    return 0 if wanted <= 0 else wait_for(client, Wait((), NoneType, timeout_ms, lambda _key: NOT_YET, timed_out=0))
+    replication = client.server.replication
+    if replication is None:
+        have = 0
+    else:
+        offset = replication.ask()
+        have = replication.have(offset)
+    if have >= wanted:
+        return have
+    waiting = Wait((), NoneType, timeout_ms, lambda _key: NOT_YET, timed_out=have)
+    if replication is not None:
+        replication.tell(waiting, offset, wanted)
+    return wait_for(client, waiting)
 
 
 @command("OBJECT", arity=-2, since="2.2.3")

@@ -167,7 +167,7 @@ class Waiting:
         if not self.waiters:
             self._engine.look_around()
 
-    def _settle(self, waiter: Waiter, reply: Any) -> None:
+    def settle(self, waiter: Waiter, reply: Any) -> None:
         """The wait is over; its reply is given when the turn ends."""
         self._remove(waiter)
         self._engine.outbox.reply(waiter.answer, reply)
@@ -251,7 +251,7 @@ class Waiting:
                 engine.end_unit()
             # Not before its records are in the log: who is still in the queue after a torn turn was not served.
             if reply is not NOT_YET:
-                self._settle(waiter, reply)
+                self.settle(waiter, reply)
 
     def _serve_one(self, waiter: Waiter, key: bytes) -> Any:
         client = waiter.client
@@ -272,7 +272,7 @@ class Waiting:
         now_s = self._engine.clock.monotonic()
         for waiter in list(self.waiters):
             if waiter.deadline_s is not None and waiter.deadline_s <= now_s:
-                self._settle(waiter, waiter.wait.timed_out)
+                self.settle(waiter, waiter.wait.timed_out)
 
     def next_s(self) -> float | None:
         """Seconds to the next timeout, None if there is none to come."""
@@ -283,7 +283,7 @@ class Waiting:
         found = [waiter for waiter in self.waiters if waiter.client.id == client_id]
         for waiter in found:
             problem = ReplyError("UNBLOCKED client unblocked via CLIENT UNBLOCK")
-            self._settle(waiter, problem if error else waiter.wait.timed_out)
+            self.settle(waiter, problem if error else waiter.wait.timed_out)
         return bool(found)
 
     def waits(self, client: Client) -> bool:
@@ -298,7 +298,7 @@ class Waiting:
     def end_all(self, problem: Exception) -> None:
         """Wake everyone with `problem`."""
         for waiter in list(self.waiters):
-            self._settle(waiter, problem)
+            self.settle(waiter, problem)
 
     def forget_all(self) -> None:
         """As if nobody had waited: in a forked child, where those threads are not."""
