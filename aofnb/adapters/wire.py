@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from aofnb.resp.replies import NIL_ARRAY, Verbatim
+from aofnb.resp.replies import NIL_ARRAY, LongDouble, Verbatim
 
 __all__ = ["as_sent", "name_of"]
 
@@ -19,12 +19,13 @@ __all__ = ["as_sent", "name_of"]
 _NIL_ARRAYS = frozenset(b"BLMPOP BLPOP BRPOP BZMPOP BZPOPMAX BZPOPMIN EXEC LMPOP XREAD XREADGROUP ZMPOP".split())
 # So it does where a count is given.
 _NIL_ARRAYS_IF_COUNTED = frozenset((b"LPOP", b"RPOP"))
+_COORDINATES = frozenset(b"GEOPOS GEORADIUS GEORADIUS_RO GEORADIUSBYMEMBER GEORADIUSBYMEMBER_RO GEOSEARCH".split())
 # Every nil among the items is one.
 _NIL_ITEMS = frozenset((b"GEOPOS", b"COMMAND INFO"))
 _TEXTS = frozenset((b"INFO", b"CLIENT LIST", b"CLIENT INFO", b"LATENCY DOCTOR", b"LATENCY GRAPH", b"MEMORY DOCTOR"))
 _CONTAINERS = frozenset((b"CLIENT", b"COMMAND", b"LATENCY", b"MEMORY"))
 # No other command needs a look.
-_CONCERNED = _NIL_ARRAYS | _NIL_ARRAYS_IF_COUNTED | _NIL_ITEMS | _TEXTS | _CONTAINERS | {b"XPENDING"}
+_CONCERNED = _COORDINATES | _NIL_ARRAYS | _NIL_ARRAYS_IF_COUNTED | _NIL_ITEMS | _TEXTS | _CONTAINERS | {b"XPENDING"}
 
 
 def name_of(argv: Sequence[bytes]) -> bytes:
@@ -33,6 +34,12 @@ def name_of(argv: Sequence[bytes]) -> bytes:
     if name in _CONTAINERS and len(argv) > 1:
         return b"%b %b" % (name, argv[1].upper())
     return name
+
+
+def _with_coordinates(reply: Any) -> Any:
+    if isinstance(reply, list):
+        return [_with_coordinates(item) for item in reply]
+    return LongDouble(reply) if type(reply) is float else reply
 
 
 def as_sent(argv: Sequence[bytes], reply: Any, queued: Sequence[Sequence[bytes]] = ()) -> Any:
@@ -45,6 +52,8 @@ def as_sent(argv: Sequence[bytes], reply: Any, queued: Sequence[Sequence[bytes]]
         return reply
     if name == b"EXEC" and isinstance(reply, list):
         return [as_sent(inner, item) for inner, item in zip(queued, reply)]
+    if name in _COORDINATES:
+        reply = _with_coordinates(reply)
     if name in _NIL_ITEMS and isinstance(reply, list):
         return [NIL_ARRAY if item is None else item for item in reply]
     if name == b"XPENDING" and isinstance(reply, list) and len(reply) == 4 and reply[3] is None:

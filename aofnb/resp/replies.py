@@ -47,6 +47,10 @@ class BigNumber(bytes):
     """A number of any size, as its decimal text: a bulk string of RESP2, a big number of RESP3."""
 
 
+class LongDouble(float):
+    """A double that redis-server prints with 17 digits behind the point: coordinates."""
+
+
 class NilArray:
     """Nil where an array is expected: RESP2 has a spelling of its own for it."""
 
@@ -201,6 +205,7 @@ _ENCODERS: dict[type, Callable[[Any, int, Callable[[bytes], None]], None]] = {
     Push: _marked_list(b">"),
     Verbatim: _verbatim,
     BigNumber: _big_number,
+    LongDouble: lambda reply, _resp, add: add(b",%b\r\n" % f"{reply:.17f}".rstrip("0").rstrip(".").encode()),
     NilArray: _nil_array,
     NoReply: lambda _reply, _resp, _add: None,
     type(None): _nil,
