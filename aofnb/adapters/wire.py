@@ -16,14 +16,14 @@ from aofnb.resp.replies import NIL_ARRAY, LongDouble, Verbatim
 __all__ = ["as_sent", "name_of"]
 
 # Nil means that there is no array.
-_NIL_ARRAYS = frozenset(b"BLMPOP BLPOP BRPOP BZMPOP BZPOPMAX BZPOPMIN EXEC LMPOP XREAD XREADGROUP ZMPOP".split())
+_NIL_ARRAYS = frozenset(b"BLMOVE BLMPOP BLPOP BRPOP BRPOPLPUSH BZMPOP BZPOPMAX BZPOPMIN EXEC LMPOP XREAD XREADGROUP ZMPOP".split())
 # So it does where a count is given.
 _NIL_ARRAYS_IF_COUNTED = frozenset((b"LPOP", b"RPOP"))
 _COORDINATES = frozenset(b"GEOPOS GEORADIUS GEORADIUS_RO GEORADIUSBYMEMBER GEORADIUSBYMEMBER_RO GEOSEARCH".split())
 # Every nil among the items is one.
-_NIL_ITEMS = frozenset((b"GEOPOS", b"COMMAND INFO"))
+_NIL_ITEMS = frozenset((b"GEOPOS",))
 _TEXTS = frozenset((b"INFO", b"CLIENT LIST", b"CLIENT INFO", b"LATENCY DOCTOR", b"LATENCY GRAPH", b"MEMORY DOCTOR"))
-_CONTAINERS = frozenset((b"CLIENT", b"COMMAND", b"LATENCY", b"MEMORY"))
+_CONTAINERS = frozenset((b"CLIENT", b"LATENCY", b"MEMORY"))
 # No other command needs a look.
 _CONCERNED = _COORDINATES | _NIL_ARRAYS | _NIL_ARRAYS_IF_COUNTED | _NIL_ITEMS | _TEXTS | _CONTAINERS | {b"XPENDING"}
 

@@ -191,7 +191,7 @@ def _info(client: Client, entry: Command) -> list[Any]:
         _words(client, [f"@{name}" for name in categories(entry)]),
         _words(client, ()),
         _words(client, ()),
-        [_info(client, sub) for sub in entry.subcommands.values()],
+        client.set_reply([_info(client, sub) for sub in entry.subcommands.values()]),
     ]
 
 

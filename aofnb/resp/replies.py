@@ -18,6 +18,7 @@ __all__ = [
     "NIL_ARRAY",
     "NO_REPLY",
     "BigNumber",
+    "LongDouble",
     "NilArray",
     "NoReply",
     "Push",
