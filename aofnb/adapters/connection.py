@@ -189,14 +189,14 @@ class Connection(asyncio.Protocol):
             if name == b"DEBUG":
                 self._check_debug()
             reply = as_sent(argv, self.engine.process(client, argv), queued)
-        except ReplyError as problem:
-            reply = problem
         except MustWait as must:
             self.waiting_for = argv
             self.engine.waiting.begin(client, must.wait, self._reply_later)
             if must.wait.timeout_ms:
                 self.engine.on_wait()
             return
+        except ReplyError as problem:
+            reply = problem
         data = encode_reply(reply, client.resp)
         if self.engine.outbox:
             self.engine.outbox.reply(self._in_order, data)
@@ -309,7 +309,9 @@ class Connection(asyncio.Protocol):
     def kind(self) -> str:
         """The class of client whose output limit holds: ``normal``, ``pubsub`` or ``replica``."""
         replica = self.server.replication.replica(self)
-        return "replica" if replica is not None and replica.following else "normal"
+        if replica is not None and replica.following:
+            return "replica"
+        return "pubsub" if self.client in self.engine.subscriptions.clients else "normal"
 
     def check_output(self) -> None:
         """Drop the client if it lets more lie than ``client-output-buffer-limit`` allows."""

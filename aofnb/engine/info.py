@@ -239,6 +239,12 @@ def _keyspace(engine: Engine) -> Fields:
     return {f"db{db.index}": f"keys={len(db)},expires={db.volatile},avg_ttl=0" for db in engine.keyspace if len(db) > 0}
 
 
+def _replication(engine: Engine) -> Fields:
+    if engine.replication is not None:
+        return engine.replication.info()
+    return {"role": "master", "connected_slaves": 0, "master_failover_state": "no-failover", "master_repl_offset": 0}
+
+
 SECTIONS: dict[str, Callable[[Engine], Fields]] = {
     "server": _server,
     "clients": _clients,

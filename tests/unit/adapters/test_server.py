@@ -1,0 +1,240 @@
+"""The socket server: limits, hostile and slow clients, its beginning and its end."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+
+import pytest
+
+import aofnb
+from aofnb.resp.encode import encode_command
+
+PING = encode_command([b"PING"])
+
+
+@pytest.fixture
+def store(tmp_path):
+    with aofnb.open(tmp_path / "us", appendfsync="no") as store:
+        yield store
+
+
+@pytest.fixture
+def server(store):
+    with store.serve() as server:
+        yield server
+
+
+def connect(server):
+    return socket.create_connection(("127.0.0.1", server.port), timeout=20)
+
+
+def ask(sock, data, size=None):
+    """Send `data`; what comes back: `size` bytes, or one piece."""
+    if data:
+        sock.sendall(data)
+    received = sock.recv(65536)
+    while size is not None and len(received) < size:
+        received += sock.recv(65536)
+    return received
+
+
+def ended(sock):
+    """Whether the other side closed the connection."""
+    try:
+        while sock.recv(65536):
+            pass
+    except ConnectionError:
+        pass
+    return True
+
+
+def test_a_handle_tells_where_and_ends_with_the_store(tmp_path):
+    with aofnb.open(tmp_path / "us") as store:
+        server = store.serve(unixsocket=tmp_path / "s")
+        assert server.address == ("127.0.0.1", server.port)
+        assert server.url == f"redis://127.0.0.1:{server.port}"
+        assert repr(server) == f"<aofnb.Server {server.url}: 0 clients>"
+        sock = connect(server)
+        assert ask(sock, PING) == b"+PONG\r\n"
+        thread = server._thread
+    assert not thread.is_alive()
+    assert ended(sock)
+    sock.close()
+    assert not os.path.exists(tmp_path / "s")
+    assert "closed" in repr(server)
+    server.close()
+
+
+def test_a_closed_handle_leaves_the_store_open(store):
+    with store.serve() as server:
+        port = server.port
+    assert store.execute("SET", "k", "v") == "OK"
+    with store.serve(port=port) as again:
+        assert again.port == port
+
+
+def test_a_unix_socket_by_itself(store, tmp_path):
+    path = tmp_path / "s"
+    with store.serve(host=None, unixsocket=path, unixsocketperm=0o700) as server:
+        assert server.url == f"unix://{path}"
+        assert server.address == str(path)
+        assert os.stat(path).st_mode & 0o777 == 0o700
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(str(path))
+            assert ask(sock, PING) == b"+PONG\r\n"
+    path.write_text("not a socket")
+    with pytest.raises(aofnb.ConfigError, match="is no socket"):
+        store.serve(host=None, unixsocket=path)
+
+
+def test_where_it_cannot_be_served(store, server):
+    with pytest.raises(aofnb.ConfigError, match="Address already in use; port 0 takes a free one"):
+        store.serve(port=server.port)
+    with pytest.raises(aofnb.ConfigError, match="nothing to serve on"):
+        store.serve(host=None)
+    with pytest.raises(aofnb.ConfigError, match="can be reached from other machines, and there is no password"):
+        store.serve(host="0.0.0.0")
+    with store.serve(host="0.0.0.0", protected_mode=False) as open_server:
+        assert open_server.url.startswith("redis://127.0.0.1:")
+
+
+def test_pipelines_of_many_clients_are_answered_in_order(server):
+    socks = [connect(server) for _ in range(50)]
+    for number, sock in enumerate(socks):
+        sock.sendall(b"".join(encode_command([b"INCR", b"n%d" % number]) for _ in range(300)) + PING)
+    expected = b"".join(b":%d\r\n" % (i + 1) for i in range(300)) + b"+PONG\r\n"
+    for sock in socks:
+        assert ask(sock, b"", len(expected)) == expected
+        sock.close()
+
+
+def test_a_thousand_clients(server):
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    count = min(1000, (hard - 100) // 2)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2 * count + 100), hard))
+    socks = [connect(server) for _ in range(count)]
+    try:
+        for sock in socks:
+            sock.sendall(PING)
+        assert all(sock.recv(100) == b"+PONG\r\n" for sock in socks)
+    finally:
+        for sock in socks:
+            sock.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_what_was_sent_before_the_end_is_run(server):
+    with connect(server) as sock:
+        sock.sendall(b"SET k v\r\nGET k\r\n")
+        sock.shutdown(socket.SHUT_WR)
+        assert ask(sock, b"", 12) == b"+OK\r\n$1\r\nv\r\n"
+        assert ended(sock)
+
+
+def test_hostile_clients_harm_no_other(server):
+    good = connect(server)
+    bad = [connect(server) for _ in range(6)]
+    bad[0].sendall(os.urandom(100_000))
+    bad[1].sendall(b"*2147483647\r\n$3\r\nSET\r\n")
+    bad[2].sendall(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$536870912\r\nstart")
+    bad[3].sendall(b"*1\r\n$4\r\nPI")
+    bad[4].sendall(b"A" * 70_000)
+    bad[5].sendall(b"BLPOP nothing 0\r\n" + PING * 10_000)
+    for _ in range(100):
+        assert ask(good, PING) == b"+PONG\r\n"
+    assert b"Protocol error: too big inline request" in ask(bad[4], b"")
+    for sock in [*bad, good]:
+        sock.close()
+
+
+def test_one_who_does_not_read_is_dropped_at_the_limit(store, server):
+    store.execute("CONFIG", "SET", "client-output-buffer-limit", "normal 1mb 0 0")
+    store.execute("SET", "big", b"x" * 100_000)
+    with connect(server) as slow, connect(server) as good:
+        slow.sendall(encode_command([b"GET", b"big"]) * 500)
+        # The rest of them is dropped with the connection.
+        assert len(b"".join(iter(lambda: _some(slow), b""))) < 500 * 100_000
+        assert ask(good, PING) == b"+PONG\r\n"
+
+
+def _some(sock):
+    try:
+        return sock.recv(1 << 16)
+    except ConnectionError:
+        return b""
+
+
+def test_one_who_sends_without_end_is_dropped_at_the_limit(store, server):
+    store.execute("CONFIG", "SET", "client-query-buffer-limit", "1mb")
+    with connect(server) as sock:
+        with pytest.raises(OSError):
+            sock.sendall(b"*2\r\n$3\r\nGET\r\n$500000000\r\n")
+            for _ in range(1000):
+                sock.sendall(b"x" * 65536)
+    with connect(server) as good:
+        assert ask(good, PING) == b"+PONG\r\n"
+
+
+def test_no_more_clients_than_allowed(store, server):
+    store.execute("CONFIG", "SET", "maxclients", 1)
+    with connect(server) as first:
+        assert ask(first, PING) == b"+PONG\r\n"
+        with connect(server) as second:
+            assert second.recv(100) == b"-ERR max number of clients reached\r\n"
+            assert ended(second)
+        assert ask(first, PING) == b"+PONG\r\n"
+    assert server.rejected_connections == 1
+
+
+def test_the_silent_are_dropped(store, server):
+    store.execute("CONFIG", "SET", "timeout", 1)
+    with connect(server) as sock:
+        assert ask(sock, PING) == b"+PONG\r\n"
+        assert ended(sock)
+
+
+def test_debug_is_for_those_who_were_let(store, server):
+    with connect(server) as sock:
+        assert ask(sock, b"DEBUG DIGEST\r\n").startswith(b"-ERR DEBUG command not allowed.")
+
+
+def test_a_command_that_waits_keeps_only_its_client(store, server):
+    with connect(server) as waiting, connect(server) as other:
+        waiting.sendall(b"BLPOP q 0\r\nPING\r\n")
+        assert ask(other, b"RPUSH q x\r\n") == b":1\r\n"
+        expected = b"*2\r\n$1\r\nq\r\n$1\r\nx\r\n+PONG\r\n"
+        assert ask(waiting, b"", len(expected)) == expected
+        waiting.sendall(b"BLPOP q 0\r\n")
+        threading.Timer(0, store.execute, ("RPUSH", "q", "from the notebook")).start()
+        assert ask(waiting, b"", 20).endswith(b"from the notebook\r\n")
+
+
+def test_one_who_left_takes_nothing(store, server):
+    with connect(server) as sock:
+        sock.sendall(b"PING\r\n")
+        sock.recv(100)
+        sock.sendall(b"BLPOP q 0\r\n")
+        while not store.engine.waiting.waiters:
+            assert ask_other(server) == b"+PONG\r\n"
+    while store.engine.waiting.waiters:
+        assert ask_other(server) == b"+PONG\r\n"
+    store.execute("RPUSH", "q", "kept")
+    assert store.execute("LLEN", "q") == 1
+
+
+def ask_other(server):
+    with connect(server) as sock:
+        return ask(sock, PING)
+
+
+def test_messages_and_replies_keep_their_order(server):
+    with connect(server) as sock:
+        expected = (
+            b">3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n"
+            b">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nm\r\n:1\r\n+PONG\r\n"
+        )
+        ask(sock, b"HELLO 3\r\n")
+        assert ask(sock, b"SUBSCRIBE c\r\nPUBLISH c m\r\nPING\r\n", len(expected)) == expected
