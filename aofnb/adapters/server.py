@@ -93,6 +93,7 @@ class Server:
         self._leaving: set[Connection] = set()
         self._turn_planned = False
         self._closed = False
+        self._started = threading.Event()
         self._loop = asyncio.new_event_loop()
         self.now_s = self._loop.time
         self._listeners: list[asyncio.Server] = []
@@ -111,6 +112,8 @@ class Server:
             store.engine.replication = self.replication
         store.before_close(self.close)
         self._thread.start()
+        # To be stopped it must have begun.
+        self._started.wait()
 
     # --- beginning and end -------------------------------------------------------------------------------
 
@@ -197,6 +200,7 @@ class Server:
                 listener = await self._loop.create_server(lambda: Connection(self), sock=sock)
             self._listeners.append(listener)
         self._loop.call_later(_CRON_S, self._cron)
+        self._started.set()
 
     async def _end(self) -> None:
         for listener in self._listeners:
