@@ -187,6 +187,8 @@ def _stats(engine: Engine) -> Fields:
 
 
 def _replication(engine: Engine) -> Fields:
+    if engine.replication is not None:
+        return engine.replication.info()
     return {
         "role": "master",
         "connected_slaves": 0,
@@ -237,12 +239,6 @@ def _cluster(_engine: Engine) -> Fields:
 
 def _keyspace(engine: Engine) -> Fields:
     return {f"db{db.index}": f"keys={len(db)},expires={db.volatile},avg_ttl=0" for db in engine.keyspace if len(db) > 0}
-
-
-def _replication(engine: Engine) -> Fields:
-    if engine.replication is not None:
-        return engine.replication.info()
-    return {"role": "master", "connected_slaves": 0, "master_failover_state": "no-failover", "master_repl_offset": 0}
 
 
 SECTIONS: dict[str, Callable[[Engine], Fields]] = {
