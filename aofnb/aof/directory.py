@@ -274,7 +274,7 @@ class AofDirectory:
             if self.fs.size(path) > _LOOK_INTO_BYTES:
                 return True
             units = read_units(self.fs, path, restore=restore)
-            commands = any(block.argvs for block in units)
+            commands = any(len(block) for block in units)
             return commands or units.tail.kind != "clean" or bool(keyspace.key_count() or keyspace.functions)
         except (OSError, RdbError):
             return True
@@ -353,7 +353,7 @@ class AofDirectory:
             units = read_units(self.fs, path, expected_size=sizes[number], restore=_bound(restore, path, snapshot_done))
             while (block := _next(units, path)) is not None:
                 replay(path, block)
-                commands += len(block.argvs)
+                commands += len(block)
                 for _offset, text in block.annotations:
                     if match := _TIMESTAMP.fullmatch(text):
                         last_timestamp_s = int(match[1])

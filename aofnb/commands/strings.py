@@ -50,6 +50,14 @@ def set_(client: Client, key: bytes, value: bytes, *options: bytes) -> Any:
     return "OK"
 
 
+def set_many(client: Client, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
+    """What ``SET key value`` does, for each key in turn; replay calls it for a run of them."""
+    client.db.replace_many(keys, values)
+    if client.server.observe is not None:
+        for key in keys:
+            client.changed(key, "set")
+
+
 def _set_with_options(client: Client, key: bytes, value: bytes, words: Sequence[bytes]) -> Any:
     options = SET_OPTIONS.parse(words)
     when_ms = _deadline_option(client, options, "set")

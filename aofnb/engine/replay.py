@@ -18,6 +18,8 @@ from typing import Any, BinaryIO
 
 from aofnb.commands import messages
 from aofnb.commands.registry import Command, find
+from aofnb.commands.strings import set_many
+from aofnb.engine._replay_cy import OPERATIONS, apply
 from aofnb.engine.core import Engine
 from aofnb.errors import AofFormatError, ReplyError
 from aofnb.rdb import Loaded, load_rdb
@@ -79,6 +81,14 @@ class Replayer:
         self.warnings: list[str] = []
         self._file: str | None = None
         self._client = engine.new_client()
+        config = engine.config
+        self._limits = (
+            config.hash_max_listpack_entries,
+            config.hash_max_listpack_value,
+            config.set_max_intset_entries,
+            config.zset_max_listpack_entries,
+            config.zset_max_listpack_value,
+        )
         # By the bytes of the name, so that most commands need one lookup.
         self._known: dict[bytes, Command] = {}
 
@@ -126,34 +136,51 @@ class Replayer:
             self._client = self.engine.new_client()
             self._client.loading = True
         client = self._client
-        known = self._known
-        for index, argv in enumerate(block.argvs):
-            command = known.get(argv[0])
-            if command is None or not command.min_argc <= len(argv) <= command.max_argc:
-                if self._is_skipped(file, block, index):
-                    continue
-                command = self._look_up(file, block.offsets[index], argv)
-            if client.multi is not None:
-                self._in_multi(file, block, index, command)
-                continue
-            try:
-                # The common shapes are spelled out: half the time of the general one.
-                if command.words == 2:
-                    command.handler(client, *argv[2:])
-                elif len(argv) == 3:
-                    command.handler(client, argv[1], argv[2])
-                elif len(argv) == 2:
-                    command.handler(client, argv[1])
-                elif len(argv) == 4:
-                    command.handler(client, argv[1], argv[2], argv[3])
-                else:
-                    command.handler(client, *argv[1:])
-            except ReplyError as problem:
-                self._failed(file, block.offsets[index], argv, problem)
+        if block.sets is not None and client.multi is None:
+            set_many(client, *block.sets)
+            self.commands += len(block)
+            return
+        argvs = block.argvs
+        # Whoever watches must hear of each change, which only the handlers tell.
+        quick = self.engine.observe is None
+        index = 0
+        while index < len(argvs):
+            if quick and client.multi is None and argvs[index][0] in OPERATIONS:
+                index = apply(argvs, index, client.db, self._limits)
+                if index == len(argvs):
+                    break
+            self._run(file, block, index)
+            index += 1
         # What the handlers ask to be logged is in the log already.
         client.dirty = 0
         self.engine.effects.clear()
-        self.commands += len(block.argvs)
+        self.commands += len(block)
+
+    def _run(self, file: str, block: Block, index: int) -> None:
+        """One command by its handler."""
+        client, argv = self._client, block.argvs[index]
+        command = self._known.get(argv[0])
+        if command is None or not command.min_argc <= len(argv) <= command.max_argc:
+            if self._is_skipped(file, block, index):
+                return
+            command = self._look_up(file, block.offsets[index], argv)
+        if client.multi is not None:
+            self._in_multi(file, block, index, command)
+            return
+        try:
+            # The common shapes are spelled out: half the time of the general one.
+            if command.words == 2:
+                command.handler(client, *argv[2:])
+            elif len(argv) == 3:
+                command.handler(client, argv[1], argv[2])
+            elif len(argv) == 2:
+                command.handler(client, argv[1])
+            elif len(argv) == 4:
+                command.handler(client, argv[1], argv[2], argv[3])
+            else:
+                command.handler(client, *argv[1:])
+        except ReplyError as problem:
+            self._failed(file, block.offsets[index], argv, problem)
 
     def _in_multi(self, file: str, block: Block, index: int, command: Command) -> None:
         """Queue a command of a transaction, or run what was queued."""

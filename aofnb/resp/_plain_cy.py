@@ -57,6 +57,49 @@ def plain(data: bytes, pos: cython.Py_ssize_t, argvs: list[list[bytes]]) -> cyth
     return pos
 
 
+def sets(data: bytes, keys: list[bytes], values: list[bytes]) -> cython.Py_ssize_t:
+    r"""Append the arguments of the plain ``SET key value`` that the data begins with; where they end.
+
+    >>> keys, values = [], []
+    >>> sets(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n*1\r\n$4\r\nPING\r\n", keys, values), keys, values
+    (27, [b'k'], [b'v'])
+    """
+    p: cython.p_const_uchar = data
+    size: cython.Py_ssize_t = len(data)
+    head: cython.p_const_uchar = b"*3\r\n$3\r\nSET\r\n"
+    pos: cython.Py_ssize_t = 0
+    at: cython.Py_ssize_t
+    key: cython.Py_ssize_t
+    key_end: cython.Py_ssize_t
+    end: cython.Py_ssize_t
+    i: cython.Py_ssize_t
+    header: cython.longlong
+    while pos <= size - 13:
+        for i in range(13):
+            if p[pos + i] != head[i]:
+                return pos
+        at = pos + 13
+        header = _header(p, at, size, 36)
+        if header < 0:
+            return pos
+        key = at + (header & 255)
+        key_end = key + (header >> 8)
+        if key_end > size - 2 or p[key_end] != 13 or p[key_end + 1] != 10:
+            return pos
+        at = key_end + 2
+        header = _header(p, at, size, 36)
+        if header < 0:
+            return pos
+        at += header & 255
+        end = at + (header >> 8)
+        if end > size - 2 or p[end] != 13 or p[end + 1] != 10:
+            return pos
+        keys.append(p[key:key_end])
+        values.append(p[at:end])
+        pos = end + 2
+    return pos
+
+
 @cython.cfunc
 @cython.inline
 @cython.exceptval(check=False)

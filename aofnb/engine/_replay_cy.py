@@ -1,0 +1,207 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""Kernel: the commonest commands of a log, applied to a database at once.
+
+Each is what its handler does in the one case that a log is full of: plain arguments, a key of the right kind, while
+nothing expires and nobody watches. Whatever differs, an option or an error above all, is left to the handler. That both
+leave the same data, a property test holds.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aofnb.store.hash_value import HashValue
+from aofnb.store.keyspace import Database
+from aofnb.store.list_value import CHUNK, ListValue
+from aofnb.store.set_value import SetValue
+from aofnb.store.zset import SortedSet
+
+try:
+    import cython
+except ModuleNotFoundError:
+    from aofnb import _cython as cython
+
+COMPILED = cython.compiled
+
+_SET, _DEL, _INCR, _PEXPIREAT, _HSET, _RPUSH, _LPUSH, _SADD, _ZADD = range(9)
+# By the bytes of the name, as Redis and its clients spell it.
+_OPERATIONS: dict[bytes, int] = {
+    spelled: operation
+    for name, operation in (
+        (b"SET", _SET),
+        (b"DEL", _DEL),
+        (b"INCR", _INCR),
+        (b"PEXPIREAT", _PEXPIREAT),
+        (b"HSET", _HSET),
+        (b"RPUSH", _RPUSH),
+        (b"LPUSH", _LPUSH),
+        (b"SADD", _SADD),
+        (b"ZADD", _ZADD),
+    )
+    for spelled in (name, name.lower())
+}
+OPERATIONS = frozenset(_OPERATIONS)
+
+
+def apply(
+    argvs: list[list[bytes]], index: cython.Py_ssize_t, db: Database, limits: tuple[int, int, int, int, int]
+) -> cython.Py_ssize_t:
+    """Apply commands from argvs[index] on to `db`; the index of the first one that is left to its handler.
+
+    `limits` are hash-max-listpack-entries and -value, set-max-intset-entries, zset-max-listpack-entries and -value.
+    """
+    count: cython.Py_ssize_t = len(argvs)
+    argc: cython.Py_ssize_t
+    operation: cython.int
+    hash_entries: cython.Py_ssize_t = limits[0]
+    hash_bytes: cython.Py_ssize_t = limits[1]
+    intset_entries: cython.Py_ssize_t = limits[2]
+    zset_entries: cython.Py_ssize_t = limits[3]
+    zset_bytes: cython.Py_ssize_t = limits[4]
+    argv: list[bytes]
+    key: bytes
+    arg: bytes
+    data: dict[bytes, Any] = db._data
+    expires: dict[bytes, int] = db._expires
+    known: dict[bytes, Any]
+    ends: list[Any]
+    end: list[bytes]
+    found: Any
+    score: cython.double
+    if db._pool is not None:
+        return index
+    while index < count:
+        argv = argvs[index]
+        argc = len(argv)
+        found = _OPERATIONS.get(argv[0])
+        if found is None or argc < 2 or argc > 4:
+            return index
+        operation = found
+        key = argv[1]
+        if operation == 0:
+            if argc != 3:
+                return index
+            if expires:
+                expires.pop(key, None)
+            data[key] = argv[2]
+        elif operation == 1:
+            if argc != 2:
+                return index
+            if expires:
+                expires.pop(key, None)
+            data.pop(key, None)
+        elif operation == 2:
+            if argc != 2:
+                return index
+            found = data.get(key)
+            if found is None:
+                data[key] = b"1"
+            elif type(found) is bytes and _is_plain_number(found):
+                data[key] = b"%d" % (int(found) + 1)
+            else:
+                return index
+        elif operation == 3:
+            # A heap of deadlines, made at the first question for the earliest, is kept by `Database.set_deadline`.
+            if argc != 3 or not _is_plain_number(argv[2]) or db._deadlines is not None:
+                return index
+            if key in data:
+                expires[key] = int(argv[2])
+        elif operation == 4:
+            if argc != 4:
+                return index
+            found = data.get(key)
+            if type(found) is not HashValue:
+                if found is not None:
+                    return index
+                data[key] = found = HashValue()
+            elif found._pool is not None:
+                return index
+            known = found.fields
+            arg = argv[3]
+            known[argv[2]] = arg
+            if found._listpack and (len(known) > hash_entries or len(argv[2]) > hash_bytes or len(arg) > hash_bytes):
+                found._listpack = False
+        elif operation == 5 or operation == 6:
+            if argc != 3:
+                return index
+            found = data.get(key)
+            if type(found) is not ListValue:
+                if found is not None:
+                    return index
+                data[key] = found = ListValue()
+            ends = found.chunks
+            if operation == 5:
+                end = ends[len(ends) - 1] if ends else []
+                if 0 < len(end) < CHUNK:
+                    end.append(argv[2])
+                else:
+                    ends.append([argv[2]])
+            else:
+                found.prepend(argv[2])
+        elif operation == 7:
+            if argc != 3:
+                return index
+            found = data.get(key)
+            if type(found) is not SetValue:
+                if found is not None:
+                    return index
+                data[key] = found = SetValue()
+            if found._intset or found._pool is not None:
+                found.add(argv[2], intset_entries)
+            else:
+                known = found.members
+                known[argv[2]] = None
+        else:
+            if argc != 4 or not _is_plain_score(argv[2]):
+                return index
+            found = data.get(key)
+            if type(found) is not SortedSet:
+                if found is not None:
+                    return index
+                data[key] = found = SortedSet()
+            elif found._order is not None:
+                return index
+            known = found._scores
+            arg = argv[3]
+            score = float(argv[2])
+            if score == 0 or (found._listpack and (len(known) >= zset_entries or len(arg) > zset_bytes)):
+                found.add(arg, score, zset_entries, zset_bytes)
+            else:
+                known[arg] = score
+        index += 1
+    return index
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
+def _is_plain_number(text: bytes) -> cython.bint:
+    """Whether `text` is a number above zero in its shortest spelling that is far from 64 bits."""
+    i: cython.Py_ssize_t
+    size: cython.Py_ssize_t = len(text)
+    p: cython.p_const_uchar = text
+    if size == 0 or size > 17 or p[0] == 48:
+        return False
+    for i in range(size):  # noqa: SIM110  # in C a loop, where any() would be a generator
+        if p[i] < 48 or p[i] > 57:
+            return False
+    return True
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
+def _is_plain_score(text: bytes) -> cython.bint:
+    """Whether `text` has digits and at most one point, and reads the same everywhere."""
+    i: cython.Py_ssize_t
+    size: cython.Py_ssize_t = len(text)
+    p: cython.p_const_uchar = text
+    points: cython.int = 0
+    if size == 0 or size > 19:
+        return False
+    for i in range(size):
+        if p[i] == 46:
+            points += 1
+        elif p[i] < 48 or p[i] > 57:
+            return False
+    return points < 2 and size > points

@@ -1,0 +1,94 @@
+"""The replay kernel leaves the data that the handlers leave, whatever the log holds."""
+
+from __future__ import annotations
+
+import io
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.kernels import FORMS, kernel
+
+from aofnb.clock import FakeClock
+from aofnb.config import Config
+from aofnb.engine import replay
+from aofnb.engine.core import Engine
+from aofnb.resp.encode import encode_command
+from aofnb.resp.reader import CommandReader
+
+CONFIG = {
+    "hash_max_listpack_entries": 3,
+    "hash_max_listpack_value": 4,
+    "set_max_intset_entries": 3,
+    "zset_max_listpack_entries": 3,
+    "zset_max_listpack_value": 4,
+}
+
+keys = st.sampled_from([b"a", b"b", b"c", b""])
+words = st.sampled_from(
+    [b"1", b"0", b"-0", b"07", b"2.5", b"", b".", b"1e3", b"nan", b"inf", b"longer", b"NX", b"9" * 18]
+)
+commands = st.one_of(
+    st.tuples(st.sampled_from([b"SET", b"RPUSH", b"LPUSH", b"SADD", b"PEXPIREAT", b"sadd", b"Set"]), keys, words),
+    st.tuples(st.sampled_from([b"HSET", b"ZADD", b"SET", b"rpush", b"SADD"]), keys, words, words),
+    st.tuples(st.sampled_from([b"DEL", b"INCR", b"incr", b"GET", b"PERSIST"]), keys),
+    st.tuples(st.just(b"ZRANGE"), keys, st.just(b"0"), st.just(b"-1")),
+    st.tuples(st.just(b"SELECT"), st.sampled_from([b"0", b"1"])),
+    st.sampled_from([(b"MULTI",), (b"EXEC",), (b"RANDOMKEY",), (b"FLUSHDB",)]),
+)
+
+
+def state(engine: Engine) -> list[Any]:
+    """All that is kept, in the order it is kept."""
+    found = []
+    for db in engine.keyspace:
+        for key, value, deadline in db.walk():
+            content: Any = value
+            if not isinstance(value, bytes | bytearray):
+                content = [
+                    list(getattr(value, name).items() if name != "chunks" else value)
+                    for name in ("fields", "members", "_scores", "chunks")
+                    if hasattr(value, name)
+                ]
+            encoding = getattr(value, "encoding", type(value))
+            found.append((db.index, key, repr(content), encoding, deadline))
+    return found
+
+
+def replayed(log: bytes, piece: int = 1 << 16) -> tuple[list[Any], list[Any], int]:
+    engine = Engine(Config(), FakeClock(), random.Random(1))
+    for name, value in CONFIG.items():
+        setattr(engine.config, name, value)
+    replayer = replay.Replayer(engine)
+    with replayer.loading():
+        for block in CommandReader(io.BytesIO(log), len(log), piece=piece):
+            replayer.replay("log", block)
+    return state(engine), replayer.failed, replayer.commands
+
+
+@pytest.mark.parametrize("form", FORMS)
+@given(st.lists(commands, max_size=30), st.sampled_from([64, 1 << 16]))
+def test_the_kernel_and_the_handlers_leave_the_same(form, argvs, piece):
+    hot = kernel("aofnb.engine._replay_cy", form)
+    log = b"".join(map(encode_command, argvs))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(replay, "apply", hot.apply)
+        quick = replayed(log, piece)
+        patch.setattr(replay, "OPERATIONS", frozenset())
+        slow = replayed(log, piece)
+    assert quick == slow
+
+
+@given(st.lists(st.tuples(keys, words), min_size=4, max_size=60), st.booleans())
+def test_a_run_of_sets_is_what_each_set_is(pairs, with_deadline):
+    head = [[b"SET", b"a", b"x"], [b"PEXPIREAT", b"a", b"4102444800000"]] if with_deadline else []
+    log = b"".join(encode_command([*argv]) for argv in head)
+    run = b"".join(encode_command([b"SET", *pair]) for pair in pairs)
+    # Spelled otherwise it is no run.
+    assert replayed(log + run) == replayed(log + run.replace(b"\r\nSET\r\n", b"\r\nSeT\r\n"))
+    (first, *_) = CommandReader(io.BytesIO(run), len(run))
+    assert first.sets is not None
+    assert first.argvs == [[b"SET", *pair] for pair in pairs]
+    assert first.ends[-1] == len(run)
