@@ -26,7 +26,12 @@ from typing import Literal
 
 __all__ = ["KERNELS", "KernelWarning", "describe", "digest", "install_finder", "kernels", "stale"]
 
-KERNELS = ("aofnb.resp._plain_cy", "aofnb.aof._snapshot_cy", "aofnb.engine._replay_cy")
+KERNELS = (
+    "aofnb.resp._plain_cy",
+    "aofnb.aof._snapshot_cy",
+    "aofnb.aof._write_cy",
+    "aofnb.engine._replay_cy",
+)
 # Of a compiled kernel: the digest of what it was compiled from.
 DIGEST_NAME = "SOURCE_DIGEST"
 

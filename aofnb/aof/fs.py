@@ -10,9 +10,13 @@ import os
 import sys
 from typing import BinaryIO, Protocol
 
+from aofnb.aof._write_cy import COMPILED, write_small
+
 __all__ = ["File", "Fs", "OsFs", "write_all"]
 
 Data = bytes | bytearray | memoryview
+# So much is written in a few microseconds, for which a switch of threads does not pay.
+_SMALL = 16 << 10
 
 
 class File(Protocol):
@@ -86,17 +90,26 @@ else:
 class OsFile:
     """A file of the operating system, unbuffered."""
 
-    __slots__ = ("fd", "path")
+    __slots__ = ("_syncing", "fd", "path")
 
     def __init__(self, path: str, flags: int) -> None:
         self.path = path
+        # A write may wait for the fsync that runs: then all threads must go on.
+        self._syncing = False
         self.fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | flags, 0o644)
 
     def write(self, data: Data) -> int:
+        if COMPILED and type(data) is bytearray and len(data) <= _SMALL and not self._syncing:
+            taken: int = write_small(self.fd, data)
+            return taken
         return os.write(self.fd, data)
 
     def fdatasync(self) -> None:
-        _fdatasync(self.fd)
+        self._syncing = True
+        try:
+            _fdatasync(self.fd)
+        finally:
+            self._syncing = False
 
     def truncate(self, size: int) -> None:
         os.ftruncate(self.fd, size)
