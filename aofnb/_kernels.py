@@ -31,6 +31,7 @@ KERNELS = (
     "aofnb.aof._snapshot_cy",
     "aofnb.aof._write_cy",
     "aofnb.engine._replay_cy",
+    "aofnb.forensics._walk_cy",
 )
 # Of a compiled kernel: the digest of what it was compiled from.
 DIGEST_NAME = "SOURCE_DIGEST"
@@ -57,10 +58,21 @@ def kernels() -> dict[str, State]:
     """
     states: dict[str, State] = {}
     for name in KERNELS:
-        importlib.import_module(name)
-        package, _, module = name.removeprefix("aofnb.").rpartition(".")
-        states[f"{package}.{module.removeprefix('_').removesuffix('_cy')}"] = _states.get(name, "python")
+        package, _, module = name.rpartition(".")
+        # A package that nobody imported yet stays so: it may take a second.
+        if package in sys.modules:
+            importlib.import_module(name)
+            state = _states.get(name, "python")
+        else:
+            state = "compiled" if _has_extension(name) and not _pure() else "python"
+        states[f"{package.removeprefix('aofnb.')}.{module.removeprefix('_').removesuffix('_cy')}"] = state
     return states
+
+
+def _has_extension(name: str) -> bool:
+    folder = os.path.join(os.path.dirname(__file__), *name.split(".")[1:-1])
+    spec = PathFinder.find_spec(name, [folder])
+    return spec is not None and isinstance(spec.loader, ExtensionFileLoader)
 
 
 def describe() -> str:
@@ -77,7 +89,8 @@ def describe() -> str:
 
 def stale() -> dict[str, str]:
     """Kernels whose extension is there but not used, though it was wanted, and why."""
-    kernels()
+    for name in KERNELS:
+        importlib.import_module(name)
     return dict(_stale)
 
 

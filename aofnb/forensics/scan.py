@@ -2,8 +2,9 @@
 
 A file is read in chunks. In each:
 
-1. `_walk_lines` cuts the chunk at every CRLF at once and follows the headers over the lines. That an argument is
-   as long as its header says is checked for all lines together, so a command costs a few list look-ups.
+1. The kernel `_walk_cy` follows the headers. Where it is not compiled, `_walk_lines` cuts the chunk at every CRLF at
+   once and follows the headers over the lines: that an argument is as long as its header says is checked for all
+   lines together, so a command costs a few list look-ups.
 2. Where that does not fit (line ends lost, damage, the end of the chunk), `_walk_carefully` reads record by record:
    `read_record` is the one place that says what a record is, and what is wrong where there is none.
 3. What is left goes before the next chunk. A file ends with a `Damage` if anything in it could not be read.
@@ -27,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aofnb.errors import AofError, AofFormatError, AofTruncatedError
+from aofnb.forensics import _walk_cy
 
 __all__ = [
     "CHUNK_BYTES",
@@ -410,6 +412,32 @@ def _walk_lines(data: bytes, pos: int, base: int) -> tuple[Records | None, int]:
     return records, stop
 
 
+def _walk_bytes(data: bytes, pos: int, base: int) -> tuple[Records | None, int]:
+    """What `_walk_lines` does, by the kernel, which also takes CRLFs inside arguments as it goes."""
+    room = len(data) - pos
+    # Pages that are not filled cost nothing.
+    ends = np.empty(room // 3 + 1, np.int64)
+    first, argc, offset = (np.empty(room // 10 + 1, np.int64) for _ in range(3))
+    notes: list[tuple[int, int, int]] = []
+    rows, lines, stop = _walk_cy.walk(data, pos, ends, first, argc, offset, notes)
+    if not lines:
+        return None, stop
+    ends, first, argc, offset = ends[:lines].copy(), first[:rows].copy(), argc[:rows].copy(), offset[:rows].copy()
+    seconds = ((row, _ts(data[start:end])) for row, start, end in notes)
+    records = Records(
+        data=data,
+        begin=pos,
+        ends=ends,
+        first=first,
+        argc=argc,
+        offset=offset + base,
+        nbytes=ends[first + 2 * argc] + 2 - offset,
+        lf=np.zeros(rows, bool),
+        ts=[(row, second) for row, second in seconds if second is not None],
+    )
+    return records, stop
+
+
 def _follow(kinds: Bytes, numbers: Ints, starts: Ints, ends: Ints) -> tuple[Ints, int, list[int]]:
     """The lines that begin a command or an annotation; the line where that could not go on; the lines that end
     inside an argument.
@@ -560,6 +588,7 @@ def scan_file(
     data = b""
     left: Any = float("inf") if size is None else size
     want = chunk_bytes
+    walk = _walk_bytes if _walk_cy.COMPILED else _walk_lines
     while True:
         fresh = file.read(int(min(want, left)))
         left -= len(fresh)
@@ -569,7 +598,7 @@ def scan_file(
         patience = 64
         stopped: Incomplete | str | None = None
         while pos < len(data) and stopped is None:
-            records, fast_end = _walk_lines(data, pos, base)
+            records, fast_end = walk(data, pos, base)
             # Two ways of reading in turn would cost the square of the chunk where neither gets far.
             patience = 64 if fast_end - pos > len(data) // 16 else patience * 2
             if records is not None:

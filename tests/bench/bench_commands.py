@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,22 @@ def _everysec(store: aofnb.Store, client: Any, calls: int) -> list[Case]:
 
         return action
 
+    def ours_set_beside_a_busy_thread() -> None:
+        stop = False
+
+        def busy() -> None:
+            while not stop:
+                pass
+
+        thread = threading.Thread(target=busy)
+        thread.start()
+        try:
+            for key in keys[: calls // 10]:
+                store.execute("SET", key, "value")
+        finally:
+            stop = True
+            thread.join()
+
     server, fakes = "redis-py, unix socket", "fakeredis (keeps nothing)"
     return [
         Case(
@@ -99,6 +116,11 @@ def _everysec(store: aofnb.Store, client: Any, calls: int) -> list[Case]:
             f"SET, pipelines of {BATCH}, appendfsync everysec",
             "commands",
             rates({"aofnb": ours_pipeline, server: theirs_pipeline(client), fakes: theirs_pipeline(fake)}, calls),
+        ),
+        Case(
+            "SET, one call each, appendfsync everysec, beside a thread that computes",
+            "calls",
+            rates({"aofnb": ours_set_beside_a_busy_thread}, calls // 10, rounds=2),
         ),
     ]
 

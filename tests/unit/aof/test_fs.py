@@ -39,17 +39,17 @@ def test_it_fails_as_a_write_does(write_small, tmp_path):
 def test_a_signal_during_a_write_is_handled(write_small):
     """A full pipe stops the write; the handler raises, as Ctrl-C does."""
 
-    class InterruptedError_(Exception):
+    class AlarmError(Exception):
         pass
 
     def handler(*_: object) -> None:
-        raise InterruptedError_
+        raise AlarmError
 
     reader, writer = os.pipe()
     before = signal.signal(signal.SIGALRM, handler)
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.05)
-        with pytest.raises(InterruptedError_):
+        with pytest.raises(AlarmError):
             while True:
                 write_small(writer, bytearray(1 << 14))
     finally:
