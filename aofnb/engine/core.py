@@ -380,10 +380,29 @@ class Engine:
     def run(self, client: Client, batch: Sequence[Argv]) -> list[Any]:
         """Run several commands as one turn: one write, one fsync; error replies are items of the list."""
         replies: list[Any] = []
+        shortcuts, effects = self.shortcuts, self.effects
         try:
             with self.gate:
                 self.begin_turn(client)
                 for argv in batch:
+                    # The way of plain data commands, as a session has it: nothing but the handler is needed.
+                    command = shortcuts[len(argv)].get(argv[0]) if len(argv) < SHORTCUT_ARGC else None
+                    if (
+                        command is not None
+                        and client.multi is None
+                        and not self.long_way
+                        and self.refusal is None
+                        and "blocking" not in command.flags
+                    ):
+                        self.total_commands += 1
+                        try:
+                            replies.append(command.handler(client, *argv[1:]))
+                        except ReplyError as problem:
+                            self.timing.failed(problem)
+                            replies.append(problem)
+                        if client.dirty or effects or client.rewritten_args:
+                            self.finish_unit(client, command, argv)
+                        continue
                     try:
                         replies.append(self.process(client, argv))
                     except MustWait as must:

@@ -146,7 +146,7 @@ def as_argv(argv: Sequence[Argument]) -> list[bytes]:
     """All arguments as bytes; at least one is needed."""
     if not argv:
         raise TypeError("a command needs at least its name")
-    return [arg if type(arg) is bytes else to_bytes(arg) for arg in argv]
+    return [arg if type(arg) is bytes else arg.encode() if type(arg) is str else to_bytes(arg) for arg in argv]
 
 
 class Runs(Protocol):
