@@ -68,7 +68,7 @@ def apply(
     end: list[bytes]
     found: Any
     score: cython.double
-    if db._pool is not None:
+    if type(db) is not Database or db._pool is not None:
         return index
     while index < count:
         argv = argvs[index]

@@ -132,7 +132,7 @@ class Database:
 
     def replace_many(self, keys: Sequence[bytes], values: Sequence[Value]) -> None:
         """`replace` for each key in turn, in a fraction of the time where nobody has a deadline."""
-        if self._expires or self._pool is not None:
+        if self._expires or self._pool is not None or type(self) is not Database:
             for key, value in zip(keys, values, strict=True):
                 self.replace(key, value)
         else:

@@ -92,3 +92,19 @@ def test_a_run_of_sets_is_what_each_set_is(pairs, with_deadline):
     assert first.sets is not None
     assert first.argvs == [[b"SET", *pair] for pair in pairs]
     assert first.ends[-1] == len(run)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_new_keys_are_told_where_somebody_asked(form, monkeypatch):
+    monkeypatch.setattr(replay, "apply", kernel("aofnb.engine._replay_cy", form).apply)
+    engine = Engine(Config(), FakeClock(), random.Random(1))
+    told: list[bytes] = []
+    engine.keyspace.on_new = lambda _db, key: told.append(key)
+    engine.keyspace.tell(True)
+    names = [b"k%d" % i for i in range(20)]
+    log = b"".join(encode_command([b"SET", name, b"v"]) for name in names) + encode_command([b"INCR", b"n"])
+    replayer = replay.Replayer(engine)
+    with replayer.loading():
+        for block in CommandReader(io.BytesIO(log), len(log)):
+            replayer.replay("log", block)
+    assert told == [*names, b"n"]
