@@ -197,6 +197,10 @@ class Connection(asyncio.Protocol):
             return
         except ReplyError as problem:
             reply = problem
+        if name == b"SHUTDOWN" and reply == "OK":
+            # To whoever asked for it the end of the connection says that it was done.
+            self.closing = True
+            return
         data = encode_reply(reply, client.resp)
         if self.engine.outbox:
             self.engine.outbox.reply(self._in_order, data)

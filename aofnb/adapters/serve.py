@@ -73,10 +73,17 @@ class Arguments:
         return words[0]
 
     def number(self, name: str, default: int, high: int = 65535) -> int:
-        return int(Setting(name, "int", default, high=high).parse(self.one(name, str(default))))
+        return int(self._parsed(Setting(name, "int", default, high=high), str(default)))
 
     def yes(self, name: str, default: str) -> bool:
-        return bool(Setting(name, "bool", True).parse(self.one(name, default)))
+        return bool(self._parsed(Setting(name, "bool", True), default))
+
+    def _parsed(self, setting: Setting, default: str) -> Any:
+        text = self.one(setting.name, default)
+        try:
+            return setting.parse(text)
+        except ConfigError as problem:
+            raise ConfigError(f"{setting.name}: {problem} (given: {text!r})") from None
 
     @property
     def without_effect(self) -> list[str]:
@@ -98,7 +105,6 @@ def read_arguments(argv: Sequence[str]) -> Arguments:
         place = words.pop(0)
         if os.path.isfile(place):
             arguments.file = ConfigFile(place)
-            arguments.settings.update(arguments.file.settings)
             arguments.server.update(arguments.file.server)
         else:
             arguments.directory = place
@@ -117,7 +123,8 @@ def read_arguments(argv: Sequence[str]) -> Arguments:
     for name, (only, why) in _ONLY.items():
         if arguments.one(name, only).lower() != only:
             raise ConfigError(f"{name} {arguments.one(name)}: {why}")
-    arguments.directory = arguments.settings.pop("dir", "") or arguments.directory
+    in_file = "" if arguments.file is None else arguments.file.settings.get("dir", "")
+    arguments.directory = arguments.settings.pop("dir", "") or in_file or arguments.directory
     return arguments
 
 
@@ -189,7 +196,7 @@ def _load(arguments: Arguments, log: logging.Logger) -> Store:
     started = time.monotonic()
     try:
         settings: dict[str, Any] = dict(arguments.settings)
-        store = open_store(directory, **settings)
+        store = open_store(directory, config_file=arguments.file, **settings)
     except AofnbError as problem:
         name = os.path.basename(getattr(problem, "file", None) or "") or directory
         if isinstance(problem, AofTruncatedError):
@@ -197,8 +204,6 @@ def _load(arguments: Arguments, log: logging.Logger) -> Store:
         elif not isinstance(problem, ConfigError):
             log.warning("Bad file format reading the append only file %s", name)
         raise
-    if arguments.file is not None:
-        store.engine.settings.file = arguments.file
     loaded = store.load_report
     if loaded is not None and loaded.files.files:
         for file in loaded.files.files:

@@ -187,8 +187,11 @@ class Server:
         asyncio.set_event_loop(loop)
         try:
             loop.run_until_complete(self._start())
+            # Not before it runs for good: a stop that comes earlier would be lost.
+            loop.call_soon(self._started.set)
             loop.run_forever()
         finally:
+            self._started.set()
             loop.run_until_complete(self._end())
             loop.close()
 
@@ -200,7 +203,6 @@ class Server:
                 listener = await self._loop.create_server(lambda: Connection(self), sock=sock)
             self._listeners.append(listener)
         self._loop.call_later(_CRON_S, self._cron)
-        self._started.set()
 
     async def _end(self) -> None:
         for listener in self._listeners:
@@ -375,6 +377,9 @@ class Server:
             self._drop(turn)
             return
         self._send(answers)
+        if engine.afterwards:
+            # SHUTDOWN closes the store, and that the server. Not under the lock: what is waited for may want it.
+            engine.do_afterwards()
 
     def _drop(self, connections: list[Connection]) -> None:
         for connection in connections:

@@ -16,7 +16,9 @@ from aofnb.resp.replies import NIL_ARRAY, LongDouble, Verbatim
 __all__ = ["as_sent", "name_of"]
 
 # Nil means that there is no array.
-_NIL_ARRAYS = frozenset(b"BLMOVE BLMPOP BLPOP BRPOP BRPOPLPUSH BZMPOP BZPOPMAX BZPOPMIN EXEC LMPOP XREAD XREADGROUP ZMPOP".split())
+_NIL_ARRAYS = frozenset(
+    b"BLMOVE BLMPOP BLPOP BRPOP BRPOPLPUSH BZMPOP BZPOPMAX BZPOPMIN EXEC LMPOP XREAD XREADGROUP ZMPOP".split()
+)
 # So it does where a count is given.
 _NIL_ARRAYS_IF_COUNTED = frozenset((b"LPOP", b"RPOP"))
 _COORDINATES = frozenset(b"GEOPOS GEORADIUS GEORADIUS_RO GEORADIUSBYMEMBER GEORADIUSBYMEMBER_RO GEOSEARCH".split())

@@ -374,7 +374,7 @@ class Engine:
                 raise
             self.end_turn()
         if self.afterwards:
-            self._do_afterwards()
+            self.do_afterwards()
         return reply
 
     def run(self, client: Client, batch: Sequence[Argv]) -> list[Any]:
@@ -424,10 +424,10 @@ class Engine:
             return [problem for _ in batch]
         finally:
             if self.afterwards:
-                self._do_afterwards()
+                self.do_afterwards()
         return replies
 
-    def _do_afterwards(self) -> None:
+    def do_afterwards(self) -> None:
         """Not under the lock: what these jobs wait for may want it."""
         jobs, self.afterwards = self.afterwards, []
         for job in jobs:
@@ -467,7 +467,7 @@ class Engine:
                 with suppress(AofWriteError):
                     self.end_turn()
         if self.afterwards and not self._in_turn:
-            self._do_afterwards()
+            self.do_afterwards()
         return answered
 
     @contextmanager
@@ -486,7 +486,7 @@ class Engine:
                 with suppress(AofWriteError):
                     self.end_turn()
         if self.afterwards:
-            self._do_afterwards()
+            self.do_afterwards()
 
     def disconnect(self, client: Client) -> None:
         """Let go a client whose connection ended: it waits for nothing and watches nothing any more."""

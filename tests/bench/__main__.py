@@ -12,16 +12,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.bench import bench_commands, bench_log, bench_rewrite
+from tests.bench import bench_commands, bench_log, bench_rewrite, bench_server
 from tests.bench.harness import machine, print_table
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small and once")
-    parser.add_argument("subjects", nargs="*", choices=["commands", "log", "rewrite", []], help="only these")
+    parser.add_argument("subjects", nargs="*", choices=["commands", "log", "rewrite", "server", []], help="only these")
     args = parser.parse_args()
-    modules = {"commands": bench_commands, "log": bench_log, "rewrite": bench_rewrite}
+    modules = {"commands": bench_commands, "log": bench_log, "rewrite": bench_rewrite, "server": bench_server}
     print(machine())
     cases = []
     with tempfile.TemporaryDirectory() as directory:

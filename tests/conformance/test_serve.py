@@ -22,7 +22,10 @@ class Serving:
 
     def __init__(self, *words: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "aofnb", "serve", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            [sys.executable, "-m", "aofnb", "serve", *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         self.lines: list[str] = []
 
@@ -36,8 +39,9 @@ class Serving:
 
     def end(self) -> int:
         assert self.process.stdout is not None
-        self.lines += self.process.stdout.read().splitlines()
-        self.process.stdout.close()
+        if not self.process.stdout.closed:
+            self.lines += self.process.stdout.read().splitlines()
+            self.process.stdout.close()
         return self.process.wait(30)
 
 
@@ -97,11 +101,16 @@ def test_a_redis_conf_is_read(tmp_path):
     (tmp_path / "redis.conf").write_text(
         f'# a comment\nbind 127.0.0.1 -::1\nport 0\nunixsocket "{tmp_path}/s"\nunixsocketperm 700\n'
         f'dir "{data}"\nappendonly yes\nappendfilename "log \\x41.aof"\ntimeout 0\nloglevel notice\n'
-        "replica-read-only yes\n"
+        "replica-read-only yes\nclient-output-buffer-limit normal 0 0 0\nclient-output-buffer-limit pubsub 1mb 1mb 10\n"
     )
     with serving(str(tmp_path / "redis.conf"), "--appendfsync", "no") as running:
-        done = subprocess.run(["redis-cli", "-s", str(tmp_path / "s"), "SET", "k", "v"], capture_output=True, timeout=30)
+        done = subprocess.run(
+            ["redis-cli", "-s", str(tmp_path / "s"), "SET", "k", "v"], capture_output=True, timeout=30
+        )
         assert done.stdout == b"OK\n"
+        limits = ["CONFIG", "GET", "client-output-buffer-limit"]
+        done = subprocess.run(["redis-cli", "-s", str(tmp_path / "s"), *limits], capture_output=True, timeout=30)
+        assert done.stdout.endswith(b"normal 0 0 0 slave 268435456 67108864 60 pubsub 1048576 1048576 10\n")
         assert any("no effect here: replica-read-only" in line for line in running.lines)
         running.process.send_signal(signal.SIGINT)
         assert running.end() == 0

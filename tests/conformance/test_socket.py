@@ -187,7 +187,14 @@ def test_replies_are_the_same_bytes(tmp_path, resp):
 
 
 def test_protocol_errors_are_answered_as_redis_answers_them(tmp_path):
-    broken = [b"*x\r\n", b"*1\r\n:1\r\n", b"*1\r\n$-1\r\n", b'GET "k\r\n', b"*1\r\n$4\r\nPING\r\n*1\r\n$x\r\n", b"\r\n\r\nPING\r\nQUIT\r\n"]
+    broken = [
+        b"*x\r\n",
+        b"*1\r\n:1\r\n",
+        b"*1\r\n$-1\r\n",
+        b'GET "k\r\n',
+        b"*1\r\n$4\r\nPING\r\n*1\r\n$x\r\n",
+        b"\r\n\r\nPING\r\nQUIT\r\n",
+    ]
     with (
         redis_server(tmp_path / "redis", appendfsync="no") as theirs,
         aofnb.open(None) as store,
@@ -241,7 +248,18 @@ def test_redis_cli_pipe_loads_a_stream_of_commands(served):
 
 def test_redis_benchmark_runs(served):
     done = subprocess.run(
-        ["redis-benchmark", "-p", str(served.port), "-n", "2000", "-P", "4", "-q", "-t", "ping,set,get,lpush,lrange,zadd,mset"],
+        [
+            "redis-benchmark",
+            "-p",
+            str(served.port),
+            "-n",
+            "2000",
+            "-P",
+            "4",
+            "-q",
+            "-t",
+            "ping,set,get,lpush,lrange,zadd,mset",
+        ],
         capture_output=True,
         text=True,
         timeout=100,

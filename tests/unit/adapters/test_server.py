@@ -169,11 +169,10 @@ def _some(sock):
 
 def test_one_who_sends_without_end_is_dropped_at_the_limit(store, server):
     store.execute("CONFIG", "SET", "client-query-buffer-limit", "1mb")
-    with connect(server) as sock:
-        with pytest.raises(OSError):
-            sock.sendall(b"*2\r\n$3\r\nGET\r\n$500000000\r\n")
-            for _ in range(1000):
-                sock.sendall(b"x" * 65536)
+    with connect(server) as sock, pytest.raises(OSError):
+        sock.sendall(b"*2\r\n$3\r\nGET\r\n$500000000\r\n")
+        for _ in range(1000):
+            sock.sendall(b"x" * 65536)
     with connect(server) as good:
         assert ask(good, PING) == b"+PONG\r\n"
 
@@ -233,8 +232,7 @@ def ask_other(server):
 def test_messages_and_replies_keep_their_order(server):
     with connect(server) as sock:
         expected = (
-            b">3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n"
-            b">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nm\r\n:1\r\n+PONG\r\n"
+            b">3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n>3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nm\r\n:1\r\n+PONG\r\n"
         )
         ask(sock, b"HELLO 3\r\n")
         assert ask(sock, b"SUBSCRIBE c\r\nPUBLISH c m\r\nPING\r\n", len(expected)) == expected

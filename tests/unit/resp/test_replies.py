@@ -24,7 +24,11 @@ from aofnb.resp.replies import NIL_ARRAY, NO_REPLY, Push, SetReply, Verbatim, en
         (Push([b"message"]), b"*1\r\n$7\r\nmessage\r\n", b">1\r\n$7\r\nmessage\r\n"),
         (Verbatim(b"text"), b"$4\r\ntext\r\n", b"=8\r\ntxt:text\r\n"),
         (ReplyError("ERR a\nb"), b"-ERR a b\r\n", b"-ERR a b\r\n"),
-        ([[], (None, ReplyError("ERR x"))], b"*2\r\n*0\r\n*2\r\n$-1\r\n-ERR x\r\n", b"*2\r\n*0\r\n*2\r\n_\r\n-ERR x\r\n"),
+        (
+            [[], (None, ReplyError("ERR x"))],
+            b"*2\r\n*0\r\n*2\r\n$-1\r\n-ERR x\r\n",
+            b"*2\r\n*0\r\n*2\r\n_\r\n-ERR x\r\n",
+        ),
         (bytearray(b"b"), b"$1\r\nb\r\n", b"$1\r\nb\r\n"),
     ],
 )
