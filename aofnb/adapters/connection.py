@@ -132,7 +132,7 @@ class Connection(asyncio.Protocol):
         engine, client, out = self.engine, self.client, self.out
         shortcuts = engine.shortcuts
         # Where messages wait for the end of the turn, replies queue up behind them.
-        outbox = engine.outbox
+        outbox = engine.outbox.items
         done = 0
         for argv in requests:
             done += 1
@@ -173,7 +173,7 @@ class Connection(asyncio.Protocol):
         if self.closing:
             self.requests = []
         elif not self.requests and self.reader.error is not None:
-            out.append(encode_reply(ReplyError(f"ERR Protocol error: {self.reader.error}")))
+            self._answer(ReplyError(f"ERR Protocol error: {self.reader.error}"))
             self.server.log.info("Protocol error (%s) from client %s", self.reader.error, self.address)
             self.closing = True
         return done
@@ -201,13 +201,17 @@ class Connection(asyncio.Protocol):
             # To whoever asked for it the end of the connection says that it was done.
             self.closing = True
             return
-        data = encode_reply(reply, client.resp)
-        if self.engine.outbox:
+        self._answer(reply)
+        if name == b"QUIT":
+            self.closing = True
+
+    def _answer(self, reply: Any) -> None:
+        """Give `reply` behind the messages that wait for the end of the turn, if there are any."""
+        data = encode_reply(reply, self.client.resp)
+        if self.engine.outbox.items:
             self.engine.outbox.reply(self._in_order, data)
         else:
             self.out.append(data)
-        if name == b"QUIT":
-            self.closing = True
 
     def _in_order(self, data: Any) -> None:
         """A reply that stood behind a message; a problem instead of it means that the turn failed."""

@@ -127,7 +127,7 @@ def test_the_same_calls_on_a_real_server(tmp_path):
                 assert face.execute("GET", "k") == b"1"
                 assert face.run([("INCR", "k"), ("LPUSH", "k", 1)])[0] == 2
                 assert isinstance(face.run([("LPUSH", "k", 1)])[0], ReplyError)
-                with pytest.raises(ReplyError, match="^WRONGTYPE Operation against"):
+                with pytest.raises(ReplyError, match=r"^WRONGTYPE Operation against"):
                     face.execute("LPUSH", "k", 1)
                 assert face.pipeline().add("MULTI").add("INCR", "k").add("EXEC").execute() == ["OK", "QUEUED", [3]]
                 other = face.session()
@@ -150,7 +150,7 @@ def test_a_cluster_gets_each_command_where_its_key_is(tmp_path):
             assert cluster.run([("SET", f"k{i}", i) for i in range(10)]) == ["OK"] * 10
             assert cluster.execute("DBSIZE") == 10
             assert sorted(cluster.execute("KEYS", "*")) == sorted(b"k%d" % i for i in range(10))
-            with pytest.raises(ReplyError, match="^CROSSSLOT"):
+            with pytest.raises(ReplyError, match=r"^CROSSSLOT"):
                 cluster.execute("MGET", "k1", "k2")
             with pytest.raises(ReplyError, match="MULTI works on one node"):
                 cluster.execute("MULTI")

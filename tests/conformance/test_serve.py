@@ -1,4 +1,4 @@
-"""`aofnb serve` where a test rig would run redis-server: the same ways to start it, to know that it is up, to end it."""
+"""`aofnb serve` where a test rig would run redis-server: started, watched and ended in the same ways."""
 
 from __future__ import annotations
 
