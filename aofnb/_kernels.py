@@ -32,6 +32,8 @@ KERNELS = (
     "aofnb.aof._write_cy",
     "aofnb.engine._replay_cy",
     "aofnb.forensics._walk_cy",
+    "aofnb.rdb._crc64_cy",
+    "aofnb.rdb._lzf_cy",
 )
 # Of a compiled kernel: the digest of what it was compiled from.
 DIGEST_NAME = "SOURCE_DIGEST"

@@ -1,0 +1,2 @@
+# Types of the kernel's names.
+cdef unsigned long long TABLE[8][256]
