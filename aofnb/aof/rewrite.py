@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from aofnb.aof.fs import File, Fs, write_all
 from aofnb.aof.manifest import Suffix
 from aofnb.config import Config
-from aofnb.rdb import base_aux, write_rdb
+from aofnb.rdb import base_aux, crc64, write_rdb
 from aofnb.resp.encode import encode_command
 from aofnb.store.keyspace import Keyspace
 from aofnb.store.snapshot import commands_of
@@ -96,6 +96,9 @@ class BaseForm:
             used_bytes=used_bytes,
             incremental_fsync=config.aof_rewrite_incremental_fsync,
             key_save_delay=config.rdb_key_save_delay,
+            compressed=config.rdbcompression,
+            # In plain Python it would take longer than all the rest; 0 is how a server says that there is none.
+            checksum=config.rdbchecksum and crc64.FAST,
         )
 
 

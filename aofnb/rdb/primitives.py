@@ -15,7 +15,7 @@ _SHORT = [b"%c" % n for n in range(64)]
 _MEDIUM, _LONG, _VERY_LONG = Struct(">H"), Struct(">BI"), Struct(">BQ")
 # By the bytes of the number: first byte and form.
 _INTEGERS = ((0xC0, 1), (0xC1, 2), (0xC2, 4))
-_DIGITS = frozenset(b"-0123456789")
+_DIGITS = frozenset(b"%c" % byte for byte in b"-0123456789")
 _INTEGER_MAX_BYTES = 11
 # Shorter strings are not worth a try, and one must save four bytes.
 _COMPRESS_FROM, _MUST_SAVE = 21, 4
@@ -45,7 +45,7 @@ def string(text: bytes, compressed: bool = True) -> bytes:
     (b'\x01v', b'\xc0\xf4', b'\xc3\x06\x15\x01aa\xe0\n\x00')
     """
     size = len(text)
-    if size <= _INTEGER_MAX_BYTES and size and text[0] in _DIGITS:
+    if size <= _INTEGER_MAX_BYTES and text[:1] in _DIGITS:
         number = _integer(text)
         if number is not None:
             return number
@@ -53,7 +53,7 @@ def string(text: bytes, compressed: bool = True) -> bytes:
         packed = compress(text, size - _MUST_SAVE)
         if packed is not None:
             return b"\xc3%b%b%b" % (length(len(packed)), length(size), packed)
-    return length(size) + text
+    return (_SHORT[size] if size < 64 else length(size)) + text
 
 
 def _integer(text: bytes) -> bytes | None:

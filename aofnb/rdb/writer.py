@@ -26,6 +26,7 @@ __all__ = ["REDIS_VERSION", "base_aux", "database_head", "file_head", "rdb_piece
 REDIS_VERSION = b"7.0.15"
 _PIECE = 1 << 20
 _DEADLINE = Struct("<Bq")
+_STRING = b"%c" % opcodes.STRING
 
 
 class Writable(Protocol):
@@ -101,18 +102,31 @@ def rdb_pieces(
     config = Config() if config is None else config
     buf = bytearray(file_head(keyspace, aux, compressed))
     crc = keys = 0
-    for part in _parts(keyspace, config, compressed):
-        # Nothing stands for the end of a key.
-        if not part:
+    for db in keyspace:
+        if len(db):
+            buf += database_head(db)
+        for key, value, deadline_ms in db.walk():
+            if deadline_ms is not None:
+                buf += _DEADLINE.pack(opcodes.EXPIRETIME_MS, deadline_ms)
+            if type(value) is bytes:
+                # Most keys are strings, and this loop is what a rewrite waits for.
+                buf += _STRING + (string(key, compressed) + string(value, compressed))
+            else:
+                type_, pieces = encode_value(value, config, compressed)
+                buf += b"%c%b" % (type_, string(key, compressed))
+                for piece in pieces:
+                    buf += piece
+                    if len(buf) >= _PIECE:
+                        crc = crc64(buf, crc) if checksum else 0
+                        yield keys, bytes(buf)
+                        buf.clear()
             keys += 1
             if each_key is not None:
                 each_key()
-        buf += part
-        if len(buf) >= _PIECE:
-            if checksum:
-                crc = crc64(buf, crc)
-            yield keys, bytes(buf)
-            buf.clear()
+            if len(buf) >= _PIECE:
+                crc = crc64(buf, crc) if checksum else 0
+                yield keys, bytes(buf)
+                buf.clear()
     buf.append(opcodes.EOF)
     crc = crc64(buf, crc) if checksum else 0
     yield keys, bytes(buf) + crc.to_bytes(8, "little")
@@ -141,26 +155,3 @@ def database_head(db: Database) -> bytes:
     """What stands before the keys of a database: its number and its size."""
     numbers = length(db.index), opcodes.RESIZEDB, length(len(db)), length(db.volatile)
     return b"%c%b%c%b%b" % (opcodes.SELECTDB, *numbers)
-
-
-def _parts(keyspace: Keyspace, config: Config, compressed: bool) -> Iterator[bytes]:
-    """What stands between the head of the file and the end mark; nothing (b"") behind each key."""
-    for db in keyspace:
-        if len(db):
-            yield database_head(db)
-            yield from _keys(db, config, compressed)
-
-
-def _keys(db: Database, config: Config, compressed: bool) -> Iterator[bytes]:
-    for key, value, deadline_ms in db.walk():
-        if deadline_ms is not None:
-            yield _DEADLINE.pack(opcodes.EXPIRETIME_MS, deadline_ms)
-        if type(value) is bytes:
-            # Most keys are strings.
-            yield b"%c%b%b" % (opcodes.STRING, string(key, compressed), string(value, compressed))
-            yield b""
-            continue
-        type_, pieces = encode_value(value, config, compressed)
-        yield b"%c%b" % (type_, string(key, compressed))
-        yield from pieces
-        yield b""
