@@ -201,6 +201,11 @@ class Scripts:
         self.running: ScriptRun | None = None
         self._load_until_s: float | None = None
 
+    @property
+    def cached(self) -> int:
+        """How many scripts EVALSHA finds."""
+        return len(self._cache)
+
     # --- EVAL ------------------------------------------------------------------------------------------------------
 
     def load(self, source: bytes) -> str:

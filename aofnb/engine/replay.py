@@ -123,6 +123,11 @@ class Replayer:
         self.warnings += [f"{file}: {warning}" for warning in loaded.warnings]
         return loaded
 
+    @property
+    def in_multi(self) -> bool:
+        """Whether a transaction is open behind the last command."""
+        return self._client.multi is not None
+
     def replay(self, file: str, block: Block) -> None:
         """Run all commands of `block`, which come from `file`.
 

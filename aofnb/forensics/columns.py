@@ -29,6 +29,7 @@ STATUSES = ("ok", "lf_repaired", "resynced", "truncated", "discarded", "unknown_
 _OK, _LF_REPAIRED, _RESYNCED, _TRUNCATED, _DISCARDED, _UNKNOWN = range(len(STATUSES))
 
 DEFAULT_COLUMNS = ("part", "offset", "nbytes", "ts", "db", "txn", "cmd", "key", "nkeys", "argc", "status")
+_MORE_COLUMNS = ("verb", "keys", "args")
 _ARG = re.compile(r"arg([1-9][0-9]{0,8})")
 
 _NO_COMMAND, _SELECT, _MULTI, _EXEC = range(4)
@@ -79,11 +80,11 @@ class Selection:
             raise TypeError(f"columns= takes a list of names, not {columns!r}")
         wanted = DEFAULT_COLUMNS if columns is None else tuple(_words(columns, "columns", (str,)))
         unknown = [
-            name for name in wanted if name not in (*DEFAULT_COLUMNS, "verb", "args") and not _ARG.fullmatch(name)
+            name for name in wanted if name not in (*DEFAULT_COLUMNS, *_MORE_COLUMNS) and not _ARG.fullmatch(name)
         ]
         if unknown:
             raise ValueError(
-                f"no column {unknown[0]!r}: there are {', '.join(DEFAULT_COLUMNS)}, verb, args, arg1, arg2, ..."
+                f"no column {unknown[0]!r}: there are {', '.join((*DEFAULT_COLUMNS, *_MORE_COLUMNS))}, arg1, arg2, ..."
             )
         if len(set(wanted)) < len(wanted):
             raise ValueError("a column is named twice")
@@ -126,6 +127,7 @@ class Selection:
             "status": names,
             "verb": names,
             "args": pa.list_(pa.binary()),
+            "keys": pa.list_(pa.binary()),
         }
         fields = [pa.field(name, types.get(name, pa.binary())) for name in self.columns]
         return pa.schema([pa.field("seq", pa.int64()), *fields])
@@ -228,7 +230,7 @@ class RowBuilder:
         self._commands = _CommandTable(selection.cmd)
         self._parts = pa.array(parts, pa.string())
         self._statuses = pa.array(STATUSES, pa.string())
-        self._needs_keys = selection.keys is not None or not {"key", "nkeys"}.isdisjoint(selection.columns)
+        self._needs_keys = selection.keys is not None or not {"key", "keys", "nkeys"}.isdisjoint(selection.columns)
         self._txn = 0
         self._ts = -1
         self.start_part(0)
@@ -312,6 +314,8 @@ class RowBuilder:
                 column = self._status(status if records.cut_argc is None else np.full(len(rows), _TRUNCATED))
             elif name == "verb":
                 column = _verbs(_arguments(records, lines, rows, 0))
+            elif name == "keys":
+                column = keys.all()
             elif name == "args":
                 column = _argument_lists(records, lines, rows)
             else:
@@ -424,6 +428,17 @@ class _Keys:
     def first(self) -> pa.Array:
         """The first key of each row, as large_binary, null where there is none."""
         return _take(self.records, self.lines, self.rows, self.start, self.count > 0)
+
+    def all(self) -> pa.Array:
+        """All keys of each row, as lists of binary."""
+        count = self.count
+        offsets = np.concatenate(([0], np.cumsum(count)))
+        nth = np.arange(offsets[-1]) - np.repeat(offsets[:-1], count)
+        at = np.repeat(self.start, count) + nth * np.repeat(self.step, count)
+        for place in np.flatnonzero(np.isin(self.rows, list(self.odd))).tolist():
+            at[offsets[place] : offsets[place + 1]] = self.odd[int(self.rows[place])]
+        values = self.lines.take(pa.array(2 * (np.repeat(self.records.first[self.rows], count) + 2 + 2 * at)))
+        return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), values.cast(pa.binary()))
 
     def matching(self, patterns: Iterable[Callable[[bytes], object]]) -> npt.NDArray[np.bool_]:
         """Which rows have at least one key that one of `patterns` matches."""

@@ -97,8 +97,8 @@ def read_aof(
         read as they were.
     columns
         Which, in this order. Beside the default ones there are ``verb`` (category: the name as it was spelled),
-        ``arg1``, ``arg2``, ... (binary, NA where the command is shorter) and ``args`` (list of binary: all
-        arguments, the name first). `args` cannot be read back by pandas from Parquet: write pyarrow, or take arg1,
+        ``arg1``, ``arg2``, ... (binary, NA where the command is shorter), ``keys`` (list of binary: all its keys) and
+        ``args`` (list of binary: all arguments, the name first). Lists cannot be read back by pandas from Parquet: write pyarrow, or take arg1,
         arg2.
     nrows
         Read only so many rows.

@@ -50,11 +50,14 @@ class Index:
         Behind the last row.
     databases
         How many there must be for every SELECT of the log.
+    flushes
+        The border before each of the last FLUSHALL, FLUSHDB and SWAPDB outside transactions: what people want back.
     """
 
     marks: tuple[Mark, ...]
     end: Mark
     databases: int
+    flushes: tuple[Mark, ...] = ()
 
     @property
     def rows(self) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from os import PathLike
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from aofnb.clock import SystemClock
 from aofnb.errors import AofTruncatedError, RdbError
+from aofnb.forensics.cache import Cache, CacheDir
 from aofnb.forensics.index import Index, Mark
 from aofnb.forensics.parts import Part, PartFile, find_parts
 from aofnb.forensics.position import Position, Row, Second, Where, parse_position
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
     from aofnb.engine.store import Store
     from aofnb.forensics.columns import RowBuilder, Selection
+    from aofnb.forensics.postings import Postings
+    from aofnb.forensics.travel import Checkpoints
 
 __all__ = ["Log", "OnBad", "Progress", "Report", "scan"]
 
@@ -36,6 +40,8 @@ Progress = Callable[[int, int], object] | bool | None
 # Marks of the index are so many bytes or rows apart, whichever comes first.
 _MARK_BYTES = 4 << 20
 _MARK_ROWS = 1 << 16
+# So many FLUSH* and SWAPDB are remembered.
+_FLUSHES = 256
 
 
 @dataclass(slots=True)
@@ -66,13 +72,20 @@ class Log:
         Path of the manifest, or of the one file.
     parts
         The files that a server would load, in order.
+    cache
+        What was learnt about it, outside of its directory; ``log.cache.clear()`` forgets it.
     """
 
-    def __init__(self, path: str | PathLike[str], *, on_bad: OnBad = "error") -> None:
+    def __init__(
+        self, path: str | PathLike[str], *, on_bad: OnBad = "error", cache_dir: CacheDir = None
+    ) -> None:
         self.source, self.parts = find_parts(path)
+        self.cache = Cache(self.source, self._bytes, cache_dir)
         self._on_bad = _checked(on_bad)
         self._len: int | None = None
         self._index: Index | None = None
+        self._postings: Postings | None = None
+        self._checkpoints: Checkpoints | None = None
 
     def to_pandas(
         self,
@@ -151,7 +164,7 @@ class Log:
         builder = RowBuilder([part.name for part in self.parts], selection)
         if begin is not None:
             builder.resume(begin)
-        tell = _teller(progress)
+        tell = teller(progress)
         total = sum(part.size for part in self.parts)
         done = 0
         for number, part in enumerate(self.parts):
@@ -202,11 +215,31 @@ class Log:
             self._len = self._index.rows
         return self._index
 
+    def postings(self, *, progress: Progress = None) -> Postings:
+        """Which rows each key is in. The first call reads the log once, or as much of it as is not in the cache."""
+        if self._postings is None:
+            from aofnb.forensics.postings import postings_of
+
+            self._postings, self._index = postings_of(self, progress)
+            self._len = self._index.rows
+        return self._postings
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """States on the way through the log, from which time travel begins."""
+        if self._checkpoints is None:
+            from aofnb.forensics.travel import Checkpoints
+
+            self._checkpoints = Checkpoints(self)
+        return self._checkpoints
+
     def _build_index(self, progress: Progress) -> Index:
         from aofnb.forensics.columns import RowBuilder, Selection
 
-        builder = RowBuilder([part.name for part in self.parts], Selection.of(()))
-        tell = _teller(progress)
+        wanted = Selection.of(("offset", "db", "txn", "ts"), cmd=("FLUSHALL", "FLUSHDB", "SWAPDB"))
+        builder = RowBuilder([part.name for part in self.parts], wanted)
+        flushes: deque[Mark] = deque(maxlen=_FLUSHES)
+        tell = teller(progress)
         total = sum(part.size for part in self.parts)
         done = 0
         marks: list[Mark] = []
@@ -215,17 +248,17 @@ class Log:
             marks.append(builder.mark(0))
             with PartFile(part.path, part.compression) as file:
                 for found in tables(part, file, 0, "truncate", Report()):
-                    builder.batch(found)
+                    flushes.extend(_borders_before(builder.batch(found).settled, number))
                     end = int(found.offset[-1] + found.nbytes[-1]) if len(found) else 0
-                    far = end - marks[-1].offset >= _MARK_BYTES or builder.seq - marks[-1].seq >= _MARK_ROWS
+                    mark = builder.mark(end)
                     # Inside a snapshot nothing can begin to read.
-                    if far and not builder.in_multi and not found.from_snapshot:
-                        marks.append(builder.mark(end))
+                    if is_far(mark, marks[-1]) and not builder.in_multi and not found.from_snapshot:
+                        marks.append(mark)
                     tell(done + file.stored_bytes_read, total)
             done += part.size
             tell(done, total)
         last = self.parts[-1].size if self.parts else 0
-        return Index(tuple(marks), builder.mark(last), builder.highest_db + 1)
+        return Index(tuple(marks), builder.mark(last), builder.highest_db + 1, tuple(flushes))
 
     def position(self, where: Where) -> Position:
         """The place that `where` names, see `aofnb.forensics.position`; reads the log once if it was not yet.
@@ -449,7 +482,7 @@ class Log:
         return "" if self._len is None else f", {count(self._len, 'command')}"
 
 
-def scan(path: str | PathLike[str], *, on_bad: OnBad = "error") -> Log:
+def scan(path: str | PathLike[str], *, on_bad: OnBad = "error", cache_dir: CacheDir = None) -> Log:
     """Open a log for questions, without reading it yet and without ever writing to it.
 
     Parameters
@@ -459,8 +492,12 @@ def scan(path: str | PathLike[str], *, on_bad: OnBad = "error") -> Log:
         may be compressed with gzip or zstd.
     on_bad
         What counting and exporting do where the log is cut or damaged; see `aofnb.read_aof`.
+    cache_dir
+        Where to keep what questions about keys and states learn of the log (where each key is, states on the way), so
+        that the next one is quick: a directory; None for ``~/.cache/aofnb`` (``$XDG_CACHE_HOME/aofnb``) once the
+        log is larger than 8 MB; False for nothing that outlives this object. It is never in the log's directory.
     """
-    return Log(path, on_bad=on_bad)
+    return Log(path, on_bad=on_bad, cache_dir=cache_dir)
 
 
 def _checked(on_bad: OnBad) -> OnBad:
@@ -504,6 +541,11 @@ def tables(part: Part, file: PartFile, offset: int, on_bad: OnBad, report: Repor
             yield found.as_records()
 
 
+def is_far(mark: Mark, before: Mark) -> bool:
+    """Whether `mark` is worth having behind the mark `before` of the same file."""
+    return mark.offset - before.offset >= _MARK_BYTES or mark.seq - before.seq >= _MARK_ROWS
+
+
 def _rows_between(batch: pa.RecordBatch, first: int, last: int | None) -> pa.RecordBatch | None:
     """The rows of `batch` from `first` to before `last`; None if those and all that follow are at or behind `last`."""
     seq = batch.column(0).to_numpy()
@@ -514,7 +556,18 @@ def _rows_between(batch: pa.RecordBatch, first: int, last: int | None) -> pa.Rec
     return batch.slice(begin, end - begin)
 
 
-def _teller(progress: Progress) -> Callable[[int, int], object]:
+def _borders_before(batch: pa.RecordBatch | None, part: int) -> Iterator[Mark]:
+    """A mark before each row that is in no transaction; `batch` has the columns offset, db, txn and ts."""
+    if batch is None or not batch.num_rows:
+        return
+    for row in batch.to_pylist():
+        if row["txn"] is None:
+            ts = -1 if row["ts"] is None else int(row["ts"].timestamp())
+            yield Mark(part, row["offset"], row["seq"], row["db"], 0, ts)
+
+
+def teller(progress: Progress) -> Callable[[int, int], object]:
+    """What to call with the bytes done and the bytes in all."""
     if progress is None or progress is False:
         return lambda done, total: None
     if progress is True:

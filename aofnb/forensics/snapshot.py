@@ -20,7 +20,7 @@ from aofnb.forensics.scan import Records, encode_records
 from aofnb.rdb.reader import Entry, RdbReader
 from aofnb.store.snapshot import commands_of_key
 
-__all__ = ["SnapshotRows"]
+__all__ = ["SnapshotRows", "commands_of_entry"]
 
 _TABLE_BYTES = 4 << 20
 _TABLE_ROWS = 1 << 16
@@ -91,6 +91,15 @@ class SnapshotRows:
             self.notes.append((0, "the checksum is wrong: some byte of the snapshot was changed"))
 
 
+def commands_of_entry(entry: Entry) -> Iterator[list[bytes]]:
+    """The commands that make one key of a snapshot, with its deadlines."""
+    yield from commands_of_key(entry.key, entry.value)
+    for field, when_ms in (entry.field_expires or {}).items():
+        yield [b"HPEXPIREAT", entry.key, b"%d" % when_ms, b"FIELDS", b"1", field]
+    if entry.expire_ms is not None:
+        yield [b"PEXPIREAT", entry.key, b"%d" % entry.expire_ms]
+
+
 class _Rows:
     """Commands on their way into a table."""
 
@@ -114,14 +123,10 @@ class _Rows:
 
     def add_key(self, entry: Entry) -> Iterator[Records]:
         """The commands that make one key; yields a table whenever one is full."""
-        for argv in commands_of_key(entry.key, entry.value):
+        for argv in commands_of_entry(entry):
             self.add(entry.offset, entry.end, argv)
             if self._bytes >= _TABLE_BYTES or len(self._argvs) >= _TABLE_ROWS:
                 yield from self.flush()
-        for field, when_ms in (entry.field_expires or {}).items():
-            self.add(entry.offset, entry.end, [b"HPEXPIREAT", entry.key, b"%d" % when_ms, b"FIELDS", b"1", field])
-        if entry.expire_ms is not None:
-            self.add(entry.offset, entry.end, [b"PEXPIREAT", entry.key, b"%d" % entry.expire_ms])
 
     def flush(self) -> Iterator[Records]:
         if not self._argvs:

@@ -4,26 +4,43 @@ What a server would hold that had run every unit before the position: a transact
 it. The store's clock stands still at the last second that the log names, so a key whose deadline had passed by then
 is gone; where the log has no times, nothing expires but what the log itself deletes.
 
+Of a long log, snapshots are kept on the way (`Checkpoints`), so that the next question begins near its answer: every
+32 MB, and before FLUSHALL, FLUSHDB and SWAPDB.
+
 Redis: aof.c loadSingleAppendOnlyFile (7.0.15).
 """
 
 from __future__ import annotations
 
+import os
 import threading
+import zlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from aofnb.engine.replay import Replayer
 from aofnb.engine.store import Store, open_store
+from aofnb.errors import RdbError
+from aofnb.forensics.cache import identity
+from aofnb.forensics.index import Mark
 from aofnb.forensics.log import Report, tables
 from aofnb.forensics.parts import PartFile
+from aofnb.rdb.writer import write_rdb
 from aofnb.resp.reader import Block
 
 if TYPE_CHECKING:
     from aofnb.forensics.log import Log
     from aofnb.forensics.position import Position
 
-__all__ = ["StoppedClock", "replay_into", "store_at"]
+__all__ = ["Checkpoints", "StoppedClock", "Traveller", "blocks", "empty_store", "replay_into", "store_at"]
+
+# Checkpoints are so far apart in the log at least, and further where they are themselves large.
+_EVERY_BYTES = 32 << 20
+_EVERY_ROWS = 400_000
+_BEFORE_FLUSH_BYTES = 1 << 20
+_LIMIT = 64
 
 
 class StoppedClock:
@@ -35,6 +52,10 @@ class StoppedClock:
     def now_ms(self) -> int:
         return self._now_ms
 
+    def set(self, now_ms: int) -> None:
+        """Go to another moment."""
+        self._now_ms = now_ms
+
     def monotonic(self) -> float:
         return 0.0
 
@@ -42,12 +63,15 @@ class StoppedClock:
         condition.wait(timeout_s)
 
 
+def empty_store(log: Log, ts: int | None) -> Store:
+    """A read-only store without data, at the second `ts`, with all databases that the log selects."""
+    clock = StoppedClock(0 if ts is None or ts < 0 else ts * 1000)
+    return open_store(None, readonly=True, clock=clock, background=False, databases=max(16, log.index().databases))
+
+
 def store_at(log: Log, position: Position) -> Store:
     """A read-only store with the data before `position`."""
-    clock = StoppedClock(0 if position.ts is None else position.ts * 1000)
-    store = open_store(None, readonly=True, clock=clock, background=False, databases=max(16, log.index().databases))
-    replay_into(store, log, position)
-    return store
+    return Traveller(log, position).store
 
 
 def replay_into(store: Store, log: Log, position: Position) -> None:
@@ -58,21 +82,244 @@ def replay_into(store: Store, log: Log, position: Position) -> None:
             replayer.replay(name, block)
 
 
-def blocks(log: Log, stop: int) -> Iterator[tuple[str, Block]]:
-    """The commands of the first `stop` rows, each file's under its path."""
-    left = stop
-    for part in log.parts:
+class Traveller:
+    """A store that goes forward in the log.
+
+    Attributes
+    ----------
+    store
+        Read-only, with the data before row `seq`.
+    """
+
+    def __init__(self, log: Log, position: Position) -> None:
+        self._log = log
+        self._begin_anew(position)
+        checkpoints = log.checkpoints
+        found = checkpoints.before(position.seq)
+        if found is not None:
+            try:
+                self._restore(found)
+            except (OSError, RdbError):
+                # It was removed, or is damaged: the log itself is what counts.
+                checkpoints.forget(found)
+                self._begin_anew(position)
+        for mark in checkpoints.wanted(self.seq, position.seq):
+            self._replay_to(mark.seq)
+            checkpoints.add(mark, self.store)
+        self._replay_to(position.seq)
+
+    def _begin_anew(self, position: Position) -> None:
+        self.store = empty_store(self._log, position.ts)
+        self._replayer = Replayer(self.store.engine)
+        self.seq = 0
+
+    def _restore(self, found: Checkpoint) -> None:
+        path = self._log.cache.path / found.file
+        mark = found.mark
+        with self._replayer.loading(), path.open("rb") as file:
+            self._replayer.restore(str(path), file, path.stat().st_size)
+            select = Block.of([[b"SELECT", b"%d" % mark.db]], [mark.offset], mark.offset)
+            self._replayer.replay(self._log.parts[mark.part].path, select)
+        self.seq = mark.seq
+
+    def go_to(self, position: Position) -> None:
+        """Go on to `position`, which is not before where it stands."""
+        clock = self.store.clock
+        assert isinstance(clock, StoppedClock)
+        clock.set(0 if position.ts is None else position.ts * 1000)
+        self._replay_to(position.seq)
+
+    def units(self, stop: int) -> Iterator[int]:
+        """Run command by command up to row `stop`; gives the row behind each command outside of transactions, and
+        behind each EXEC.
+        """
+        for name, block in blocks(self._log, stop, self.seq):
+            for number, argv in enumerate(block.argvs):
+                with self._replayer.loading():
+                    self._replayer.replay(name, Block.of([argv], [block.offsets[number]], block.ends[number]))
+                self.seq += 1
+                if not self._replayer.in_multi:
+                    yield self.seq
+
+    def _replay_to(self, stop: int) -> None:
+        with self._replayer.loading():
+            for name, block in blocks(self._log, stop, self.seq):
+                self._replayer.replay(name, block)
+        self.seq = max(stop, self.seq)
+
+
+def blocks(log: Log, stop: int, start: int = 0) -> Iterator[tuple[str, Block]]:
+    """The commands from row `start` to before row `stop`, each file's under its path."""
+    begin = log.index().before_row(start)
+    seq = begin.seq
+    for number, part in enumerate(log.parts):
+        if number < begin.part or seq >= stop:
+            continue
         with PartFile(part.path, part.compression) as file:
-            for found in tables(part, file, 0, "truncate", Report()):
-                if found.cut_argc is not None:
-                    # What is legible of a cut command is a row, but was never run.
-                    left -= len(found)
-                    continue
-                rows = min(left, len(found))
-                if rows:
-                    offsets = found.offset[:rows].tolist()
-                    end = offsets[-1] + int(found.nbytes[rows - 1])
-                    yield part.path, Block.of(found.argvs(rows), offsets, end)
-                left -= rows
-                if left <= 0:
-                    return
+            offset = begin.offset if number == begin.part else 0
+            for found in tables(part, file, offset, "truncate", Report()):
+                first, last = max(start - seq, 0), min(stop - seq, len(found))
+                seq += len(found)
+                # What is legible of a cut command is a row, but was never run.
+                if found.cut_argc is None and first < last:
+                    offsets = found.offset[first:last].tolist()
+                    end = offsets[-1] + int(found.nbytes[last - 1])
+                    yield part.path, Block.of(found.argvs(last)[first:], offsets, end)
+                if seq >= stop:
+                    break
+
+
+# --- checkpoints --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A snapshot of the data before `mark`, in the file `file` of the cache.
+
+    `crc` is that of the bytes of the part before the mark.
+    """
+
+    mark: Mark
+    file: str
+    nbytes: int
+    crc: int | None
+
+
+class Checkpoints:
+    """The checkpoints of one log: at most `_LIMIT`, together not larger than the log."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._known: list[Checkpoint] = []
+        # Part, offset, and CRC of the bytes before it.
+        self._crc = (-1, 0, 0)
+        kept = log.cache.load("checkpoints")
+        if kept is not None:
+            try:
+                self._known = self._still_true(kept)
+            except (OSError, ValueError, KeyError, TypeError):
+                self._known = []
+
+    def before(self, seq: int) -> Checkpoint | None:
+        """The last one at or before row `seq`."""
+        return max((each for each in self._known if each.mark.seq <= seq), key=_seq, default=None)
+
+    def wanted(self, start: int, stop: int) -> Iterator[Mark]:
+        """Where to make checkpoints on the way from row `start` to row `stop`."""
+        if sum(part.size for part in self._log.parts) < _EVERY_BYTES:
+            return
+        index = self._log.index()
+        marks = sorted({*index.marks, *index.flushes}, key=lambda mark: (mark.seq, mark.part, mark.offset))
+        flushes = set(index.flushes)
+        last = index.before_row(start)
+        for mark in marks:
+            if not start < mark.seq <= stop:
+                continue
+            far = mark.part != last.part or mark.offset - last.offset >= self._apart(mark.seq)
+            far = far or mark.seq - last.seq >= _EVERY_ROWS
+            near = mark.part == last.part and mark.offset - last.offset < _BEFORE_FLUSH_BYTES
+            if far or (mark in flushes and not near):
+                yield mark
+                last = mark
+
+    def _apart(self, seq: int) -> int:
+        before = self.before(seq)
+        return _EVERY_BYTES if before is None else max(_EVERY_BYTES, before.nbytes)
+
+    def add(self, mark: Mark, store: Store) -> None:
+        """Keep the data of `store` as those before `mark`."""
+        # What EVALSHA may refer to is in no snapshot.
+        if store.engine.scripts.cached or mark.part >= len(self._log.parts):
+            return
+        name = f"checkpoint-{os.urandom(8).hex()}.rdb"
+        path = self._log.cache.path / name
+        try:
+            with path.open("xb") as file:
+                nbytes = write_rdb(file, store.engine.keyspace, checksum=False)
+            self._known.append(Checkpoint(mark, name, nbytes, self._crc_before(mark)))
+            self._drop()
+            self._save()
+        except OSError:
+            # A full disk only makes the next question slower.
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+
+    def forget(self, checkpoint: Checkpoint) -> None:
+        """It cannot be used."""
+        self._known = [each for each in self._known if each is not checkpoint]
+
+    # --- parts -------------------------------------------------------------------------------------------
+
+    def _drop(self) -> None:
+        """Let go of those whose neighbours are nearest, until there are few enough."""
+        limit = max(sum(part.size for part in self._log.parts), _EVERY_BYTES)
+        self._known.sort(key=_seq)
+        while len(self._known) > _LIMIT or (len(self._known) > 1 and sum(each.nbytes for each in self._known) > limit):
+            gaps = [
+                (self._known[i + 1].mark.seq if i + 1 < len(self._known) else 1 << 62)
+                - (self._known[i - 1].mark.seq if i else 0)
+                for i in range(len(self._known))
+            ]
+            self._known.pop(gaps.index(min(gaps)))
+
+    def _save(self) -> None:
+        content = {
+            "parts": [identity(part) for part in self._log.parts],
+            "checkpoints": [
+                {
+                    "mark": [each.mark.part, each.mark.offset, each.mark.seq, each.mark.db, each.mark.txn, each.mark.ts],
+                    "file": each.file,
+                    "nbytes": each.nbytes,
+                    "crc": each.crc,
+                }
+                for each in self._known
+            ],
+        }
+        self._log.cache.save("checkpoints", content)
+        self._log.cache.keep_only("checkpoint-", {each.file for each in self._known})
+
+    def _crc_before(self, mark: Mark) -> int | None:
+        """CRC-32 of the bytes of its file before the mark; None for a compressed file."""
+        part = self._log.parts[mark.part]
+        if part.compression is not None:
+            return None
+        number, offset, crc = self._crc
+        if number != mark.part or offset > mark.offset:
+            offset, crc = 0, 0
+        with open(part.path, "rb") as file:
+            file.seek(offset)
+            while offset < mark.offset and (data := file.read(min(1 << 20, mark.offset - offset))):
+                crc = zlib.crc32(data, crc)
+                offset += len(data)
+        self._crc = (mark.part, offset, crc)
+        return crc
+
+    def _still_true(self, kept: dict[str, Any]) -> list[Checkpoint]:
+        """Those of a log that is what it was, or has grown."""
+        known = sorted(
+            (
+                Checkpoint(Mark(*each["mark"]), each["file"], each["nbytes"], each["crc"])
+                for each in kept["checkpoints"]
+            ),
+            key=_seq,
+        )
+        good: list[Checkpoint] = []
+        then = kept["parts"]
+        for number, part in enumerate(self._log.parts):
+            now = identity(part)
+            if number >= len(then):
+                break
+            same = now == then[number] and now["mtime_ns"] is not None
+            mine = [each for each in known if each.mark.part == number]
+            if not same:
+                for each in mine:
+                    if each.crc is None or each.mark.offset > part.size or each.crc != self._crc_before(each.mark):
+                        break
+                    good.append(each)
+                break
+            good += mine
+        return [each for each in good if (self._log.cache.path / each.file).exists()]
+
+
+def _seq(checkpoint: Checkpoint) -> int:
+    return checkpoint.mark.seq

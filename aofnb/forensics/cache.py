@@ -1,0 +1,176 @@
+"""What was learnt about a log, kept outside of its directory: postings, marks and checkpoints, to be had again at once.
+
+Rules of this file: what is kept can be thrown away at any time; it is believed only as long as the files are those it
+was learnt from; a log that was only appended to is believed as far as its bytes are still the same, which is checked
+by their checksum; nothing is ever written into the directory of the log.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import zlib
+from contextlib import suppress
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from aofnb.forensics.parts import Part
+
+__all__ = ["Cache", "CacheDir", "checksum_of", "default_directory", "identity"]
+
+# Where a cache is: a directory of the caller's, None for the usual place, False for none that outlives the log.
+CacheDir = str | PathLike[str] | Literal[False] | None
+
+# Smaller logs are read anew sooner than looked up.
+_WORTH_BYTES = 8 << 20
+# All logs together; what was not used for longest goes first.
+_LIMIT_BYTES = 4 << 30
+_VERSION = 1
+_READ_BYTES = 1 << 20
+
+
+def default_directory() -> Path:
+    """Where caches are kept: ``$XDG_CACHE_HOME/aofnb``, or ``~/.cache/aofnb``."""
+    home = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(home) if os.path.isabs(home) else Path.home() / ".cache") / "aofnb"
+
+
+class Cache:
+    """The directory of one log; temporary, and gone with this object, where nothing is to be kept.
+
+    Parameters
+    ----------
+    source
+        Path of the log.
+    nbytes
+        How large it is: small ones are not worth keeping.
+    directory
+        As `CacheDir` says.
+    """
+
+    def __init__(self, source: str, nbytes: int, directory: CacheDir) -> None:
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._path: Path | None = None
+        if directory is not False and (directory is not None or nbytes >= _WORTH_BYTES):
+            root = default_directory() if directory is None else Path(os.path.expanduser(os.fspath(directory)))
+            name = hashlib.blake2b(os.fsencode(os.path.realpath(source)), digest_size=16).hexdigest()
+            try:
+                (root / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError:
+                # A home that cannot be written to is no reason to refuse an answer; a place that was named is.
+                if directory is not None:
+                    raise
+            else:
+                self._path = root / name
+                _forget_oldest(root, self._path)
+
+    @property
+    def lasting(self) -> bool:
+        """Whether another process will find what is kept."""
+        return self._path is not None
+
+    @property
+    def path(self) -> Path:
+        """The directory; made when it is first asked for."""
+        if self._path is not None:
+            return self._path
+        if self._temporary is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="aofnb-")
+        return Path(self._temporary.name)
+
+    def load(self, name: str) -> dict[str, Any] | None:
+        """What was saved under `name`; None if nothing, or nothing that this version can read."""
+        if self._path is None:
+            return None
+        try:
+            content = json.loads((self._path / f"{name}.json").read_bytes())
+            os.utime(self._path)
+        except (OSError, ValueError):
+            return None
+        return content if isinstance(content, dict) and content.get("version") == _VERSION else None
+
+    def save(self, name: str, content: dict[str, Any]) -> None:
+        """Keep `content`, plain JSON, under `name`."""
+        if self._path is not None:
+            data = json.dumps({"version": _VERSION, **content}).encode()
+            self.write(f"{name}.json", data)
+
+    def write(self, name: str, data: bytes) -> None:
+        """A file that is there as a whole or not at all."""
+        handle, made = tempfile.mkstemp(dir=self.path, prefix=".tmp-")
+        try:
+            with open(handle, "wb") as file:
+                file.write(data)
+            os.replace(made, self.path / name)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(made)
+            raise
+
+    def keep_only(self, prefix: str, names: set[str]) -> None:
+        """Remove the files that begin with `prefix` but those in `names`."""
+        with suppress(OSError):
+            for each in self.path.iterdir():
+                if each.name.startswith(prefix) and each.name not in names:
+                    each.unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Forget everything about this log."""
+        if self._temporary is not None:
+            self._temporary.cleanup()
+            self._temporary = None
+        if self._path is not None:
+            with suppress(OSError):
+                for each in self._path.iterdir():
+                    each.unlink(missing_ok=True)
+
+
+def identity(part: Part) -> dict[str, Any]:
+    """What tells this file from any other, and from itself before a change."""
+    about = os.stat(part.path)
+    # Where it has grown since it was opened, the time of the last change is not that of what was read.
+    mtime = about.st_mtime_ns if about.st_size == part.size else None
+    return {
+        "name": part.name,
+        "device": about.st_dev,
+        "inode": about.st_ino,
+        "size": part.size,
+        "mtime_ns": mtime,
+        "compression": part.compression,
+    }
+
+
+def checksum_of(path: str, begin: int, end: int) -> int | None:
+    """CRC-32 of these bytes of a file; None if it has not so many."""
+    crc = 0
+    with open(path, "rb") as file:
+        file.seek(begin)
+        left = end - begin
+        while left > 0:
+            data = file.read(min(left, _READ_BYTES))
+            if not data:
+                return None
+            crc = zlib.crc32(data, crc)
+            left -= len(data)
+    return crc
+
+
+def _forget_oldest(root: Path, keep: Path) -> None:
+    """Remove whole logs, the one not used for longest first, until all together are small enough."""
+    with suppress(OSError):
+        logs = []
+        for each in root.iterdir():
+            if each.is_dir() and len(each.name) == 32:
+                logs.append((each.stat().st_mtime, each, sum(file.stat().st_size for file in each.iterdir())))
+        total = sum(size for _, _, size in logs)
+        for _, each, size in sorted(logs, key=lambda log: log[0]):
+            if total <= _LIMIT_BYTES:
+                return
+            if each != keep:
+                shutil.rmtree(each, ignore_errors=True)
+                total -= size

@@ -1,0 +1,512 @@
+"""Which rows a key is in: one pass over the log, then any key is found without reading it again.
+
+The log is cut into segments of some 64 MB. Of each are kept, as plain arrays:
+
+- `hashes`, `rows`: CRC-32 of every key of every command, in order of it, and the row. Two keys may share one, so who
+  asks looks at the commands themselves; where that makes a difference it costs time, never truth.
+- `offsets`: where each row is. `db`, `txn`, `ts`, `status`: (row, value from there on).
+- `barriers`: rows that change keys without naming them (FLUSHALL, FLUSHDB, SWAPDB), or that may do anything (scripts).
+
+The arrays are in files that are mapped, not read, so that memory does not grow with the log. A command that this
+version does not know is filed under its first argument, as most commands have a key there.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from aofnb.errors import RdbError
+from aofnb.forensics.cache import checksum_of, identity
+from aofnb.forensics.columns import STATUSES, RowBuilder, Selection
+from aofnb.forensics.index import Index, Mark
+from aofnb.forensics.log import Report, is_far, tables, teller
+from aofnb.forensics.parts import PartFile
+from aofnb.forensics.scan import Record, read_record
+from aofnb.forensics.snapshot import commands_of_entry
+from aofnb.rdb.reader import RdbReader
+
+if TYPE_CHECKING:
+    from aofnb.forensics.log import Log, Progress
+
+__all__ = ["BARRIERS", "Event", "Postings", "postings_of"]
+
+Ints = npt.NDArray[Any]
+
+# Commands that concern keys they do not name. Behind the third they may do anything.
+BARRIERS = ("FLUSHALL", "FLUSHDB", "SWAPDB", "EVAL", "EVALSHA", "FCALL", "DEBUG")
+_COLUMNS = ("offset", "db", "txn", "ts", "cmd", "keys", "arg1", "status")
+_TURNS = ("db", "txn", "ts", "status")
+_ARRAYS = ("hashes", "rows", "offsets", *_TURNS, "barriers")
+_SEGMENT_BYTES = 64 << 20
+_SEGMENT_ROWS = 1 << 20
+_FLUSHES = 256
+_UNKNOWN = STATUSES.index("unknown_command")
+_RDB_HEAD = 9
+
+
+class Event(NamedTuple):
+    """One row, with what it says.
+
+    `txn` is 0 outside transactions, `ts` -1 where the log has no time; `status` is a word of the column.
+    `from_snapshot` : the row stands for a key of a snapshot.
+    """
+
+    seq: int
+    part: int
+    offset: int
+    db: int
+    txn: int
+    ts: int
+    status: str
+    argv: list[bytes]
+    from_snapshot: bool
+
+
+@dataclass(slots=True)
+class Segment:
+    """Some rows of one file. `begin` is what was known before them; reading can begin there if it is `resumable`."""
+
+    part: int
+    begin: Mark
+    rows: int
+    resumable: bool
+    arrays: dict[str, Ints]
+    end_offset: int = 0
+    crc: int | None = None
+    file: str | None = None
+
+    @property
+    def seq(self) -> int:
+        return self.begin.seq
+
+    def value(self, name: str, rows: Ints) -> Ints:
+        """The column `name` (db, txn, ts, status) at these rows of the segment."""
+        turns = self.arrays[name]
+        return turns[np.searchsorted(turns[:, 0], rows, side="right") - 1, 1]
+
+
+class Postings:
+    """Finds the rows of a key. Made by `postings_of`."""
+
+    def __init__(self, log: Log, segments: Sequence[Segment]) -> None:
+        self._log = log
+        self.segments = list(segments)
+        self._starts = np.array([segment.seq for segment in segments], np.int64)
+        pieces = [segment.arrays["barriers"] + [[segment.seq, 0]] for segment in segments]
+        barriers = np.concatenate(pieces) if pieces else np.zeros((0, 2), np.int64)
+        # (row, place in BARRIERS), in order.
+        self.barriers: list[tuple[int, int]] = [(row, code) for row, code in barriers.tolist()]
+
+    def rows_of(self, key: bytes) -> Ints:
+        """Rows that may have `key` in any database, in order."""
+        wanted = zlib.crc32(key)
+        found = []
+        for segment in self.segments:
+            hashes = segment.arrays["hashes"]
+            low, high = np.searchsorted(hashes, wanted), np.searchsorted(hashes, wanted, side="right")
+            if high > low:
+                found.append(np.unique(segment.arrays["rows"][low:high]).astype(np.int64) + segment.seq)
+        return np.concatenate(found) if found else np.zeros(0, np.int64)
+
+    def first_of_unit(self, seq: int) -> int:
+        """`seq`, or the row of MULTI if it is inside a transaction: from there on nothing of it has happened."""
+        segment, row = self._locate(seq)
+        if segment is None:
+            return seq
+        txn = int(segment.value("txn", np.array([row]))[0])
+        if not txn:
+            return seq
+        first = seq
+        for each in reversed(self.segments[: self.segments.index(segment) + 1]):
+            turns = each.arrays["txn"]
+            mine = turns[turns[:, 1] == txn]
+            if not len(mine):
+                break
+            first = min(first, each.seq + int(mine[0, 0]))
+        return first
+
+    def events(self, seqs: Sequence[int] | Ints) -> list[Event]:
+        """These rows, which are in order, read from the files."""
+        found: list[Event] = []
+        open_part, file = -1, None
+        try:
+            for seq in map(int, seqs):
+                segment, row = self._locate(seq)
+                assert segment is not None
+                if segment.part != open_part or file is None:
+                    if file is not None:
+                        file.close()
+                    part = self._log.parts[segment.part]
+                    open_part, file = segment.part, PartFile(part.path, part.compression)
+                place = np.array([row])
+                status = STATUSES[int(segment.value("status", place)[0])]
+                argv, from_snapshot = self._argv(file, segment, row, seq)
+                facts = (int(segment.value(name, place)[0]) for name in ("db", "txn", "ts"))
+                offset = int(segment.arrays["offsets"][row])
+                found.append(Event(seq, segment.part, offset, *facts, status, argv, from_snapshot))
+        finally:
+            if file is not None:
+                file.close()
+        return found
+
+    # --- parts -------------------------------------------------------------------------------------------
+
+    def _locate(self, seq: int) -> tuple[Segment | None, int]:
+        number = int(np.searchsorted(self._starts, seq, side="right")) - 1
+        if number < 0:
+            return None, 0
+        segment = self.segments[number]
+        row = seq - segment.seq
+        return (segment, row) if row < segment.rows else (None, 0)
+
+    def _argv(self, file: PartFile, segment: Segment, row: int, seq: int) -> tuple[list[bytes], bool]:
+        part = self._log.parts[segment.part]
+        begin = int(segment.arrays["offsets"][row])
+        data = b""
+        if part.format == "resp" or begin >= _RDB_HEAD:
+            file.seek(begin)
+            data = file.read(max(self._next_offset(seq, begin) - begin, 0))
+        # In a file that begins with a snapshot, a row behind it begins as commands do; no key of a snapshot does.
+        if part.format == "resp" or data.startswith(b"*"):
+            found = read_record(data, 0, eof=True) if data else None
+            return (found.argv if isinstance(found, Record) else []), False
+        return self._argv_of_snapshot(file, begin, seq), True
+
+    def _argv_of_snapshot(self, file: PartFile, offset: int, seq: int) -> list[bytes]:
+        """The command of a row that stands for a key of a snapshot: its entry alone, read as a snapshot of its own."""
+        first = seq
+        part = self._part_of(seq)
+        while (before := self._offset_of(first - 1, part)) == offset:
+            first -= 1
+        # What stands before an entry belongs to it: its deadline. The entry before that is read again for it.
+        begin = max(_RDB_HEAD, 0 if before is None or before > offset else before)
+        file.seek(0)
+        head = file.read(_RDB_HEAD)
+        file.seek(begin)
+        body = file.read(self._next_offset(seq, offset) - begin)
+        alone = head + body + b"\xff" + bytes(8)
+        rows: list[list[bytes]] = []
+        try:
+            for entry in RdbReader(io.BytesIO(alone), len(alone), checksum="skip"):
+                if entry.offset - _RDB_HEAD + begin == offset:
+                    rows = list(commands_of_entry(entry))
+                    break
+        except RdbError:
+            rows = []
+        # A SELECT stands at the place of the key for which it was needed.
+        end = seq
+        while self._offset_of(end, part) == offset:
+            end += 1
+        place = seq - (end - len(rows))
+        return rows[place] if place >= 0 else []
+
+    def _part_of(self, seq: int) -> int:
+        segment, _ = self._locate(seq)
+        return -1 if segment is None else segment.part
+
+    def _offset_of(self, seq: int, part: int) -> int | None:
+        segment, row = self._locate(seq)
+        return None if segment is None or segment.part != part else int(segment.arrays["offsets"][row])
+
+    def _next_offset(self, seq: int, offset: int) -> int:
+        """Where the next row begins that is elsewhere in the file, or the file ends."""
+        number = int(np.searchsorted(self._starts, seq, side="right")) - 1
+        segment = self.segments[number]
+        row = seq - segment.seq + 1
+        part = segment.part
+        while True:
+            offsets = segment.arrays["offsets"]
+            while row < segment.rows and int(offsets[row]) == offset:
+                row += 1
+            if row < segment.rows:
+                return int(offsets[row])
+            number += 1
+            if number >= len(self.segments) or self.segments[number].part != part:
+                return segment.end_offset
+            segment, row = self.segments[number], 0
+
+
+# --- making them --------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Growing:
+    """A segment on its way."""
+
+    begin: Mark
+    resumable: bool
+    rows: int = 0
+    hashes: list[Ints] = field(default_factory=list)
+    places: list[Ints] = field(default_factory=list)
+    offsets: list[Ints] = field(default_factory=list)
+    turns: dict[str, list[Ints]] = field(default_factory=lambda: {name: [] for name in _TURNS})
+    barriers: list[Ints] = field(default_factory=list)
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Take rows; the columns are `_COLUMNS`, behind `seq`."""
+        count = batch.num_rows
+        if not count:
+            return
+        offset, db, txn, ts, cmd, keys, arg1, status = batch.columns[1:]
+        self.offsets.append(offset.to_numpy())
+        codes = status.indices.to_numpy()
+        columns = {
+            "db": db.to_numpy(),
+            "txn": txn.fill_null(0).to_numpy(),
+            "ts": ts.cast(pa.int64()).fill_null(-1).to_numpy(),
+            "status": codes,
+        }
+        for name, values in columns.items():
+            starts = np.concatenate(([0], np.flatnonzero(values[1:] != values[:-1]) + 1))
+            self.turns[name].append(np.stack((starts + self.rows, values[starts].astype(np.int64)), axis=1))
+        words = cmd.dictionary.to_pylist()
+        named = cmd.indices.fill_null(-1).to_numpy()
+        for code, word in enumerate(BARRIERS):
+            if word in words:
+                hits = np.flatnonzero(named == words.index(word))
+                self.barriers.append(np.stack((hits + self.rows, np.full(len(hits), code)), axis=1))
+        sizes = np.diff(keys.offsets.to_numpy())
+        places = np.repeat(np.arange(count), sizes)
+        self._file(keys.flatten(), places)
+        unknown = np.flatnonzero(codes == _UNKNOWN)
+        if len(unknown):
+            first = arg1.take(pa.array(unknown))
+            there = np.flatnonzero(~first.is_null().to_numpy(zero_copy_only=False))
+            self._file(first.take(pa.array(there)), unknown[there])
+        self.rows += count
+
+    def _file(self, keys: pa.Array, places: Ints) -> None:
+        encoded = keys.dictionary_encode()
+        by_key = np.fromiter(map(zlib.crc32, encoded.dictionary.to_pylist()), np.uint32, len(encoded.dictionary))
+        if len(by_key):
+            self.hashes.append(by_key[encoded.indices.to_numpy()])
+            self.places.append((places + self.rows).astype(np.uint32))
+
+    def finish(self, part: int, end_offset: int) -> Segment:
+        hashes = np.concatenate([np.zeros(0, np.uint32), *self.hashes])
+        places = np.concatenate([np.zeros(0, np.uint32), *self.places])
+        order = np.lexsort((places, hashes))
+        arrays: dict[str, Ints] = {"hashes": hashes[order], "rows": places[order]}
+        arrays["offsets"] = np.concatenate([np.zeros(0, np.int64), *self.offsets])
+        if not len(arrays["offsets"]) or int(arrays["offsets"].max()) < 1 << 32:
+            arrays["offsets"] = arrays["offsets"].astype(np.uint32)
+        for name, pieces in self.turns.items():
+            turns = np.concatenate([np.zeros((0, 2), np.int64), *pieces])
+            kept = np.ones(len(turns), bool)
+            kept[1:] = turns[1:, 1] != turns[:-1, 1]
+            arrays[name] = turns[kept]
+        barriers = np.concatenate([np.zeros((0, 2), np.int64), *self.barriers])
+        arrays["barriers"] = barriers[np.argsort(barriers[:, 0], kind="stable")]
+        return Segment(part, self.begin, self.rows, self.resumable, arrays, end_offset)
+
+
+class _Pass:
+    """One reading of the log, or of what was added to it: segments, and all that makes an `Index`."""
+
+    def __init__(self, log: Log, kept: Sequence[Segment], marks: Sequence[Mark], flushes: Sequence[Mark]) -> None:
+        self.log = log
+        self.segments = list(kept)
+        self.marks = list(marks)
+        self.flushes = list(flushes)
+        self.highest_db = 0
+
+    def read(self, begin: Mark | None, progress: Progress) -> Iterator[Segment]:
+        """Read from `begin` on; gives each segment once it is whole."""
+        log = self.log
+        builder = RowBuilder([part.name for part in log.parts], Selection.of(_COLUMNS, encoding=None))
+        if begin is not None:
+            builder.resume(begin)
+        tell = teller(progress)
+        total = sum(part.size for part in log.parts)
+        done = 0
+        for number, part in enumerate(log.parts):
+            if begin is None or number >= begin.part:
+                offset = begin.offset if begin is not None and number == begin.part else 0
+                with PartFile(part.path, part.compression) as file:
+                    if begin is None or number > begin.part:
+                        builder.start_part(number)
+                    for segment in self._read_part(number, file, offset, builder):
+                        yield segment
+                        tell(done + file.stored_bytes_read, total)
+            done += part.size
+            tell(done, total)
+        self.highest_db = max(self.highest_db, builder.highest_db)
+        self.end = builder.mark(log.parts[-1].size if log.parts else 0)
+
+    def _read_part(self, number: int, file: PartFile, offset: int, builder: RowBuilder) -> Iterator[Segment]:
+        growing = _Growing(builder.mark(offset), True)
+        self.marks.append(builder.mark(offset))
+        waiting: list[pa.RecordBatch] = []
+        end = offset
+        for found in tables(self.log.parts[number], file, offset, "truncate", Report()):
+            rows = builder.batch(found)
+            if rows.settled is not None:
+                for each in (*waiting, rows.settled):
+                    growing.add(each)
+                    self._note_flushes(number, each)
+                waiting.clear()
+            if rows.open is not None:
+                waiting.append(rows.open)
+            end = int(found.offset[-1] + found.nbytes[-1]) if len(found) else end
+            if builder.in_multi or waiting:
+                continue
+            mark = builder.mark(end)
+            if not found.from_snapshot and is_far(mark, self.marks[-1]):
+                self.marks.append(mark)
+            if end - growing.begin.offset >= _SEGMENT_BYTES or growing.rows >= _SEGMENT_ROWS:
+                yield growing.finish(number, end)
+                growing = _Growing(mark, not found.from_snapshot)
+        for each in map(builder.discarded, waiting):
+            growing.add(each)
+        if growing.rows:
+            yield growing.finish(number, end)
+
+    def _note_flushes(self, part: int, batch: pa.RecordBatch) -> None:
+        words = batch.column(5).dictionary.to_pylist()
+        codes = [words.index(word) for word in BARRIERS[:3] if word in words]
+        if not codes:
+            return
+        hits = np.flatnonzero(np.isin(batch.column(5).indices.fill_null(-1).to_numpy(), codes))
+        for row in hits.tolist():
+            facts = batch.slice(row, 1).to_pylist()[0]
+            if facts["txn"] is None:
+                ts = -1 if facts["ts"] is None else int(facts["ts"].timestamp())
+                self.flushes.append(Mark(part, facts["offset"], facts["seq"], facts["db"], 0, ts))
+        del self.flushes[:-_FLUSHES]
+
+    def index(self) -> Index:
+        return Index(tuple(self.marks), self.end, self.highest_db + 1, tuple(self.flushes))
+
+
+def postings_of(log: Log, progress: Progress = None) -> tuple[Postings, Index]:
+    """The postings of a log: those that are kept, as far as they are still true, and the rest read anew."""
+    cache = log.cache
+    kept = cache.load("postings")
+    run = _Pass(log, [], [], [])
+    begin: Mark | None = None
+    complete = False
+    if kept is not None:
+        try:
+            run, begin, complete = _resumed(log, kept)
+        except (OSError, ValueError, KeyError, TypeError, IndexError):
+            run, begin, complete = _Pass(log, [], [], []), None, False
+    if complete:
+        return Postings(log, run.segments), run.index()
+    for segment in run.read(begin, progress):
+        run.segments.append(_stored(log, segment) if cache.lasting else segment)
+    if cache.lasting:
+        _save(log, run)
+    return Postings(log, run.segments), run.index()
+
+
+def _stored(log: Log, segment: Segment) -> Segment:
+    """The segment with its arrays in files, mapped."""
+    part = log.parts[segment.part]
+    if part.compression is None:
+        segment.crc = checksum_of(part.path, segment.begin.offset, segment.end_offset)
+    segment.file = f"postings-{os.urandom(8).hex()}"
+    for name in _ARRAYS:
+        out = io.BytesIO()
+        np.save(out, segment.arrays[name], allow_pickle=False)
+        log.cache.write(f"{segment.file}-{name}.npy", out.getvalue())
+    segment.arrays = _mapped(log, segment.file)
+    return segment
+
+
+def _mapped(log: Log, file: str) -> dict[str, Ints]:
+    return {
+        name: np.load(log.cache.path / f"{file}-{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS
+    }
+
+
+def _save(log: Log, run: _Pass) -> None:
+    segments = [
+        {
+            "part": segment.part,
+            "begin": _listed(segment.begin),
+            "rows": segment.rows,
+            "resumable": segment.resumable,
+            "end_offset": segment.end_offset,
+            "crc": segment.crc,
+            "file": segment.file,
+        }
+        for segment in run.segments
+    ]
+    content = {
+        "parts": [identity(part) for part in log.parts],
+        "segments": segments,
+        "marks": [_listed(mark) for mark in run.marks],
+        "flushes": [_listed(mark) for mark in run.flushes],
+        "end": _listed(run.end),
+        "highest_db": run.highest_db,
+    }
+    log.cache.save("postings", content)
+    names = {f"{segment.file}-{name}.npy" for segment in run.segments for name in _ARRAYS}
+    log.cache.keep_only("postings-", names)
+
+
+def _listed(mark: Mark) -> list[int]:
+    return [mark.part, mark.offset, mark.seq, mark.db, mark.txn, mark.ts]
+
+
+def _resumed(log: Log, kept: dict[str, Any]) -> tuple[_Pass, Mark | None, bool]:
+    """What is kept as far as the files are still those: the pass to go on with, where, and whether that is all."""
+    now = [identity(part) for part in log.parts]
+    same = 0
+    while same < min(len(now), len(kept["parts"])) and _unchanged(now[same], kept["parts"][same]):
+        same += 1
+    segments = [
+        Segment(
+            each["part"], Mark(*each["begin"]), each["rows"], each["resumable"], _mapped(log, each["file"]),
+            each["end_offset"], each["crc"], each["file"],
+        )
+        for each in kept["segments"]
+    ]  # fmt: skip
+    marks = [Mark(*each) for each in kept["marks"]]
+    flushes = [Mark(*each) for each in kept["flushes"]]
+    if same == len(now) == len(kept["parts"]):
+        run = _Pass(log, segments, marks, flushes)
+        run.end, run.highest_db = Mark(*kept["end"]), kept["highest_db"]
+        return run, None, True
+    good = [segment for segment in segments if segment.part < same]
+    if same < len(now) and same < len(kept["parts"]) and _may_have_grown(now[same], kept["parts"][same]):
+        part = log.parts[same]
+        for segment in (each for each in segments if each.part == same):
+            end = segment.end_offset
+            if end > part.size or segment.crc != checksum_of(part.path, segment.begin.offset, end):
+                break
+            good.append(segment)
+    # The last one is read again: it may have ended inside a transaction, or a command.
+    while good:
+        last = good.pop()
+        if last.resumable:
+            break
+    else:
+        return _Pass(log, [], [], []), None, False
+    begin = last.begin
+    run = _Pass(
+        log,
+        good,
+        [mark for mark in marks if mark.seq < begin.seq or (mark.part < begin.part)],
+        [mark for mark in flushes if mark.seq < begin.seq],
+    )
+    run.highest_db = max([0, *(int(each.arrays["db"][:, 1].max()) for each in good if len(each.arrays["db"]))])
+    return run, begin, False
+
+
+def _unchanged(now: dict[str, Any], then: dict[str, Any]) -> bool:
+    return now == then and now["mtime_ns"] is not None
+
+
+def _may_have_grown(now: dict[str, Any], then: dict[str, Any]) -> bool:
+    same = all(now[name] == then[name] for name in ("name", "device", "inode", "compression"))
+    return same and now["compression"] is None and now["size"] >= then["size"]
