@@ -81,8 +81,7 @@ def hello(client: Client, *args: bytes) -> Any:
     words = args[1:]
     while words:
         if words[0].upper() != b"SETNAME" or len(words) < 2:
-            option = words[0].decode("utf-8", "surrogateescape")
-            raise ReplyError(f"ERR Syntax error in HELLO option '{option}'")
+            raise messages.error(f"ERR Syntax error in HELLO option '{messages.shown(words[0])}'")
         name = _client_name(words[1])
         words = words[2:]
     client.name = name

@@ -36,8 +36,8 @@ def debug(client: Client, subcommand: bytes, *args: bytes) -> Any:
     """Compare data by digests, reload it, look at one value, pause: DEBUG HELP lists what there is."""
     found = _SUBCOMMANDS.get(subcommand.upper())
     if found is None or not found[1] <= len(args) <= found[2]:
-        shown = subcommand[:128].decode("utf-8", "surrogateescape").replace("\r", " ").replace("\n", " ")
-        raise ReplyError(f"ERR unknown subcommand or wrong number of arguments for '{shown}'. Try DEBUG HELP.")
+        shown = messages.shown(subcommand[:128])
+        raise messages.error(f"ERR unknown subcommand or wrong number of arguments for '{shown}'. Try DEBUG HELP.")
     return found[0](client, args)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from aofnb.commands import messages
 from aofnb.commands.args import INT64_MAX, INT64_MIN, Options, integer, word
 from aofnb.commands.client import Client
 from aofnb.commands.registry import REWRITTEN, command
@@ -29,7 +30,7 @@ def _conditions(words: Sequence[bytes]) -> frozenset[bytes]:
         return _NO_CONDITIONS
     for typed in words:
         if typed.upper() not in _WORDS:
-            raise ReplyError(f"ERR Unsupported option {typed.decode('utf-8', 'surrogateescape')}")
+            raise messages.error(f"ERR Unsupported option {messages.shown(typed)}")
     found = frozenset(typed.upper() for typed in words)
     if b"NX" in found and len(found) > 1:
         raise ReplyError("ERR NX and XX, GT or LT options at the same time are not compatible")

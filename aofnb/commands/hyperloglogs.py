@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from aofnb.commands import messages
 from aofnb.commands.client import Client
 from aofnb.commands.registry import VERBATIM, command
 from aofnb.errors import ReplyError
@@ -131,7 +132,7 @@ def pfdebug(client: Client, what: bytes, key: bytes) -> Any:
         if hll.encoding != SPARSE:
             raise ReplyError("ERR HLL encoding is not sparse")
         return " ".join(_decoded(hll)).encode()
-    raise ReplyError(f"ERR Unknown PFDEBUG subcommand '{what.decode('utf-8', 'surrogateescape')}'")
+    raise messages.error(f"ERR Unknown PFDEBUG subcommand '{messages.shown(what)}'")
 
 
 def _decoded(hll: HyperLogLog) -> list[str]:

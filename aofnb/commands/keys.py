@@ -122,6 +122,8 @@ def scan_cursor(arg: bytes) -> int:
     ReplyError
         If it is no number, or has more than 64 bits.
     """
+    # As C reads it: up to a zero byte.
+    arg = arg.partition(b"\0")[0]
     if not _CURSOR.fullmatch(arg) or len(arg) > 30:
         raise ReplyError("ERR invalid cursor")
     cursor = int(arg or b"0")

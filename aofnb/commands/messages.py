@@ -17,6 +17,7 @@ __all__ = [
     "SYNTAX_ERROR",
     "error",
     "help_lines",
+    "shown",
     "unknown_command",
     "unknown_subcommand",
     "unknown_subcommand_or_arity",
@@ -31,8 +32,8 @@ NO_SUCH_KEY = "ERR no such key"
 
 
 def error(text: str) -> ReplyError:
-    """An error reply with `text`, its code included."""
-    return ReplyError(text)
+    """An error reply with `text`, its code included: one line, whatever an argument brought into it."""
+    return ReplyError(text.strip("\r\n").replace("\r", " ").replace("\n", " "))
 
 
 def wrong_arity(wire_name: str) -> ReplyError:
@@ -51,17 +52,17 @@ def help_lines(container: str, *lines: str) -> list[str]:
 
 def unknown_command(argv: Sequence[bytes]) -> ReplyError:
     # Redis shows at most 128 characters of the name and stops adding arguments after 128 in all.
-    name = _shown(argv[0][:128])
+    name = shown(argv[0][:128])
     args = ""
     for arg in argv[1:]:
         if len(args) >= 128:
             break
-        args += f"'{_shown(arg[: 128 - len(args)])}' "
-    return ReplyError(f"ERR unknown command '{name}', with args beginning with: {args}")
+        args += f"'{shown(arg[: 128 - len(args)])}' "
+    return error(f"ERR unknown command '{name}', with args beginning with: {args}")
 
 
 def unknown_subcommand(container: str, sub: bytes) -> ReplyError:
-    return ReplyError(f"ERR unknown subcommand '{_shown(sub[:128])}'. Try {container.upper()} HELP.")
+    return error(f"ERR unknown subcommand '{shown(sub[:128])}'. Try {container.upper()} HELP.")
 
 
 def unknown_subcommand_or_arity(sub: str, container: str) -> ReplyError:
@@ -69,6 +70,6 @@ def unknown_subcommand_or_arity(sub: str, container: str) -> ReplyError:
     return ReplyError(f"ERR unknown subcommand or wrong number of arguments for '{sub}'. Try {container} HELP.")
 
 
-def _shown(text: bytes) -> str:
-    # Error replies are one line: the server replaces line ends by blanks.
-    return text.decode("utf-8", "surrogateescape").replace("\r", " ").replace("\n", " ")
+def shown(text: bytes) -> str:
+    """An argument inside an error text (see `error`), as C prints it: up to a zero byte."""
+    return text.partition(b"\0")[0].decode("utf-8", "surrogateescape")

@@ -61,8 +61,7 @@ def replconf(client: Client, *options: bytes) -> Any:
                 # What it could do besides: full data and the stream is all that is sent.
                 pass
             case _:
-                shown = name.decode("utf-8", "surrogateescape")
-                raise ReplyError(f"ERR Unrecognized REPLCONF option: {shown}")
+                raise messages.error(f"ERR Unrecognized REPLCONF option: {messages.shown(name)}")
     return "OK"
 
 

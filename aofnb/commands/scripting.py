@@ -46,7 +46,7 @@ def function_load(client: Client, *args: bytes) -> bytes:
     replace = False
     for option in options:
         if option.upper() != b"REPLACE":
-            raise ReplyError(f"ERR Unknown option given: {_text(option)}")
+            raise messages.error(f"ERR Unknown option given: {messages.shown(option)}")
         replace = True
     scripts, libraries = client.server.scripts, client.server.keyspace.functions
     scripts.settle()
@@ -107,7 +107,7 @@ def function_list(client: Client, *args: bytes) -> list[Any]:
                 raise ReplyError("ERR library name argument was not given")
             pattern = rest.pop(0)
         else:
-            raise ReplyError(f"ERR Unknown argument {_text(option)}")
+            raise messages.error(f"ERR Unknown argument {messages.shown(option)}")
     matches = matcher(b"*" if pattern is None else pattern, True)
     client.server.scripts.settle()
     libraries = client.server.keyspace.functions.values()

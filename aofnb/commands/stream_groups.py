@@ -58,17 +58,11 @@ NO_KEY_OR_GROUP = "NOGROUP No such key '{}' or consumer group '{}'"
 # --- helpers -------------------------------------------------------------------------------------------------
 
 
-def _text(arg: bytes) -> str:
-    """`arg` inside an error text, which is one line and ends at a zero byte."""
-    shown = arg.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
-    return shown.replace("\r", " ").replace("\n", " ")
-
-
 def _group(client: Client, key: bytes, name: bytes) -> tuple[Stream, Group]:
     stream = client.db.lookup_kind(key, Stream)
     group = None if stream is None else stream.groups.get(name)
     if stream is None or group is None:
-        raise ReplyError(NO_KEY_OR_GROUP.format(_text(key), _text(name)))
+        raise messages.error(NO_KEY_OR_GROUP.format(messages.shown(key), messages.shown(name)))
     return stream, group
 
 
@@ -123,7 +117,10 @@ def xreadgroup(client: Client, *args: bytes) -> Any:
         stream = client.db.lookup_kind(key, Stream)
         group = None if stream is None else stream.groups.get(read.group)
         if stream is None or group is None:
-            raise ReplyError(NO_KEY_OR_GROUP.format(_text(key), _text(read.group)) + " in XREADGROUP with GROUP option")
+            raise messages.error(
+                NO_KEY_OR_GROUP.format(messages.shown(key), messages.shown(read.group))
+                + " in XREADGROUP with GROUP option"
+            )
         if arg == b"$":
             raise ReplyError(
                 "ERR The $ ID is meaningless in the context of XREADGROUP: you want to read the history of this "
@@ -131,16 +128,14 @@ def xreadgroup(client: Client, *args: bytes) -> Any:
                 "return an empty result set."
             )
         wanted.append((key, stream, group, MAX_ID if arg == b">" else parse_id(arg)))
-    has_something = [
-        above != MAX_ID or (stream.length > 0 and stream.top_id > group.last_id) for _, stream, group, above in wanted
-    ]
-    if not any(has_something):
-        return None if read.block_ms is None else wait_for(client, _group_wait(client, read, read.block_ms))
     served: list[tuple[bytes, Any]] = []
-    for (key, stream, group, above), something in zip(wanted, has_something, strict=True):
+    for key, stream, group, above in wanted:
         # A consumer that finds nothing does not come into being, and one that is there is not marked as seen.
-        if something:
+        # Asked in turn: of a stream that is named twice the first takes all.
+        if above != MAX_ID or (stream.length > 0 and stream.top_id > group.last_id):
             served.append((key, _read_one(client, key, stream, group, above, read)))
+    if not served:
+        return None if read.block_ms is None else wait_for(client, _group_wait(client, read, read.block_ms))
     return streams_reply(client, served)
 
 
@@ -291,7 +286,7 @@ def _parse_claim(args: Sequence[bytes], now_ms: int) -> _Claim:
             claim.justid = True
             continue
         if not more or option not in (b"IDLE", b"TIME", b"RETRYCOUNT", b"LASTID"):
-            raise ReplyError(f"ERR Unrecognized XCLAIM option '{_text(args[i - 1])}'")
+            raise messages.error(f"ERR Unrecognized XCLAIM option '{messages.shown(args[i - 1])}'")
         if option == b"LASTID":
             claim.last_id = parse_id(args[i])
         else:
@@ -457,7 +452,7 @@ def _existing_group(client: Client, key: bytes, name: bytes) -> tuple[Stream, Gr
     stream = _existing_stream(client, key)
     group = stream.groups.get(name)
     if group is None:
-        raise ReplyError(NO_GROUP_FOR_KEY.format(_text(name), _text(key)))
+        raise messages.error(NO_GROUP_FOR_KEY.format(messages.shown(name), messages.shown(key)))
     return stream, group
 
 
@@ -691,7 +686,7 @@ def xinfo_consumers(client: Client, key: bytes, name: bytes) -> list[Any]:
     """The consumers of a group, what each has pending, and how long ago it asked for something."""
     group = _inspected(client, key).groups.get(name)
     if group is None:
-        raise ReplyError(NO_GROUP_FOR_KEY.format(_text(name), _text(key)))
+        raise messages.error(NO_GROUP_FOR_KEY.format(messages.shown(name), messages.shown(key)))
     now_ms = client.server.now_ms()
     return [
         client.map_reply({b"name": c.name, b"pending": len(c.pel), b"idle": max(0, now_ms - c.seen_ms)})

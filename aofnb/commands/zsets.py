@@ -42,6 +42,8 @@ def limits(client: Client) -> tuple[int, int]:
 ZADD_OPTIONS = Options(
     word("NX", group="exists"), word("XX", group="exists"), word("GT"), word("LT"), word("CH"), word("INCR")
 )
+# Up to here a listpack holds a whole score as a number, and not as its text.
+_WHOLE_SCORE_MAX = 1 << 62
 _NO_WORDS: frozenset[bytes] = frozenset()
 _ZADD_WORDS = frozenset(option.name.encode() for option in ZADD_OPTIONS.options)
 
@@ -650,4 +652,12 @@ def zscan(client: Client, key: bytes, cursor: bytes, *args: bytes) -> list[Any]:
         return [b"0", []]
     compact = [member for _score, member in found.entries()] if found.encoding == "listpack" else None
     following, members = scan_elements(client, place, args, found.scores, compact)
-    return [following, [item for member in members for item in (member, format_double(found.scores[member]))]]
+    scores = found.scores
+    text = format_double if compact is None else _stored_score
+    return [following, [item for member in members for item in (member, text(scores[member]))]]
+
+
+def _stored_score(score: float) -> bytes:
+    """A score as a listpack holds it and ZSCAN gives it: a whole number that 62 bits hold is one, digit for digit."""
+    whole = abs(score) <= _WHOLE_SCORE_MAX and score.is_integer()
+    return b"%d" % int(score) if whole else format_double(score)

@@ -693,7 +693,7 @@ class Engine:
             raise messages.unknown_subcommand(command.name, argv[1])
         if not command.min_argc <= len(argv) <= command.max_argc:
             problem = messages.wrong_arity(command.wire_name)
-            if command.name == "EXEC" and client.multi is not None:
+            if command.name == "EXEC":
                 discard_transaction(client)
                 problem = ReplyError(f"EXECABORT Transaction discarded because of: {str(problem).removeprefix('ERR ')}")
             raise problem

@@ -241,9 +241,9 @@ def _opcodes(raw: bytearray, at: int = HEADER_BYTES) -> Iterator[tuple[int, int,
             yield at, 1, (byte >> 2 & 31) + 1, (byte & 3) + 1
             at += 1
         elif byte & 0x40:
-            if at + 1 == end:
-                return
-            yield at, 2, 0, ((byte & 63) << 8 | raw[at + 1]) + 1
+            # Cut short: the server reads the zero byte that ends every string of C.
+            low = raw[at + 1] if at + 1 < end else 0
+            yield at, 2, 0, ((byte & 63) << 8 | low) + 1
             at += 2
         else:
             yield at, 1, 0, (byte & 63) + 1

@@ -14,7 +14,7 @@ from support.transcripts import plain
 
 import aofnb
 
-__all__ = ["check_random_run"]
+__all__ = ["UNORDERED", "check_random_run", "in_any_order"]
 
 # The order of these is the server's own choice once the value is a hashtable.
 UNORDERED = {
@@ -23,12 +23,15 @@ UNORDERED = {
     "HRANDFIELD",
     "HSCAN",
     "HVALS",
+    "KEYS",
     "SDIFF",
     "SINTER",
     "SMEMBERS",
     "SPOP",
+    "SRANDMEMBER",
     "SSCAN",
     "SUNION",
+    "ZSCAN",
 }
 
 
@@ -41,8 +44,8 @@ def check_random_run(tmp_path: Path, commands: Iterable[Sequence[str]], **settin
         aofnb.open(tmp_path / "us", background=False, **settings) as store,
     ):
         for argv in commands:
-            ours = _settled(argv, _reply(store.execute, argv))
-            real = _settled(argv, _reply(server.execute, argv))
+            ours = in_any_order(argv, _reply(store.execute, argv))
+            real = in_any_order(argv, _reply(server.execute, argv))
             assert ours == real, f"{argv}: we gave {ours!r}, redis-server {real!r}"
         written = server.incr
     (incr,) = (tmp_path / "us" / "appendonlydir").glob("*.incr.aof")
@@ -56,17 +59,19 @@ def _reply(execute: Callable[..., Any], argv: Sequence[str]) -> Any:
         return plain(problem)
 
 
-def _settled(argv: Sequence[str], reply: Any) -> Any:
+def in_any_order(argv: Sequence[str], reply: Any) -> Any:
     """`reply` without what is left to a server: the order of a hashtable; redis-py drops ERR inside of EXEC."""
     if isinstance(reply, str):
         return reply.replace("(ERR ", "(")
     if not isinstance(reply, list):
         return reply
     name = argv[0].upper()
+    if name == "SCAN":
+        return [reply[0], sorted(reply[1])]
     if name not in UNORDERED:
-        return [_settled(argv, item) for item in reply]
-    if name in ("HSCAN", "SSCAN"):
-        return [reply[0], _sorted(reply[1], in_pairs=name == "HSCAN")]
+        return [in_any_order(argv, item) for item in reply]
+    if name in ("HSCAN", "SSCAN", "ZSCAN"):
+        return [reply[0], _sorted(reply[1], in_pairs=name != "SSCAN")]
     return _sorted(reply, in_pairs=name == "HGETALL" or (name == "HRANDFIELD" and len(argv) == 4))
 
 
