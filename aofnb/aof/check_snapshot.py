@@ -101,7 +101,7 @@ def check_snapshot(file: BinaryIO, size: int) -> SnapshotCheck:
         damage,
         server=version or database or minded.twice or unsupported or library,
         aofnb=database or minded.twice or library,
-        left_out=unsupported or minded.fields,
+        left_out=unsupported,
     )
 
 
@@ -110,7 +110,6 @@ class _Minded:
 
     def __init__(self) -> None:
         self.twice: Finding | None = None
-        self.fields: Finding | None = None
         # Hashes of keys: 64 bits, of which two are the same by chance in none of a million large snapshots.
         self._keys: set[int] = set()
 
@@ -119,8 +118,6 @@ class _Minded:
         self._keys.add(hash((entry.db, entry.key)))
         if len(self._keys) == known and self.twice is None:
             self.twice = Finding(entry.offset, f"the key {entry.key!r} comes twice in database {entry.db}")
-        if entry.field_expires is not None and self.fields is None:
-            self.fields = Finding(entry.offset, f"fields of the hash {entry.key!r} expire")
 
 
 def _finding(problem: RdbError) -> Finding:

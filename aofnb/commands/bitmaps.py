@@ -66,6 +66,9 @@ def setbit(client: Client, key: bytes, offset_arg: bytes, bit_arg: bytes) -> int
         bits[index] = bits[index] & ~(1 << shift) | bit << shift
         client.db.put(key, bits)
         client.changed(key, "setbit")
+    elif type(value) is bytes:
+        # Made ready to be changed, and then it was so already.
+        client.db.put(key, bytearray(value))
     return before
 
 
@@ -309,6 +312,8 @@ def bitfield(client: Client, key: bytes, *args: bytes) -> list[int | None]:
     if value is not None and changes:
         client.db.put(key, value)
         client.changed(key, "setbit", changes)
+    elif type(value) is bytes and needed and not grows:
+        client.db.put(key, bytearray(value))
     return replies
 
 

@@ -88,6 +88,7 @@ def _restore(client: Client, key: bytes, ttl: bytes, payload: bytes, words: tupl
             _log_deletion(client, key, len(words))
         return "OK"
     db.put(key, restored)
+    db.watch_fields(key, restored)
     if when_ms:
         db.set_deadline(key, when_ms)
     if relative:

@@ -1,10 +1,14 @@
 """Commands on hashes.
 
-Redis: t_hash.c (7.0.15).
+Where a field may have a deadline (`aofnb.commands.hash_fields`), an overdue one is deleted, and that is logged, by
+whoever asks for it by name; who lists fields only leaves it out, and HLEN counts it, as with Redis 7.4.
+
+Redis: t_hash.c (7.0.15, 7.4).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from aofnb.commands import longdouble, messages
@@ -16,7 +20,7 @@ from aofnb.commands.scanning import ELEMENT_SCAN_OPTIONS, scan_elements
 from aofnb.errors import ReplyError
 from aofnb.store.hash_value import HashValue
 
-__all__: list[str] = []
+__all__ = ["value_of_field"]
 
 
 # --- write ---------------------------------------------------------------------------------------------------
@@ -25,6 +29,32 @@ __all__: list[str] = []
 def _set(client: Client, found: HashValue, field: bytes, value: bytes) -> bool:
     config = client.server.config
     return found.set(field, value, config.hash_max_listpack_entries, config.hash_max_listpack_value)
+
+
+def _hash(client: Client, key: bytes, fields: Sequence[bytes]) -> HashValue | None:
+    """The hash at `key`, without those of `fields` that are overdue."""
+    found = client.db.lookup_kind(key, HashValue)
+    if found is not None and found.deadlines:
+        return client.db.drop_overdue_fields(key, found, fields)
+    return found
+
+
+def _fields(client: Client, found: HashValue) -> dict[bytes, bytes]:
+    """The fields of a hash that are not overdue."""
+    return found.live(client.server.now_ms()) if found.deadlines else found.fields
+
+
+def _all(client: Client, key: bytes) -> HashValue | None:
+    """The hash at `key`, without any field that is overdue."""
+    found = client.db.lookup_kind(key, HashValue)
+    return found if found is None or not found.deadlines else _hash(client, key, list(found.deadlines))
+
+
+def value_of_field(client: Client, key: bytes, found: HashValue, field: bytes) -> bytes | None:
+    """The value of a field of the hash `found` at `key`; None if there is none, or no longer."""
+    if found.deadlines:
+        client.db.drop_overdue_fields(key, found, (field,))
+    return found.get(field)
 
 
 @command("HSET", arity=-4, flags="denyoom fast write", keys=(1, 1, 1), since="2.0.0")
@@ -51,6 +81,7 @@ def hmset(client: Client, key: bytes, *pairs: bytes) -> str:
 @command("HSETNX", arity=4, flags="denyoom fast write", keys=(1, 1, 1), since="2.0.0")
 def hsetnx(client: Client, key: bytes, field: bytes, value: bytes) -> int:
     """Set a field that is not there yet; 1 if it was set."""
+    _hash(client, key, (field,))
     found = client.db.lookup_or_add(key, HashValue)
     if field in found:
         return 0
@@ -78,13 +109,13 @@ def hdel(client: Client, key: bytes, *fields: bytes) -> int:
 def hincrby(client: Client, key: bytes, field: bytes, by: bytes) -> int:
     """Add to the whole number in a field; a missing one counts as 0; the sum."""
     amount = integer(by)
-    found = client.db.lookup_kind(key, HashValue)
+    found = _hash(client, key, (field,))
     known = None if found is None else found.get(field)
     number = 0 if known is None else integer(known, "ERR hash value is not an integer")
     total = number + amount
     if not INT64_MIN <= total <= INT64_MAX:
         raise ReplyError("ERR increment or decrement would overflow")
-    _set(client, client.db.lookup_or_add(key, HashValue), field, b"%d" % total)
+    _set_number(client, key, field, b"%d" % total)
     client.changed(key, "hincrby")
     return total
 
@@ -97,7 +128,7 @@ def hincrbyfloat(client: Client, key: bytes, field: bytes, by: bytes) -> bytes:
         raise ReplyError(messages.NOT_A_FLOAT)
     if longdouble.is_infinite(amount):
         raise ReplyError("ERR value is NaN or Infinity")
-    found = client.db.lookup_kind(key, HashValue)
+    found = _hash(client, key, (field,))
     known = None if found is None else found.get(field)
     number = longdouble.parse(b"0" if known is None else known)
     if number is None:
@@ -106,11 +137,24 @@ def hincrbyfloat(client: Client, key: bytes, field: bytes, by: bytes) -> bytes:
     if longdouble.is_infinite(total):
         raise ReplyError("ERR increment would produce NaN or Infinity")
     text = longdouble.text(total)
-    _set(client, client.db.lookup_or_add(key, HashValue), field, text)
+    when_ms = _set_number(client, key, field, text)
     client.changed(key, "hincrbyfloat")
     # The result, not the sum to do: the reader may compute with other numbers.
     client.propagate(b"HSET", key, field, text)
+    if when_ms is not None:
+        # HSET alone would let the field live for good.
+        client.propagate(b"HPEXPIREAT", key, b"%d" % when_ms, b"FIELDS", b"1", field)
     return text
+
+
+def _set_number(client: Client, key: bytes, field: bytes, text: bytes) -> int | None:
+    """Set a field that keeps its deadline, which is returned."""
+    found = client.db.lookup_or_add(key, HashValue)
+    when_ms = found.deadlines.get(field) if found.deadlines else None
+    _set(client, found, field, text)
+    if when_ms is not None:
+        found.expire({field: when_ms})
+    return when_ms
 
 
 # --- read ----------------------------------------------------------------------------------------------------
@@ -120,13 +164,15 @@ def hincrbyfloat(client: Client, key: bytes, field: bytes, by: bytes) -> bytes:
 def hget(client: Client, key: bytes, field: bytes) -> bytes | None:
     """The value of a field."""
     found = client.db.lookup_kind(key, HashValue)
-    return None if found is None else found.get(field)
+    if found is None:
+        return None
+    return found.fields.get(field) if not found.deadlines else value_of_field(client, key, found, field)
 
 
 @command("HMGET", arity=-3, flags="fast readonly", keys=(1, 1, 1), since="2.0.0")
 def hmget(client: Client, key: bytes, *fields: bytes) -> list[bytes | None]:
     """The values of several fields, nil for the missing ones."""
-    found = client.db.lookup_kind(key, HashValue)
+    found = _hash(client, key, fields)
     return [None] * len(fields) if found is None else list(map(found.get, fields))
 
 
@@ -134,21 +180,21 @@ def hmget(client: Client, key: bytes, *fields: bytes) -> list[bytes | None]:
 def hgetall(client: Client, key: bytes) -> Any:
     """All fields and values."""
     found = client.db.lookup_kind(key, HashValue)
-    return client.map_reply({} if found is None else dict(found.items()))
+    return client.map_reply({} if found is None else dict(_fields(client, found)))
 
 
 @command("HKEYS", arity=2, flags="readonly", keys=(1, 1, 1), since="2.0.0")
 def hkeys(client: Client, key: bytes) -> list[bytes]:
     """All fields."""
     found = client.db.lookup_kind(key, HashValue)
-    return [] if found is None else list(found)
+    return [] if found is None else list(_fields(client, found))
 
 
 @command("HVALS", arity=2, flags="readonly", keys=(1, 1, 1), since="2.0.0")
 def hvals(client: Client, key: bytes) -> list[bytes]:
     """All values."""
     found = client.db.lookup_kind(key, HashValue)
-    return [] if found is None else list(found.values())
+    return [] if found is None else list(_fields(client, found).values())
 
 
 @command("HLEN", arity=2, flags="fast readonly", keys=(1, 1, 1), since="2.0.0")
@@ -161,14 +207,14 @@ def hlen(client: Client, key: bytes) -> int:
 @command("HSTRLEN", arity=3, flags="fast readonly", keys=(1, 1, 1), since="3.2.0")
 def hstrlen(client: Client, key: bytes, field: bytes) -> int:
     """The length of the value of a field in bytes; 0 for a missing one."""
-    found = client.db.lookup_kind(key, HashValue)
+    found = _hash(client, key, (field,))
     return 0 if found is None else len(found.get(field) or b"")
 
 
 @command("HEXISTS", arity=3, flags="fast readonly", keys=(1, 1, 1), since="2.0.0")
 def hexists(client: Client, key: bytes, field: bytes) -> int:
     """Whether a field is there, as 1 or 0."""
-    found = client.db.lookup_kind(key, HashValue)
+    found = _hash(client, key, (field,))
     return int(found is not None and field in found)
 
 
@@ -176,7 +222,7 @@ def hexists(client: Client, key: bytes, field: bytes) -> int:
 def hrandfield(client: Client, key: bytes, *args: bytes) -> Any:
     """A random field, or with a count several different ones, or -count with repeats; WITHVALUES adds values."""
     if not args:
-        found = client.db.lookup_kind(key, HashValue)
+        found = _all(client, key)
         return None if found is None else found.random_field(client.server.random)
     count = random_count(args[0])
     with_values = len(args) == 2 and args[1].upper() == b"WITHVALUES"
@@ -184,7 +230,7 @@ def hrandfield(client: Client, key: bytes, *args: bytes) -> Any:
         raise ReplyError(messages.SYNTAX_ERROR)
     if with_values and abs(count) > INT64_MAX // 2:
         raise ReplyError("ERR value is out of range")
-    found = client.db.lookup_kind(key, HashValue)
+    found = _all(client, key)
     if found is None:
         return []
     rng = client.server.random
@@ -211,6 +257,7 @@ def hscan(client: Client, key: bytes, cursor: bytes, *words: bytes) -> list[Any]
     found = client.db.lookup_kind(key, HashValue)
     if found is None:
         return [b"0", []]
-    compact = found if found.encoding == "listpack" else None
+    compact = found if found.is_compact else None
     following, fields = scan_elements(client, place, words, found.fields, compact)
-    return [following, [item for field in fields for item in (field, found.fields[field])]]
+    live = _fields(client, found)
+    return [following, [item for field in fields if field in live for item in (field, live[field])]]

@@ -9,6 +9,7 @@ Redis: hyperloglog.c pfaddCommand and following (7.0.15).
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from typing import Any
 
 from aofnb.commands import messages
@@ -91,9 +92,17 @@ def pfcount(client: Client, *keys: bytes) -> int:
 @command("PFMERGE", arity=-2, flags="denyoom write", keys=(1, -1, 1), since="2.8.9")
 def pfmerge(client: Client, destination: bytes, *sources: bytes) -> str:
     """Make the HyperLogLog at `destination` the union of itself and those at `sources`."""
-    found = [hll for key in (destination, *sources) if (hll := _lookup(client, key)) is not None]
+    found: list[HyperLogLog] = []
+
+    def each() -> Iterator[HyperLogLog]:
+        # One after the other: what is wrong with the first of them is told first.
+        for key in (destination, *sources):
+            if (hll := _lookup(client, key)) is not None:
+                found.append(hll)
+                yield hll
+
     try:
-        merged = hyperloglog.merge(found)
+        merged = hyperloglog.merge(each())
         target = _lookup(client, destination, editable=True) or _create(client, destination)
         if any(hll.encoding == DENSE for hll in found):
             target.to_dense()

@@ -184,6 +184,7 @@ def _put_fresh(db: Database, key: bytes, value: Value, when_ms: int | None) -> N
     db.replace(key, value)
     if when_ms is not None:
         db.set_deadline(key, when_ms)
+    db.watch_fields(key, value)
 
 
 @command("RENAME", arity=3, flags="write", keys=(1, 2, 1))

@@ -50,7 +50,10 @@ _NO_LIMIT = 1 << 62
 # Not flagged "fast", and yet done in a moment.
 _BOUNDED = {"SET", "SETEX", "PSETEX", "MSET", "MSETNX", "SETRANGE", "GETRANGE", "SUBSTR", "LMOVE", "RPOPLPUSH"}
 # A family is a file, but for those that fill two.
-_FAMILY = {"stream_groups": "streams", "zset_algebra": "zsets", "latency": "server", "saving": "server"}
+_FAMILY = {
+    "stream_groups": "streams", "zset_algebra": "zsets", "latency": "server", "saving": "server",
+    "hash_fields": "hashes",
+}  # fmt: skip
 
 
 @dataclass(slots=True, eq=False)

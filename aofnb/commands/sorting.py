@@ -14,6 +14,7 @@ from typing import Any
 from aofnb.commands import messages
 from aofnb.commands.args import integer, strtod
 from aofnb.commands.client import Client
+from aofnb.commands.hashes import value_of_field
 from aofnb.commands.registry import command
 from aofnb.errors import ReplyError
 from aofnb.store.hash_value import HashValue
@@ -115,6 +116,8 @@ def _sorted_rows(client: Client, key: bytes, request: _Request) -> list[list[byt
     if not (found is None or isinstance(found, ListValue | SetValue | SortedSet)):
         raise ReplyError(WRONG_TYPE)
     if isinstance(found, SortedSet):
+        # As the server does, to have them in order; a skiplist stays one.
+        found.to_skiplist()
         members = [member for _, member in found.entries()]
     else:
         members = [] if found is None else list(found)
@@ -149,7 +152,8 @@ def _number(weight: bytes | None) -> float:
     """What strtod reads; nothing counts as 0."""
     if not weight:
         return 0.0
-    number = strtod(weight)
+    # As C reads it: up to a zero byte.
+    number = strtod(weight.partition(b"\0")[0] or b"0")
     if number is None or (number - number != 0.0 and b"n" not in weight.lower()):
         raise ReplyError("ERR One or more scores can't be converted into double")
     return number
@@ -170,5 +174,5 @@ def _looked_up(client: Client, pattern: bytes, member: bytes) -> bytes | None:
         postfix, arrow = rest, b""
     found = client.db.lookup(prefix + member + postfix)
     if arrow:
-        return found.get(name) if isinstance(found, HashValue) else None
+        return value_of_field(client, prefix + member + postfix, found, name) if isinstance(found, HashValue) else None
     return bytes(found) if isinstance(found, bytes | bytearray) else None

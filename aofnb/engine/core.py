@@ -79,6 +79,7 @@ class Engine:
         # Where commands come in: the lock itself, but while a script runs something that answers BUSY.
         self.gate: AbstractContextManager[Any] = self.lock
         self.keyspace = Keyspace(config.databases, self.now_ms, self._key_expired)
+        self.keyspace.on_field_expired = self._field_expired
         # Records of the running unit. One list for good: clients hold it too.
         self.effects: list[Effect] = []
         self.watched: dict[tuple[int, bytes], WeakSet[Client]] = {}
@@ -204,7 +205,7 @@ class Engine:
     def reset_stats(self) -> None:
         """Set the counters of INFO to zero."""
         self.total_commands = 0
-        self.keyspace.expired_keys = 0
+        self.keyspace.expired_keys = self.keyspace.expired_fields = 0
         self.timing.reset()
         self.persistence.reset_stats()
         if self.writer is not None:
@@ -744,11 +745,22 @@ class Engine:
             if self.notified:
                 self._notify(db.index, key, "expired")
 
+    def _field_expired(self, db: Database, key: bytes, field: bytes) -> None:
+        self.effects.append((db.index, (b"HDEL", key, field)))
+        place = (db.index, key)
+        for client in self.watched.get(place, ()):
+            client.watch_broken = True
+        if self.observe is not None:
+            self.waiting.touched(place, "hexpired")
+            if self.notified:
+                self._notify(db.index, key, "hexpired")
+
     def expire_due(self, limit: int = 1000) -> int:
         """Active expiry: delete up to `limit` overdue keys per database and log each; returns how many."""
         if not self.keyspace.active_expire:
             return 0
         expired = sum(db.expire_due(limit) for db in self.keyspace if db.volatile)
+        expired += sum(db.expire_due_fields(limit) for db in self.keyspace)
         if self.effects:
             self.end_unit(transaction=False)
         return expired

@@ -19,7 +19,7 @@ _CLASSES = {
     "$": "set setrange incrby incrbyfloat append setbit pfadd",
     "l": "lpush rpush lpop rpop linsert lset lrem ltrim sortstore",
     "s": "sadd srem spop sinterstore sunionstore sdiffstore",
-    "h": "hset hincrby hincrbyfloat hdel",
+    "h": "hset hincrby hincrbyfloat hdel hexpire hexpired hpersist",
     "z": "zadd zincr zrem zremrangebyscore zremrangebyrank zremrangebylex zpopmin zpopmax zrangestore zinterstore "
     "zunionstore zdiffstore geosearchstore georadiusstore",
     "t": "xadd xtrim xdel xsetid xgroup-create xgroup-setid xgroup-destroy xgroup-createconsumer xgroup-delconsumer",

@@ -274,7 +274,9 @@ class Rewriter:
 
     def _in_background(self, sources: list[str], temp: str, form: BaseForm) -> None:
         process = RewriteProcess(temp, job_of(sources, temp, form, self.engine.config))
-        if form.suffix == "rdb" and not form.compressed and self.may_fork and snapshot.available():
+        # The kernel does not know deadlines of fields.
+        plain = form.suffix == "rdb" and not form.compressed and not self.engine.keyspace.has_field_deadlines()
+        if plain and self.may_fork and snapshot.available():
             self._fork(temp, form)
         else:
             self._use(process)

@@ -94,8 +94,6 @@ class SnapshotRows:
 def commands_of_entry(entry: Entry) -> Iterator[list[bytes]]:
     """The commands that make one key of a snapshot, with its deadlines."""
     yield from commands_of_key(entry.key, entry.value)
-    for field, when_ms in (entry.field_expires or {}).items():
-        yield [b"HPEXPIREAT", entry.key, b"%d" % when_ms, b"FIELDS", b"1", field]
     if entry.expire_ms is not None:
         yield [b"PEXPIREAT", entry.key, b"%d" % entry.expire_ms]
 

@@ -78,7 +78,10 @@ def decode_value(source: Source, type_: int, context: Context) -> Value | None:
         raise source.error(f"a value of type {type_}, which version {context.version} does not have")
     context.field_expires.clear()
     try:
-        return decoder(source, type_, context)
+        value = decoder(source, type_, context)
+        if context.field_expires and isinstance(value, HashValue):
+            value.expire(context.field_expires)
+        return value
     except RdbError as problem:
         if problem.offset is not None:
             raise

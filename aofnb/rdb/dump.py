@@ -22,6 +22,8 @@ __all__ = ["ChecksumError", "dump_functions", "dump_payload", "load_functions", 
 _DEFAULTS = Config()
 # Version and checksum.
 _FOOTER_BYTES = 10
+# They came with their version, and what holds fields that expire must be known by whoever loads it.
+_EXPIRING_HASHES = (opcodes.HASH_METADATA, opcodes.HASH_LISTPACK_EX)
 
 
 class ChecksumError(RdbError):
@@ -39,7 +41,8 @@ def dump_payload(value: Value, config: Config = _DEFAULTS) -> bytes:
     '00 03 61 62 63 0a 00 d9 ac 30 3d 41 72 a2 e2'
     """
     type_, pieces = encode_value(value, config)
-    return _with_footer(b"%c%b" % (type_, b"".join(pieces)))
+    version = opcodes.RDB_VERSION_FIELDS if type_ in _EXPIRING_HASHES else opcodes.RDB_VERSION
+    return _with_footer(b"%c%b" % (type_, b"".join(pieces)), version)
 
 
 def load_payload(payload: bytes, config: Config = _DEFAULTS, newest: int = opcodes.RDB_VERSION) -> Value:
@@ -53,6 +56,7 @@ def load_payload(payload: bytes, config: Config = _DEFAULTS, newest: int = opcod
         The settings.
     newest
         The highest version to accept; a payload of a later one may hold what a server of this version refuses.
+        A hash with fields that expire is accepted all the same.
 
     Raises
     ------
@@ -70,8 +74,6 @@ def load_payload(payload: bytes, config: Config = _DEFAULTS, newest: int = opcod
         value = decode_value(source, type_, context)
     except Unsupported as problem:
         raise source.error(f"{problem}; nothing here can hold it") from None
-    if context.field_expires:
-        raise source.error("a hash with fields that expire; nothing here can hold it")
     if value is None:
         raise source.error("a collection without elements")
     return value
@@ -107,8 +109,8 @@ def load_functions(payload: bytes, newest: int = opcodes.RDB_VERSION) -> list[by
     return libraries
 
 
-def _with_footer(body: bytes) -> bytes:
-    body += opcodes.RDB_VERSION.to_bytes(2, "little")
+def _with_footer(body: bytes, version: int = opcodes.RDB_VERSION) -> bytes:
+    body += version.to_bytes(2, "little")
     return body + crc64(body).to_bytes(8, "little")
 
 
@@ -119,7 +121,7 @@ def _without_footer(payload: bytes, newest: int) -> tuple[bytes, int]:
             f"a payload of {len(payload)} bytes: the version and the checksum alone take {_FOOTER_BYTES}"
         )
     version = int.from_bytes(payload[-10:-8], "little")
-    if version > newest:
+    if version > newest and not (version == opcodes.RDB_VERSION_FIELDS and payload[0] in _EXPIRING_HASHES):
         raise ChecksumError(f"a payload of version {version}: only versions up to {newest} are accepted")
     with memoryview(payload) as view, view[:-8] as summed:
         if crc64(summed) != int.from_bytes(payload[-8:], "little"):

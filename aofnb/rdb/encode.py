@@ -26,6 +26,8 @@ from aofnb.store.zset import Entry, SortedSet
 __all__ = ["encode_value"]
 
 _DOUBLE = Struct("<d")
+_INT64 = Struct("<q")
+_NEVER = 1 << 63
 # list-max-listpack-size: what -1 to -5 stand for, in bytes, and the limit that holds beside a number of elements.
 _NODE_BYTES = (4096, 8192, 16384, 32768, 65536)
 _NODE_SAFE_BYTES = 8192
@@ -101,10 +103,36 @@ def _set(value: SetValue, compressed: bool) -> tuple[int, Iterator[bytes]]:
 
 
 def _hash(value: HashValue, compressed: bool) -> tuple[int, Iterator[bytes]]:
+    if value.deadlines:
+        return _expiring_hash(value, value.deadlines, compressed)
     parts = [part for pair in value.items() for part in pair]
-    if value.encoding == "listpack":
+    if value.is_compact:
         return opcodes.HASH_LISTPACK, iter((string(encode_listpack(parts), compressed),))
     return opcodes.HASH, _strings(len(value), parts, compressed)
+
+
+def _expiring_hash(value: HashValue, deadlines: dict[bytes, int], compressed: bool) -> tuple[int, Iterator[bytes]]:
+    """As 7.4 writes it: the earliest deadline, then fields, values and deadlines."""
+    earliest_ms = min(deadlines.values())
+    head = _INT64.pack(earliest_ms)
+    if value.is_compact:
+        # Ordered by deadline, those without one last.
+        order = sorted(value, key=lambda field: deadlines.get(field, _NEVER))
+        elements = [
+            part
+            for field in order
+            for part in (encode_item(field), encode_item(value.fields[field]), encode_integer(deadlines.get(field, 0)))
+        ]
+        return opcodes.HASH_LISTPACK_EX, iter((head, string(frame(elements), compressed)))
+
+    def pieces() -> Iterator[bytes]:
+        yield head + length(len(value))
+        for field, held in value.items():
+            when_ms = deadlines.get(field)
+            distance = 0 if when_ms is None else when_ms - earliest_ms + 1
+            yield length(distance) + string(field, compressed) + string(held, compressed)
+
+    return opcodes.HASH_METADATA, pieces()
 
 
 def _strings(count: int, parts: Iterable[bytes], compressed: bool) -> Iterator[bytes]:

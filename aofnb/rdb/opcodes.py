@@ -14,6 +14,8 @@ MAGIC_REDIS = b"REDIS"
 MAGIC_VALKEY = b"VALKEY"
 # The version that is written, and the newest that is read, by magic.
 RDB_VERSION = 10
+# What is written where a field of a hash has a deadline, which a server before 7.4 cannot hold.
+RDB_VERSION_FIELDS = 12
 NEWEST = {MAGIC_REDIS: 15, MAGIC_VALKEY: 81}
 # From this version on a checksum follows the end.
 FIRST_WITH_CHECKSUM = 5

@@ -379,8 +379,8 @@ def load_rdb(
     verify_checksum
         Whether a wrong one is an error.
     unsupported
-        What to do about values of modules, fields that expire and whatever else nothing here can hold: ``refuse``
-        the file, or ``skip`` them (of fields, their deadlines) and say so in the result.
+        What to do about values of modules and whatever else nothing here can hold: ``refuse`` the file, or ``skip``
+        them and say so in the result.
     drop_overdue_at_ms
         Leave out keys whose deadline is before this time. For a snapshot by itself; not for the base of a log, whose
         commands may refer to them.
@@ -399,8 +399,6 @@ def load_rdb(
     report_at = _PROGRESS_BYTES
     for entry in reader:
         db = keyspace[entry.db]
-        if entry.field_expires is not None:
-            skipped.append(Skipped("deadlines of fields of a hash", entry.offset, entry.db, entry.key))
         if skipped and unsupported == "refuse":
             break
         if entry.expire_ms is not None and drop_overdue_at_ms is not None and entry.expire_ms < drop_overdue_at_ms:
@@ -412,6 +410,8 @@ def load_rdb(
             raise RdbError(f"the key {entry.key!r} comes twice in database {entry.db}", file=name, offset=entry.offset)
         if entry.expire_ms is not None:
             db.set_deadline(entry.key, entry.expire_ms)
+        if entry.field_expires is not None:
+            db.watch_fields(entry.key, entry.value)
         keys += 1
         if progress is not None and entry.end >= report_at:
             progress(entry.end)

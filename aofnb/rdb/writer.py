@@ -1,5 +1,8 @@
 """A keyspace as a snapshot of version 10, which redis-server from 7.0 on loads.
 
+Where a field of a hash has a deadline it is one of version 12, which takes a server from 7.4 on: an older one knows
+neither that form nor the HPEXPIREAT in the log behind it.
+
 Rules of this file: keys that are overdue are written like any other, with their deadline, since the log behind a
 base may refer to them; the keyspace must not change while it is walked; a collection without elements is
 written only where it is a stream.
@@ -145,7 +148,8 @@ def base_aux(now_s: int, used_bytes: int) -> list[tuple[bytes, bytes]]:
 
 def file_head(keyspace: Keyspace, aux: Iterable[tuple[bytes, bytes]], compressed: bool = False) -> bytes:
     """What stands before the first database: version, `aux`, functions."""
-    parts = [b"%b%04d" % (opcodes.MAGIC_REDIS, opcodes.RDB_VERSION)]
+    version = opcodes.RDB_VERSION_FIELDS if keyspace.has_field_deadlines() else opcodes.RDB_VERSION
+    parts = [b"%b%04d" % (opcodes.MAGIC_REDIS, version)]
     parts += [b"%c%b%b" % (opcodes.AUX, string(name, compressed), string(value, compressed)) for name, value in aux]
     parts += [b"%c%b" % (opcodes.FUNCTION2, string(lib.code, compressed)) for lib in keyspace.functions.values()]
     return b"".join(parts)

@@ -71,8 +71,10 @@ def _zset(digest: int, value: SortedSet) -> int:
 
 
 def _hash_value(digest: int, value: HashValue) -> int:
+    deadlines = value.deadlines or {}
     for pair in value.items():
-        digest ^= _hash(_bytes(_all_mixed(NOTHING, pair)))
+        mixed = _all_mixed(NOTHING, pair)
+        digest ^= _hash(_bytes(mixed ^ _hash(b"!!hexpire!!") if pair[0] in deadlines else mixed))
     return digest
 
 

@@ -3,7 +3,10 @@
 A hash begins as a listpack and becomes a hashtable for good at the first field or value that is too long, or at
 the first field too many. The limits belong to the caller, who has the settings.
 
-Redis: t_hash.c hashTypeSet, hashTypeTryConversion (7.0.15).
+A field may have a deadline of its own, as with Redis 7.4. Nothing here reads the clock: an overdue field stays until
+whoever knows the time removes it (`aofnb.commands.hash_fields`).
+
+Redis: t_hash.c hashTypeSet, hashTypeTryConversion (7.0.15), hashTypeSetEx (7.4).
 """
 
 from __future__ import annotations
@@ -20,16 +23,18 @@ class HashValue:
     """Fields and their values, in the order the fields came.
 
     ``iter(value)`` gives the fields, ``value.items()`` the pairs. ``fields`` is the dict itself, for whoever
-    walks it without changing it.
+    walks it without changing it. ``deadlines`` is when fields expire, in ms since the epoch; None as long as none
+    ever had a deadline, which costs the others nothing.
     """
 
-    __slots__ = ("_listpack", "_pool", "fields")
+    __slots__ = ("_listpack", "_pool", "deadlines", "fields")
 
     type_name = "hash"
 
     def __init__(self) -> None:
         self.fields: dict[bytes, bytes] = {}
         self._listpack = True
+        self.deadlines: dict[bytes, int] | None = None
         # Made by the first random choice, and kept up to date from then on.
         self._pool: Pool | None = None
 
@@ -43,8 +48,15 @@ class HashValue:
 
     @property
     def encoding(self) -> str:
-        """``listpack`` or ``hashtable``, as OBJECT ENCODING says."""
-        return "listpack" if self._listpack else "hashtable"
+        """``listpack``, ``listpackex`` once a field of it had a deadline, or ``hashtable``: as OBJECT ENCODING says."""
+        if not self._listpack:
+            return "hashtable"
+        return "listpack" if self.deadlines is None else "listpackex"
+
+    @property
+    def is_compact(self) -> bool:
+        """Whether it is still a listpack of either kind."""
+        return self._listpack
 
     def __len__(self) -> int:
         return len(self.fields)
@@ -82,6 +94,9 @@ class HashValue:
             if self._pool is not None and field not in fields:
                 self._pool.added(field)
             fields[field] = value
+            if self.deadlines:
+                # What is set anew lives for good.
+                self.deadlines.pop(field, None)
             if self._listpack and (len(fields) > max_entries or len(field) > max_bytes or len(value) > max_bytes):
                 self._listpack = False
         return len(fields) - before
@@ -92,7 +107,28 @@ class HashValue:
             return False
         if self._pool is not None:
             self._pool.removed(field)
+        if self.deadlines:
+            self.deadlines.pop(field, None)
         return True
+
+    def expire(self, deadlines: Mapping[bytes, int]) -> None:
+        """Give fields, which are there, deadlines in ms since the epoch."""
+        if self.deadlines is None:
+            self.deadlines = {}
+        self.deadlines.update(deadlines)
+
+    def persist(self, field: bytes) -> bool:
+        """Drop the deadline of `field`; False where it has none."""
+        return self.deadlines is not None and self.deadlines.pop(field, None) is not None
+
+    def overdue(self, field: bytes, now_ms: int) -> bool:
+        """Whether `field` has a deadline that has passed."""
+        return self.deadlines is not None and self.deadlines.get(field, now_ms) < now_ms
+
+    def live(self, now_ms: int) -> dict[bytes, bytes]:
+        """The fields that are not overdue, with their values; a copy."""
+        deadlines = self.deadlines or {}
+        return {field: value for field, value in self.fields.items() if deadlines.get(field, now_ms) >= now_ms}
 
     def random_field(self, rng: random.Random) -> bytes:
         """Any field, each with the same chance; there must be one."""
@@ -109,6 +145,7 @@ class HashValue:
         twin = HashValue()
         twin.fields = self.fields.copy()
         twin._listpack = self._listpack
+        twin.deadlines = None if self.deadlines is None else self.deadlines.copy()
         return twin
 
     def _choices(self) -> Pool:
@@ -120,3 +157,4 @@ class HashValue:
         """The promises of this class, for tests."""
         if self._pool is not None:
             self._pool._check(self.fields)
+        assert self.fields.keys() >= (self.deadlines or {}).keys()

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from aofnb.errors import ReplyError
 from aofnb.store.functions import Library
+from aofnb.store.hash_value import HashValue
 from aofnb.store.pool import Pool
 from aofnb.store.scanning import ScanCursors
 from aofnb.store.values import Container, Value
@@ -26,6 +27,8 @@ WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
 
 V = TypeVar("V", bound=Container)
 T = TypeVar("T")
+# With fewer deadlines of fields it is not worth to look for those of the past.
+_FIELDS_BEFORE_LOOK = 4096
 
 
 class Database:
@@ -39,7 +42,7 @@ class Database:
         The whole it belongs to, which knows the time and whom to tell of an expired key.
     """
 
-    __slots__ = ("_data", "_deadlines", "_expires", "_pool", "index", "keyspace")
+    __slots__ = ("_data", "_deadlines", "_expires", "_field_deadlines", "_pool", "index", "keyspace")
 
     def __init__(self, index: int, keyspace: Keyspace) -> None:
         self.index = index
@@ -49,6 +52,8 @@ class Database:
         # Heap of (deadline in ms, key); entries that no longer agree with _expires are skipped when met.
         # Made when the earliest is first asked for, so that a load does not sort what nobody asks about.
         self._deadlines: list[tuple[int, bytes]] | None = None
+        # Heap of (deadline in ms, key, field of the hash there); as above, entries may be of the past.
+        self._field_deadlines: list[tuple[int, bytes, bytes]] = []
         # For RANDOMKEY; made when it is first asked for, and kept up to date from then on.
         self._pool: Pool | None = None
 
@@ -157,6 +162,7 @@ class Database:
         self._data = {}
         self._expires = {}
         self._deadlines = None
+        self._field_deadlines = []
         self._pool = None
         return removed
 
@@ -218,6 +224,74 @@ class Database:
         keyspace.on_expired(self, key)
         return True
 
+    # --- deadlines of fields -----------------------------------------------------------------------------
+
+    def watch_fields(self, key: bytes, value: Value, fields: Iterable[bytes] | None = None) -> None:
+        """Have the deadlines of `fields` (all, if not given) of the hash `value` at `key` seen to in time.
+
+        Whoever gives fields deadlines, or puts a hash that has them at a key, says so.
+        """
+        if type(value) is not HashValue or not value.deadlines:
+            return
+        heap = self._field_deadlines
+        for field in value.deadlines if fields is None else fields:
+            heapq.heappush(heap, (value.deadlines[field], key, field))
+        if len(heap) > _FIELDS_BEFORE_LOOK and len(heap) > 4 * self._volatile_fields():
+            # Mostly of the past.
+            self._field_deadlines = [entry for entry in set(heap) if self._is_deadline(*entry)]
+            heapq.heapify(self._field_deadlines)
+
+    def _volatile_fields(self) -> int:
+        hashes = [self._data.get(key) for key in {key for _when_ms, key, _field in self._field_deadlines}]
+        return sum(len(value.deadlines) for value in hashes if type(value) is HashValue and value.deadlines)
+
+    def _is_deadline(self, when_ms: int, key: bytes, field: bytes) -> bool:
+        value = self._data.get(key)
+        return type(value) is HashValue and (value.deadlines or {}).get(field) == when_ms
+
+    def next_field_deadline_ms(self) -> int | None:
+        """The earliest deadline of any field of a hash, or None."""
+        heap = self._field_deadlines
+        while heap and not self._is_deadline(*heap[0]):
+            heapq.heappop(heap)
+        return heap[0][0] if heap else None
+
+    def expire_due_fields(self, limit: int) -> int:
+        """Delete up to `limit` overdue fields of hashes, earliest first, telling `on_field_expired`; returns how many.
+
+        A key that has expired itself counts as it stands, until it is deleted.
+        """
+        expired = 0
+        now_ms = self.keyspace.now_ms()
+        while expired < limit:
+            when_ms = self.next_field_deadline_ms()
+            if when_ms is None or when_ms >= now_ms:
+                break
+            _when_ms, key, field = heapq.heappop(self._field_deadlines)
+            value = self._data[key]
+            assert type(value) is HashValue
+            self._expire_fields(key, value, [field])
+            expired += 1
+        return expired
+
+    def drop_overdue_fields(self, key: bytes, value: HashValue, fields: Iterable[bytes]) -> HashValue | None:
+        """Delete those of `fields` that are overdue from the hash `value` at `key`; None if nothing is left of it."""
+        if not self.keyspace.expiring:
+            return value
+        now_ms = self.keyspace.now_ms()
+        due = [field for field in dict.fromkeys(fields) if value.overdue(field, now_ms)]
+        if due:
+            self._expire_fields(key, value, due)
+        return value if value else None
+
+    def _expire_fields(self, key: bytes, value: HashValue, fields: list[bytes]) -> None:
+        for field in fields:
+            value.discard(field)
+            self.keyspace.expired_fields += 1
+            self.keyspace.on_field_expired(self, key, field)
+        if not value:
+            self.delete(key)
+
     @property
     def volatile(self) -> int:
         """Number of keys with a deadline."""
@@ -261,7 +335,7 @@ class Database:
 
     def swap_with(self, other: Database) -> None:
         """Exchange contents with `other`, as SWAPDB does."""
-        for name in ("_data", "_expires", "_deadlines", "_pool"):
+        for name in ("_data", "_expires", "_deadlines", "_field_deadlines", "_pool"):
             mine, theirs = getattr(self, name), getattr(other, name)
             setattr(self, name, theirs)
             setattr(other, name, mine)
@@ -320,6 +394,7 @@ class Keyspace:
         "active_expire",
         "cursors",
         "dirty",
+        "expired_fields",
         "expired_keys",
         "expiring",
         "functions",
@@ -327,6 +402,7 @@ class Keyspace:
         "on_expired",
         "on_miss",
         "on_new",
+        "on_field_expired",
     )
 
     def __init__(
@@ -340,6 +416,8 @@ class Keyspace:
         # Called, after `tell`, with a key that is not there, and with one that is new.
         self.on_miss: Callable[[Database, bytes], None] = lambda _db, _key: None
         self.on_new: Callable[[Database, bytes], None] = lambda _db, _key: None
+        # Called with the database, the key and the field after an overdue field of a hash was deleted.
+        self.on_field_expired: Callable[[Database, bytes, bytes], None] = lambda _db, _key, _field: None
         # Off while loading: what the log says decides, not the clock.
         self.expiring = True
         # Off: keys expire only when they are met. For tests, by DEBUG SET-ACTIVE-EXPIRE.
@@ -347,6 +425,7 @@ class Keyspace:
         # Changes since the start, as rdb_changes_since_last_save counts them.
         self.dirty = 0
         self.expired_keys = 0
+        self.expired_fields = 0
         self.cursors = ScanCursors()
         # Function libraries by name; they belong to no database, and FLUSHALL leaves them.
         self.functions: dict[str, Library] = {}
@@ -372,6 +451,10 @@ class Keyspace:
         return sum(map(len, self._databases))
 
     def next_deadline_ms(self) -> int | None:
-        """The earliest deadline in any database, or None."""
-        deadlines = [when for db in self._databases if (when := db.next_deadline_ms()) is not None]
-        return min(deadlines, default=None)
+        """The earliest deadline of a key or a field in any database, or None."""
+        asked = [ask() for db in self._databases for ask in (db.next_deadline_ms, db.next_field_deadline_ms)]
+        return min([when_ms for when_ms in asked if when_ms is not None], default=None)
+
+    def has_field_deadlines(self) -> bool:
+        """Whether any field of a hash has a deadline: then a snapshot of version 10 cannot hold the data."""
+        return any(db.next_field_deadline_ms() is not None for db in self._databases)

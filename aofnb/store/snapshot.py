@@ -79,7 +79,9 @@ def _set(key: bytes, value: SetValue) -> Iterator[Argv]:
 
 
 def _hash(key: bytes, value: HashValue) -> Iterator[Argv]:
-    return _batches([b"HMSET", key], (part for pair in value.items() for part in pair), 2 * BATCH)
+    yield from _batches([b"HMSET", key], (part for pair in value.items() for part in pair), 2 * BATCH)
+    for field, when_ms in (value.deadlines or {}).items():
+        yield [b"HPEXPIREAT", key, b"%d" % when_ms, b"FIELDS", b"1", field]
 
 
 def _zset(key: bytes, value: SortedSet) -> Iterator[Argv]:

@@ -152,6 +152,10 @@ class SortedSet:
             order.insert((score, member))
         return old
 
+    def to_skiplist(self) -> None:
+        """Leave the compact encoding for good."""
+        self._listpack = False
+
     def remove(self, member: bytes) -> bool:
         """Take `member` out; False where it is not there."""
         score = self._scores.pop(member, None)

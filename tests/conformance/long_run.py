@@ -23,6 +23,7 @@ def main() -> int:
     parser.add_argument("--commands", type=int, default=100_000, help="how many in all")
     parser.add_argument("--seed", type=int, default=1, help="of the first leg; each leg takes the next")
     parser.add_argument("--leg", type=int, default=50_000, help="how many before both begin with an empty directory")
+    parser.add_argument("--deep", action="store_true", help="compare encodings after each command: finds what began it")
     args = parser.parse_args()
     os.nice(10)
 
@@ -32,7 +33,7 @@ def main() -> int:
     status, done, seed = 0, 0, args.seed
     while done < args.commands:
         with tempfile.TemporaryDirectory() as directory:
-            report = run(Path(directory), seed, min(args.leg, args.commands - done), progress)
+            report = run(Path(directory), seed, min(args.leg, args.commands - done), progress, deep=args.deep)
         done += min(args.leg, args.commands - done)
         print(
             f"seed {seed}: {'; '.join(told(report)) if not report.differences else chr(10).join(told(report))}",

@@ -30,7 +30,7 @@ SETTINGS: tuple[dict[str, int], ...] = (
 # Their replies hold times of the clock, or what went by since.
 _TIMED = {"PTTL", "TTL", "EXPIRETIME", "PEXPIRETIME", "XPENDING", "XINFO", "EXEC", "XREADGROUP"}
 _TIMED_MS = 120_000
-_INSTANT = re.compile(rb"1[789]\d{11}")
+_INSTANT = re.compile(rb"[1-9]\d{12}")
 _KEYS = frozenset(key.encode() for key in ALL_KEYS)
 _WHOLE = {b"MULTI", b"EXEC", b"DISCARD", b"SELECT", b"SWAPDB"}
 _COMPARE_EVERY = 500
@@ -70,13 +70,21 @@ class Report:
 class _Sides:
     """Both stores, and what must be known to compare them."""
 
-    def __init__(self, store: aofnb.Store, server: Any, machine: Machine, report: Report) -> None:
+    def __init__(self, store: aofnb.Store, server: Any, machine: Machine, report: Report, directory: Path) -> None:
         self.store, self.server, self.machine, self.report = store, server, machine, report
         self.queued: list[list[bytes]] | None = None
         self.past: list[list[bytes]] = []
+        self.logs = [_incr(directory / side) for side in ("us", "redis")]
+        self.grown = [0, 0]
 
-    def step(self, argv: list[bytes]) -> None:
-        """One command on both."""
+    def step(self, argv: list[bytes], deep: bool = False) -> None:
+        """One command on both; if `deep`, and what it left at each of its keys."""
+        self._step(argv)
+        if deep and argv and self.queued is None:
+            for key in _KEYS.intersection(argv):
+                self._step([b"OBJECT", b"ENCODING", key])
+
+    def _step(self, argv: list[bytes]) -> None:
         if not argv:
             time.sleep(0.004)  # a deadline of one millisecond goes by on both
             return
@@ -99,6 +107,11 @@ class _Sides:
             )
             self.start_over()
             return
+        grown = self._growth()
+        if grown[0] != grown[1]:
+            self.report.add(f"{name.decode('latin-1')}: bytes logged", Difference(argv, *grown, self._about(argv)))
+            self.start_over()
+            return
         self.past.append(argv)
         self._follow(name, argv, ours)
         if self.report.commands % _COMPARE_EVERY == 0 and self.queued is None:
@@ -119,6 +132,13 @@ class _Sides:
                 and all(map(_same_reply, self.queued, ours, theirs))
             )
         return _same_reply(argv, ours, theirs)
+
+    def _growth(self) -> list[int]:
+        """By how many bytes each log grew since last asked."""
+        sizes = [path.stat().st_size for path in self.logs]
+        grown = [size - before for size, before in zip(sizes, self.grown, strict=True)]
+        self.grown = sizes
+        return grown
 
     def _follow(self, name: bytes, argv: list[bytes], reply: Any) -> None:
         if name == b"MULTI" and reply == b"OK":
@@ -143,10 +163,18 @@ class _Sides:
                 _reply(side.execute, argv)
         self.past.clear()
         self.queued = None
+        self._growth()
 
 
-def run(directory: Path, seed: int, count: int, progress: Callable[[Report], None] = lambda _report: None) -> Report:
-    """Run `count` commands of a seed, and compare everything that can be."""
+def run(
+    directory: Path,
+    seed: int,
+    count: int,
+    progress: Callable[[Report], None] = lambda _report: None,
+    *,
+    deep: bool = False,
+) -> Report:
+    """Run `count` commands of a seed, and compare everything that can be; if `deep`, encodings after each as well."""
     settings: dict[str, Any] = {"appendfsync": "no", "auto_aof_rewrite_percentage": 0, **SETTINGS[seed % len(SETTINGS)]}
     report, machine = Report(), Machine(seed)
     started = time.monotonic()
@@ -154,11 +182,11 @@ def run(directory: Path, seed: int, count: int, progress: Callable[[Report], Non
         redis_server(directory / "redis", **{name: str(value) for name, value in settings.items()}) as server,
         aofnb.open(directory / "us", background=False, seed=seed, **settings) as store,
     ):
-        sides = _Sides(store, server, machine, report)
+        sides = _Sides(store, server, machine, report, directory)
         for side in (store, server):
             side.execute("DEBUG", "SET-ACTIVE-EXPIRE", "0")
         for argv in machine.commands(count):
-            sides.step(argv)
+            sides.step(argv, deep)
             if report.commands % 10_000 == 0:
                 progress(report)
         sides.store.execute("DISCARD") if sides.queued is not None else None
@@ -169,6 +197,11 @@ def run(directory: Path, seed: int, count: int, progress: Callable[[Report], Non
     _compare_logs(report, incr.read_bytes(), written)
     report.seconds = time.monotonic() - started
     return report
+
+
+def _incr(directory: Path) -> Path:
+    (path,) = (directory / "appendonlydir").glob("*.incr.aof")
+    return path
 
 
 def _compare_logs(report: Report, ours: bytes, theirs: bytes) -> None:

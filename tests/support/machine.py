@@ -257,6 +257,8 @@ SCRIPT EXISTS 0000000000000000000000000000000000000000
 # How often a family comes, and whole databases go.
 WEIGHTS = {"strings": 5, "bits": 2, "keys": 5, "lists": 4, "sets": 4, "hashes": 4, "zsets": 6, "geo": 1,
            "hyperloglogs": 1, "streams": 6, "transactions": 1, "scripts": 1}  # fmt: skip
+# Without their count they answer by chance.
+_RANDOM = {b"SPOP", b"SRANDMEMBER", b"HRANDFIELD", b"ZRANDMEMBER"}
 # What may wait does, for a moment: rarely, or a run takes all day.
 _WAITS = re.compile(r"0\.01|BLOCK")
 FLUSH = ("FLUSHALL", "FLUSHDB", "FLUSHDB ASYNC", "FLUSHALL SYNC")
@@ -378,7 +380,8 @@ class Machine:
                 while _WAITS.search(form) and self.random.random() < 0.8:
                     form = self.random.choice(self._forms[family])
                 argv = self._filled(form)
-                yield self._spoiled(argv) if self.random.random() < self.spoiled else argv
+                spoil = self.random.random() < self.spoiled and argv[0] not in _RANDOM
+                yield self._spoiled(argv) if spoil else argv
 
     def _filled(self, form: str) -> list[bytes]:
         chance = self.random

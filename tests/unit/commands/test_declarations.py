@@ -14,9 +14,33 @@ FACTS = json.loads((Path(__file__).parents[2] / "data" / "commands-7.0.15.json")
 # Ours alone: how the log frames what they cause. The server keeps it as a flag that COMMAND does not show.
 INTERNAL_FLAGS = {"touches_arbitrary_keys"}
 COMMANDS = list(all_commands())
+# What later servers added, with what they (7.4.1) report of it: arity, flags, keys, since.
+_SET = (-6, {"denyoom", "fast", "write"}, [1, 1, 1], "7.4.0")
+_GET = (-5, {"fast", "readonly"}, [1, 1, 1], "7.4.0")
+ADDED: dict[str, tuple[int, set[str], list[int], str]] = {
+    "HEXPIRE": _SET, "HPEXPIRE": _SET, "HEXPIREAT": _SET, "HPEXPIREAT": _SET,
+    "HTTL": _GET, "HPTTL": _GET, "HEXPIRETIME": _GET, "HPEXPIRETIME": _GET,
+    "HPERSIST": (-5, {"fast", "write"}, [1, 1, 1], "7.4.0"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_what_the_server_does_not_have_is_listed_apart(command: Command) -> None:
+    assert (command.name in ADDED) == (command.name.lower() not in FACTS)
+
+
+@pytest.mark.parametrize("name", sorted(ADDED))
+def test_additions_are_as_later_servers_have_them(name: str) -> None:
+    (command,) = [command for command in COMMANDS if command.name == name]
+    assert (command.arity, set(command.flags), command.keys, command.since) == (
+        ADDED[name][0],
+        ADDED[name][1],
+        tuple(ADDED[name][2]),
+        ADDED[name][3],
+    )
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.name not in ADDED], ids=lambda command: command.name)
 def test_arity_flags_and_keys_are_the_servers(command: Command) -> None:
     facts = FACTS[command.name.lower()]
     assert command.arity == facts["arity"]
