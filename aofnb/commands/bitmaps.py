@@ -169,7 +169,7 @@ def bitop(client: Client, operation: bytes, destination: bytes, *sources: bytes)
     values = [client.db.lookup_buffer(source) or b"" for source in sources]
     length = max(map(len, values))
     if length == 0:
-        if client.db.delete(destination):
+        if client.db.discard(destination):
             client.changed(destination, "del")
         return 0
     # Zeros are filled in at the right end: the numbers are shifted to one length.

@@ -240,7 +240,7 @@ def _store(client: Client, destination: bytes, result: SetValue, event: str) -> 
     if result:
         client.db.replace(destination, result)
         client.changed(destination, event)
-    elif client.db.delete(destination):
+    elif client.db.discard(destination):
         client.changed(destination, "del")
     return len(result)
 

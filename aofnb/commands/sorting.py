@@ -106,7 +106,7 @@ def _store(client: Client, key: bytes, items: list[bytes]) -> None:
     if items:
         client.db.replace(key, ListValue(items))
         client.changed(key, "sortstore", dirty=len(items))
-    elif client.db.delete(key):
+    elif client.db.discard(key):
         client.changed(key, "del")
 
 

@@ -367,7 +367,7 @@ def store_result(client: Client, destination: bytes, made: SortedSet, event: str
     if made:
         client.db.replace(destination, made)
         client.changed(destination, event, dirty=dirty)
-    elif client.db.delete(destination):
+    elif client.db.discard(destination):
         client.changed(destination, "del")
     return len(made)
 

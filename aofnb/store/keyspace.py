@@ -155,6 +155,11 @@ class Database:
             self._pool.removed(key)
         return True
 
+    def discard(self, key: bytes) -> bool:
+        """Remove `key`, overdue or not, as a command does whose result takes its place; False where there is none."""
+        self._expires.pop(key, None)
+        return self.delete(key)
+
     def clear(self) -> int:
         """Remove everything; returns how many keys there were."""
         removed = len(self._data)
