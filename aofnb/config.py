@@ -184,6 +184,11 @@ def parse_memory(text: str) -> int:
 
 _LONG = (1 << 63) - 1
 
+_POLICIES = (
+    "volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl", "allkeys-lru", "allkeys-lfu", "allkeys-random",
+    "noeviction",
+)  # fmt: skip
+
 SETTINGS: dict[str, Setting] = {
     setting.name: setting
     for setting in (
@@ -222,6 +227,12 @@ SETTINGS: dict[str, Setting] = {
         Setting("lazyfree-lazy-user-del", "bool", False),
         Setting("lazyfree-lazy-user-flush", "bool", False),
         Setting("notify-keyspace-events", "events", ""),
+        Setting("lazyfree-lazy-eviction", "bool", False),
+        Setting("maxmemory", "memory", 0, high=_LONG),
+        Setting("maxmemory-policy", "enum", "noeviction", choices=_POLICIES),
+        Setting("maxmemory-samples", "int", 5, low=1),
+        Setting("lfu-log-factor", "int", 10),
+        Setting("lfu-decay-time", "int", 1),
         Setting("hash-max-listpack-entries", "int", 512, high=_LONG),
         Setting("hash-max-listpack-value", "memory", 64, high=_LONG),
         Setting("list-max-listpack-size", "int", -2, low=-5),
@@ -301,6 +312,12 @@ class Config:
     lazyfree_lazy_user_del: bool
     lazyfree_lazy_user_flush: bool
     notify_keyspace_events: str
+    lazyfree_lazy_eviction: bool
+    maxmemory: int
+    maxmemory_policy: str
+    maxmemory_samples: int
+    lfu_log_factor: int
+    lfu_decay_time: int
     hash_max_listpack_entries: int
     hash_max_listpack_value: int
     list_max_listpack_size: int

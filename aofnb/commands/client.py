@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from aofnb.commands.script_host import ScriptRun, Scripts
     from aofnb.commands.timing import Timing
 
-__all__ = ["Client", "Effect", "Persistence", "Replication", "Server", "SetReply", "format_double"]
+__all__ = ["Client", "Effect", "Persistence", "Replication", "Server", "SetReply", "Usage", "format_double"]
 
 Argv = Sequence[bytes]
 # A record for the log: the index of the database it applies to, and its argument vector.
@@ -68,6 +68,34 @@ class Replication(Protocol):
         ...
 
 
+class Usage(Protocol):
+    """When, or how often, keys were used, and what memory they take. A key is given with its database's number."""
+
+    # Commands that need memory are refused.
+    out_of_memory: bool
+
+    @property
+    def lfu(self) -> bool:
+        """Whether it is counted how often keys are used; else, when they were used last."""
+        ...
+
+    def idle_s(self, place: tuple[int, bytes]) -> int:
+        """Seconds since the key was used."""
+        ...
+
+    def frequency(self, place: tuple[int, bytes]) -> int:
+        """How often the key is used, as a logarithm."""
+        ...
+
+    def set_idle(self, place: tuple[int, bytes], seconds: int) -> None:
+        """Say that the key was not used for so long."""
+        ...
+
+    def set_frequency(self, place: tuple[int, bytes], frequency: int) -> None:
+        """Say how often the key is used."""
+        ...
+
+
 class Server(Protocol):
     """What handlers may ask of the engine."""
 
@@ -81,6 +109,11 @@ class Server(Protocol):
     # Told of every change and event: client, database, key, event, and whether the value changed. None while nobody
     # watches, waits or listens, which is most of the time: `Client.changed` asks only that.
     observe: Callable[[Client, Database, bytes, str, bool], None] | None
+
+    @property
+    def usage(self) -> Usage | None:
+        """None while no setting asks for it: see ``maxmemory`` and ``maxmemory-policy``."""
+        ...
 
     # Set while the store is served on a socket.
     replication: Replication | None
@@ -256,6 +289,7 @@ class Client:
         "multi",
         "multi_aborted",
         "name",
+        "no_touch",
         "resp",
         "rewritten_args",
         "server",
@@ -276,6 +310,8 @@ class Client:
         # Position -> value: arguments that reach the log otherwise than as typed, or not at all (None).
         self.rewritten_args: dict[int, bytes | None] = {}
         self.name = b""
+        # CLIENT NO-TOUCH: its commands do not count as use of a key.
+        self.no_touch = False
         # Where it calls from; a client of the same process has no socket.
         self.address = "?:0"
         # Takes messages that answer nothing: of channels, of MONITOR. None: there is nobody to take them.

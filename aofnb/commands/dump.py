@@ -32,7 +32,7 @@ def _frequency(arg: bytes) -> int:
     return frequency
 
 
-# IDLETIME and FREQ are for servers that evict: they are checked and logged, and nothing here asks for them.
+# IDLETIME and FREQ are checked and logged; they matter where the policy of eviction asks for them.
 RESTORE_OPTIONS = Options(
     word("REPLACE"),
     word("ABSTTL"),
@@ -91,6 +91,11 @@ def _restore(client: Client, key: bytes, ttl: bytes, payload: bytes, words: tupl
     db.watch_fields(key, restored)
     if when_ms:
         db.set_deadline(key, when_ms)
+    usage = client.server.usage
+    if usage is not None and usage.lfu and "freq" in options:
+        usage.set_frequency((db.index, key), options["freq"])
+    elif usage is not None and not usage.lfu and "idletime" in options:
+        usage.set_idle((db.index, key), options["idletime"])
     if relative:
         client.rewrite_argument(2, b"%d" % when_ms)
         client.rewrite_argument(4 + len(words), b"ABSTTL")

@@ -74,7 +74,7 @@ def exists(client: Client, *keys: bytes) -> int:
 
 @command("TOUCH", arity=-2, flags="fast readonly", keys=(1, -1, 1), since="3.2.1")
 def touch(client: Client, *keys: bytes) -> int:
-    """Count the keys that exist. Nothing is evicted here, so there is no time of last use to set."""
+    """Count the keys that exist, and use them, as far as use is watched."""
     return _count(client, keys)
 
 
@@ -388,21 +388,35 @@ def object_refcount(client: Client, key: bytes) -> int | None:
     return None if found is None else refcount_of(found)
 
 
+_SWITCHING = (
+    "Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust."
+)
+
+
 @command("OBJECT IDLETIME", arity=3, flags="readonly", keys=(2, 2, 1), since="2.2.3")
-def object_idletime(client: Client, key: bytes) -> None:
-    """Refuse to say how long a key was not used, which nothing here keeps; nil where there is no key."""
-    if client.db.lookup(key) is not None:
-        raise ReplyError("ERR idle time is not tracked, since nothing is evicted here.")
+def object_idletime(client: Client, key: bytes) -> int | None:
+    """Return for how many seconds a key was not used; known only with an LRU policy, since that is watched."""
+    if client.db.lookup(key) is None:
+        return None
+    usage = client.server.usage
+    if usage is None:
+        raise ReplyError(
+            "ERR idle time is not tracked; CONFIG SET maxmemory-policy allkeys-lru has it tracked from then on"
+        )
+    if usage.lfu:
+        raise ReplyError(f"ERR An LFU maxmemory policy is selected, idle time not tracked. {_SWITCHING}")
+    return usage.idle_s((client.db.index, key))
 
 
 @command("OBJECT FREQ", arity=3, flags="readonly", keys=(2, 2, 1), since="4.0.0")
-def object_freq(client: Client, key: bytes) -> None:
-    """Refuse to say how often a key is used, as a server without an LFU policy does; nil where there is no key."""
-    if client.db.lookup(key) is not None:
-        raise ReplyError(
-            "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when "
-            "switching between policies at runtime LRU and LFU data will take some time to adjust."
-        )
+def object_freq(client: Client, key: bytes) -> int | None:
+    """Return how often a key is used, as a logarithm from 0 to 255; known only with an LFU policy."""
+    if client.db.lookup(key) is None:
+        return None
+    usage = client.server.usage
+    if usage is None or not usage.lfu:
+        raise ReplyError(f"ERR An LFU maxmemory policy is not selected, access frequency not tracked. {_SWITCHING}")
+    return usage.frequency((client.db.index, key))
 
 
 @command("OBJECT HELP", arity=2, flags="loading stale", since="6.2.0")

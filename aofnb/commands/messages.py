@@ -13,6 +13,7 @@ __all__ = [
     "NOT_AN_INTEGER",
     "NOT_A_FLOAT",
     "NO_SUCH_KEY",
+    "OUT_OF_MEMORY",
     "OUT_OF_RANGE",
     "SYNTAX_ERROR",
     "error",
@@ -29,6 +30,7 @@ NOT_AN_INTEGER = "ERR value is not an integer or out of range"
 NOT_A_FLOAT = "ERR value is not a valid float"
 OUT_OF_RANGE = "ERR index out of range"
 NO_SUCH_KEY = "ERR no such key"
+OUT_OF_MEMORY = "OOM command not allowed when used memory > 'maxmemory'."
 
 
 def error(text: str) -> ReplyError:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aofnb.clock import Clock
+from aofnb.commands import messages
 from aofnb.commands.client import Client, Server
 from aofnb.commands.registry import Command, find
 from aofnb.errors import ReplyError
@@ -66,6 +67,8 @@ class ScriptRun:
     # The first write command was let through: from then on it cannot be killed.
     wrote: bool = False
     killed: bool = False
+    # It may use memory that there is not.
+    allow_oom: bool = False
     # Which effects are logged: redis.set_repl.
     repl: int = 3
 
@@ -239,6 +242,7 @@ class Scripts:
         assert lua is not None
         read_only = self._checked(client, script.flags, ro) if not script.old else ro
         run = self._new_run(sha, argv, False, read_only)
+        run.allow_oom = b"allow-oom" in script.flags
         return self._run(client, run, lua, lambda: lua.run_script(script.function, keys, args, client))
 
     # --- FCALL -----------------------------------------------------------------------------------------------------
@@ -255,6 +259,7 @@ class Scripts:
         assert lua is not None
         read_only = self._checked(client, frozenset(function.flags), ro)
         run = self._new_run(_utf8(function.name), argv, True, read_only)
+        run.allow_oom = b"allow-oom" in function.flags
         return self._run(client, run, lua, lambda: lua.run_function(callback, keys, args, client))
 
     def find_function(self, name: bytes) -> tuple[Library, Function]:
@@ -335,7 +340,15 @@ class Scripts:
             )
         if ro:
             raise ReplyError("ERR Can not execute a script with write flag using *_ro command.")
+        if self._out_of_memory() and b"allow-oom" not in flags:
+            raise ReplyError(
+                "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'"
+            )
         return False
+
+    def _out_of_memory(self) -> bool:
+        usage = self._server.usage
+        return usage is not None and usage.out_of_memory
 
     def _new_run(self, name: str, argv: Sequence[bytes], is_function: bool, read_only: bool) -> ScriptRun:
         server = self._server
@@ -376,6 +389,8 @@ class Scripts:
             raise ReplyError("ERR This Redis command is not allowed from script")
         if run.read_only and (command.writes or "may_replicate" in command.flags):
             raise ReplyError("ERR Write commands are not allowed from read-only scripts.")
+        if not (run.wrote or run.allow_oom or own.loading) and "denyoom" in command.flags and self._out_of_memory():
+            raise ReplyError(messages.OUT_OF_MEMORY)
         if command.writes and not run.wrote:
             # Once it wrote, refusing would leave it half done.
             if server.refusal is not None and not own.loading:

@@ -39,6 +39,7 @@ from aofnb.commands.timing import Timing
 from aofnb.commands.transactions import discard_transaction
 from aofnb.config import Config
 from aofnb.engine import info
+from aofnb.engine.eviction import Eviction
 from aofnb.engine.notifications import class_of, monitor_line
 from aofnb.engine.persistence import NoFiles
 from aofnb.engine.settings import Settings
@@ -59,6 +60,11 @@ _WHILE_SUBSCRIBED = frozenset(
 )
 _SCRIPTS = frozenset({"EVAL", "EVAL_RO", "EVALSHA", "EVALSHA_RO", "FCALL", "FCALL_RO"})
 # Exceptions that are answers: the turn came to its end.
+# They look at a key without using it.
+_NO_USE = {
+    "EXISTS", "TYPE", "TTL", "PTTL", "EXPIRETIME", "PEXPIRETIME", "MEMORY USAGE",
+    "OBJECT ENCODING", "OBJECT FREQ", "OBJECT IDLETIME", "OBJECT REFCOUNT",
+}  # fmt: skip
 _ANSWERS = (ReplyError, StoreClosedError)
 
 
@@ -124,6 +130,10 @@ class Engine:
         self.replication: Replication | None = None
         self.timing = Timing(config, clock)
         self.settings = Settings(config)
+        # Who uses memory, and who goes when it is too much; None as long as no setting asks. See `look_around`.
+        self.usage: Eviction | None = None
+        for name in ("maxmemory", "maxmemory-policy"):
+            self.settings.on_change[name] = self.look_around
         for name in ("save", "stop-writes-on-bgsave-error"):
             self.settings.on_change[name] = self._save_points_changed
         for name in ("latency-monitor-threshold", "latency-tracking", "slowlog-log-slower-than", "slowlog-max-len"):
@@ -144,6 +154,8 @@ class Engine:
         self.clients: WeakSet[Client] = WeakSet()
         self._last_client_id = 0
         self.scripts = Scripts(self)
+        if Eviction.wanted(config):
+            self.look_around()
 
     # --- Server protocol: what handlers may ask ------------------------------------------------------------
 
@@ -205,7 +217,7 @@ class Engine:
     def reset_stats(self) -> None:
         """Set the counters of INFO to zero."""
         self.total_commands = 0
-        self.keyspace.expired_keys = self.keyspace.expired_fields = 0
+        self.keyspace.expired_keys = self.keyspace.expired_fields = self.keyspace.evicted_keys = 0
         self.timing.reset()
         self.persistence.reset_stats()
         if self.writer is not None:
@@ -243,10 +255,19 @@ class Engine:
         events = self.config.notify_keyspace_events
         # Neither K nor E: no message would be sent.
         self.notified = events if "K" in events or "E" in events else ""
-        observing = self.watched or waiting or self.notified
+        if not Eviction.wanted(self.config):
+            self.usage = None
+        elif self.usage is None:
+            self.usage = Eviction(self.config, self.clock, self.random, self.keyspace, self._evict)
+        observing = self.watched or waiting or self.notified or self.usage is not None
         self.observe = self._observed if observing else None
         self.long_way = bool(
-            self.closed is not None or waiting or self.notified or self.subscriptions.clients or self.monitors
+            self.closed is not None
+            or waiting
+            or self.notified
+            or self.subscriptions.clients
+            or self.monitors
+            or self.usage is not None
         )
         telling = "m" in self.notified or "n" in self.notified
         self.keyspace.tell(telling)
@@ -261,6 +282,8 @@ class Engine:
         if client.loading:
             return
         place = (db.index, key)
+        if self.usage is not None:
+            self.usage.changed(place)
         if modified:
             for watcher in self.watched.get(place, ()):
                 watcher.watch_broken = True
@@ -335,6 +358,8 @@ class Engine:
                 self.push(listener, line)
 
     def replaced(self, db: Database) -> None:
+        if self.usage is not None:
+            self.usage.replaced()
         self.waiting.reconsider(db.index)
 
     def unblock(self, client_id: int, *, error: bool) -> bool:
@@ -554,6 +579,8 @@ class Engine:
             command = self._checked(client, argv)
             if self.long_way:
                 self._check_client(client, command)
+                if self.usage is not None:
+                    self._make_room(client, command)
         except ReplyError as problem:
             self.timing.failed(problem)
             # A mistake while queueing spoils the transaction.
@@ -562,6 +589,7 @@ class Engine:
         if client.multi is not None and command.name not in _NOT_QUEUED:
             client.multi.append((command, argv))
             return "QUEUED"
+        used = [] if self.usage is None else self._touched(client, command, argv)
         if command.name == "EXEC":
             self._frozen_ms = self.clock.now_ms()
             client.in_exec = True
@@ -570,6 +598,9 @@ class Engine:
         except ReplyError:
             self._unit_over(client, command)
             raise
+        if self.usage is not None:
+            for place in used:
+                self.usage.touched(place)
         # Not in a finally: a unit that was torn must not reach the log by half.
         self._unit_over(client, command)
         return reply
@@ -741,9 +772,57 @@ class Engine:
         for client in self.watched.get(place, ()):
             client.watch_broken = True
         if self.observe is not None:
+            if self.usage is not None:
+                self.usage.changed(place)
             self.waiting.touched(place, "expired")
             if self.notified:
                 self._notify(db.index, key, "expired")
+
+    def _evict(self, db: Database, key: bytes) -> None:
+        """Delete a key for want of memory."""
+        if not db.delete(key):
+            return  # it was overdue, and that is told
+        verb = b"UNLINK" if self.config.lazyfree_lazy_eviction else b"DEL"
+        self.effects.append((db.index, (verb, key)))
+        self.keyspace.evicted_keys += 1
+        self.keyspace.dirty += 1
+        for client in self.watched.get((db.index, key), ()):
+            client.watch_broken = True
+        if self.observe is not None:
+            self.waiting.touched((db.index, key), "evicted")
+            if self.notified:
+                self._notify(db.index, key, "evicted")
+
+    def _make_room(self, client: Client, command: Command) -> None:
+        """Evict keys, if there must be room; ReplyError for a command that needs memory which there is not."""
+        assert self.usage is not None
+        if client.loading:
+            return
+        has_room = self.usage.make_room()
+        if self.effects:
+            # One record for each victim, before those of the command.
+            self.end_unit(transaction=False)
+        if has_room:
+            return
+        queued = client.multi or ()
+        denied = "denyoom" in command.flags or (
+            client.multi is not None and command.name not in ("EXEC", "DISCARD", "QUIT", "RESET")
+        )
+        if command.name == "EXEC" and any("denyoom" in other.flags for other, _ in queued):
+            discard_transaction(client)
+            raise ReplyError(f"EXECABORT Transaction discarded because of: {messages.OUT_OF_MEMORY}")
+        if denied:
+            raise ReplyError(messages.OUT_OF_MEMORY)
+
+    def _touched(self, client: Client, command: Command, argv: Argv) -> list[tuple[int, bytes]]:
+        """The keys that a command is about to use, those of a whole transaction for EXEC."""
+        run = client.multi if command.name == "EXEC" and client.multi else [(command, argv)]
+        return [
+            (client.db.index, used[position])
+            for called, used in run
+            if called.name not in _NO_USE and not (client.no_touch and called.name != "TOUCH")
+            for position in called.key_positions(used)
+        ]
 
     def _field_expired(self, db: Database, key: bytes, field: bytes) -> None:
         self.effects.append((db.index, (b"HDEL", key, field)))
@@ -751,6 +830,8 @@ class Engine:
         for client in self.watched.get(place, ()):
             client.watch_broken = True
         if self.observe is not None:
+            if self.usage is not None:
+                self.usage.changed(place)
             self.waiting.touched(place, "hexpired")
             if self.notified:
                 self._notify(db.index, key, "hexpired")

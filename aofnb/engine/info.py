@@ -76,9 +76,9 @@ def _memory(engine: Engine) -> Fields:
         "used_memory_peak": peak,
         "used_memory_peak_human": _human(peak),
         "number_of_libraries": len(engine.keyspace.functions),
-        "maxmemory": 0,
-        "maxmemory_human": "0B",
-        "maxmemory_policy": "noeviction",
+        "maxmemory": engine.config.maxmemory,
+        "maxmemory_human": _human(engine.config.maxmemory),
+        "maxmemory_policy": engine.config.maxmemory_policy,
         "mem_not_counted_for_evict": buffer,
         "mem_aof_buffer": buffer,
         "mem_allocator": "python",
@@ -181,7 +181,8 @@ def _stats(engine: Engine) -> Fields:
     return {
         "total_commands_processed": engine.total_commands,
         "expired_keys": engine.keyspace.expired_keys,
-        "evicted_keys": 0,
+        "expired_subkeys": engine.keyspace.expired_fields,
+        "evicted_keys": engine.keyspace.evicted_keys,
         "total_error_replies": sum(engine.timing.errors.values()),
     }
 

@@ -31,11 +31,6 @@ __all__ = ["FailedCommand", "Replayer", "SkippedPart"]
 _INDEX_DIGITS = 9
 
 
-# What servers from 7.4 on log of fields that expire, and how many words it has at least. A field that is over has its
-# HDEL in the log, so that what is left out is only that others will be over.
-_FIELD_DEADLINES = {b"HPEXPIREAT": 6, b"HPERSIST": 5}
-
-
 @dataclass(frozen=True, slots=True)
 class FailedCommand:
     """A command of the log that gave an error when it was replayed: the real server logs it and goes on."""
@@ -166,8 +161,6 @@ class Replayer:
         client, argv = self._client, block.argvs[index]
         command = self._known.get(argv[0])
         if command is None or not command.min_argc <= len(argv) <= command.max_argc:
-            if self._is_skipped(file, block, index):
-                return
             command = self._look_up(file, block.offsets[index], argv)
         if client.multi is not None:
             self._in_multi(file, block, index, command)
@@ -204,17 +197,6 @@ class Replayer:
                 self._failed(file, block.offsets[index], argv, problem)
             else:
                 self._check_exec(file, block.offsets[index], reply)
-
-    def _is_skipped(self, file: str, block: Block, index: int) -> bool:
-        """Whether the command is about deadlines of fields, which nothing here can hold; if so, it is reported."""
-        argv = block.argvs[index]
-        name = argv[0].upper()
-        if name not in _FIELD_DEADLINES or len(argv) < _FIELD_DEADLINES[name]:
-            return False
-        client = self._client
-        reason = f"{name.decode()}: deadlines of fields of a hash"
-        self.skipped.append(SkippedPart(file, block.offsets[index], reason, client.db.index, argv[1]))
-        return True
 
     def _look_up(self, file: str, offset: int, argv: Sequence[bytes]) -> Command:
         command = find(argv)

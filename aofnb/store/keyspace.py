@@ -29,6 +29,7 @@ V = TypeVar("V", bound=Container)
 T = TypeVar("T")
 # With fewer deadlines of fields it is not worth to look for those of the past.
 _FIELDS_BEFORE_LOOK = 4096
+_ATTEMPTS = 16
 
 
 class Database:
@@ -197,6 +198,22 @@ class Database:
         while heap and self._expires.get(heap[0][1]) != heap[0][0]:
             heapq.heappop(heap)
         return heap[0][0] if heap else None
+
+    def earliest_volatile_key(self) -> bytes | None:
+        """The key that expires first, or None."""
+        return None if self.next_deadline_ms() is None else self._heap()[0][1]
+
+    def random_volatile_key(self, rng: random.Random) -> bytes | None:
+        """Any key with a deadline, or None."""
+        heap = self._heap()
+        # Most entries are of the present; after so many of the past, the first that is.
+        for _attempt in range(_ATTEMPTS):
+            if not heap or not self._expires:
+                break
+            when_ms, key = heap[rng.randrange(len(heap))]
+            if self._expires.get(key) == when_ms:
+                return key
+        return next(iter(self._expires), None)
 
     def expire_due(self, limit: int) -> int:
         """Delete up to `limit` overdue keys, earliest first, telling `on_expired`; returns how many."""
@@ -399,15 +416,16 @@ class Keyspace:
         "active_expire",
         "cursors",
         "dirty",
+        "evicted_keys",
         "expired_fields",
         "expired_keys",
         "expiring",
         "functions",
         "now_ms",
         "on_expired",
+        "on_field_expired",
         "on_miss",
         "on_new",
-        "on_field_expired",
     )
 
     def __init__(
@@ -431,6 +449,7 @@ class Keyspace:
         self.dirty = 0
         self.expired_keys = 0
         self.expired_fields = 0
+        self.evicted_keys = 0
         self.cursors = ScanCursors()
         # Function libraries by name; they belong to no database, and FLUSHALL leaves them.
         self.functions: dict[str, Library] = {}

@@ -372,7 +372,8 @@ class Machine:
                 yield self.random.choice(FLUSH).encode().split()
             elif number % 211 == 0:
                 key = self.random.choice(ALL_KEYS).encode()
-                yield [b"PEXPIRE", key, b"1"]
+                # Not 1: the server compares with the clock once more.
+                yield [b"PEXPIRE", key, b"3"]
                 yield []
             else:
                 family = self.random.choices(families, weights)[0]

@@ -1,0 +1,67 @@
+"""How much memory a key takes: an estimate, made from a few of its elements.
+
+CPython does not say what belongs to which object, so: what `sys.getsizeof` says of a key, of a string and of a sample
+of elements, the latter times how many there are, and `SLOT_BYTES` for each place in a dict. What the interpreter, this
+package and the log's buffers take is not in it.
+
+Redis: object.c objectComputeSize (7.0.15), whose numbers are those of its own structures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+from sys import getsizeof
+from typing import Any
+
+from aofnb.store.values import Value
+
+__all__ = ["SAMPLES", "key_bytes", "value_bytes"]
+
+# A place in a dict: hash, key, value, and its share of the index and of what is kept free.
+SLOT_BYTES = 56
+# How many elements are looked at, unless told otherwise; as MEMORY USAGE.
+SAMPLES = 5
+_FLOAT_BYTES = getsizeof(0.5)
+_INT_BYTES = getsizeof(1 << 40)
+# A container and the dict, or the list, in it.
+_CONTAINER_BYTES = 200
+# An element that is kept in order besides: the pair, and its place in a list.
+_ORDERED_BYTES = 72
+# An entry of a stream: its id, and the tuple of its fields.
+_ENTRY_BYTES = 200
+
+
+def key_bytes(key: bytes, value: Value, volatile: bool, samples: int = SAMPLES) -> int:
+    """Bytes that `key` takes with `value`, and with its deadline if it is `volatile`."""
+    deadline = SLOT_BYTES + _INT_BYTES if volatile else 0
+    return getsizeof(key) + SLOT_BYTES + deadline + value_bytes(value, samples)
+
+
+def value_bytes(value: Value, samples: int = SAMPLES) -> int:
+    """Bytes that `value` takes, from up to `samples` of its elements; 0 looks at all."""
+    if isinstance(value, bytes | bytearray):
+        return getsizeof(value)
+    count = len(value)
+    sizes = [_element(value, element) for element in islice(_elements(value), samples or None)]
+    return _CONTAINER_BYTES + (sum(sizes) * count // len(sizes) if sizes else 0)
+
+
+def _elements(value: Any) -> Iterable[Any]:
+    kind = value.type_name
+    if kind == "hash":
+        return iter(value.items())
+    if kind == "zset":
+        return iter(value.scores)
+    return iter(value.range()) if kind == "stream" else iter(value)
+
+
+def _element(value: Any, element: Any) -> int:
+    kind = value.type_name
+    if kind == "hash":
+        return getsizeof(element[0]) + getsizeof(element[1]) + SLOT_BYTES
+    if kind == "zset":
+        return getsizeof(element) + SLOT_BYTES + _FLOAT_BYTES + _ORDERED_BYTES
+    if kind == "stream":
+        return _ENTRY_BYTES + sum(map(getsizeof, element[1]))
+    return getsizeof(element) + (SLOT_BYTES if kind == "set" else 8)
