@@ -240,6 +240,7 @@ class RowBuilder:
         self._part = part
         self._db = 0
         self._in_multi = False
+        self._uncertain = False
 
     @property
     def in_multi(self) -> bool:
@@ -248,12 +249,13 @@ class RowBuilder:
 
     def mark(self, offset: int) -> Mark:
         """The border behind the last row, at `offset` of the current file."""
-        return Mark(self._part, offset, self.seq, self._db, self._txn, self._ts)
+        return Mark(self._part, offset, self.seq, self._db, self._txn, self._ts, self._uncertain)
 
     def resume(self, mark: Mark) -> None:
         """Go on from `mark`, as if all before it had been read."""
         self._part, self.seq, self._db, self._txn, self._ts = mark.part, mark.seq, mark.db, mark.txn, mark.ts
         self._in_multi = False
+        self._uncertain = mark.uncertain
 
     def discarded(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The rows of a transaction that has no EXEC: a server throws them away. A cut row stays `truncated`."""
@@ -267,7 +269,10 @@ class RowBuilder:
     def batch(self, records: Records) -> Rows:
         """The rows of the next table."""
         total = len(records)
+        if records.behind_damage:
+            self._in_multi, self._uncertain = False, True
         codes, lines = self._codes(records)
+        uncertain = self._uncertain_rows(codes)
         db, txn, ts, open_at = self._state(records, codes)
         first_key, last_key, step, known, _, wanted = self._commands.arrays()
 
@@ -311,6 +316,7 @@ class RowBuilder:
             elif name == "status":
                 status = np.where(records.lf[rows], _LF_REPAIRED, _OK)
                 status = np.where(known[codes[rows]], status, _UNKNOWN)
+                status = np.where(records.mended | (rows < uncertain), _RESYNCED, status)
                 column = self._status(status if records.cut_argc is None else np.full(len(rows), _TRUNCATED))
             elif name == "verb":
                 column = _verbs(_arguments(records, lines, rows, 0))
@@ -342,6 +348,14 @@ class RowBuilder:
         for row in np.flatnonzero(containers[codes] & (records.argc > 1)).tolist():
             codes[row] = self._commands.code(records.arg(row, 0), records.arg(row, 1).upper())
         return codes, lines
+
+    def _uncertain_rows(self, codes: Ints) -> int:
+        """How many rows of the table are behind damage with no SELECT since."""
+        if not self._uncertain:
+            return 0
+        selects = np.flatnonzero(codes == _SELECT)
+        self._uncertain = not len(selects)
+        return int(selects[0]) if len(selects) else len(codes)
 
     def _state(self, records: Records, codes: Ints) -> tuple[Ints, Ints, Ints, int | None]:
         """Database, transaction (0 outside) and second (-1 unknown) of each row; the row of a MULTI still open."""

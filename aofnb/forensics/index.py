@@ -28,6 +28,8 @@ class Mark:
         The selected database.
     ts
         Seconds of the last ``#TS``, -1 if there was none.
+    uncertain
+        Commands were lost before it, and no SELECT has been since.
     """
 
     part: int
@@ -36,6 +38,7 @@ class Mark:
     db: int
     txn: int
     ts: int
+    uncertain: bool = False
 
 
 @dataclass(frozen=True, slots=True)

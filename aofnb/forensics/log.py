@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from aofnb.clock import SystemClock
 from aofnb.errors import AofTruncatedError, RdbError
+from aofnb.forensics import resync
 from aofnb.forensics.cache import Cache, CacheDir
 from aofnb.forensics.index import Index, Mark
 from aofnb.forensics.parts import Part, PartFile, find_parts
 from aofnb.forensics.position import Position, Row, Second, Where, parse_position
-from aofnb.forensics.scan import Records, scan_file
+from aofnb.forensics.scan import Damage, Records, scan_file
 from aofnb.forensics.snapshot import SnapshotRows
 from aofnb.forensics.words import count, size
 
@@ -29,12 +30,15 @@ if TYPE_CHECKING:
 
     from aofnb.engine.store import Store
     from aofnb.forensics.columns import RowBuilder, Selection
+    from aofnb.forensics.damage import DamageReport
     from aofnb.forensics.postings import Postings
+    from aofnb.forensics.recover import Mode, Plan
+    from aofnb.forensics.salvage import SalvageReport
     from aofnb.forensics.travel import Checkpoints
 
 __all__ = ["Log", "OnBad", "Progress", "Report", "scan"]
 
-OnBad = Literal["error", "truncate"]
+OnBad = Literal["error", "truncate", "resync"]
 Progress = Callable[[int, int], object] | bool | None
 
 # Marks of the index are so many bytes or rows apart, whichever comes first.
@@ -48,16 +52,19 @@ _FLUSHES = 256
 class Report:
     """What reading found out beside the rows.
 
-    `damage` : part, offset, nbytes, kind (truncated, format, open_multi, snapshot) and reason of each file that could
-    not be read to its end; kind ``skipped`` is a key of a snapshot that no command can make.
+    `damage` : part, offset, nbytes, kind and reason of each place that could not be read: truncated, format,
+    open_multi, snapshot, and with ``resync`` what `aofnb.forensics.resync.Gap` tells apart, and ``mended``; kind
+    ``skipped`` is a key of a snapshot that no command can make.
     `escaped_keys` : keys that the encoding could not hold as they are.
     """
 
     damage: list[dict[str, Any]] = field(default_factory=list)
     escaped_keys: int = 0
 
-    def add(self, part: Part, kind: str, offset: int, nbytes: int | None, reason: str) -> None:
-        self.damage.append({"part": part.name, "kind": kind, "offset": offset, "nbytes": nbytes, "reason": reason})
+    def add(self, part: Part, kind: str, offset: int, nbytes: int | None, reason: str, lost: int | None = None) -> None:
+        """Note damage; `lost` is how many commands at least, where that was found out."""
+        found = {"part": part.name, "kind": kind, "offset": offset, "nbytes": nbytes, "reason": reason}
+        self.damage.append(found if lost is None else {**found, "lost": lost})
 
 
 class Log:
@@ -76,12 +83,11 @@ class Log:
         What was learnt about it, outside of its directory; ``log.cache.clear()`` forgets it.
     """
 
-    def __init__(
-        self, path: str | PathLike[str], *, on_bad: OnBad = "error", cache_dir: CacheDir = None
-    ) -> None:
+    def __init__(self, path: str | PathLike[str], *, on_bad: OnBad = "error", cache_dir: CacheDir = None) -> None:
         self.source, self.parts = find_parts(path)
-        self.cache = Cache(self.source, self._bytes, cache_dir)
         self._on_bad = _checked(on_bad)
+        # Rows have other numbers where those behind damage count.
+        self.cache = Cache(self.source + ("#resync" if on_bad == "resync" else ""), self._bytes, cache_dir)
         self._len: int | None = None
         self._index: Index | None = None
         self._postings: Postings | None = None
@@ -144,6 +150,8 @@ class Log:
         stop: Where | None = None,
     ) -> Iterator[pa.RecordBatch]:
         """What `batches` and `to_pandas` share; fills `report` on the way."""
+        if on_bad == "resync" and self.tolerant != "resync" and (start, stop) != (None, None):
+            raise ValueError("rows behind damage have no number here: open it with scan(path, on_bad='resync')")
         first = 0 if start is None else self.position(start).seq
         last = None if stop is None else self.position(stop).seq
         begin = self.index().before_row(first) if first else None
@@ -189,6 +197,10 @@ class Log:
         waiting: list[pa.RecordBatch] = []
         opened = 0
         for found in tables(part, file, offset, on_bad, report):
+            if found.behind_damage:
+                # Whether the transaction ever ended is gone; what is there of it is given.
+                yield from waiting
+                waiting.clear()
             rows = builder.batch(found)
             if rows.settled is not None:
                 yield from waiting
@@ -205,6 +217,11 @@ class Log:
             raise AofTruncatedError(f"{reason}; on_bad='truncate' reads them", file=part.path, offset=opened)
         report.add(part, "open_multi", opened, None, reason)
         yield from map(builder.discarded, waiting)
+
+    @property
+    def tolerant(self) -> OnBad:
+        """How rows are numbered, whatever is wrong with the files: those behind damage count only with ``resync``."""
+        return "resync" if self._on_bad == "resync" else "truncate"
 
     # --- places ------------------------------------------------------------------------------------------
 
@@ -247,7 +264,7 @@ class Log:
             builder.start_part(number)
             marks.append(builder.mark(0))
             with PartFile(part.path, part.compression) as file:
-                for found in tables(part, file, 0, "truncate", Report()):
+                for found in tables(part, file, 0, self.tolerant, Report()):
                     flushes.extend(_borders_before(builder.batch(found).settled, number))
                     end = int(found.offset[-1] + found.nbytes[-1]) if len(found) else 0
                     mark = builder.mark(end)
@@ -306,7 +323,7 @@ class Log:
         from aofnb.forensics.columns import Selection
 
         selection = Selection.of(("part", "offset", "ts"))
-        for batch in self._read(selection, "truncate", None, Report(), mark):
+        for batch in self._read(selection, self.tolerant, None, Report(), mark):
             seq = batch.column(0).to_numpy()
             parts = batch.column(1).indices.to_numpy()
             offset = batch.column(2).to_numpy()
@@ -341,6 +358,105 @@ class Log:
             if rows is None:
                 return
             yield rows
+
+    # --- damage and repair -------------------------------------------------------------------------------
+
+    def check(self, *, progress: Progress = None) -> DamageReport:
+        """Where the log is damaged, what is legible all the same, and what each tool would do with it.
+
+        Reads everything, over all damage, and changes nothing. `.regions` is a DataFrame of the damaged places, `.ok`
+        and `.exit_code` (0 fine, 1 damaged but salvageable, 2 unreadable) are for programs.
+        """
+        from aofnb.forensics.damage import check_log
+
+        return check_log(self, progress)
+
+    def salvage(
+        self,
+        dest: str | PathLike[str] | None = None,
+        *,
+        dry_run: bool = True,
+        verify: bool = True,
+        progress: Progress = None,
+    ) -> SalvageReport:
+        """Write all that is legible of a damaged log into the new data directory `dest`; only told, if `dry_run`.
+
+        Nothing is cut: reading goes on behind damage, lost CRs are put back, a transaction without EXEC is left out as
+        a server would. What was read is never written. A report in JSON stands beside the new log.
+
+        Parameters
+        ----------
+        dest
+            A directory that does not exist, or is empty: what `aofnb.open` takes and redis-server calls dir.
+        dry_run
+            Say what would be done, and do nothing.
+        verify
+            Load the new log, and have redis-server load a copy of it where there is one.
+        progress
+            As in `aofnb.read_aof`.
+
+        Raises
+        ------
+        AofError
+            There is something at `dest`, or it is inside the log.
+        """
+        from aofnb.forensics.salvage import salvage
+
+        return salvage(self, dest, dry_run=dry_run, verify=verify, progress=progress)
+
+    def recover(
+        self,
+        *,
+        drop: Any = None,
+        stop: Where | None = None,
+        keep: str | bytes | Iterable[str | bytes] | None = None,
+    ) -> Plan:
+        """A plan for a log without what went wrong; `plan.write(dest)` makes it, in a new directory.
+
+        The plan prints which keys would be other than now, and which commands then fail.
+
+        Parameters
+        ----------
+        drop
+            Commands to leave out: a position, a list of them, rows of a DataFrame of this log, or the name of a command
+            (``"FLUSHALL"``: all of them). MULTI or EXEC stand for their transaction.
+        stop
+            Leave out everything from this position on.
+        keep
+            Only commands with a key that matches this pattern, or one of these; FLUSHALL and its like stay, too.
+
+        Examples
+        --------
+        ``log.recover(drop="FLUSHALL").write("fixed")``
+        """
+        from aofnb.forensics.recover import recover
+
+        return recover(self, drop, stop, keep)
+
+    def undo(self, what: Any, mode: Mode = "graft", dest: str | PathLike[str] | None = None) -> Plan:
+        """A plan for a log in which some commands are undone; written at once if `dest` is given.
+
+        Parameters
+        ----------
+        what
+            The commands, as `recover` takes them.
+        mode
+            ``graft`` keeps everything and puts back, behind it, the keys that these commands took and that are absent
+            now; ``rewind`` ends the log before the first of them; ``excise`` leaves them out and runs all others.
+        dest
+            A new data directory.
+
+        Raises
+        ------
+        ValueError
+            There is no such command, or graft cannot tell which keys it touched (EVAL, FCALL, SWAPDB).
+        """
+        from aofnb.forensics.recover import undo
+
+        plan = undo(self, what, mode)
+        if dest is not None:
+            plan.write(dest)
+        return plan
 
     # --- for other tools ---------------------------------------------------------------------------------
 
@@ -501,8 +617,8 @@ def scan(path: str | PathLike[str], *, on_bad: OnBad = "error", cache_dir: Cache
 
 
 def _checked(on_bad: OnBad) -> OnBad:
-    if on_bad not in ("error", "truncate"):
-        raise ValueError(f"on_bad= is 'error' or 'truncate', not {on_bad!r}")
+    if on_bad not in ("error", "truncate", "resync"):
+        raise ValueError(f"on_bad= is 'error', 'truncate' or 'resync', not {on_bad!r}")
     return on_bad
 
 
@@ -512,7 +628,8 @@ def tables(part: Part, file: PartFile, offset: int, on_bad: OnBad, report: Repor
     Raises
     ------
     AofError
-        At damage, if `on_bad` is ``error``; otherwise `report` has it, and what is legible of a cut command is a row.
+        At damage, if `on_bad` is ``error``; otherwise `report` has it. With ``truncate`` what is legible of a cut
+        command is a row, with ``resync`` so is what is behind the damage.
     """
     if part.format == "rdb" and not offset:
         snapshot = SnapshotRows(file, part)
@@ -522,7 +639,10 @@ def tables(part: Part, file: PartFile, offset: int, on_bad: OnBad, report: Repor
             if on_bad == "error":
                 raise
             place = problem.offset or 0
-            report.add(part, "snapshot", place, part.size - place, str(problem))
+            if on_bad == "resync":
+                yield from resync.behind_snapshot(part, file, place, str(problem), report)
+            else:
+                report.add(part, "snapshot", place, part.size - place, str(problem))
             return
         for place, reason in snapshot.notes:
             report.add(part, "skipped", place, None, reason)
@@ -530,7 +650,17 @@ def tables(part: Part, file: PartFile, offset: int, on_bad: OnBad, report: Repor
         offset = snapshot.end
     file.seek(offset)
     size = None if part.compression else max(part.size - offset, 0)
-    for found in scan_file(file, base=offset, size=size):
+    found = scan_file(file, base=offset, size=size, measure=on_bad != "resync")
+    if on_bad == "resync":
+        yield from resync.tables(part, file, found, report)
+    else:
+        yield from _tables_to_damage(part, found, on_bad, report)
+
+
+def _tables_to_damage(
+    part: Part, scanned: Iterator[Records | Damage], on_bad: OnBad, report: Report
+) -> Iterator[Records]:
+    for found in scanned:
         if isinstance(found, Records):
             yield found
             continue

@@ -347,7 +347,7 @@ class _Pass:
         self.marks.append(builder.mark(offset))
         waiting: list[pa.RecordBatch] = []
         end = offset
-        for found in tables(self.log.parts[number], file, offset, "truncate", Report()):
+        for found in tables(self.log.parts[number], file, offset, self.log.tolerant, Report()):
             rows = builder.batch(found)
             if rows.settled is not None:
                 for each in (*waiting, rows.settled):

@@ -29,6 +29,7 @@ import numpy.typing as npt
 
 from aofnb.errors import AofError, AofFormatError, AofTruncatedError
 from aofnb.forensics import _walk_cy
+from aofnb.forensics.dialects import name_of
 
 __all__ = [
     "CHUNK_BYTES",
@@ -140,6 +141,8 @@ class Records:
     `ts` : (row, seconds) for each ``#TS:``, which stands before that row.
     `cut_argc` : None; for the single row of a `Damage`, the argument count that its header claims.
     `from_snapshot` : the file has keys there, not these commands.
+    `behind_damage` : commands were lost in front of the first row, so that database and transaction are unknown.
+    `mended` : what Redis calls a format error is in the file there; `data` is right.
     """
 
     data: bytes
@@ -153,6 +156,8 @@ class Records:
     ts: list[tuple[int, int]]
     cut_argc: int | None = None
     from_snapshot: bool = False
+    behind_damage: bool = False
+    mended: bool = False
 
     def __len__(self) -> int:
         return len(self.first)
@@ -315,14 +320,11 @@ def _show(data: bytes) -> str:
 
 def _what_is_this(data: bytes, pos: int) -> str:
     """Why no record can begin at `pos`, naming what is often found there."""
-    if data.startswith(b"version https://git-lfs", pos):
-        return "this is a pointer of git-lfs, not the file itself: fetch it with `git lfs pull`"
     if data.startswith(b"\0", pos):
         zeros = len(data) - pos - len(data[pos:].lstrip(b"\0"))
         return f"{zeros} or more zero bytes where a command must begin, as a power cut leaves them"
-    if data.startswith(b"REDIS", pos):
-        return "a snapshot (RDB) where a command must begin"
-    return f"{_show(data[pos : pos + 20])} where a command must begin (`*` or `#`)"
+    known = name_of(data[pos : pos + 512])
+    return known or f"{_show(data[pos : pos + 20])} where a command must begin (`*` or `#`)"
 
 
 def encode_records(argvs: Sequence[Sequence[bytes]]) -> tuple[bytes, Ints]:
@@ -561,7 +563,7 @@ def _walk_carefully(
 
 
 def scan_file(
-    file: Readable, *, base: int = 0, size: int | None = None, chunk_bytes: int = CHUNK_BYTES
+    file: Readable, *, base: int = 0, size: int | None = None, chunk_bytes: int = CHUNK_BYTES, measure: bool = True
 ) -> Iterator[Records | Damage]:
     """Find every command in one log file without running any.
 
@@ -577,6 +579,8 @@ def scan_file(
         Read no further than this many bytes, as if the file ended there.
     chunk_bytes
         How much to read at once.
+    measure
+        Whether `Damage.nbytes` counts all that is behind damage, for which that is read; else only what was read.
 
     Yields
     ------
@@ -607,7 +611,7 @@ def scan_file(
             if records is not None:
                 yield records
         if isinstance(stopped, str):
-            rest = _rest(file, left, len(data) - pos)
+            rest = _rest(file, left if measure else 0, len(data) - pos)
             yield Damage("format", base + pos, rest, stopped)
             return
         if eof:

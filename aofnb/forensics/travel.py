@@ -20,6 +20,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from aofnb.engine.replay import Replayer
 from aofnb.engine.store import Store, open_store
 from aofnb.errors import RdbError
@@ -27,6 +29,7 @@ from aofnb.forensics.cache import identity
 from aofnb.forensics.index import Mark
 from aofnb.forensics.log import Report, tables
 from aofnb.forensics.parts import PartFile
+from aofnb.forensics.scan import Records
 from aofnb.rdb.writer import write_rdb
 from aofnb.resp.reader import Block
 
@@ -34,7 +37,16 @@ if TYPE_CHECKING:
     from aofnb.forensics.log import Log
     from aofnb.forensics.position import Position
 
-__all__ = ["Checkpoints", "StoppedClock", "Traveller", "blocks", "empty_store", "replay_into", "store_at"]
+__all__ = [
+    "Checkpoints",
+    "StoppedClock",
+    "Traveller",
+    "blocks",
+    "empty_store",
+    "leaves_open",
+    "replay_into",
+    "store_at",
+]
 
 # Checkpoints are so far apart in the log at least, and further where they are themselves large.
 _EVERY_BYTES = 32 << 20
@@ -134,6 +146,11 @@ class Traveller:
         behind each EXEC.
         """
         for name, block in blocks(self._log, stop, self.seq):
+            if block.start == block.end and block.argvs == [[b"EXEC"]]:
+                # It stands for one that damage took, so it is no row.
+                with self._replayer.loading():
+                    self._replayer.replay(name, block)
+                continue
             for number, argv in enumerate(block.argvs):
                 with self._replayer.loading():
                     self._replayer.replay(name, Block.of([argv], [block.offsets[number]], block.ends[number]))
@@ -148,6 +165,15 @@ class Traveller:
         self.seq = max(stop, self.seq)
 
 
+def leaves_open(found: Records, open_: bool) -> bool:
+    """Whether a transaction is open behind the table, if one was (`open_`) in front of it."""
+    for row in np.flatnonzero(found.argc == 1)[::-1].tolist():
+        name = found.arg(row, 0).upper()
+        if name in (b"MULTI", b"EXEC"):
+            return name == b"MULTI"
+    return open_
+
+
 def blocks(log: Log, stop: int, start: int = 0) -> Iterator[tuple[str, Block]]:
     """The commands from row `start` to before row `stop`, each file's under its path."""
     begin = log.index().before_row(start)
@@ -157,7 +183,13 @@ def blocks(log: Log, stop: int, start: int = 0) -> Iterator[tuple[str, Block]]:
             continue
         with PartFile(part.path, part.compression) as file:
             offset = begin.offset if number == begin.part else 0
-            for found in tables(part, file, offset, "truncate", Report()):
+            open_ = False
+            for found in tables(part, file, offset, log.tolerant, Report()):
+                if found.behind_damage and open_:
+                    # Whether it had its EXEC is gone; what is there of it counts.
+                    at = int(found.offset[0])
+                    yield part.path, Block.of([[b"EXEC"]], [at], at)
+                open_ = leaves_open(found, open_ and not found.behind_damage)
                 first, last = max(start - seq, 0), min(stop - seq, len(found))
                 seq += len(found)
                 # What is legible of a cut command is a row, but was never run.
@@ -267,7 +299,14 @@ class Checkpoints:
             "parts": [identity(part) for part in self._log.parts],
             "checkpoints": [
                 {
-                    "mark": [each.mark.part, each.mark.offset, each.mark.seq, each.mark.db, each.mark.txn, each.mark.ts],
+                    "mark": [
+                        each.mark.part,
+                        each.mark.offset,
+                        each.mark.seq,
+                        each.mark.db,
+                        each.mark.txn,
+                        each.mark.ts,
+                    ],
                     "file": each.file,
                     "nbytes": each.nbytes,
                     "crc": each.crc,

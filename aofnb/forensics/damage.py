@@ -1,0 +1,269 @@
+"""Where a log is damaged, what that cost, and what each tool would do with it: `Log.check`.
+
+The map is that of a reading that goes on behind damage (`aofnb.forensics.resync`); what redis-check-aof, redis-server
+and aofnb.open make of the files is asked of `aofnb.aof.check`, which follows them byte by byte.
+"""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from aofnb.aof.check import CheckReport, check
+from aofnb.forensics.columns import RowBuilder, Selection
+from aofnb.forensics.dialects import dialect_of
+from aofnb.forensics.log import Log, OnBad, Progress, Report, tables
+from aofnb.forensics.parts import Part, PartFile
+from aofnb.forensics.words import count, size
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["DamageReport", "PartSurvey", "check_log", "survey"]
+
+Verdict = Literal["fine", "damaged", "unreadable"]
+
+# What is said of a file, but takes no command from anybody.
+_HARMLESS = ("skipped", "blank")
+
+
+@dataclass(slots=True)
+class PartSurvey:
+    """One file, read to its end over all damage.
+
+    Attributes
+    ----------
+    first, rows
+        Number of its first row, and how many commands are legible; `snapshot_rows` of them rebuild its snapshot.
+    before_damage
+        How many of them are before the first damage: all that is left if the file is cut there.
+    lf, discarded
+        How many have lost their CRs; how many are in a transaction without EXEC.
+    damage
+        As in `aofnb.forensics.log.Report`.
+    unknown
+        Names of commands that Redis does not have.
+    """
+
+    part: Part
+    first: int = 0
+    rows: int = 0
+    snapshot_rows: int = 0
+    before_damage: int = 0
+    lf: int = 0
+    discarded: int = 0
+    cut: int = 0
+    damage: list[dict[str, Any]] = field(default_factory=list)
+    unknown: set[str] = field(default_factory=set)
+
+    @property
+    def sound(self) -> bool:
+        """Whether the file can be taken over as it is, byte by byte."""
+        return not self.lf and not [each for each in self.damage if each["kind"] != "skipped"]
+
+    @property
+    def lost(self) -> int:
+        """Commands that are lost, at least."""
+        return sum(each.get("lost") or 0 for each in self.damage)
+
+
+def survey(log: Log, progress: Progress = None, on_bad: OnBad = "resync") -> list[PartSurvey]:
+    """Read every file to its end, over all damage. Memory is bounded by a table and the longest transaction."""
+    builder = RowBuilder([part.name for part in log.parts], Selection.of(("cmd", "status")))
+    found = []
+    for number, part in enumerate(log.parts):
+        builder.start_part(number)
+        report = Report()
+        seen = PartSurvey(part, builder.seq)
+        broken = False
+        waiting = opened = 0
+        with PartFile(part.path, part.compression) as file:
+            for each in tables(part, file, 0, on_bad, report):
+                if each.behind_damage:
+                    waiting = 0
+                rows = builder.batch(each)
+                for batch in (rows.settled, rows.open):
+                    if batch is not None:
+                        seen.unknown |= _unknown(batch)
+                if rows.settled is not None:
+                    waiting = 0
+                if rows.open is not None:
+                    opened = opened if waiting else rows.opened_at
+                    waiting += rows.open.num_rows
+                if each.cut_argc is not None:
+                    seen.cut += 1
+                    waiting -= bool(waiting)
+                else:
+                    broken = broken or each.behind_damage or each.mended
+                    seen.rows += len(each)
+                    seen.snapshot_rows += len(each) * each.from_snapshot
+                    seen.before_damage += 0 if broken else len(each)
+                    seen.lf += int(np.count_nonzero(each.lf))
+        if builder.in_multi:
+            seen.discarded = waiting
+            reason = "a transaction has no EXEC, so a server throws its commands away"
+            report.add(part, "open_multi", opened, None, reason, 0)
+        seen.damage = sorted(report.damage, key=lambda each: int(each["offset"]))
+        found.append(seen)
+        if callable(progress):
+            progress(number + 1, len(log.parts))
+    return found
+
+
+def _unknown(batch: Any) -> set[str]:
+    status = batch.column(2).indices.to_numpy()
+    rows = np.flatnonzero(status == 5)
+    if not len(rows):
+        return set()
+    return {name for name in batch.column(1).take(rows).unique().to_pylist() if name}
+
+
+@dataclass(frozen=True, slots=True)
+class DamageReport:
+    """What `Log.check` found. Prints as text, shows as a table in a notebook.
+
+    Attributes
+    ----------
+    source
+        What was read.
+    verdict
+        ``fine``; ``damaged``: `Log.salvage` brings back what is legible; ``unreadable``: nothing is.
+    parts
+        Each file.
+    tools
+        What redis-check-aof, redis-server and aofnb.open make of it; None where they cannot be told: compressed files.
+    dialects
+        Whose commands these are beside Redis's.
+    """
+
+    source: str
+    verdict: Verdict
+    parts: tuple[PartSurvey, ...]
+    tools: CheckReport | None
+    dialects: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything is fine."""
+        return self.verdict == "fine"
+
+    @property
+    def exit_code(self) -> int:
+        """0 fine, 1 damaged but salvageable, 2 unreadable."""
+        return ("fine", "damaged", "unreadable").index(self.verdict)
+
+    @property
+    def commands(self) -> int:
+        """How many commands are legible."""
+        return sum(part.rows for part in self.parts)
+
+    @property
+    def lost(self) -> int:
+        """How many are lost, at least."""
+        return sum(part.lost for part in self.parts)
+
+    @property
+    def truncation_keeps(self) -> int:
+        """How many are left if the first damaged file is cut at its first damage and later files are not read."""
+        kept = 0
+        for part in self.parts:
+            if part.lf:
+                return kept
+            if any(each["kind"] not in _HARMLESS for each in part.damage):
+                return kept + part.before_damage - part.discarded
+            kept += part.rows
+        return kept
+
+    @property
+    def regions(self) -> pd.DataFrame:
+        """One row per damaged place: part, offset, nbytes (Int64), kind, lost (Int64, at least), reason."""
+        import pandas as pd
+
+        rows = [each for part in self.parts for each in part.damage]
+        frame = pd.DataFrame(
+            [[each.get(name) for name in _COLUMNS] for each in rows], columns=pd.Index(_COLUMNS, dtype="str")
+        )
+        return frame.astype({"offset": "int64", "nbytes": "Int64", "lost": "Int64"})
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain JSON."""
+        return {
+            "source": self.source,
+            "verdict": self.verdict,
+            "exit_code": self.exit_code,
+            "commands": self.commands,
+            "lost": self.lost,
+            "truncation_keeps": self.truncation_keeps,
+            "lf_repaired": sum(part.lf for part in self.parts),
+            "discarded": sum(part.discarded for part in self.parts),
+            "dialects": list(self.dialects),
+            "regions": [each for part in self.parts for each in part.damage],
+            "redis_check_aof": None if self.tools is None else self.tools.verdict,
+            "redis_server": None if self.tools is None else self.tools.server.action,
+            "aofnb_open": None if self.tools is None else self.tools.aofnb.action,
+        }
+
+    def lines(self) -> list[str]:
+        """The report as text."""
+        lines = [f"{self.source}: {self.verdict}", f"  {count(self.commands, 'command')} legible"]
+        if self.lost:
+            lines[-1] += f", at least {self.lost:,} lost"
+        if lf := sum(part.lf for part in self.parts):
+            lines.append(f"  {count(lf, 'command')} had their CRs lost, as git does with text: salvage puts them back")
+        if discarded := sum(part.discarded for part in self.parts):
+            lines.append(f"  {count(discarded, 'command')} in a transaction without EXEC, which no server would run")
+        for part in self.parts:
+            for each in part.damage[:_SHOWN]:
+                length = "" if each["nbytes"] is None else f", {size(each['nbytes'])}"
+                lines.append(f"  {each['part']}:{each['offset']}{length}: {each['kind']}: {each['reason']}")
+            if len(part.damage) > _SHOWN:
+                lines.append(
+                    f"  and {count(len(part.damage) - _SHOWN, 'place')} more in {part.part.name}: see .regions"
+                )
+        if self.tools is not None:
+            lines.append(f"  redis-check-aof   {self.tools.verdict}")
+            for who, outcome in (("redis-server 7.0", self.tools.server), ("aofnb.open", self.tools.aofnb)):
+                lines.append(f"  {who:<16}  {outcome.action} {outcome.reason}".rstrip())
+        if self.verdict == "damaged":
+            lines.append(
+                f"  cutting at the damage keeps {self.truncation_keeps:,}; log.salvage(dest) keeps {self._kept:,}"
+            )
+        lines += [f"  {dialect}" for dialect in self.dialects]
+        return lines
+
+    @property
+    def _kept(self) -> int:
+        return self.commands - sum(part.discarded for part in self.parts)
+
+    def __repr__(self) -> str:
+        return "\n".join(self.lines())
+
+    def _repr_html_(self) -> str:
+        first, *rest = self.lines()
+        body = "".join(f"<li>{html.escape(line.strip())}</li>" for line in rest)
+        return f"<div><b>{html.escape(first)}</b><ul>{body}</ul></div>"
+
+
+_COLUMNS = ["part", "offset", "nbytes", "kind", "lost", "reason"]
+_SHOWN = 10
+
+
+def check_log(log: Log, progress: Progress = None) -> DamageReport:
+    """The damage map of `log`: see `Log.check`."""
+    parts = survey(log, progress)
+    tools = None
+    if not any(part.compression for part in log.parts):
+        tools = check(log.source)
+    harmed = any(part.lf or any(each["kind"] not in _HARMLESS for each in part.damage) for part in parts)
+    bad = harmed or (tools is not None and tools.verdict != "valid")
+    verdict: Verdict = "fine"
+    if bad:
+        verdict = (
+            "damaged" if any(part.rows for part in parts) or not any(part.part.size for part in parts) else "unreadable"
+        )
+    return DamageReport(
+        log.source, verdict, tuple(parts), tools, tuple(dialect_of(set().union(*(p.unknown for p in parts))))
+    )

@@ -1,0 +1,291 @@
+"""A log made of another: chosen rows into a new directory, which every server loads; the source is never written.
+
+1. files that are sound and wanted whole are copied byte by byte; of others each row is written as Redis writes it, with
+   its annotations; a snapshot that is not taken whole becomes the commands that rebuild it;
+2. transactions stay whole: one without EXEC is left out as a server would, one that damage cut open is closed there;
+3. the manifest comes last, so a directory that is not finished is no log;
+4. what is there is loaded, by us and if there is one by redis-server, and compared.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from aofnb.aof.fs import OsFs
+from aofnb.aof.manifest import AofFile, Manifest
+from aofnb.engine.store import open_store
+from aofnb.errors import AofError, AofnbError
+from aofnb.forensics.damage import PartSurvey
+from aofnb.forensics.log import Log, OnBad, Report, tables
+from aofnb.forensics.oracle import server_digest
+from aofnb.forensics.parts import PartFile
+from aofnb.forensics.scan import Records
+from aofnb.resp.encode import encode_command
+from aofnb.store.digest import keyspace_digest
+
+__all__ = ["REPORT_NAME", "Written", "checked_dest", "write_log"]
+
+REPORT_NAME = "aofnb-report.json"
+_PREFIX, _DIRNAME = "appendonly.aof", "appendonlydir"
+_COPY_BYTES = 1 << 20
+# A key that is over before a server has been asked for its digest makes that differ.
+_MARGIN_MS = 120_000
+
+Keep = npt.NDArray[np.bool_]
+# Of a table and the number of its first row: which rows are wanted.
+Chooser = Callable[[Records, int], Keep]
+# A command, for one that takes its place.
+Change = Callable[[list[bytes]], list[bytes]]
+
+
+@dataclass(slots=True)
+class Written:
+    """A new log.
+
+    Attributes
+    ----------
+    path, directory
+        The data directory, for `aofnb.open` and for redis-server's dir; and the one with the files.
+    files
+        Name, bytes and commands of each.
+    commands
+        How many were written; -1 among the files stands for one that was copied whole.
+    digest
+        Of the data, as DEBUG DIGEST gives it; `server_digest` is what a redis-server that loaded it said, or why that
+        was not asked.
+    problems
+        What loading it met: commands that failed, parts that nothing here can hold.
+    """
+
+    path: str
+    directory: str
+    files: list[dict[str, Any]] = field(default_factory=list)
+    commands: int = 0
+    keys: int = 0
+    digest: str = ""
+    server_digest: str = ""
+    problems: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain JSON."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def checked_dest(log: Log, dest: str | PathLike[str]) -> Path:
+    """`dest`, absolute.
+
+    Raises
+    ------
+    AofError
+        There is something already, or it is in the directory that is read.
+    """
+    path = Path(os.path.abspath(os.path.expanduser(os.fspath(dest))))
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise AofError("there is something there already; give the path of a new directory", file=path)
+    for part in log.parts:
+        home = Path(os.path.realpath(os.path.dirname(part.path)))
+        if Path(os.path.realpath(path)).is_relative_to(home) and (len(log.parts) > 1 or part.type != "single"):
+            raise AofError(
+                "this is inside the log that is read, which is never written; choose another place", file=path
+            )
+    return path
+
+
+def write_log(
+    log: Log,
+    dest: Path,
+    parts: Sequence[PartSurvey],
+    *,
+    choose: Chooser | None = None,
+    change: Change | None = None,
+    touched: Callable[[PartSurvey], bool] = lambda part: False,
+    extra: Sequence[Sequence[bytes]] = (),
+    on_bad: OnBad = "resync",
+    about: dict[str, Any],
+    verify: bool = True,
+) -> Written:
+    """Write the chosen rows of `log` to the new data directory `dest`.
+
+    `parts` is what `survey` said of its files. `choose` and `change` say which rows, and what becomes of each; where
+    neither is given, or `touched` denies it, a sound file is copied. `extra` are commands behind everything, in
+    database 0 until a SELECT. `on_bad` is how damage is read: the rows must be those that `choose` knows. `about` goes
+    into the report beside the log. `verify` has it loaded.
+    """
+    fresh = not dest.exists()
+    directory = dest / _DIRNAME
+    try:
+        directory.mkdir(parents=True)
+        written = Written(str(dest), str(directory))
+        manifest = Manifest(_PREFIX)
+        seq = 0
+        for number, seen in enumerate(parts):
+            as_base = number == 0 and seen.part.type != "incr"
+            whole = seen.sound and change is None and (choose is None or not touched(seen))
+            suffix = "rdb" if whole and seen.part.format == "rdb" else "aof"
+            if as_base:
+                entry = AofFile(f"{_PREFIX}.1.base.{suffix}", 1, "base")
+                manifest = Manifest(_PREFIX, entry, manifest.incrs)
+            else:
+                seq += 1
+                entry = AofFile(f"{_PREFIX}.{seq}.incr.aof", seq, "incr")
+                manifest = Manifest(_PREFIX, manifest.base, (*manifest.incrs, entry))
+            with (directory / entry.name).open("xb") as file:
+                if whole:
+                    _copy(seen, file)
+                    commands = seen.rows
+                else:
+                    commands = _Writer(file, change).write(_rows_of(log, seen, choose, on_bad))
+                _sync(file)
+                size = file.tell()
+            written.files.append({"name": entry.name, "bytes": size, "commands": commands, "copied": whole})
+            written.commands += commands
+        entry = AofFile(f"{_PREFIX}.{seq + 1}.incr.aof", seq + 1, "incr")
+        with (directory / entry.name).open("xb") as file:
+            for argv in extra:
+                file.write(encode_command(argv))
+            _sync(file)
+            written.files.append({"name": entry.name, "bytes": file.tell(), "commands": len(extra), "copied": False})
+        written.commands += len(extra)
+        manifest = Manifest(_PREFIX, manifest.base, (*manifest.incrs, entry))
+        manifest.persist(OsFs(), str(directory))
+        if verify:
+            _verify(written)
+        _report(dest, {**about, "written": written.to_dict()})
+    except BaseException:
+        # Half a log is worse than none.
+        shutil.rmtree(dest if fresh else directory, ignore_errors=True)
+        raise
+    return written
+
+
+def _rows_of(log: Log, seen: PartSurvey, choose: Chooser | None, on_bad: OnBad) -> Iterator[tuple[Records, Keep]]:
+    first = seen.first
+    with PartFile(seen.part.path, seen.part.compression) as file:
+        for found in tables(seen.part, file, 0, on_bad, Report()):
+            keep = np.ones(len(found), bool) if choose is None else choose(found, first)
+            first += len(found)
+            if found.cut_argc is None:
+                yield found, keep
+
+
+def _copy(seen: PartSurvey, file: BinaryIO) -> None:
+    with PartFile(seen.part.path, seen.part.compression) as source:
+        left = float("inf") if seen.part.compression else seen.part.size
+        while left > 0 and (piece := source.read(int(min(_COPY_BYTES, left)))):
+            file.write(piece)
+            left -= len(piece)
+
+
+class _Writer:
+    """Rows into one file, transactions whole."""
+
+    def __init__(self, file: BinaryIO, change: Change | None) -> None:
+        self._file, self._change = file, change
+        # Where the open MULTI is in the new file, and how many commands were before it.
+        self._multi: tuple[int, int] | None = None
+        self._commands = 0
+        # Annotations that are not written yet: the row behind each.
+        self._times: list[tuple[int, int]] = []
+
+    def write(self, rows: Iterator[tuple[Records, Keep]]) -> int:
+        """Write all; how many commands that were."""
+        for found, keep in rows:
+            if found.behind_damage and self._multi is not None:
+                # What there is of the transaction is what the log still knows.
+                self._file.write(encode_command([b"EXEC"]))
+                self._commands += 1
+                self._multi = None
+            self._times = [(0, second) for _, second in self._times[-1:]] + found.ts
+            start = 0
+            for row in np.flatnonzero(found.argc == 1).tolist():
+                name = found.arg(row, 0).upper()
+                if name not in (b"MULTI", b"EXEC"):
+                    continue
+                self._rows(found, keep, start, row)
+                start = row + 1
+                if keep[row] and (name == b"EXEC") == (self._multi is not None):
+                    self._multi = (self._file.tell(), self._commands) if name == b"MULTI" else None
+                    self._rows(found, keep, row, start)
+            self._rows(found, keep, start, len(found))
+        if self._multi is not None:
+            self._file.seek(self._multi[0])
+            self._file.truncate()
+            self._commands = self._multi[1]
+        return self._commands
+
+    def _rows(self, found: Records, keep: Keep, start: int, stop: int) -> None:
+        """The kept rows of `found` from `start` to before `stop`."""
+        rows = np.flatnonzero(keep[start:stop]) + start
+        if not len(rows):
+            return
+        self._commands += len(rows)
+        begins = np.flatnonzero(np.diff(rows) != 1) + 1
+        if self._times:
+            begins = np.union1d(begins, np.searchsorted(rows, [row for row, _ in self._times]))
+        for run in np.split(rows, begins[(begins > 0) & (begins < len(rows))]):
+            self._annotate(int(run[0]))
+            self._run(found, int(run[0]), int(run[-1]))
+
+    def _annotate(self, row: int) -> None:
+        """Write the last annotation before `row`, unless that was done."""
+        due = [second for before, second in self._times if before <= row]
+        if due:
+            self._file.write(b"#TS:%d\r\n" % due[-1])
+            del self._times[: len(due)]
+
+    def _run(self, found: Records, first: int, last: int) -> None:
+        """Rows that stand one behind the other, with no annotation between them."""
+        if self._change is not None:
+            for row in range(first, last + 1):
+                self._file.write(encode_command(self._change(found.argv(row))))
+            return
+        line = int(found.first[first])
+        begin = found.begin if line == 0 else int(found.ends[line - 1]) + 2
+        end = int(found.ends[int(found.first[last]) + 2 * int(found.argc[last])]) + 2
+        self._file.write(memoryview(found.data)[begin:end])
+
+
+def _sync(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _report(dest: Path, content: dict[str, Any]) -> None:
+    with (dest / REPORT_NAME).open("x") as file:
+        json.dump(content, file, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _verify(written: Written) -> None:
+    """Load it here and, where there is one, in a redis-server."""
+    from aofnb.forensics.log import scan
+
+    log = scan(written.path)
+    try:
+        databases = max(16, log.index().databases)
+        with open_store(written.path, readonly=True, background=False, progress=False, databases=databases) as store:
+            keyspace, loaded = store.engine.keyspace, store.load_report
+            written.keys = keyspace.key_count()
+            written.digest = keyspace_digest(keyspace)
+            failed = loaded.failed if loaded is not None else ()
+            written.problems = [f"{each.file}:{each.offset}: {each.command}: {each.error}" for each in failed]
+            first_deadline = keyspace.next_deadline_ms()
+            overdue = first_deadline is not None and first_deadline <= keyspace.now_ms() + _MARGIN_MS
+    except AofnbError as problem:
+        written.problems.append(f"aofnb.open refuses it: {problem}")
+        return
+    written.server_digest = server_digest(written.path, databases, overdue=overdue)
+    if len(written.server_digest) == 40 and written.server_digest != written.digest:
+        written.problems.append("redis-server loaded other data from it than aofnb")

@@ -1,0 +1,79 @@
+"""A real redis-server as a second opinion on a log that was made: it loads a copy, in a directory of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+from pathlib import Path
+
+from aofnb.clock import SystemClock
+from aofnb.errors import ReplyError
+from aofnb.resp.encode import encode_command
+
+__all__ = ["server_digest"]
+
+_START_S = 60.0
+# The longest path of a socket of Unix.
+_SOCKET_PATH = 100
+
+
+def server_digest(directory: str, databases: int, *, overdue: bool) -> str:
+    """What DEBUG DIGEST says of the log in the data directory `directory`; or in words why it was not asked.
+
+    A server deletes overdue keys as soon as it runs: with such keys only that it starts is told.
+    """
+    program = shutil.which("redis-server")
+    if program is None:
+        return "not asked: there is no redis-server"
+    if not hasattr(socket, "AF_UNIX"):
+        return "not asked: there are no sockets of Unix"
+    with tempfile.TemporaryDirectory(prefix="aofnb-") as home:
+        path = os.path.join(home, "s")
+        if len(path) > _SOCKET_PATH:
+            return "not asked: the path of the temporary directory is too long"
+        shutil.copytree(os.path.join(directory, "appendonlydir"), os.path.join(home, "appendonlydir"))
+        settings = {
+            "port": "0", "unixsocket": path, "dir": home, "save": "", "appendonly": "yes", "daemonize": "no",
+            "databases": str(databases), "enable-debug-command": "local", "auto-aof-rewrite-percentage": "0",
+        }  # fmt: skip
+        command = [program, *(word for name, value in settings.items() for word in (f"--{name}", value))]
+        log = Path(home, "server.log")
+        with log.open("wb") as output:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        try:
+            answer = _asked(process, path)
+        finally:
+            process.kill()
+            process.wait()
+        if answer is None:
+            told = log.read_text(errors="replace").strip().splitlines()
+            return f"refused: {told[-1] if told else 'without a word'}"
+        return "loaded; data not compared: keys are past their deadline" if overdue else answer
+
+
+def _asked(process: subprocess.Popen[bytes], path: str) -> str | None:
+    """The digest, once the server has loaded; None if it gives up."""
+    clock = SystemClock()
+    pause = threading.Condition()
+    until_s = clock.monotonic() + _START_S
+    while process.poll() is None and clock.monotonic() < until_s:
+        try:
+            with socket.socket(socket.AF_UNIX) as sock:
+                sock.settimeout(_START_S)
+                sock.connect(path)
+                sock.sendall(encode_command([b"DEBUG", b"DIGEST"]))
+                with sock.makefile("rb") as replies:
+                    reply = replies.readline()
+            if reply.startswith(b"+"):
+                return reply[1:].strip().decode()
+            if not reply.startswith(b"-LOADING"):
+                raise ReplyError(reply.strip().decode("utf-8", "backslashreplace"))
+        except OSError:
+            pass
+        with pause:
+            clock.wait(pause, 0.05)
+    return None

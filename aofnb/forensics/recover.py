@@ -1,0 +1,460 @@
+"""A log without what went wrong: `Log.recover` and `Log.undo`. First a plan that changes nothing, then a new directory.
+
+- rewind: everything before a command, nothing after it;
+- excise: everything but some commands, replayed without them;
+- graft: everything, and behind it the keys that some commands took and that are absent now, as they were.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from aofnb.commands import registry
+from aofnb.engine.replay import Replayer
+from aofnb.engine.store import Store, open_store
+from aofnb.forensics.damage import PartSurvey, survey
+from aofnb.forensics.log import Log, Report, tables
+from aofnb.forensics.newlog import Written, checked_dest, write_log
+from aofnb.forensics.parts import PartFile
+from aofnb.forensics.position import Where
+from aofnb.forensics.resync import Mended
+from aofnb.forensics.roles import key_roles
+from aofnb.forensics.scan import Records
+from aofnb.forensics.travel import StoppedClock, leaves_open
+from aofnb.forensics.words import count
+from aofnb.resp.reader import Block
+from aofnb.store import glob
+from aofnb.store.digest import value_digest
+from aofnb.store.snapshot import commands_of_key
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pandas as pd
+
+__all__ = ["Mode", "Plan", "recover", "undo"]
+
+Mode = Literal["graft", "rewind", "excise"]
+_Key = tuple[int, bytes]
+
+ADVICE = (
+    "first: CONFIG SET auto-aof-rewrite-percentage 0 on the server, so that no rewrite throws the old commands away; "
+    "then copy the directory, and work on the copy"
+)
+_FRAMING = ("MULTI", "EXEC", "DISCARD", "SELECT")
+# Commands whose keys cannot be told from their arguments.
+_OPAQUE = frozenset(("EVAL", "EVALSHA", "FCALL", "SWAPDB"))
+_SHOWN = 8
+
+
+@dataclass(slots=True)
+class Plan:
+    """What would be written, what that changes, and what is in the way. Nothing is written before `write`.
+
+    Attributes
+    ----------
+    title
+        What is planned, in words.
+    commands
+        Rows that are left out, or that are undone.
+    conflicts
+        What was met that a person should decide on.
+    """
+
+    title: str
+    log: Log
+    parts: list[PartSurvey]
+    choose: Callable[[Records, int], npt.NDArray[np.bool_]] | None
+    touched: Callable[[PartSurvey], bool]
+    extra: list[list[bytes]]
+    commands: list[int]
+    found: list[tuple[int, bytes, str]]
+    conflicts: list[str] = field(default_factory=list)
+
+    @property
+    def changes(self) -> pd.DataFrame:
+        """One row per key that would not be as it is now: db, key (binary), change.
+
+        `change` is ``comes back``, ``goes``, ``changes``, or ``stays``: it exists now, so that graft leaves it alone.
+        """
+        import pandas as pd
+        import pyarrow as pa
+
+        keys = pd.arrays.ArrowExtensionArray(
+            pa.chunked_array([pa.array([key for _, key, _ in self.found], pa.binary())])
+        )
+        return pd.DataFrame(
+            {
+                "db": np.array([db for db, _, _ in self.found], np.int16),
+                "key": keys,
+                "change": pd.Categorical(
+                    [change for _, _, change in self.found], ["comes back", "goes", "changes", "stays"]
+                ),
+            }
+        )
+
+    def counts(self) -> dict[str, int]:
+        """How many keys of each change."""
+        kinds = [change for _, _, change in self.found]
+        return {kind: kinds.count(kind) for kind in ("comes back", "goes", "changes", "stays")}
+
+    def write(self, dest: str | PathLike[str], *, verify: bool = True) -> Written:
+        """Write the new log into the new data directory `dest`, with a report, and load it.
+
+        Raises
+        ------
+        AofError
+            There is something at `dest` already, or it is inside the log that is read.
+        """
+        return write_log(
+            self.log,
+            checked_dest(self.log, dest),
+            self.parts,
+            choose=self.choose,
+            touched=self.touched,
+            extra=self.extra,
+            on_bad=self.log.tolerant,
+            about={"made_by": "aofnb", **self.to_dict()},
+            verify=verify,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as plain JSON, without the keys."""
+        return {
+            "plan": self.title,
+            "source": self.log.source,
+            "rows": self.commands[:1000],
+            "changes": self.counts(),
+            "extra_commands": len(self.extra),
+            "conflicts": self.conflicts,
+        }
+
+    def lines(self) -> list[str]:
+        """The plan as text."""
+        lines = [ADVICE, self.title]
+        for kind, number in self.counts().items():
+            if number:
+                keys = [
+                    f"{key.decode('utf-8', 'backslashreplace')!r}" for _, key, change in self.found if change == kind
+                ]
+                more = ", ..." if number > _SHOWN else ""
+                lines.append(f"  {kind}: {count(number, 'key')}: {', '.join(keys[:_SHOWN])}{more}")
+        if not self.found:
+            lines.append("  no key would be other than it is now")
+        lines += [f"  note: {conflict}" for conflict in self.conflicts[:_SHOWN]]
+        if len(self.conflicts) > _SHOWN:
+            lines.append(f"  and {count(len(self.conflicts) - _SHOWN, 'note')} more: see .conflicts")
+        lines.append("nothing was written; plan.write(dest) makes a new directory")
+        return lines
+
+    def __repr__(self) -> str:
+        return "\n".join(self.lines())
+
+    def _repr_html_(self) -> str:
+        return "<pre>" + html.escape(repr(self)) + "</pre>"
+
+
+# --- plans -----------------------------------------------------------------------------------------------
+
+
+def recover(
+    log: Log,
+    drop: Any | None = None,
+    stop: Where | None = None,
+    keep: str | bytes | Iterable[str | bytes] | None = None,
+) -> Plan:
+    """See `Log.recover`."""
+    if drop is None and stop is None and keep is None:
+        raise TypeError("recover() needs drop=, stop= or keep=")
+    last = log.index().rows if stop is None else log.position(stop).seq
+    rows = [] if drop is None else [seq for seq, _, _ in _commands(log, drop)]
+    dropped = np.array(sorted(rows), np.int64)
+    patterns = None
+    if keep is not None:
+        words = [keep] if isinstance(keep, str | bytes) else list(keep)
+        patterns = [glob.matcher(word.encode() if isinstance(word, str) else word) for word in words]
+
+    def choose(found: Records, first: int) -> npt.NDArray[np.bool_]:
+        seq = np.arange(first, first + len(found))
+        chosen = (seq < last) & ~np.isin(seq, dropped)
+        if patterns is not None:
+            for row in np.flatnonzero(chosen).tolist():
+                chosen[row] = _is_kept(found.argv(row), patterns)
+        return chosen
+
+    def touched(seen: PartSurvey) -> bool:
+        end = seen.first + seen.rows + seen.cut
+        inside = dropped[(dropped >= seen.first) & (dropped < end)]
+        return patterns is not None or last < end or bool(len(inside))
+
+    title = "a new log " + ", ".join(
+        text
+        for text, said in (
+            (f"of everything before row {last}", stop is not None),
+            (f"without {count(len(rows), 'command')}: {_shown_rows(rows)}", drop is not None),
+            ("of the chosen keys alone", keep is not None),
+        )
+        if said
+    )
+    parts = survey(log, on_bad=log.tolerant)
+    now, _ = _digests(log, None)
+    then, failed = _digests(log, choose)
+    found: list[tuple[int, bytes, str]] = []
+    for place, digest in then.items():
+        if place not in now:
+            found.append((*place, "comes back"))
+        elif now[place] != digest:
+            found.append((*place, "changes"))
+    found += [(*place, "goes") for place in now if place not in then]
+    conflicts = [f"{each}, once those commands are gone" for each in failed]
+    return Plan(title, log, parts, choose, touched, [], rows, sorted(found), _damaged(log, parts) + conflicts)
+
+
+def undo(log: Log, what: Any, mode: Mode = "graft") -> Plan:
+    """See `Log.undo`."""
+    if mode not in ("graft", "rewind", "excise"):
+        raise ValueError(f"mode= is 'graft', 'rewind' or 'excise', not {mode!r}")
+    commands = _commands(log, what)
+    if not commands:
+        raise ValueError("there is no such command: nothing to undo")
+    rows = [seq for seq, _, _ in commands]
+    if mode == "excise":
+        return recover(log, drop=rows)
+    if mode == "rewind":
+        return recover(log, stop=min(rows))
+    return _graft(log, commands)
+
+
+def _graft(log: Log, commands: list[tuple[int, int, list[bytes]]]) -> Plan:
+    """Put back what `commands` took and what is absent now."""
+    saved: dict[_Key, tuple[str, list[list[bytes]]]] = {}
+    parts = survey(log, on_bad=log.tolerant)
+    conflicts = _damaged(log, parts)
+    with _States(log) as states:
+        databases = states.store.engine.keyspace
+        for seq, db, argv in commands:
+            states.advance(seq)
+            name = argv[0].upper().decode("utf-8", "backslashreplace")
+            if name in _OPAQUE:
+                raise ValueError(
+                    f"row {seq} is {name}, and which keys that touched cannot be told: use mode='excise' or 'rewind'"
+                )
+            for index in range(len(databases)) if name == "FLUSHALL" else (db,):
+                chosen = databases[index]
+                keys = chosen.keys() if name in ("FLUSHALL", "FLUSHDB") else [key for key, _ in key_roles(argv)]
+                for key in keys:
+                    value = chosen.peek(key)
+                    if value is not None and (index, key) not in saved:
+                        deadline = chosen.deadline_ms(key)
+                        rebuilt = [list(each) for each in commands_of_key(key, value)]
+                        if deadline is not None:
+                            rebuilt.append([b"PEXPIREAT", key, b"%d" % deadline])
+                        saved[index, key] = value_digest(value, deadline), rebuilt
+        states.advance(log.index().rows)
+        extra: list[list[bytes]] = []
+        found: list[tuple[int, bytes, str]] = []
+        selected = -1
+        for (index, key), (digest, rebuilt) in sorted(saved.items()):
+            value = databases[index].peek(key)
+            if value is not None:
+                if value_digest(value, databases[index].deadline_ms(key)) != digest:
+                    found.append((index, key, "stays"))
+                continue
+            if index != selected:
+                extra.append([b"SELECT", b"%d" % index])
+                selected = index
+            extra += rebuilt
+            found.append((index, key, "comes back"))
+    stay = sum(change == "stays" for _, _, change in found)
+    if stay:
+        conflicts.append(f"{count(stay, 'key')} exist again with another value and stay as they are; see .changes")
+    rows = [seq for seq, _, _ in commands]
+    title = f"everything, and behind it what {count(len(rows), 'command')} took: {_shown_rows(rows)}"
+    return Plan(title, log, parts, None, lambda seen: False, extra, rows, found, conflicts)
+
+
+def _damaged(log: Log, parts: list[PartSurvey]) -> list[str]:
+    harmed = [each for part in parts for each in part.damage if each["kind"] not in ("skipped", "blank")]
+    if not harmed:
+        return []
+    remedy = "" if log.tolerant == "resync" else "; scan(path, on_bad='resync') also reads what is behind it"
+    return [f"{harmed[0]['part']} is damaged at byte {harmed[0]['offset']}: {harmed[0]['reason']}{remedy}"]
+
+
+def _shown_rows(rows: Sequence[int]) -> str:
+    return ", ".join(f"#{row}" for row in rows[:_SHOWN]) + (", ..." if len(rows) > _SHOWN else "")
+
+
+# --- which commands --------------------------------------------------------------------------------------
+
+
+def _commands(log: Log, what: Any) -> list[tuple[int, int, list[bytes]]]:
+    """Row, database and arguments of the commands that `what` names, in order; of MULTI and EXEC, the transaction.
+
+    Raises
+    ------
+    ValueError
+        One of them is no command that can be left out.
+    """
+    rows = _rows(log, what)
+    if not rows:
+        return []
+    wanted = np.array(rows, np.int64)
+    chosen: dict[int, tuple[int, int, list[bytes]]] = {}
+    for row in _read(log, min(rows), max(rows) + 1, wanted):
+        seq = row["seq"]
+        if row["status"] in ("truncated", "discarded"):
+            raise ValueError(f"row {seq} is {row['status']}: no server runs it, so there is nothing to undo")
+        if row["cmd"] in ("MULTI", "EXEC") and row["txn"] is not None:
+            for each in _transaction(log, seq, row["txn"]):
+                chosen[each["seq"]] = (each["seq"], each["db"], each["args"])
+        elif row["cmd"] in _FRAMING:
+            raise ValueError(f"row {seq} is {row['cmd']}, which belongs to the commands behind it: name those")
+        else:
+            chosen[seq] = (seq, row["db"], row["args"])
+    missing = [seq for seq in rows if seq not in chosen]
+    if missing:
+        raise ValueError(f"row {missing[0]}: the log has {log.index().rows} rows, so there is no command to undo")
+    return [chosen[seq] for seq in sorted(chosen)]
+
+
+def _rows(log: Log, what: Any) -> list[int]:
+    if hasattr(what, "index") and hasattr(what, "columns"):
+        return [int(seq) for seq in what.index]
+    if isinstance(what, str):
+        if _is_command(what):
+            batches = log.batches(columns=["status"], cmd=what, on_bad=log.tolerant)
+            return [
+                seq
+                for batch in batches
+                for seq, status in zip(batch["seq"].to_pylist(), batch["status"].to_pylist(), strict=True)
+                if status not in ("truncated", "discarded")
+            ]
+        return [log.position(what).seq]
+    if isinstance(what, Sequence) and not isinstance(what, bytes):
+        return sorted({log.position(each).seq for each in what})
+    return [log.position(what).seq]
+
+
+def _is_command(word: str) -> bool:
+    return word.replace(" ", "").isalpha() and registry.find([part.encode() for part in word.split()]) is not None
+
+
+def _read(log: Log, start: int, stop: int | None, wanted: Any = None) -> Iterator[Any]:
+    """Those of `wanted`, or all, among the rows from `start` to before `stop`."""
+    columns = ["db", "txn", "cmd", "args", "status"]
+    for batch in log.batches(columns=columns, start=start, stop=stop, on_bad=log.tolerant):
+        if wanted is not None:
+            batch = batch.filter(np.isin(batch.column(0).to_numpy(), wanted))
+        yield from batch.to_pylist()
+
+
+def _transaction(log: Log, seq: int, txn: int) -> Iterator[Any]:
+    """All rows of the transaction that row `seq` belongs to."""
+    # No mark of the index stands inside a transaction.
+    for row in _read(log, log.index().before_row(seq).seq, None):
+        if row["txn"] == txn:
+            yield row
+        elif row["seq"] > seq:
+            return
+
+
+def _is_kept(argv: list[bytes], patterns: Sequence[Callable[[bytes], object]]) -> bool:
+    """Whether a log of keys that match needs the command: it has such a key, or none but matters to all."""
+    keys = [key for key, _ in key_roles(argv)]
+    if keys:
+        return any(pattern(key) is not None for key in keys for pattern in patterns)
+    command = registry.find(argv)
+    return command is not None and (command.writes or command.name in _FRAMING)
+
+
+# --- states ----------------------------------------------------------------------------------------------
+
+
+class _States:
+    """The data of a log as it comes about: a store that is replayed further with each `advance`."""
+
+    def __init__(self, log: Log, choose: Callable[[Records, int], npt.NDArray[np.bool_]] | None = None) -> None:
+        self._choose = choose
+        databases = max(16, log.index().databases)
+        self.store: Store = open_store(
+            None, clock=StoppedClock(0), background=False, progress=False, databases=databases
+        )
+        self._replayer = Replayer(self.store.engine)
+        self._tables = _all_tables(log)
+        self._rest: tuple[str, Records, int, int] | None = None
+
+    def __enter__(self) -> _States:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.store.close()
+
+    @property
+    def failed(self) -> list[str]:
+        """Commands that gave an error."""
+        return [f"{each.command} at {each.file}:{each.offset} fails: {each.error}" for each in self._replayer.failed]
+
+    def advance(self, stop: int) -> None:
+        """Run everything before row `stop`."""
+        with self._replayer.loading():
+            while True:
+                if self._rest is None:
+                    following = next(self._tables, None)
+                    if following is None:
+                        return
+                    self._rest = (*following, 0)
+                name, found, first, done = self._rest
+                if first + done >= stop and first + len(found) > stop:
+                    return
+                upto = min(len(found), stop - first)
+                if upto > done:
+                    self._run(name, found, first, done, upto)
+                self._rest = None if upto == len(found) else (name, found, first, upto)
+                if self._rest is not None:
+                    return
+
+    def _run(self, name: str, found: Records, first: int, start: int, stop: int) -> None:
+        if found.cut_argc is not None:
+            return
+        argvs, offsets = found.argvs(stop)[start:], found.offset[start:stop].tolist()
+        if self._choose is not None:
+            keep = self._choose(found, first)[start:stop].tolist()
+            argvs = [argv for argv, wanted in zip(argvs, keep, strict=True) if wanted]
+            offsets = [offset for offset, wanted in zip(offsets, keep, strict=True) if wanted]
+        if argvs:
+            self._replayer.replay(name, Block.of(argvs, offsets, offsets[-1] + 1))
+
+
+def _all_tables(log: Log) -> Iterator[tuple[str, Records, int]]:
+    """Every table with its file and the number of its first row; a transaction that damage cut open is closed."""
+    seq = 0
+    for part in log.parts:
+        open_ = False
+        with PartFile(part.path, part.compression) as file:
+            for found in tables(part, file, 0, log.tolerant, Report()):
+                if found.behind_damage and open_:
+                    at = int(found.offset[0])
+                    yield part.path, Mended(at, at, [b"EXEC"], "").as_records(), -1
+                open_ = leaves_open(found, open_ and not found.behind_damage)
+                yield part.path, found, seq
+                seq += len(found)
+
+
+def _digests(
+    log: Log, choose: Callable[[Records, int], npt.NDArray[np.bool_]] | None
+) -> tuple[dict[_Key, str], list[str]]:
+    """What the log makes of each key, and the commands that failed."""
+    with _States(log, choose) as states:
+        states.advance(log.index().rows)
+        found = {
+            (db.index, key): value_digest(value, deadline)
+            for db in states.store.engine.keyspace
+            for key, value, deadline in db.walk()
+        }
+        return found, states.failed
