@@ -1,4 +1,4 @@
-"""The command line: ``aofnb check ...``.
+"""The command line: ``aofnb check ...``; what asks a log is in `aofnb.cli_forensics`.
 
 Rules of this file: what is printed is made here, what is known comes from the library; results go to stdout, errors to
 stderr as one line that ends with the remedy; nothing is changed unless an option asks for it by name.
@@ -14,18 +14,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from aofnb import cli_forensics
 from aofnb._version import VERSION
 from aofnb.aof.check import CheckReport, FileCheck, Fixed, Outcome, check, fix
 from aofnb.errors import AofnbError
 
 __all__ = ["main"]
 
-_EXAMPLES = """\
+_EXAMPLES = f"""\
 examples:
   aofnb check mydata                      is the log in this directory whole?
   aofnb check --json mydata               the same, for a program
   aofnb check --fix mydata                cut what a crash left at its end, after a copy was made
   aofnb check --help                      everything about check
+{cli_forensics.EXAMPLES}\
   aofnb serve mydata --port 7000          let redis-cli and other clients connect
 
 Where mydata is what redis-server calls dir, and what aofnb.open was given.
@@ -104,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 0
     try:
-        return _check(options)
+        return int(options.run(options))
     except AofnbError as problem:
         print(f"aofnb: {_shown(str(problem))}", file=sys.stderr)
         return 1
@@ -139,6 +141,8 @@ def _parser() -> argparse.ArgumentParser:
         help="find where what is newer than T begins (seconds since the epoch); with --fix cut there",
     )
     checking.add_argument("--json", action="store_true", help="print the report as JSON")
+    checking.set_defaults(run=_check)
+    cli_forensics.register(commands)
     commands.add_parser(
         "serve",
         help="serve a directory on a socket, in the foreground, where a redis-server would run",

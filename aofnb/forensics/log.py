@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from aofnb.engine.store import Store
     from aofnb.forensics.columns import RowBuilder, Selection
     from aofnb.forensics.damage import DamageReport
+    from aofnb.forensics.newlog import Written
     from aofnb.forensics.postings import Postings
     from aofnb.forensics.recover import Mode, Plan
     from aofnb.forensics.salvage import SalvageReport
@@ -457,6 +458,46 @@ class Log:
         if dest is not None:
             plan.write(dest)
         return plan
+
+    def find_pii(
+        self,
+        kinds: Iterable[str] = ("email", "jwt", "card", "phone", "ip"),
+        *,
+        show: bool = False,
+        progress: Progress = None,
+    ) -> pd.DataFrame:
+        """Count what looks like personal data, by kind of key and command.
+
+        Columns: kind, template (of the first key), cmd, count, commands (int64), first (row), example. Examples are
+        masked unless `show`. Names and free text are not looked for: an empty answer is no proof.
+        """
+        from aofnb.forensics.privacy import find_pii
+
+        return find_pii(self, kinds, show, progress)
+
+    def anonymize(
+        self, dest: str | PathLike[str], *, secret: bytes, plain: Sequence[str] = (), verify: bool = True
+    ) -> Written:
+        """Write the log without what it says into the new data directory `dest`: for a bug report, or a stranger.
+
+        Every word and number in keys and values becomes another of the same length, the same always the same, so sizes,
+        equal keys, kinds of keys, types, times, transactions and the order of commands stay. What commands compute with
+        stays, too: scores, increments, indices, deadlines and IDs of streams; and scripts do, which `problems` tells.
+
+        Parameters
+        ----------
+        dest
+            A directory that does not exist, or is empty.
+        secret
+            At least 16 bytes, not to be given away; the same one makes the same log.
+        plain
+            Words that stay as they are, such as parts of keys: ``["user", "cart"]``.
+        verify
+            Load the new log, and have redis-server load a copy of it where there is one.
+        """
+        from aofnb.forensics.privacy import anonymize
+
+        return anonymize(self, dest, secret=secret, plain=plain, verify=verify)
 
     # --- for other tools ---------------------------------------------------------------------------------
 

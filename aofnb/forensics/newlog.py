@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import shutil
@@ -30,6 +31,7 @@ from aofnb.forensics.log import Log, OnBad, Report, tables
 from aofnb.forensics.oracle import server_digest
 from aofnb.forensics.parts import PartFile
 from aofnb.forensics.scan import Records
+from aofnb.forensics.words import count
 from aofnb.resp.encode import encode_command
 from aofnb.store.digest import keyspace_digest
 
@@ -38,6 +40,7 @@ __all__ = ["REPORT_NAME", "Written", "checked_dest", "write_log"]
 REPORT_NAME = "aofnb-report.json"
 _PREFIX, _DIRNAME = "appendonly.aof", "appendonlydir"
 _COPY_BYTES = 1 << 20
+_SHOWN = 10
 # A key that is over before a server has been asked for its digest makes that differ.
 _MARGIN_MS = 120_000
 
@@ -48,7 +51,7 @@ Chooser = Callable[[Records, int], Keep]
 Change = Callable[[list[bytes]], list[bytes]]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Written:
     """A new log.
 
@@ -58,8 +61,8 @@ class Written:
         The data directory, for `aofnb.open` and for redis-server's dir; and the one with the files.
     files
         Name, bytes and commands of each.
-    commands
-        How many were written; -1 among the files stands for one that was copied whole.
+    commands, keys
+        How many were written, and how many keys they make in the end.
     digest
         Of the data, as DEBUG DIGEST gives it; `server_digest` is what a redis-server that loaded it said, or why that
         was not asked.
@@ -75,6 +78,21 @@ class Written:
     digest: str = ""
     server_digest: str = ""
     problems: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """What was made, as text."""
+        made = f"{self.path}: {count(self.commands, 'command')}, {count(self.keys, 'key')}"
+        lines = [made, f"  redis-server: {self.server_digest or 'not asked'}; report: {REPORT_NAME}"]
+        lines += [f"  {problem}" for problem in self.problems[:_SHOWN]]
+        if len(self.problems) > _SHOWN:
+            lines.append(f"  and {count(len(self.problems) - _SHOWN, 'problem')} more: see .problems")
+        return lines
+
+    def __repr__(self) -> str:
+        return "\n".join(self.lines())
+
+    def _repr_html_(self) -> str:
+        return "<pre>" + html.escape(repr(self)) + "</pre>"
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain JSON."""

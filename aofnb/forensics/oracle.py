@@ -52,7 +52,7 @@ def server_digest(directory: str, databases: int, *, overdue: bool) -> str:
         if answer is None:
             told = log.read_text(errors="replace").strip().splitlines()
             return f"refused: {told[-1] if told else 'without a word'}"
-        return "loaded; data not compared: keys are past their deadline" if overdue else answer
+        return "loaded; data not compared: keys are past their deadline, or near it" if overdue else answer
 
 
 def _asked(process: subprocess.Popen[bytes], path: str) -> str | None:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-__all__ = ["Mode", "Plan", "recover", "undo"]
+__all__ = ["Mode", "Plan", "commands_of", "recover", "undo"]
 
 Mode = Literal["graft", "rewind", "excise"]
 _Key = tuple[int, bytes]
@@ -52,7 +52,7 @@ _OPAQUE = frozenset(("EVAL", "EVALSHA", "FCALL", "SWAPDB"))
 _SHOWN = 8
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Plan:
     """What would be written, what that changes, and what is in the way. Nothing is written before `write`.
 
@@ -291,6 +291,11 @@ def _shown_rows(rows: Sequence[int]) -> str:
 
 
 # --- which commands --------------------------------------------------------------------------------------
+
+
+def commands_of(log: Log, what: Sequence[str]) -> list[int]:
+    """Rows of the commands that the words name: positions, and names of commands."""
+    return sorted({seq for word in what for seq, _, _ in _commands(log, word)})
 
 
 def _commands(log: Log, what: Any) -> list[tuple[int, int, list[bytes]]]:

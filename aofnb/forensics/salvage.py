@@ -8,7 +8,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from aofnb.forensics.damage import DamageReport, check_log
-from aofnb.forensics.newlog import REPORT_NAME, Written, checked_dest, write_log
+from aofnb.forensics.newlog import Written, checked_dest, write_log
 from aofnb.forensics.words import count
 
 if TYPE_CHECKING:
@@ -63,10 +63,7 @@ class SalvageReport:
         if self.written is None:
             where = f"log.salvage({self.dest!r}, dry_run=False)" if self.dest else "log.salvage(dest, dry_run=False)"
             return [*lines, f"nothing was written; {where} writes {count(self.kept, 'command')} into a new directory"]
-        lines.append(f"{self.written.path}: {count(self.kept, 'command')}, {count(self.written.keys, 'key')}")
-        lines.append(f"  redis-server: {self.written.server_digest}; report: {REPORT_NAME}")
-        lines += [f"  {problem}" for problem in self.written.problems[:10]]
-        return lines
+        return lines + self.written.lines()
 
     def __repr__(self) -> str:
         return "\n".join(self.lines())
