@@ -352,6 +352,29 @@ class Log:
 
         return store_at(self, self.position(where))
 
+    def get(self, key: str | bytes, *, db: int = 0, at: Where = "end") -> Any:
+        """What `key` held at a position, by running only the commands that had a part in it.
+
+        Where scripts stand in the log (EVAL, FCALL), nobody can say which commands those are: then the whole log is
+        replayed, and a warning logged.
+
+        Parameters
+        ----------
+        key, db
+            Which.
+        at
+            A position; the command there has not run yet.
+
+        Returns
+        -------
+        bytes, list, set, dict or None
+            A hash is a dict, a sorted set a dict of scores, a stream a dict from ids to pairs of field and value;
+            None if there was none.
+        """
+        from aofnb.forensics.slicing import as_bytes, get
+
+        return get(self, as_bytes(key), db, self.position(at))
+
     def read_from(self, mark: Mark, stop: int, selection: Selection) -> Iterator[pa.RecordBatch]:
         """The rows from a mark of the index to before row `stop`: a piece of the log for one of many workers."""
         for batch in self._read(selection, self._on_bad, None, Report(), mark):
