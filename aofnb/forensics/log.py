@@ -6,6 +6,7 @@ What it reads is what was there when it was opened: a file that has grown since 
 from __future__ import annotations
 
 import html
+import re
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from aofnb.forensics.recover import Mode, Plan
     from aofnb.forensics.salvage import SalvageReport
     from aofnb.forensics.travel import Checkpoints
+    from aofnb.forensics.triage import Triage
 
 __all__ = ["Log", "OnBad", "Progress", "Report", "scan"]
 
@@ -351,6 +353,104 @@ class Log:
         from aofnb.forensics.travel import store_at
 
         return store_at(self, self.position(where))
+
+    # --- questions ---------------------------------------------------------------------------------------
+
+    def triage(self, *, progress: Progress = None) -> Triage:
+        """The first look: is it whole, what is in it, what looks wrong, what to ask next. Reads the log once."""
+        from aofnb.forensics.triage import triage
+
+        return triage(self, progress)
+
+    def find(
+        self,
+        what: str | bytes | re.Pattern[Any],
+        *,
+        start: Where = "start",
+        stop: Where = "end",
+        limit: int = 1000,
+        progress: Progress = None,
+    ) -> pd.DataFrame:
+        """Commands with an argument in which `what` occurs, names and keys included.
+
+        Parameters
+        ----------
+        what
+            Text, bytes, or a compiled pattern, which is matched against the bytes of each argument.
+        start, stop
+            Only between these positions.
+        limit
+            No more rows than this.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per argument with a hit: the columns of `aofnb.read_aof`, `arg` (its number, 0 is the name) and
+            `excerpt` (bytes around the first hit).
+        """
+        from aofnb.forensics.history import find
+
+        return find(self, what, self.position(start), self.position(stop), limit, progress)
+
+    def history(
+        self,
+        key: str | bytes,
+        *,
+        db: int = 0,
+        start: Where = "start",
+        stop: Where = "end",
+        values: bool = False,
+        progress: Progress = None,
+    ) -> pd.DataFrame:
+        """Everything that happened to `key`: who wrote, who deleted, and why as far as the log is evidence of it.
+
+        Parameters
+        ----------
+        key, db
+            Which.
+        start, stop
+            Only between these positions.
+        values
+            Also `type` and `value`: what the key held behind each command. Every value is kept as a whole, so ask
+            only of keys whose values are small, or between near positions.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Indexed by `seq`: `part`, `offset`, `ts`, `db`, `txn`, `cmd`, `args` (list of bytes), `status`, `role` (OW
+            overwritten, RW changed, RO read, RM removed) and `cause`: client, overwrite, delete, expiry, expiry
+            suspected, eviction suspected, flush, swap, rename, copy, move, restore, snapshot, script, not run.
+        """
+        from aofnb.forensics.history import history
+        from aofnb.forensics.slicing import as_bytes
+
+        return history(self, as_bytes(key), db, self.position(start), self.position(stop), values, progress)
+
+    def last_write(
+        self,
+        key: str | bytes,
+        field: str | bytes | None = None,
+        *,
+        db: int = 0,
+        before: Where = "end",
+        progress: Progress = None,
+    ) -> pd.Series | None:
+        """The last command before a position that wrote `key`, or one field of it; None if there was none.
+
+        Parameters
+        ----------
+        key, db
+            Which.
+        field
+            Field of a hash, or member of a set or sorted set.
+        before
+            A position.
+        """
+        from aofnb.forensics.history import last_write
+        from aofnb.forensics.slicing import as_bytes
+
+        part = None if field is None else as_bytes(field)
+        return last_write(self, as_bytes(key), part, db, self.position(before), progress)
 
     def get(self, key: str | bytes, *, db: int = 0, at: Where = "end") -> Any:
         """What `key` held at a position, by running only the commands that had a part in it.

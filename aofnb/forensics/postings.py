@@ -423,9 +423,7 @@ def _stored(log: Log, segment: Segment) -> Segment:
 
 
 def _mapped(log: Log, file: str) -> dict[str, Ints]:
-    return {
-        name: np.load(log.cache.path / f"{file}-{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS
-    }
+    return {name: np.load(log.cache.path / f"{file}-{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS}
 
 
 def _save(log: Log, run: _Pass) -> None:

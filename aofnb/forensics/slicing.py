@@ -86,8 +86,10 @@ def unit_start(log: Log, seq: int) -> int:
     return log.postings().first_of_unit(seq)
 
 
-def slice_of(log: Log, places: Iterable[Place], stop: int) -> list[Event]:
+def slice_of(log: Log, places: Iterable[Place], stop: int, *, whole: bool = False) -> list[Event]:
     """The commands before row `stop` that had a part in what these keys hold, in order.
+
+    With `whole` also those that had a part in anything they ever held.
 
     Raises
     ------
@@ -100,14 +102,15 @@ def slice_of(log: Log, places: Iterable[Place], stop: int) -> list[Event]:
     opaque = next((code for _, code in barriers if code > _SWAPDB), None)
     if opaque is not None:
         raise Unsound(f"the log has {BARRIERS[opaque]}, which may change any key")
-    return _Slice(log, barriers).of(set(places), stop)
+    return _Slice(log, barriers, whole).of(set(places), stop)
 
 
 class _Slice:
     """The way back through the log."""
 
-    def __init__(self, log: Log, barriers: list[tuple[int, int]]) -> None:
+    def __init__(self, log: Log, barriers: list[tuple[int, int]], whole: bool) -> None:
         self._postings = log.postings()
+        self._whole = whole
         # Newest first: -row of the next one of each key and of the barriers.
         self._next: list[tuple[int, bytes | None]] = []
         self._rows: dict[bytes | None, list[int]] = {None: [row for row, _ in barriers]}
@@ -174,7 +177,8 @@ class _Slice:
             return False
         kept = {place for place in self.demand if code == _FLUSHDB and place[0] != event.db}
         concerned = kept != self.demand
-        self.demand = kept
+        if not self._whole:
+            self.demand = kept
         return concerned
 
     def _command(self, event: Event) -> bool:
@@ -186,7 +190,8 @@ class _Slice:
         if _reads_others(event.argv):
             raise Unsound("SORT with BY or GET reads keys that it does not name")
         if _leaves_nothing(event.argv):
-            self.demand.difference_update(mine)
+            if not self._whole:
+                self.demand.difference_update(mine)
         else:
             for place in keys:
                 self._want(place, event.seq)
@@ -232,8 +237,11 @@ def _leaves_nothing(argv: Sequence[bytes]) -> bool:
     if len(argv) == 3:
         return True
     option, deadline = argv[3].upper(), argv[4]
-    return option in _DEADLINES and deadline.isdigit() and len(deadline) < 17 and 0 < int(deadline) < _DEADLINE_MAX // (
-        1 if option in (b"PX", b"PXAT") else 1000
+    return (
+        option in _DEADLINES
+        and deadline.isdigit()
+        and len(deadline) < 17
+        and 0 < int(deadline) < _DEADLINE_MAX // (1 if option in (b"PX", b"PXAT") else 1000)
     )
 
 
@@ -282,6 +290,4 @@ def python_value(value: Value | None) -> Any:
         return {member: score for score, member in value.entries()}
     assert isinstance(value, Stream)
     # A field may come more than once in an entry.
-    return {
-        format_id(entry_id): list(zip(items[::2], items[1::2], strict=True)) for entry_id, items in value.range()
-    }
+    return {format_id(entry_id): list(zip(items[::2], items[1::2], strict=True)) for entry_id, items in value.range()}

@@ -78,7 +78,9 @@ class StoppedClock:
 def empty_store(log: Log, ts: int | None, databases: int = 16) -> Store:
     """A read-only store without data, at the second `ts`, with all databases that the log selects."""
     clock = StoppedClock(0 if ts is None or ts < 0 else ts * 1000)
-    return open_store(None, readonly=True, clock=clock, background=False, databases=max(16, databases, log.index().databases))
+    return open_store(
+        None, readonly=True, clock=clock, background=False, databases=max(16, databases, log.index().databases)
+    )
 
 
 def store_at(log: Log, position: Position) -> Store:

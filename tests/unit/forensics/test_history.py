@@ -1,0 +1,124 @@
+import re
+
+import pytest
+from support.samples import sample
+
+import aofnb
+from aofnb.resp.encode import encode_command
+
+
+def log_of(path, *lines):
+    pieces = [
+        line.encode() + b"\r\n" if line.startswith("#") else encode_command(line.encode().split()) for line in lines
+    ]
+    path.write_bytes(b"".join(pieces))
+    return aofnb.scan(path)
+
+
+def causes(log, key="k", **options):
+    frame = log.history(key, **options)
+    return list(zip(frame.index, frame.cause.astype(str), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (["SET k 1", "SET k 2", "INCR k"], ["client", "overwrite", "client"]),
+        (["SET k 1", "DEL k"], ["client", "delete"]),
+        (["set k 1", "del k"], ["client", "delete"]),
+        (["set k 1", "DEL k"], ["client", "eviction suspected"]),
+        (["set k 1", "UNLINK k j"], ["client", "delete"]),
+        (["SET k 1 PXAT 1000500", "DEL k"], ["client", "expiry suspected"]),
+        (["#TS:1000", "SET k 1 PXAT 1000500", "#TS:1001", "DEL k"], ["client", "expiry"]),
+        (["#TS:900", "SET k 1 PXAT 1000500", "#TS:998", "DEL k"], ["client", "delete"]),
+        (["SET k 1 PXAT 1000500", "PERSIST k", "DEL k"], ["client", "client", "delete"]),
+        (["SET k 1", "FLUSHALL", "FLUSHALL", "SET k 2"], ["client", "flush", "client"]),
+        (["SELECT 1", "SET k 1", "SELECT 0", "FLUSHDB"], []),
+        (["SET k 1", "RENAME k j", "RENAME j k"], ["client", "rename", "rename"]),
+        (["SET k 1", "COPY k j"], ["client", "copy"]),
+        (["SET j 1", "COPY j k"], ["copy"]),
+        (["SELECT 3", "SET k 1", "MOVE k 0"], ["move"]),
+        (["SET k 1", "SWAPDB 0 1", "SWAPDB 2 1"], ["client", "swap"]),
+        (["EVAL return 0", "SET k 1"], ["client"]),
+        (["MULTI", "SET k 1"], ["not run"]),
+    ],
+)
+def test_causes(lines, expected, tmp_path):
+    assert [cause for _, cause in causes(log_of(tmp_path / "x.aof", *lines))] == expected
+
+
+def test_history_with_values_says_what_was_in_it(tmp_path):
+    log = log_of(tmp_path / "x.aof", "SET k 1", "SET j x", "INCR k", "DEL k", "RPUSH k a b", "RENAME k j", "RENAME j k")
+    frame = log.history("k", values=True)
+    assert frame.value.tolist() == [b"1", b"2", None, [b"a", b"b"], None, [b"a", b"b"]]
+    assert frame.type.tolist() == ["string", "string", None, "list", None, "list"]
+    assert log.history("k", start=3, stop=5, values=True).value.tolist() == [None, [b"a", b"b"]]
+
+
+def test_values_in_spite_of_a_script(tmp_path):
+    pytest.importorskip("lupa")
+    path = tmp_path / "x.aof"
+    script = [b"EVAL", b"redis.call('SET', 'k', 'from script')", b"0"]
+    path.write_bytes(encode_command([b"SET", b"k", b"1"]) + encode_command(script) + encode_command([b"DEL", b"k"]))
+    frame = aofnb.scan(path).history("k", values=True)
+    assert frame.value.tolist() == [b"1", b"from script", None]
+    assert frame.cause.tolist() == ["client", "script", "delete"]
+    assert aofnb.scan(path).get("k", at=2) == b"from script"
+
+
+def test_values_follow_swapped_databases(tmp_path):
+    log = log_of(tmp_path / "x.aof", "SET k 0", "SELECT 1", "SET k 1", "SWAPDB 0 1", "SET k 2")
+    assert log.history("k", values=True).value.tolist() == [b"0", b"1"]
+    assert log.history("k", db=1, values=True).value.tolist() == [b"1", b"0", b"2"]
+
+
+def test_a_snapshot_is_where_keys_come_from():
+    log = aofnb.scan(sample("01-rdb-base-incr") / "data")
+    frame = log.to_pandas(columns=["key", "db", "part"])
+    end = log.at("end")
+    for key, db in frame[frame.part.astype(str).str.contains("base")][["key", "db"]].dropna().drop_duplicates().values:
+        history = log.history(key, db=db, values=True)
+        assert history.cause.iloc[0] == "snapshot"
+        assert (history.value.iloc[-1] is not None) == bool(end.run([["SELECT", str(db)], ["EXISTS", key]])[1])
+
+
+def test_last_write_of_a_key_and_of_a_field(tmp_path):
+    log = log_of(tmp_path / "x.aof", "HSET k a 1", "HSET k b 1", "HINCRBY k a 5", "HSET k b 1", "DEL k", "SADD k a")
+    assert log.last_write("k").name == 5
+    assert log.last_write("k", before=5).name == 4
+    assert log.last_write("k", "a", before=4).name == 2
+    assert log.last_write("k", "b", before=4).name == 3
+    assert log.last_write("k", "b").name == 4
+    assert log.last_write("k", "a", before=0) is None
+    assert log.last_write("nothing") is None
+
+
+@pytest.mark.parametrize(
+    ("what", "expected"),
+    [
+        ("needle", [(1, 2, b"a needle here"), (2, 1, b"needle")]),
+        (b"\r\nb", [(3, 2, b"a\r\nb")]),
+        (re.compile("^needle$"), [(2, 1, b"needle")]),
+        (re.compile(rb"NEEDLE", re.IGNORECASE), [(1, 2, b"a needle here"), (2, 1, b"needle")]),
+        ("$1", [(4, 1, b"$1")]),
+        ("nothing", []),
+    ],
+)
+def test_find(what, expected, tmp_path):
+    argvs = [["SET", "k", "v"], ["SET", "k", "a needle here"], ["DEL", "needle"], ["SET", "k", "a\r\nb"], ["DEL", "$1"]]
+    path = tmp_path / "x.aof"
+    path.write_bytes(b"".join(encode_command([word.encode() for word in argv]) for argv in argvs))
+    log = aofnb.scan(path)
+    frame = log.find(what)
+    assert list(zip(frame.index, frame.arg, frame.excerpt, strict=True)) == expected
+    assert frame.cmd.astype(str).tolist() == [argvs[row][0] for row, _, _ in expected]
+    assert len(log.find(what, limit=1)) == min(len(expected), 1)
+    assert list(log.find(what, start=2, stop=4).index) == [row for row, _, _ in expected if 2 <= row < 4]
+
+
+def test_find_refuses_what_is_everywhere(tmp_path):
+    log = log_of(tmp_path / "x.aof", "SET k 1")
+    with pytest.raises(ValueError, match="nothing to look for"):
+        log.find("")
+    with pytest.raises(TypeError, match="text, bytes or a compiled pattern"):
+        log.find(1)
