@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from aofnb.engine import open_store as open
     from aofnb.forensics.frame import read_aof
     from aofnb.forensics.log import Log, scan
-    from aofnb.widgets import Dashboard
+    from aofnb.widgets import Dashboard, Explorer, LoadProgress, RewriteProgress
 
 __all__ = [
     "AofError",
@@ -50,11 +50,14 @@ __all__ = [
     "AofnbError",
     "ConfigError",
     "Dashboard",
+    "Explorer",
+    "LoadProgress",
     "Log",
     "RdbError",
     "Redis",
     "RemoteError",
     "ReplyError",
+    "RewriteProgress",
     "Store",
     "StoreClosedError",
     "__version__",
@@ -75,12 +78,18 @@ _LAZY = {
     "read_aof": ("aofnb.forensics", "read_aof"),
     "Log": ("aofnb.forensics", "Log"),
     "Dashboard": ("aofnb.widgets", "Dashboard"),
+    "Explorer": ("aofnb.widgets", "Explorer"),
+    "LoadProgress": ("aofnb.widgets", "LoadProgress"),
+    "RewriteProgress": ("aofnb.widgets", "RewriteProgress"),
     "Redis": ("aofnb.adapters.redis_py", "Redis"),
     "connect": ("aofnb.adapters.remote", "connect"),
 }
 
 
 def __getattr__(name: str) -> Any:
+    if name == "lab":
+        # The one package that is used by its name: aofnb.lab.pull_the_plug().
+        return importlib.import_module("aofnb.lab")
     if name not in _LAZY:
         raise AttributeError(f"module 'aofnb' has no attribute {name!r}")
     module, attribute = _LAZY[name]

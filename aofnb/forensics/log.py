@@ -6,6 +6,7 @@ What it reads is what was there when it was opened: a file that has grown since 
 from __future__ import annotations
 
 import html
+import importlib
 import re
 import sys
 from collections import deque
@@ -353,6 +354,25 @@ class Log:
         from aofnb.forensics.travel import store_at
 
         return store_at(self, self.position(where))
+
+    def explorer(self, key: str | bytes | None = None, where: Where = "end", *, db: int = 0) -> Any:
+        """A slider through the time of this log: the keys and one value as they were. Needs a notebook.
+
+        Parameters
+        ----------
+        key
+            The key to look at, with buttons to its next and previous write.
+        where
+            The position to begin at.
+        db
+            The database to look at.
+
+        Returns
+        -------
+        aofnb.Explorer
+        """
+        # What shows things is in a package beside this one.
+        return importlib.import_module("aofnb").Explorer(self, key=key, where=where, db=db)
 
     # --- questions ---------------------------------------------------------------------------------------
 

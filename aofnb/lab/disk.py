@@ -194,6 +194,21 @@ class SimFs:
     def size(self, path: str) -> int:
         return len(self._file(path))
 
+    def synced_size(self, path: str) -> int:
+        """How many bytes of a file a power cut cannot take."""
+        self._file(path)
+        return len(self._names[path].durable)
+
+    def name_is_synced(self, path: str) -> bool:
+        """Whether a power cut cannot take the name of a file."""
+        self._file(path)
+        return self._durable.get(path) is self._names[path]
+
+    def write_back(self, path: str) -> None:
+        """Make the content of a file durable, as the operating system does of its own accord."""
+        self._file(path)
+        self.sync_file(path, self._names[path])
+
     def listdir(self, path: str) -> list[str]:
         if not _is_root(path):
             if path not in self._names:

@@ -31,7 +31,9 @@ from aofnb.aof.stats import AofStats
 from aofnb.clock import Clock, SystemClock
 from aofnb.errors import AofnbError, ConfigError
 from aofnb.widgets import render
+from aofnb.widgets.mix import LogTail, WriteMix
 from aofnb.widgets.model import AutoRewrite, Recorder, State, View
+from aofnb.widgets.sources import source_of
 
 __all__ = ["Dashboard", "StatsSource"]
 
@@ -44,8 +46,8 @@ _WAITS = "A busy cell may have to end first."
 
 
 class StatsSource(Protocol):
-    """What a dashboard needs; a `Store` has it. ``path``, ``closed``, ``config``, ``config_set`` and ``bgrewriteaof``
-    are used where they exist.
+    """What a dashboard needs; a `Store` has it. ``path``, ``closed``, ``config``, ``config_set``, ``bgrewriteaof`` and
+    ``cancel_rewrite`` are used where they exist.
     """
 
     def stats(self, *, reset_peak: bool = False) -> AofStats:
@@ -68,8 +70,9 @@ class Dashboard:
     Parameters
     ----------
     store
-        What `aofnb.open` gave, or any object with a method ``stats(reset_peak=...)`` that gives an `AofStats`.
-        It is not kept alive.
+        What `aofnb.open` gave, or any object with a method ``stats(reset_peak=...)`` that gives an `AofStats`: it is
+        not kept alive. Or what somebody else runs: a URL (``redis://...``), what `aofnb.connect` gave, or the path of a
+        directory that holds a log. Of those is known what INFO says, or the sizes of the files.
     interval_s
         Seconds between two updates, at least 0.25.
 
@@ -77,15 +80,21 @@ class Dashboard:
     ------
     ConfigError
         For a shorter `interval_s`, or one that is no number.
+    RemoteError
+        The server cannot be reached.
+    AofManifestError
+        The directory holds no log.
     TypeError
         For what is no store.
     """
 
     def __init__(
-        self, store: StatsSource, *, interval_s: float = SHORTEST_INTERVAL_S, clock: Clock | None = None
+        self,
+        store: StatsSource | str | os.PathLike[str] | Any,
+        *,
+        interval_s: float = SHORTEST_INTERVAL_S,
+        clock: Clock | None = None,
     ) -> None:
-        if not callable(getattr(store, "stats", None)):
-            raise TypeError(f"Dashboard takes a store, as aofnb.open gives it, not {store!r}")
         try:
             long_enough = interval_s >= SHORTEST_INTERVAL_S
         except TypeError:
@@ -97,7 +106,11 @@ class Dashboard:
             )
         self.interval_s = interval_s
         self.clock: Clock = clock or SystemClock()
+        given, store = store, source_of(store)
+        # Made here, so nobody else keeps it or ends it.
+        self._own: Any = None if store is given else store
         self._store = weakref.ref(store)
+        self._mix, self._tail = WriteMix(), LogTail()
         self._recorder = Recorder(os.path.basename(str(getattr(store, "path", None) or "in memory")))
         # What callbacks want to be shown; the sampler takes it up.
         self._notes: deque[str] = deque()
@@ -142,6 +155,17 @@ class Dashboard:
             buttons.append(self._rewrite)
         else:
             self._rewrite = None
+        if hasattr(store, "cancel_rewrite"):
+            self._cancel: Any = ipywidgets.Button(
+                description="Cancel",
+                icon="times",
+                disabled=True,
+                tooltip=f"End the running rewrite; the old files stay. {_WAITS}",
+            )
+            self._cancel.on_click(lambda _button: self._ask("cancel_rewrite"))
+            buttons.append(self._cancel)
+        else:
+            self._cancel = None
         stop = ipywidgets.Button(description="Stop", icon="stop", tooltip=f"Leave a table here. {_WAITS}")
         stop.on_click(lambda _button: self.stop())
         self._widgets = [*buttons, stop]
@@ -222,6 +246,8 @@ class Dashboard:
                 refused = last.state == "failed" and getattr(store, "closed", False)
                 view = view if refused else last
         self._view = view if view.state == "failed" else replace(view, state=state)
+        if hasattr(self._own, "close"):
+            self._own.close()
         table = {"text/html": render.static(self._view), "text/plain": render.text(self._view)}
         for handle in self._handles:
             handle.update(table, raw=True)  # type: ignore[no-untyped-call]  # IPython is typed in part
@@ -275,15 +301,27 @@ class Dashboard:
         now_ms = self.clock.now_ms()
         while self._notes:
             self._recorder.note(now_ms, self._notes.popleft())
+        stats, now_s = store.stats(reset_peak=True), self.clock.monotonic()
         config = getattr(store, "config", None)
-        auto_rewrite = None
+        auto_rewrite = getattr(store, "auto_rewrite", None)
         if config is not None:
             auto_rewrite = AutoRewrite(config.auto_aof_rewrite_percentage, config.auto_aof_rewrite_min_size)
-        return self._recorder.add(store.stats(reset_peak=True), self.clock.monotonic(), now_ms, auto_rewrite)
+        view = self._recorder.add(stats, now_s, now_ms, auto_rewrite)
+        if self._mix.due(now_s):
+            self._sample_mix(store, stats, now_s)
+        return replace(view, mix=self._mix.shares(), remark=getattr(store, "remark", None))
+
+    def _sample_mix(self, store: StatsSource, stats: AofStats, now_s: float) -> None:
+        """Which commands came since the last look: by the server's counters, or from the end of the log."""
+        if hasattr(store, "write_calls"):
+            self._mix.add_calls(now_s, store.write_calls())
+        else:
+            self._mix.add(now_s, self._tail.sample(_live_file(store, stats)))
 
     def _send(self, view: View) -> None:
         now_s = self.clock.monotonic()
-        quiet = view.stats == self._view.stats and view.events == self._view.events
+        before = self._view
+        quiet = (view.stats, view.events, view.mix) == (before.stats, before.events, before.mix)
         self._view = view
         if quiet and now_s - self._sent_s < HEARTBEAT_S:
             return
@@ -292,6 +330,8 @@ class Dashboard:
         self._html.value = render.live(view, self._tick)
         if self._rewrite is not None:
             self._rewrite.disabled = view.stats.rewrite.phase != "idle"
+        if self._cancel is not None:
+            self._cancel.disabled = view.stats.rewrite.phase == "idle" and not view.stats.rewrite_scheduled
         if self._policy is not None:
             # Between a click and its CONFIG SET the two differ for a moment; the second time it was set elsewhere.
             differs = self._policy.value != view.stats.appendfsync
@@ -308,7 +348,7 @@ class Dashboard:
     def _rewrite_clicked(self, _button: object) -> None:
         self._ask("bgrewriteaof")
 
-    def _ask(self, method: Literal["config_set", "bgrewriteaof"], *args: str) -> None:
+    def _ask(self, method: Literal["config_set", "bgrewriteaof", "cancel_rewrite"], *args: str) -> None:
         """Call the store; a refusal becomes an event of the picture."""
         store = self._store()
         if store is None:
@@ -343,6 +383,17 @@ class Dashboard:
 
     def __repr__(self) -> str:
         return render.text(self._view)
+
+
+def _live_file(store: Any, stats: AofStats) -> str | None:
+    """Path of the file that grows, if there is one on a disk that we can see."""
+    if hasattr(store, "live_file"):
+        path: str | None = store.live_file
+        return path
+    directory, config = getattr(store, "path", None), getattr(store, "config", None)
+    if directory is None or config is None or not stats.files:
+        return None
+    return os.path.join(directory, config.appenddirname, stats.files[-1][0])
 
 
 def _stop_all() -> None:

@@ -112,6 +112,10 @@ class View:
     """Commands logged a second in the last minute."""
     rate_now: float = 0.0
     """Commands logged a second since the view before."""
+    mix: tuple[tuple[str, float], ...] = ()
+    """The commonest commands of the last minute with their share, then ``others``."""
+    remark: str | None = None
+    """What is special about where the numbers come from."""
 
     @property
     def at_risk_commands(self) -> int:
@@ -212,7 +216,7 @@ class Recorder:
             for text in events_between(self._last, stats):
                 self.note(now_ms, text)
             passed_s = now_s - self._last_s
-            if passed_s > 0:
+            if passed_s > 0 and stats.synced_commands >= 0:
                 # The counter starts again when a log is opened anew.
                 rate = max(0, _logged(stats) - _logged(self._last)) / passed_s
                 self._rate.add(now_s, rate)

@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable
 from html import escape
 
+from aofnb.aof.stats import AofStats
 from aofnb.widgets.model import MINUTE_S, Health, Series, View
 
-__all__ = ["live", "seconds_text", "size_text", "static", "text"]
+__all__ = ["live", "rewrite_words", "seconds_text", "size_text", "static", "text"]
 
 # After so long without an update the picture says so, without any script: each new picture starts the animation again.
 STALE_S = 3
@@ -108,19 +109,51 @@ def next_rewrite_text(view: View) -> str:
 
 def rewrite_text(view: View) -> str:
     """The running rewrite, or how the last one ended, without durations."""
-    stats, now = view.stats, view.stats.rewrite
-    if now.phase == "idle":
-        if stats.rewrite_scheduled:
-            return "scheduled"
-        if not stats.last_rewrite_ok:
-            return "last one failed"
-        return f"none running, {stats.rewrites:,} so far" if stats.rewrites else "none yet"
+    stats = view.stats
+    if stats.rewrite.phase != "idle":
+        return rewrite_words(stats)
+    if stats.rewrite_scheduled:
+        return "scheduled"
+    if not stats.last_rewrite_ok:
+        return "last one failed"
+    if stats.rewrites < 0:
+        return "none running"
+    return f"none running, {stats.rewrites:,} so far" if stats.rewrites else "none yet"
+
+
+def rewrite_words(stats: AofStats, *, eta: bool = False) -> str:
+    """How far a running rewrite is, with how long it may still take if asked for `eta`."""
+    now = stats.rewrite
     words = _PHASES[now.phase]
-    if now.phase == "loading":
-        words += f", {size_text(now.bytes_done)} of {size_text(now.bytes_total)}" if now.bytes_total else ""
-    elif now.keys_total:
+    known = now.bytes_total if now.phase == "loading" else now.keys_total
+    if now.phase == "loading" and known:
+        words += f", {size_text(now.bytes_done)} of {size_text(now.bytes_total)}"
+    elif known:
         words += f", {now.keys_done:,} of {count_text(now.keys_total, 'key')}"
-    return f"{words}, {view.rewrite_fraction:.0%}"
+    if known or now.phase == "publishing" or now.fraction:
+        words += f", {min(1.0, max(0.0, now.fraction)):.0%}"
+    if eta and now.eta_s is not None:
+        words += f", about {seconds_text(now.eta_s)} left"
+    return words
+
+
+def keys_text(view: View) -> str:
+    """How many keys there are, or nothing where that is not known."""
+    return "" if view.stats.keys < 0 else count_text(view.stats.keys, "key")
+
+
+def commands_text(count: int) -> str:
+    """So many commands, or nothing where that is not known."""
+    return "" if count < 0 else count_text(count, "command")
+
+
+def _amount(nbytes: int, commands: int) -> str:
+    return ", ".join(filter(None, [size_text(nbytes), commands_text(commands)]))
+
+
+def mix_text(view: View) -> str:
+    """Which commands were logged in the last minute."""
+    return ", ".join(f"{name} {share:.0%}" for name, share in view.mix)
 
 
 # --- text ------------------------------------------------------------------------------------------------------
@@ -135,15 +168,15 @@ def text(view: View) -> str:
     if stats.write_error is not None:
         lines.append(f"  writing fails        {stats.write_error}")
     policy = f"appendfsync {stats.appendfsync}" if stats.aof_enabled else "no log"
-    at_risk = f"{size_text(stats.at_risk_bytes)}, {count_text(view.at_risk_commands, 'command')}"
+    at_risk = _amount(stats.at_risk_bytes, view.at_risk_commands)
     lines.append(f"  {'at risk now':20} {at_risk} ({policy})")
-    lines += [
-        f"  {stage.title:20} {size_text(stage.nbytes)}, {count_text(stage.commands, 'command')}"
-        for stage in view.stages
-    ]
+    lines += [f"  {stage.title:20} {_amount(stage.nbytes, stage.commands)}" for stage in view.stages]
     lines.append(f"  {'rewrite':20} {rewrite_text(view)}; {next_rewrite_text(view)}")
     lines += [f"  {kind:20} {name}, {size_text(size)}" for name, kind, size in stats.files]
-    lines.append(f"  {'keys':20} {stats.keys:,}")
+    if stats.keys >= 0:
+        lines.append(f"  {'keys':20} {stats.keys:,}")
+    if view.remark is not None:
+        lines.append(f"  {'note':20} {view.remark}")
     return "\n".join(lines)
 
 
@@ -231,6 +264,8 @@ _STYLE = f"""<style>
 .aofnb .bar {{ flex: 0 1 150px; height: 8px; border-radius: 4px; overflow: hidden;
   background: var(--jp-layout-color3, rgba(128,128,128,.3)); }}
 .aofnb .bar i {{ display: block; height: 100%; background: var(--jp-brand-color1, #1976d2); }}
+.aofnb .mix {{ display: flex; }}
+.aofnb .mix i {{ flex: 0 0 auto; }}
 .aofnb table {{ border-collapse: collapse; margin: 10px 0 0; font-size: 12px; color: inherit; }}
 .aofnb th, .aofnb td {{ text-align: left; padding: 2px 16px 2px 0; font-weight: normal; border: 0;
   background: none; overflow-wrap: anywhere; }}
@@ -266,7 +301,9 @@ def live(view: View, tick: int) -> str:
         _flow(view),
         _fsync_line(view),
         _rewrite_line(view),
+        _mix_line(view),
         _files(view),
+        _remark(view),
         _events(view),
         "</div>",
     ]
@@ -275,7 +312,7 @@ def live(view: View, tick: int) -> str:
 
 def _top(view: View) -> str:
     name = escape(view.name)
-    keys = count_text(view.stats.keys, "key")
+    keys = keys_text(view)
     end = escape(_STATES[view.state])
     if view.state == "live":
         end = f'<span class="stale" role="status">no update for {STALE_S} s</span> {end}'
@@ -293,7 +330,7 @@ def _flow(view: View) -> str:
     captions = [
         f"peak {size_text(_peak(view.buffered))}",
         f"peak {size_text(_peak(view.at_risk))}",
-        f"{view.rate_now:,.0f}/s",
+        f"{view.rate_now:,.0f}/s" if view.stats.synced_commands >= 0 else "",
     ]
     health = view.health
     big = "no log" if health == "off" else size_text(view.stats.at_risk_bytes)
@@ -301,13 +338,13 @@ def _flow(view: View) -> str:
     stages = [
         f'<div class="stage" title="{escape(stage.meaning)}"><span class="soft">{stage.title}</span>'
         f'<div class="now"><strong>{size_text(stage.nbytes)}</strong><span class="soft end">{caption}</span></div>'
-        f'<span class="soft">{count_text(stage.commands, "command")}</span>{picture}</div>'
+        f'<span class="soft">{commands_text(stage.commands)}</span>{picture}</div>'
         for stage, caption, picture in zip(view.stages, captions, pictures, strict=True)
     ]
     return (
         f'<div class="row"><div class="risk {health}" style="--mark: {_MARKS[health]}">'
         f'<span class="soft">at risk now</span><div class="big">{big}</div>'
-        f"<div>{count_text(view.at_risk_commands, 'command')}</div>"
+        f"<div>{commands_text(view.at_risk_commands)}</div>"
         f'<span class="soft">{HEADLINES[health]}</span></div>{arrow.join(stages)}</div>'
     )
 
@@ -335,15 +372,33 @@ def _rewrite_line(view: View) -> str:
     stats = view.stats
     percent = round(view.rewrite_fraction * 100)
     words = rewrite_text(view)
-    if stats.rewrite.phase != "idle" and stats.rewrite.eta_s is not None:
-        words += f", about {seconds_text(stats.rewrite.eta_s)} left"
-    elif stats.rewrite.phase == "idle" and stats.last_rewrite_duration_s is not None:
+    if stats.rewrite.phase != "idle":
+        words = rewrite_words(stats, eta=True)
+    elif stats.last_rewrite_duration_s is not None:
         words += f", the last took {seconds_text(stats.last_rewrite_duration_s)}"
     return (
         f'<div class="line"><b>rewrite</b><div class="bar" role="progressbar" aria-label="rewrite" aria-valuemin="0"'
         f' aria-valuemax="100" aria-valuenow="{percent}" aria-valuetext="{escape(words)}">'
         f'<i style="width: {percent}%"></i></div><span>{escape(words)}</span></div>'
     )
+
+
+def _mix_line(view: View) -> str:
+    if not view.mix:
+        return ""
+    parts = "".join(
+        f'<i style="width: {share:.1%}; opacity: {max(0.25, 1 - 0.2 * place):.2f}"></i>'
+        for place, (_, share) in enumerate(view.mix)
+    )
+    words = escape(mix_text(view))
+    return (
+        f'<div class="line"><b>writes</b><div class="bar mix" role="img"'
+        f' aria-label="commands logged in the last minute: {words}">{parts}</div><span>{words}</span></div>'
+    )
+
+
+def _remark(view: View) -> str:
+    return "" if view.remark is None else f'<div class="soft events">{escape(view.remark)}</div>'
 
 
 def _files(view: View) -> str:
@@ -374,15 +429,18 @@ def static(view: View) -> str:
     stats, sparks = view.stats, _labels(view)
     first, second, third = view.stages
     policy = f"appendfsync {stats.appendfsync}" if stats.aof_enabled else "no log"
-    at_risk = f"<b>{size_text(stats.at_risk_bytes)}</b>, {count_text(view.at_risk_commands, 'command')}"
+    at_risk = f"<b>{_amount(stats.at_risk_bytes, view.at_risk_commands)}</b>"
     rows = [("at risk now", at_risk, ""), ("fsync", policy, _image(*sparks["lag"]))]
     rows += [
-        (stage.title, f"{size_text(stage.nbytes)}, {count_text(stage.commands, 'command')}", _image(*sparks[name]))
+        (stage.title, _amount(stage.nbytes, stage.commands), _image(*sparks[name]))
         for stage, name in ((first, "buffered"), (second, "at_risk"), (third, "rate"))
     ]
     rows.append(("rewrite", f"{escape(rewrite_text(view))}; {escape(next_rewrite_text(view))}", ""))
     rows += [(escape(kind), f"{escape(name)}, {size_text(size)}", "") for name, kind, size in stats.files]
-    rows.append(("keys", f"{stats.keys:,}", ""))
+    if stats.keys >= 0:
+        rows.append(("keys", f"{stats.keys:,}", ""))
+    if view.remark is not None:
+        rows.append(("note", escape(view.remark), ""))
     for title, words in (("writing fails", stats.write_error), ("problem", view.problem)):
         if words is not None:
             rows.insert(0, (title, escape(words), ""))
