@@ -27,6 +27,7 @@ TOUR = [
         ["values", "keyspace", "list_value", "set_value", "hash_value", "zset"],
     ),
     ("rdb", "The snapshot format", ["opcodes", "primitives", "source", "decode", "encode", "dump"]),
+    ("lua", "Scripts", ["interpreter"]),
     (
         "commands",
         "What a command does and how it is logged",
@@ -37,7 +38,7 @@ TOUR = [
     ("forensics", "Logs as tables", ["parts", "scan", "columns", "frame", "log", "accessor", "plots"]),
     ("magics", "Cells", ["parse", "magic", "replies", "show", "stores"]),
     ("widgets", "The dashboard", ["model", "render", "dashboard"]),
-    ("adapters", "Other ways in", []),
+    ("adapters", "redis-py, sockets, real servers", ["redis_py", "server", "connection"]),
     ("lab", "Crashes on a simulated disk", []),
 ]
 
@@ -51,6 +52,7 @@ FAMILIES = {
     "lists": "lists",
     "sets": "sets",
     "hashes": "hashes",
+    "hash_fields": "deadlines of hash fields",
     "zsets": "sorted sets",
     "zset_algebra": "sorted sets together",
     "geo": "geo",
@@ -60,7 +62,11 @@ FAMILIES = {
     "transactions": "transactions",
     "scripting": "functions and scripts",
     "connection": "connection",
+    "acl": "users and passwords",
     "server": "server",
+    "latency": "slow commands",
+    "saving": "snapshots",
+    "replication": "replication",
     "debug": "debugging",
 }
 
@@ -93,12 +99,12 @@ def commands() -> str:
     families: dict[str, list[str]] = {name: [] for name in FAMILIES}
     for command in all_commands():
         if not command.subcommands or command.name == "COMMAND":
-            families[command.handler.__module__.rsplit(".", 1)[-1]].append(command.name)
+            families.setdefault(command.handler.__module__.rsplit(".", 1)[-1], []).append(command.name)
     total = sum(map(len, families.values()))
     lines = [f"{total} commands and subcommands, by family:\n"]
     for family, names in families.items():
         if names:
-            lines.append(f"- {FAMILIES[family]}: " + ", ".join(f"`{name}`" for name in names))
+            lines.append(f"- {FAMILIES.get(family, family)}: " + ", ".join(f"`{name}`" for name in names))
     return "\n".join(lines)
 
 
