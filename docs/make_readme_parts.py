@@ -67,6 +67,8 @@ FAMILIES = {
     "latency": "slow commands",
     "saving": "snapshots",
     "replication": "replication",
+    "memory": "memory",
+    "standalone": "what there is only in clusters, or with modules",
     "debug": "debugging",
 }
 

@@ -155,6 +155,10 @@ class Server(Protocol):
         """SAVE, SHUTDOWN and what DEBUG does with files."""
         ...
 
+    def sync_log(self, now: bool) -> bool:
+        """Sync the log, if `now`; whether all that was done so far is durable."""
+        ...
+
     @property
     def in_batch(self) -> bool:
         """Whether someone has put off the write to the end of a block."""

@@ -139,12 +139,14 @@ _FAMILY_GROUP = {
 # Where the server counts a command otherwise than its neighbours.
 _GROUP_OF = {
     "DBSIZE": "server", "FLUSHALL": "server", "FLUSHDB": "server", "SWAPDB": "server", "RESTORE-ASKING": "server",
+    "READONLY": "cluster", "READWRITE": "cluster", "ASKING": "cluster", "CLUSTER": "cluster", "WAITAOF": "generic",
 }  # fmt: skip
 _CATEGORIES_OF = {
     "KEYS": ("keyspace", "dangerous"), "FLUSHDB": ("keyspace", "dangerous"), "FLUSHALL": ("keyspace", "dangerous"),
     "SWAPDB": ("keyspace", "dangerous"), "WAIT": ("connection",), "INFO": ("dangerous",), "COMMAND": ("connection",),
     "RESTORE": ("keyspace", "dangerous"), "RESTORE-ASKING": ("keyspace", "dangerous"),
     "LASTSAVE": ("admin", "dangerous"),
+    "READONLY": ("connection",), "READWRITE": ("connection",), "ASKING": ("connection",), "WAITAOF": ("connection",),
     "SORT": ("set", "sortedset", "list", "dangerous"), "SORT_RO": ("set", "sortedset", "list", "dangerous"),
 }  # fmt: skip
 _FIXED_KEYS = {

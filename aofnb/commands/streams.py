@@ -100,6 +100,12 @@ def parse_end(arg: bytes) -> StreamId:
     return (ms, seq - 1) if seq else (ms - 1, UINT64_MAX)
 
 
+def previous_id(entry_id: StreamId) -> StreamId:
+    """The id before, for one that is not the first."""
+    ms, seq = entry_id
+    return (ms, seq - 1) if seq else (ms - 1, UINT64_MAX)
+
+
 def next_id(entry_id: StreamId) -> StreamId:
     """The id right after; after the highest the lowest."""
     ms, seq = entry_id
@@ -469,6 +475,9 @@ def xread(client: Client, *args: bytes) -> Any:
         stream = client.db.lookup_kind(key, Stream)
         if arg == b"$":
             above = MIN_ID if stream is None else stream.last_id
+        elif arg == b"+":
+            # The last entry (7.4).
+            above = MIN_ID if stream is None else previous_id(stream.top_id) if stream.length else stream.last_id
         elif arg == b">":
             raise ReplyError(
                 "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option."

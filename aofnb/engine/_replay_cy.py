@@ -114,7 +114,7 @@ def apply(
                 if found is not None:
                     return index
                 data[key] = found = HashValue()
-            elif found._pool is not None:
+            elif found._pool is not None or found.deadlines is not None:
                 return index
             known = found.fields
             arg = argv[3]

@@ -202,6 +202,24 @@ class Engine:
         """Whether a transaction is running, whose records are not in the log yet."""
         return self._frozen_ms is not None
 
+    def sync_log(self, now: bool) -> bool:
+        """Sync the log, if `now` and outside EXEC; whether all that was done so far is durable.
+
+        Raises
+        ------
+        AofWriteError
+            It could not be made so.
+        """
+        writer = self.writer
+        if writer is None:
+            return False
+        if now and not self.in_exec:
+            try:
+                writer.sync()
+            finally:
+                self.refresh_refusal()
+        return not self.effects and not writer.aof_buf and writer.fsynced_bytes == writer.written_bytes
+
     @property
     def in_batch(self) -> bool:
         """Whether a `batch` block is open."""

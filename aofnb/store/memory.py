@@ -49,11 +49,14 @@ def value_bytes(value: Value, samples: int = SAMPLES) -> int:
 
 def _elements(value: Any) -> Iterable[Any]:
     kind = value.type_name
+    found: Iterable[Any] = value
     if kind == "hash":
-        return iter(value.items())
-    if kind == "zset":
-        return iter(value.scores)
-    return iter(value.range()) if kind == "stream" else iter(value)
+        found = value.items()
+    elif kind == "zset":
+        found = value.scores
+    elif kind == "stream":
+        found = value.range()
+    return found
 
 
 def _element(value: Any, element: Any) -> int:

@@ -20,6 +20,8 @@ _GET = (-5, {"fast", "readonly"}, [1, 1, 1], "7.4.0")
 ADDED: dict[str, tuple[int, set[str], list[int], str]] = {
     "HEXPIRE": _SET, "HPEXPIRE": _SET, "HEXPIREAT": _SET, "HPEXPIREAT": _SET,
     "HTTL": _GET, "HPTTL": _GET, "HEXPIRETIME": _GET, "HPEXPIRETIME": _GET,
+    "WAITAOF": (4, {"blocking", "noscript"}, [0, 0, 0], "7.2.0"),
+    "CLIENT NO-TOUCH": (3, {"loading", "noscript", "stale"}, [0, 0, 0], "7.2.0"),
     "HPERSIST": (-5, {"fast", "write"}, [1, 1, 1], "7.4.0"),
 }  # fmt: skip
 
