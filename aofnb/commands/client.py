@@ -300,6 +300,7 @@ class Client:
         "sink",
         "watch_broken",
         "watching",
+        "watching_overdue",
     )
 
     def __init__(self, server: Server, client_id: int = 0) -> None:
@@ -326,6 +327,8 @@ class Client:
         # EXEC is running the queue: nothing may block, and a rewrite waits for its end.
         self.in_exec = False
         self.watching: set[tuple[int, bytes]] = set()
+        # Those that were overdue when WATCH was called.
+        self.watching_overdue: set[tuple[int, bytes]] = set()
         self.watch_broken = False
 
     def changed(self, key: bytes, event: str, dirty: int = 1, db: Database | None = None) -> None:

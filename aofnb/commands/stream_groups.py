@@ -395,6 +395,8 @@ def xautoclaim(
 
     Redis: t_stream.c xautoclaimCommand.
     """
+    # Looked up first, as the server does: an overdue key is deleted even where an argument is wrong.
+    client.db.lookup(key)
     min_idle_ms = integer(min_idle, "ERR Invalid min-idle-time argument for XAUTOCLAIM")
     start_id = parse_start(start)
     options = XAUTOCLAIM_OPTIONS.parse(args)

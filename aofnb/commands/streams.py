@@ -313,11 +313,14 @@ def xsetid(client: Client, key: bytes, last_id: bytes, *args: bytes) -> str:
     Redis: t_stream.c xsetidCommand.
     """
     new_id = parse_id(last_id)
-    options = XSETID_OPTIONS.parse(args)
+    options: dict[str, Any] = {}
+    # One after the other: what is wrong with the first is told first.
+    for end in range(2, len(args) + 2, 2):
+        options = XSETID_OPTIONS.parse(args[:end])
+        if new_id < options.get("maxdeletedid", MIN_ID):
+            raise ReplyError("ERR The ID specified in XSETID is smaller than the provided max_deleted_entry_id")
     entries_added: int | None = options.get("entriesadded")
     max_deleted_id: StreamId = options.get("maxdeletedid", MIN_ID)
-    if new_id < max_deleted_id:
-        raise ReplyError("ERR The ID specified in XSETID is smaller than the provided max_deleted_entry_id")
     stream = client.db.lookup_kind(key, Stream)
     if stream is None:
         raise ReplyError(messages.NO_SUCH_KEY)

@@ -64,9 +64,10 @@ def watch(client: Client, *keys: bytes) -> str:
     if client.multi is not None:
         raise ReplyError("ERR WATCH inside MULTI is not allowed")
     for key in keys:
-        # An overdue key is gone: were it deleted later, that would look like a change.
-        client.db.lookup(key)
         place = (client.db.index, key)
+        if place not in client.watching and client.db.overdue(key):
+            # It is gone already, though it stays until someone meets it: its deletion will be no change.
+            client.watching_overdue.add(place)
         client.watching.add(place)
         client.server.watched.setdefault(place, WeakSet()).add(client)
     client.server.look_around()
@@ -95,6 +96,7 @@ def unwatch_all(client: Client) -> None:
         if not watchers:
             del watched[place]
     client.watching.clear()
+    client.watching_overdue.clear()
     client.watch_broken = False
     if not watched:
         client.server.look_around()
@@ -102,4 +104,5 @@ def unwatch_all(client: Client) -> None:
 
 def _watched_expired(client: Client) -> bool:
     keyspace = client.server.keyspace
-    return any(keyspace[index].overdue(key) for index, key in client.watching)
+    places = client.watching - client.watching_overdue
+    return any(keyspace[index].overdue(key) for index, key in places)

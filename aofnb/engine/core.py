@@ -788,7 +788,10 @@ class Engine:
         self.effects.append((db.index, (verb, key)))
         place = (db.index, key)
         for client in self.watched.get(place, ()):
-            client.watch_broken = True
+            if place in client.watching_overdue:
+                client.watching_overdue.discard(place)
+            else:
+                client.watch_broken = True
         if self.observe is not None:
             if self.usage is not None:
                 self.usage.changed(place)

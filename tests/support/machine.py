@@ -70,7 +70,7 @@ SWAPDB {db} {db}
 KEYS {glob}
 DBSIZE
 SCAN 0 COUNT 100000 [MATCH|{glob}] [TYPE|{type}]
-OBJECT ENCODING {k}
+OBJECT ENCODING {c}
 OBJECT REFCOUNT {l}
 EXPIRE {k} {soon} [{condition}]
 PEXPIRE {k} 100000000 [{condition}]
@@ -158,20 +158,21 @@ ZMSCORE {z} {m}+
 ZRANK {z} {m}
 ZREVRANK {z} {m}
 ZCOUNT {z} {score} {score}
-ZLEXCOUNT {z} {lex} {lex}
+ZLEXCOUNT {y} {lex} {lex}
 ZRANGE {z} {n} {n} [REV] [WITHSCORES]
 ZRANGE {z} {score} {score} BYSCORE [REV] [LIMIT|{n}|{n}] [WITHSCORES]
-ZRANGE {z} {lex} {lex} BYLEX [REV] [LIMIT|{n}|{n}]
+ZADD {y} 0|{m} 0|{m} 0|{m}
+ZRANGE {y} {lex} {lex} BYLEX [REV] [LIMIT|{n}|{n}]
 ZRANGESTORE {z} {z} {n} {n} [REV]
 ZRANGESTORE {z} {z} {score} {score} BYSCORE [LIMIT|{n}|{n}]
 ZREVRANGE {z} {n} {n} [WITHSCORES]
 ZRANGEBYSCORE {z} {score} {score} [WITHSCORES] [LIMIT|{n}|{n}]
 ZREVRANGEBYSCORE {z} {score} {score} [WITHSCORES]
-ZRANGEBYLEX {z} {lex} {lex} [LIMIT|{n}|{n}]
-ZREVRANGEBYLEX {z} {lex} {lex}
+ZRANGEBYLEX {y} {lex} {lex} [LIMIT|{n}|{n}]
+ZREVRANGEBYLEX {y} {lex} {lex}
 ZREMRANGEBYRANK {z} {n} {n}
 ZREMRANGEBYSCORE {z} {score} {score}
-ZREMRANGEBYLEX {z} {lex} {lex}
+ZREMRANGEBYLEX {y} {lex} {lex}
 ZPOP{minmax} {z} [{n}]
 ZMPOP {count} {z} {z} {minmax} [COUNT|{n}]
 BZPOP{minmax} {z} {z} 0.01
@@ -257,8 +258,8 @@ SCRIPT EXISTS 0000000000000000000000000000000000000000
 # How often a family comes, and whole databases go.
 WEIGHTS = {"strings": 5, "bits": 2, "keys": 5, "lists": 4, "sets": 4, "hashes": 4, "zsets": 6, "geo": 1,
            "hyperloglogs": 1, "streams": 6, "transactions": 1, "scripts": 1}  # fmt: skip
-# Without their count they answer by chance.
-_RANDOM = {b"SPOP", b"SRANDMEMBER", b"HRANDFIELD", b"ZRANDMEMBER"}
+# Without their count, or with a cursor that was not given out, they answer by chance.
+_RANDOM = {b"SPOP", b"SRANDMEMBER", b"HRANDFIELD", b"ZRANDMEMBER", b"SCAN", b"HSCAN", b"SSCAN", b"ZSCAN"}
 # What may wait does, for a moment: rarely, or a run takes all day.
 _WAITS = re.compile(r"0\.01|BLOCK")
 FLUSH = ("FLUSHALL", "FLUSHDB", "FLUSHDB ASYNC", "FLUSHALL SYNC")
@@ -417,6 +418,12 @@ class Machine:
             name = chance.choice("lltz")
         if name in KINDS:
             return chance.choice(KINDS[name].split()).encode()
+        if name == "y":
+            # Of one score each, or a range of names is whatever a skiplist finds by chance.
+            return chance.choice((b"y1", b"y2"))
+        if name == "c":
+            # Not of strings: INCRBYFLOAT leaves another encoding than a server, until that starts anew.
+            name = chance.choice("lthzx")
         if name == "bigid":
             self._last_id += chance.choice((0, 1, 1, 2))
             return b"%d-%d" % (self._last_id, chance.choice((0, 1, 2)))
