@@ -256,7 +256,7 @@ def check_log(log: Log, progress: Progress = None) -> DamageReport:
     parts = survey(log, progress)
     tools = None
     if not any(part.compression for part in log.parts):
-        tools = check(log.source)
+        tools = check(log.place)
     harmed = any(part.lf or any(each["kind"] not in _HARMLESS for each in part.damage) for part in parts)
     bad = harmed or (tools is not None and tools.verdict != "valid")
     verdict: Verdict = "fine"

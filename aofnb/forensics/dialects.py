@@ -44,7 +44,7 @@ _FILES: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
         (rb"REDIS", "a snapshot (RDB) where a command must begin"),
         (
             rb"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]+|[0-9]{10,19}[ ,\t:]",
-            "lines with a time in front, as small servers write them, not Redis's log: no command begins here",
+            "lines with a time in front, as small servers write them, where a command must begin",
         ),
         (
             rb"(set|get|del|incr|decr|hset|lpush|rpush|sadd|zadd|expire|select|multi)[ \t]+[^\r\n]{0,400}\r?\n",

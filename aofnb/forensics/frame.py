@@ -7,10 +7,8 @@ like are pandas categories; `.str` fails on binary columns, so keys are text unl
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
-from os import PathLike
-from typing import TYPE_CHECKING, Any, overload
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -19,15 +17,17 @@ import pandas as pd
 from aofnb._version import VERSION
 from aofnb.forensics.log import Log, OnBad, Progress, Report
 from aofnb.forensics.position import Where
+from aofnb.forensics.sources import Compression, is_many, shards_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from aofnb.forensics.columns import Selection
 
-__all__ = ["at_least", "read_aof", "read_frame", "read_frames"]
+__all__ = ["FrameReader", "at_least", "read_aof", "read_frame", "read_frames"]
 
-Path = str | PathLike[str]
+Path = Any
+DtypeBackend = Literal["pyarrow", "numpy_nullable"]
 
 
 @overload
@@ -46,6 +46,11 @@ def read_aof(
     stop: Where | None = ...,
     on_bad: OnBad = ...,
     progress: Progress = ...,
+    iterator: Literal[False] = ...,
+    dtype_backend: DtypeBackend | None = ...,
+    compression: Compression = ...,
+    storage_options: Mapping[str, Any] | None = ...,
+    history: bool = ...,
 ) -> pd.DataFrame: ...
 
 
@@ -65,7 +70,36 @@ def read_aof(
     stop: Where | None = ...,
     on_bad: OnBad = ...,
     progress: Progress = ...,
-) -> Iterator[pd.DataFrame]: ...
+    iterator: bool = ...,
+    dtype_backend: DtypeBackend | None = ...,
+    compression: Compression = ...,
+    storage_options: Mapping[str, Any] | None = ...,
+    history: bool = ...,
+) -> FrameReader: ...
+
+
+@overload
+def read_aof(
+    path: Path,
+    *,
+    columns: Iterable[str] | None = ...,
+    nrows: int | None = ...,
+    chunksize: int | None = ...,
+    encoding: str | None = ...,
+    encoding_errors: str = ...,
+    cmd: str | Iterable[str] | None = ...,
+    key: str | bytes | Iterable[str | bytes] | None = ...,
+    db: int | Iterable[int] | None = ...,
+    start: Where | None = ...,
+    stop: Where | None = ...,
+    on_bad: OnBad = ...,
+    progress: Progress = ...,
+    iterator: Literal[True],
+    dtype_backend: DtypeBackend | None = ...,
+    compression: Compression = ...,
+    storage_options: Mapping[str, Any] | None = ...,
+    history: bool = ...,
+) -> FrameReader: ...
 
 
 def read_aof(
@@ -83,7 +117,12 @@ def read_aof(
     stop: Where | None = None,
     on_bad: OnBad = "error",
     progress: Progress = None,
-) -> pd.DataFrame | Iterator[pd.DataFrame]:
+    iterator: bool = False,
+    dtype_backend: DtypeBackend | None = None,
+    compression: Compression = "infer",
+    storage_options: Mapping[str, Any] | None = None,
+    history: bool = False,
+) -> pd.DataFrame | FrameReader:
     """Read an append-only file, or a directory of them, as a table with one row per command.
 
     No command is run and no file is changed. Time is linear in the size of the log; memory in the number of rows,
@@ -94,7 +133,9 @@ def read_aof(
     path
         A directory such as ``appendonlydir`` or the one it is in, a manifest, or a single append-only file; files
         may be compressed with gzip or zstd; ``~`` is the home directory. Files whose CRLFs git turned into LFs are
-        read as they were.
+        read as they were. A list of such, or a pattern (``"shards/*/appendonlydir"``), gives a first column `shard`
+        (category), with `seq` counted in each. Also a file open for reading bytes, and an address that fsspec knows
+        (``s3://bucket/dir``; needs ``aofnb[remote]``), which are copied into a temporary directory first.
     columns
         Which, in this order. Beside the default ones there are ``verb`` (category: the name as it was spelled),
         ``arg1``, ``arg2``, ... (binary, NA where the command is shorter), ``keys`` (list of binary: all its keys) and
@@ -120,14 +161,25 @@ def read_aof(
         ``"file:offset"``, or what `Log.position` gives.
     on_bad
         Where a file is cut or damaged: ``"error"`` raises; ``"truncate"`` makes one row with status ``truncated``
-        of the rest of that file and goes on with the next. The commands of a transaction without EXEC at the end of
-        a file get the status ``discarded``.
+        of the rest of that file and goes on with the next; ``"resync"`` goes on behind the damage, in the same file:
+        the rows up to the next SELECT get the status ``resynced``, since their `db` may be wrong. The commands of a
+        transaction without EXEC at the end of a file get the status ``discarded``.
     progress
         True for a line on stderr, or a function that is called with (bytes done, bytes in all).
+    iterator
+        Return the same iterator as `chunksize` does; its ``get_chunk(n)`` gives the next `n` rows.
+    dtype_backend
+        ``"pyarrow"`` or ``"numpy_nullable"``: pandas dtypes of that kind, categories apart.
+    compression
+        ``"infer"`` looks at the first bytes of each file; ``"gzip"`` and ``"zstd"`` insist, None reads it as it is.
+    storage_options
+        What fsspec needs to know about an address: keys, endpoints.
+    history
+        Also the files that the manifest lists as replaced, in front of all others.
 
     Returns
     -------
-    pandas.DataFrame
+    pandas.DataFrame, or FrameReader with `chunksize` or `iterator`
         Indexed by `seq`, the number of the command in the log (a RangeIndex unless rows were left out), with:
 
         `part` : category, the file. The keys of a snapshot (RDB) come as the commands that would rebuild them.
@@ -138,7 +190,7 @@ def read_aof(
         `cmd` : category, upper case, with the subcommand where there is one: ``XGROUP CREATE``.
         `key`, `nkeys` : str, int16: its first key and how many it has (at most 32767 is said).
         `argc` : int32, arguments with the name.
-        `status` : category: ok, lf_repaired, truncated, discarded, unknown_command (which has no `key`).
+        `status` : category: ok, lf_repaired, resynced, truncated, discarded, unknown_command (which has no `key`).
 
         ``attrs["aof"]`` says what was read and what was not: `source`, `parts`, `options`, `skipped`, and without
         `chunksize` also `damage` and `escaped_keys`. All of it is plain JSON.
@@ -154,19 +206,51 @@ def read_aof(
     RdbError
         A snapshot is damaged.
     """
-    return Log(path, on_bad=on_bad).to_pandas(
-        columns=columns,
-        nrows=nrows,
-        chunksize=chunksize,
-        encoding=encoding,
-        encoding_errors=encoding_errors,
-        cmd=cmd,
-        key=key,
-        db=db,
-        start=start,
-        stop=stop,
-        progress=progress,
-    )
+    options: dict[str, Any] = {
+        "columns": columns,
+        "nrows": nrows,
+        "encoding": encoding,
+        "encoding_errors": encoding_errors,
+        "cmd": cmd,
+        "key": key,
+        "db": db,
+        "start": start,
+        "stop": stop,
+        "progress": progress,
+        "dtype_backend": dtype_backend,
+    }
+    about_files: dict[str, Any] = {"on_bad": on_bad, "compression": compression, "history": history}
+    if is_many(path):
+        if chunksize is not None or iterator:
+            raise ValueError("several logs are not read in chunks: read one after the other with chunksize=")
+        shards = shards_of(path, storage_options)
+        remote = storage_options or None
+        frames = {
+            name: Log(each, storage_options=remote, **about_files).to_pandas(**options) for name, each in shards.items()
+        }
+        return _joined(frames)
+    log = Log(path, storage_options=storage_options, **about_files)
+    return log.to_pandas(chunksize=chunksize, iterator=iterator, **options)
+
+
+def _joined(frames: dict[str, Any]) -> pd.DataFrame:
+    """One frame of those of several logs, the shard first; categories are joined, so that they stay categories."""
+    names = list(frames)
+    sizes = [len(frames[name]) for name in names]
+    columns: dict[str, Any] = {
+        "shard": pd.Categorical.from_codes(np.repeat(np.arange(len(names)), sizes), pd.Index(names, dtype="str"))
+    }
+    parts = [frames[name] for name in names]
+    for column in parts[0].columns:
+        pieces = [part[column] for part in parts]
+        if isinstance(pieces[0].dtype, pd.CategoricalDtype):
+            columns[column] = pd.api.types.union_categoricals(pieces, sort_categories=column in ("cmd", "verb"))
+        else:
+            columns[column] = pd.concat(pieces, ignore_index=True).array
+    index = pd.Index(np.concatenate([part.index.to_numpy() for part in parts]), name="seq")
+    frame = pd.DataFrame(columns, index=index)
+    frame.attrs["aof"] = {"shards": {name: frames[name].attrs["aof"] for name in names}}
+    return frame
 
 
 def read_frame(
@@ -177,12 +261,13 @@ def read_frame(
     progress: Progress,
     start: Where | None,
     stop: Where | None,
+    dtype_backend: DtypeBackend | None,
 ) -> pd.DataFrame:
     """All rows, or the first `nrows`, as one frame."""
     report = Report()
     nrows = None if nrows is None else at_least(nrows, 0, "nrows")
     batches = list(_first(log.read(selection, on_bad, progress, report, start, stop), nrows))
-    frame = _frame(batches, selection.schema(), log)
+    frame = _of_backend(_frame(batches, selection.schema(), log), dtype_backend)
     frame.attrs["aof"] = _about(log, selection, on_bad) | {
         "damage": report.damage,
         "escaped_keys": report.escaped_keys,
@@ -190,44 +275,102 @@ def read_frame(
     return frame
 
 
+class FrameReader(Iterator[pd.DataFrame]):
+    """Frames of `chunksize` rows, one after the other, the last one shorter; without rows, one empty frame.
+
+    ``get_chunk(n)`` gives the next `n` rows instead; `close`, or the end of a ``with``, lets go of the files.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        selection: Selection,
+        chunksize: int | None,
+        on_bad: OnBad,
+        batches: Iterator[pa.RecordBatch],
+        dtype_backend: DtypeBackend | None,
+    ) -> None:
+        self._log, self._schema, self._dtype_backend = log, selection.schema(), dtype_backend
+        self._chunksize = chunksize
+        self._batches = batches
+        # The same for all frames, since pandas.concat keeps only attrs that are equal.
+        self._about = _about(log, selection, on_bad)
+        self._ready: list[pa.RecordBatch] = []
+        self._have = 0
+        self._given = self._ended = False
+
+    def __next__(self) -> pd.DataFrame:
+        return self.get_chunk(self._chunksize)
+
+    def get_chunk(self, size: int | None = None) -> pd.DataFrame:
+        """The next `size` rows, or all that are left.
+
+        Raises
+        ------
+        StopIteration
+            There are no more.
+        """
+        size = None if size is None else at_least(size, 1, "size")
+        while not self._ended and (size is None or self._have < size):
+            batch = next(self._batches, None)
+            if batch is None:
+                self._ended = True
+            else:
+                self._ready.append(batch)
+                self._have += batch.num_rows
+        if not self._have and self._given:
+            raise StopIteration
+        size = max(self._have, 1) if size is None else size
+        chunk = list(_first(iter(self._ready), size))
+        self._ready = _behind(self._ready, size)
+        self._have -= sum(each.num_rows for each in chunk)
+        self._given = True
+        frame = _of_backend(_frame(chunk, self._schema, self._log), self._dtype_backend)
+        frame.attrs["aof"] = self._about
+        return frame
+
+    def close(self) -> None:
+        """Read no further."""
+        close = getattr(self._batches, "close", None)
+        if close is not None:
+            close()
+        self._ended, self._given, self._ready, self._have = True, True, [], 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
 def read_frames(
     log: Log,
     selection: Selection,
     nrows: int | None,
-    chunksize: int,
+    chunksize: int | None,
     on_bad: OnBad,
     progress: Progress,
     start: Where | None,
     stop: Where | None,
-) -> Iterator[pd.DataFrame]:
-    """The same rows in frames of `chunksize`, the last one shorter. Without rows, one empty frame."""
-    chunksize = at_least(chunksize, 1, "chunksize")
+    dtype_backend: DtypeBackend | None,
+) -> FrameReader:
+    """The same rows in frames of `chunksize`."""
+    chunksize = None if chunksize is None else at_least(chunksize, 1, "chunksize")
     nrows = None if nrows is None else at_least(nrows, 0, "nrows")
     batches = _first(log.read(selection, on_bad, progress, Report(), start, stop), nrows)
-    return _frames(log, selection, chunksize, on_bad, batches)
+    return FrameReader(log, selection, chunksize, on_bad, batches, dtype_backend)
 
 
-def _frames(
-    log: Log, selection: Selection, chunksize: int, on_bad: OnBad, batches: Iterator[pa.RecordBatch]
-) -> Iterator[pd.DataFrame]:
-    schema = selection.schema()
-    # The same for all frames, since pandas.concat keeps only attrs that are equal.
-    about = _about(log, selection, on_bad)
-    ready: list[pa.RecordBatch] = []
-    have = 0
-    given = False
-    for batch in chain(batches, [None]):
-        if batch is not None:
-            ready.append(batch)
-            have += batch.num_rows
-        while have >= chunksize or (batch is None and (have or not given)):
-            chunk = list(_first(iter(ready), chunksize))
-            ready = _behind(ready, chunksize)
-            have -= sum(each.num_rows for each in chunk)
-            frame = _frame(chunk, schema, log)
-            frame.attrs["aof"] = about
-            given = True
-            yield frame
+def _of_backend(frame: pd.DataFrame, dtype_backend: DtypeBackend | None) -> pd.DataFrame:
+    """`frame` with nullable dtypes of that kind; categories and what is Arrow already stay."""
+    if dtype_backend is None:
+        return frame
+    if dtype_backend not in ("pyarrow", "numpy_nullable"):
+        raise ValueError(f"dtype_backend= is 'pyarrow' or 'numpy_nullable', not {dtype_backend!r}")
+    plain = [name for name in frame.columns if not isinstance(frame[name].dtype, pd.CategoricalDtype | pd.ArrowDtype)]
+    if plain:
+        frame = frame.assign(**dict(frame[plain].convert_dtypes(dtype_backend=dtype_backend).items()))
+    return frame
 
 
 def _first(batches: Iterator[pa.RecordBatch], rows: int | None) -> Iterator[pa.RecordBatch]:

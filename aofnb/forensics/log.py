@@ -10,7 +10,7 @@ import importlib
 import re
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,10 +20,11 @@ from aofnb.errors import AofTruncatedError, RdbError
 from aofnb.forensics import resync
 from aofnb.forensics.cache import Cache, CacheDir
 from aofnb.forensics.index import Index, Mark
-from aofnb.forensics.parts import Part, PartFile, find_parts
+from aofnb.forensics.parts import Part, PartFile
 from aofnb.forensics.position import Position, Row, Second, Where, parse_position
 from aofnb.forensics.scan import Damage, Records, scan_file
 from aofnb.forensics.snapshot import SnapshotRows
+from aofnb.forensics.sources import Compression, Source, found_parts
 from aofnb.forensics.words import count, size
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from aofnb.engine.store import Store
     from aofnb.forensics.columns import RowBuilder, Selection
     from aofnb.forensics.damage import DamageReport
+    from aofnb.forensics.frame import DtypeBackend, FrameReader
     from aofnb.forensics.newlog import Written
     from aofnb.forensics.postings import Postings
     from aofnb.forensics.recover import Mode, Plan
@@ -80,18 +82,32 @@ class Log:
     Attributes
     ----------
     source
-        Path of the manifest, or of the one file.
+        Path of the manifest, or of the one file; the address, where it was copied from one.
+    place
+        Where the manifest or the file is on this machine.
     parts
         The files that a server would load, in order.
     cache
         What was learnt about it, outside of its directory; ``log.cache.clear()`` forgets it.
     """
 
-    def __init__(self, path: str | PathLike[str], *, on_bad: OnBad = "error", cache_dir: CacheDir = None) -> None:
-        self.source, self.parts = find_parts(path)
+    def __init__(
+        self,
+        path: Source,
+        *,
+        on_bad: OnBad = "error",
+        cache_dir: CacheDir = None,
+        compression: Compression = "infer",
+        storage_options: Mapping[str, Any] | None = None,
+        history: bool = False,
+    ) -> None:
+        # A copy of what is not here lives as long as this.
+        self.source, self.place, self.parts, self._copied = found_parts(path, compression, storage_options, history)
         self._on_bad = _checked(on_bad)
         # Rows have other numbers where those behind damage count.
-        self.cache = Cache(self.source + ("#resync" if on_bad == "resync" else ""), self._bytes, cache_dir)
+        self.cache = Cache(
+            self.source + ("#resync" if on_bad == "resync" else "") + "#history" * history, self._bytes, cache_dir
+        )
         self._len: int | None = None
         self._index: Index | None = None
         self._postings: Postings | None = None
@@ -112,16 +128,18 @@ class Log:
         stop: Where | None = None,
         on_bad: OnBad | None = None,
         progress: Progress = None,
-    ) -> pd.DataFrame | Iterator[pd.DataFrame]:
+        iterator: bool = False,
+        dtype_backend: DtypeBackend | None = None,
+    ) -> pd.DataFrame | FrameReader:
         """The commands as a DataFrame, or as an iterator of them: see `aofnb.read_aof`."""
         from aofnb.forensics.columns import Selection
         from aofnb.forensics.frame import read_frame, read_frames
 
         selection = Selection.of(columns, cmd, key, db, encoding, encoding_errors)
         on_bad = self._on_bad if on_bad is None else _checked(on_bad)
-        if chunksize is None:
-            return read_frame(self, selection, nrows, on_bad, progress, start, stop)
-        return read_frames(self, selection, nrows, chunksize, on_bad, progress, start, stop)
+        if chunksize is None and not iterator:
+            return read_frame(self, selection, nrows, on_bad, progress, start, stop, dtype_backend)
+        return read_frames(self, selection, nrows, chunksize, on_bad, progress, start, stop, dtype_backend)
 
     def batches(
         self,
@@ -782,22 +800,44 @@ class Log:
         return "" if self._len is None else f", {count(self._len, 'command')}"
 
 
-def scan(path: str | PathLike[str], *, on_bad: OnBad = "error", cache_dir: CacheDir = None) -> Log:
+def scan(
+    path: Source,
+    *,
+    on_bad: OnBad = "error",
+    cache_dir: CacheDir = None,
+    compression: Compression = "infer",
+    storage_options: Mapping[str, Any] | None = None,
+    history: bool = False,
+) -> Log:
     """Open a log for questions, without reading it yet and without ever writing to it.
 
     Parameters
     ----------
     path
         A directory such as ``appendonlydir`` or the one it is in, a manifest, or a single append-only file; files
-        may be compressed with gzip or zstd.
+        may be compressed with gzip or zstd. Also a file open for reading bytes, and an address that fsspec knows
+        (``s3://bucket/dir``; needs ``aofnb[remote]``): both are copied into a temporary directory first.
     on_bad
         What counting and exporting do where the log is cut or damaged; see `aofnb.read_aof`.
     cache_dir
         Where to keep what questions about keys and states learn of the log (where each key is, states on the way), so
         that the next one is quick: a directory; None for ``~/.cache/aofnb`` (``$XDG_CACHE_HOME/aofnb``) once the
         log is larger than 8 MB; False for nothing that outlives this object. It is never in the log's directory.
+    compression
+        ``infer`` looks at the first bytes of each file; ``gzip`` and ``zstd`` insist, None reads them as they are.
+    storage_options
+        What fsspec needs to know about an address: keys, endpoints.
+    history
+        Also the files that the manifest lists as replaced, before all others: rows to read, not data to replay.
     """
-    return Log(path, on_bad=on_bad, cache_dir=cache_dir)
+    return Log(
+        path,
+        on_bad=on_bad,
+        cache_dir=cache_dir,
+        compression=compression,
+        storage_options=storage_options,
+        history=history,
+    )
 
 
 def _checked(on_bad: OnBad) -> OnBad:

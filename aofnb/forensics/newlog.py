@@ -31,6 +31,7 @@ from aofnb.forensics.log import Log, OnBad, Report, tables
 from aofnb.forensics.oracle import server_digest
 from aofnb.forensics.parts import PartFile
 from aofnb.forensics.scan import Records
+from aofnb.forensics.travel import refuse_history
 from aofnb.forensics.words import count
 from aofnb.resp.encode import encode_command
 from aofnb.store.digest import keyspace_digest
@@ -139,6 +140,7 @@ def write_log(
     database 0 until a SELECT. `on_bad` is how damage is read: the rows must be those that `choose` knows. `about` goes
     into the report beside the log. `verify` has it loaded.
     """
+    refuse_history(log)
     fresh = not dest.exists()
     directory = dest / _DIRNAME
     try:

@@ -35,7 +35,7 @@ class Part:
     path
         Where it is, absolute: it is still found from another working directory.
     type
-        ``base`` or ``incr``, as the manifest says; ``single`` for a file without one.
+        ``base``, ``incr`` or ``history``, as the manifest says; ``single`` for a file without one.
     seq
         Its number in the manifest.
     size
@@ -48,7 +48,7 @@ class Part:
 
     name: str
     path: str
-    type: Literal["base", "incr", "single"]
+    type: Literal["base", "incr", "history", "single"]
     seq: int | None
     size: int
     format: Literal["resp", "rdb"]
@@ -133,8 +133,13 @@ def _decompressed(raw: BinaryIO, compression: str) -> Any:
     return pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd")
 
 
-def find_parts(path: str | PathLike[str]) -> tuple[str, tuple[Part, ...]]:
+def find_parts(
+    path: str | PathLike[str], *, compression: str | None = "infer", history: bool = False
+) -> tuple[str, tuple[Part, ...]]:
     """The manifest, or the one file, at `path`, and the files that a server would load from it, in order.
+
+    `compression` is what the files are compressed with, ``infer`` to look at their first bytes. With `history` the files
+    that were replaced come first, oldest first, as far as they are still there.
 
     Raises
     ------
@@ -154,8 +159,10 @@ def find_parts(path: str | PathLike[str]) -> tuple[str, tuple[Part, ...]]:
     if place.is_dir():
         place = _in_directory(place)
     if place.name.endswith(".manifest"):
-        return str(place), _listed(place)
-    return str(place), (_part(place, "single", None),)
+        return str(place), _listed(place, compression, history)
+    if history:
+        raise ValueError("history=True needs a manifest: only that says which files were replaced")
+    return str(place), (_part(place, "single", None, compression),)
 
 
 def _in_directory(directory: Path) -> Path:
@@ -188,12 +195,17 @@ def _manifests(directory: Path) -> list[Path]:
     return sorted(each for each in directory.glob("*.manifest") if not each.name.startswith("temp-"))
 
 
-def _listed(manifest: Path) -> tuple[Part, ...]:
+def _listed(manifest: Path, compression: str | None, history: bool) -> tuple[Part, ...]:
     content = Manifest.parse(manifest.read_bytes(), manifest.name.removesuffix(".manifest"), file=str(manifest))
     parts = []
+    for entry in sorted(content.history, key=lambda each: (each.seq, ".incr." in each.name)) if history else ():
+        # A server deletes them when it likes.
+        if (manifest.parent / entry.name).exists():
+            parts.append(_part(manifest.parent / entry.name, "history", entry.seq, compression))
     for entry in content.data_files:
         try:
-            parts.append(_part(manifest.parent / entry.name, "base" if entry.type == "base" else "incr", entry.seq))
+            type_: Literal["base", "incr"] = "base" if entry.type == "base" else "incr"
+            parts.append(_part(manifest.parent / entry.name, type_, entry.seq, compression))
         except FileNotFoundError:
             raise AofManifestError(
                 f"it lists {entry.name}, which is not there; restore that file, or read the others by their paths",
@@ -202,11 +214,14 @@ def _listed(manifest: Path) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def _part(path: Path, type_: Literal["base", "incr", "single"], seq: int | None) -> Part:
+def _part(path: Path, type_: Literal["base", "incr", "history", "single"], seq: int | None, given: str | None) -> Part:
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(4)
-    compression = next((name for magic, name in _MAGIC.items() if start.startswith(magic)), None)
+    found = next((name for magic, name in _MAGIC.items() if start.startswith(magic)), None)
+    compression = found if given == "infer" else given
+    if compression != found and compression is not None and size:
+        raise AofFormatError(f"it is not compressed with {compression}; compression='infer' looks itself", file=path)
     with PartFile(str(path), compression) as part:
         head = part.read(_HEAD_BYTES)
     format_: Literal["resp", "rdb"] = "rdb" if is_rdb(head) else "resp"

@@ -26,7 +26,7 @@ from aofnb.forensics.position import Where
 from aofnb.forensics.resync import Mended
 from aofnb.forensics.roles import key_roles
 from aofnb.forensics.scan import Records
-from aofnb.forensics.travel import StoppedClock, leaves_open
+from aofnb.forensics.travel import StoppedClock, leaves_open, refuse_history
 from aofnb.forensics.words import count
 from aofnb.resp.reader import Block
 from aofnb.store import glob
@@ -438,6 +438,7 @@ class _States:
 
 def _all_tables(log: Log) -> Iterator[tuple[str, Records, int]]:
     """Every table with its file and the number of its first row; a transaction that damage cut open is closed."""
+    refuse_history(log)
     seq = 0
     for part in log.parts:
         open_ = False

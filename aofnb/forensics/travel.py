@@ -44,6 +44,7 @@ __all__ = [
     "blocks",
     "empty_store",
     "leaves_open",
+    "refuse_history",
     "replay_into",
     "store_at",
 ]
@@ -167,6 +168,12 @@ class Traveller:
         self.seq = max(stop, self.seq)
 
 
+def refuse_history(log: Log) -> None:
+    """Say that replaced files are no part of the data: what replaced them holds all of it again."""
+    if any(part.type == "history" for part in log.parts):
+        raise ValueError("a log with history=True has rows to read, not data to replay: open it without")
+
+
 def leaves_open(found: Records, open_: bool) -> bool:
     """Whether a transaction is open behind the table, if one was (`open_`) in front of it."""
     for row in np.flatnonzero(found.argc == 1)[::-1].tolist():
@@ -178,6 +185,7 @@ def leaves_open(found: Records, open_: bool) -> bool:
 
 def blocks(log: Log, stop: int, start: int = 0) -> Iterator[tuple[str, Block]]:
     """The commands from row `start` to before row `stop`, each file's under its path."""
+    refuse_history(log)
     begin = log.index().before_row(start)
     seq = begin.seq
     for number, part in enumerate(log.parts):
