@@ -89,7 +89,7 @@ class Replication:
         """Make `client` a replica: go on behind `offset` if its stream is ours and the backlog has the rest."""
         connection = self._connection(client)
         writer = self._engine.writer
-        if writer is None:
+        if writer is None or writer.held:
             raise ReplyError("ERR this store keeps no log, and so has no stream that a replica could follow")
         # What is in aof_buf is in the data already: it must not come again in the stream.
         writer.flush(force=True)

@@ -163,6 +163,8 @@ class AofDirectory:
         # Bytes of every file that counts towards current_size, but for the live one.
         self._closed_bytes = 0
         self._sizes: dict[str, int] = {}
+        # Who is told how long a step took, for LATENCY. Set by the store.
+        self.sample: Callable[[str, float], None] = lambda _event, _seconds: None
         # Names of files with something that was not loaded.
         self._unread: set[str] = set()
 
@@ -624,7 +626,7 @@ class AofDirectory:
     def replace_all(self, writer: AofWriter, temp: str, suffix: Suffix = "aof") -> None:
         """Put the base `temp`, which holds all data as it is now, and a new incr in the place of everything.
 
-        For when the live incr can no longer be trusted, or the log was off: what is in aof_buf is dropped, since
+        For when the live incr can no longer be trusted: what was in aof_buf when `temp` was begun is dropped, since
         `temp` holds it, and the writer is good again.
 
         Raises
@@ -633,7 +635,8 @@ class AofDirectory:
             As `publish_base`.
         """
         file, problem = self._new_generation(temp, suffix)
-        self._switch_dropping_buffer(writer, file)
+        self._close_later(writer.replaced_by(file))
+        self.base_size = self.current_size
         if problem is not None:
             writer.poisoned = _cause(problem)
             raise problem
@@ -654,19 +657,16 @@ class AofDirectory:
             raise
         return file, None
 
-    def _switch_dropping_buffer(self, writer: AofWriter, file: File) -> None:
-        writer.aof_buf.clear()
-        self._close_later(writer.switch(file))
-        self.base_size = self.current_size
-
     def _publish(self, temp: str, manifest: Manifest) -> None:
         # What was not loaded is not in the new base. No server deletes a file that no manifest lists.
         manifest = manifest.without_history({entry.name for entry in manifest.history} - self._unread)
         assert manifest.base is not None
         target = os.path.join(self.path, manifest.base.name)
         with self._or_no_temp(temp), _writing(temp):
-            size = self.fs.size(temp)
-            self.fs.rename(temp, target)
+            with self._sampled("aof-fstat"):
+                size = self.fs.size(temp)
+            with self._sampled("aof-rename"):
+                self.fs.rename(temp, target)
         problem: ManifestPublishedError | None = None
         try:
             with _writing(target):
@@ -735,8 +735,33 @@ class AofDirectory:
         with _writing(self.path):
             self._mkdir()
 
-    def start_anew(self, temp: str, suffix: Suffix, clock: Clock, bio: Bio) -> AofWriter:
-        """Begin a log: the base `temp`, which holds all data as it is now, and a new incr; what was there is replaced.
+    def hold_anew(self, clock: Clock, bio: Bio) -> AofWriter:
+        """A writer that keeps what it is fed while the first base is made; `start_anew` or `drop_held` comes next.
+
+        Its file is the new incr, empty and in no manifest, as a crash may leave one.
+
+        Raises
+        ------
+        AofWriteError
+            It cannot be made.
+        """
+        self._bio = bio
+        path = os.path.join(self.path, self.manifest.with_new_incr(self._taken()).incrs[-1].name)
+        with _writing(path):
+            writer = AofWriter(self.fs.create(path), 0, self.config, clock, bio)
+        writer.hold()
+        return writer
+
+    def drop_held(self, writer: AofWriter) -> None:
+        """There will be no base for `writer`, of `hold_anew`."""
+        self._discard(writer.file)
+
+    def start_anew(
+        self, temp: str, suffix: Suffix, clock: Clock, bio: Bio, held: AofWriter | None = None
+    ) -> AofWriter:
+        """Begin a log: the base `temp` of all data and a new incr; what was there is replaced.
+
+        `temp` holds the data as they are now, or as they were when `held` was made, which then goes on as the writer.
 
         Raises
         ------
@@ -745,7 +770,11 @@ class AofDirectory:
         """
         self._bio = bio
         file, problem = self._new_generation(temp, suffix)
-        writer = self._writer = AofWriter(file, 0, self.config, clock, bio)
+        if held is None:
+            held = AofWriter(file, 0, self.config, clock, bio)
+        else:
+            self._close_later(held.replaced_by(file))
+        writer = self._writer = held
         self._loaded = True
         self.base_size = self.current_size
         if problem is not None:
@@ -784,6 +813,12 @@ class AofDirectory:
         closed = self.manifest.data_files[:-1]
         self._sizes = {entry.name: self._size_of(self.path_of(entry)) for entry in closed}
         self._closed_bytes = sum(self._sizes.values())
+
+    @contextmanager
+    def _sampled(self, event: str) -> Iterator[None]:
+        started_s = self.clock.monotonic()
+        yield
+        self.sample(event, self.clock.monotonic() - started_s)
 
     @contextmanager
     def _or_no_temp(self, temp: str) -> Iterator[None]:

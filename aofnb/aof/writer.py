@@ -86,6 +86,8 @@ class AofWriter:
         # How much of aof_buf is whole units; and, during a write, the buffer and the size of the file before it.
         self._whole_bytes = 0
         self._in_flight: tuple[bytearray, int] | None = None
+        # While writes are held: how much of aof_buf the new files will hold by themselves.
+        self._held_from: int | None = None
         self._open(file, size)
 
     def _open(self, file: File, size: int) -> None:
@@ -375,6 +377,42 @@ class AofWriter:
             offset=self.fsynced_bytes,
         ) from self.poisoned
 
+    # --- new files ---------------------------------------------------------------------------------------
+
+    @property
+    def held(self) -> bool:
+        """Whether nothing is written for now: see `hold`."""
+        return self._held_from is not None
+
+    def hold(self) -> None:
+        """Write nothing from now on: new files are being made of what is in memory now.
+
+        What is fed stays in aof_buf until `replaced_by`, or, where the new files come to nothing, `release`.
+        """
+        self._held_from = len(self.aof_buf)
+        # What comes now may begin a file.
+        self.selected_db = -1
+        self._last_ts_s = 0
+        # Instead of a question in `flush`, which would cost everyone.
+        self.flush = self._flush_nothing  # type: ignore[method-assign]
+
+    def _flush_nothing(self, force: bool = False) -> None:
+        return
+
+    def release(self) -> None:
+        """Write again, to the file there was."""
+        self._held_from = None
+        self.__dict__.pop("flush", None)
+
+    def replaced_by(self, file: File) -> File:
+        """Go on in `file`, before which there is a base of all that was in memory when `hold` was called, or, where
+        it was not, of all that is; the old file is returned to be closed.
+        """
+        del self.aof_buf[: self._held_from]
+        self._whole_bytes = len(self.aof_buf)
+        self.release()
+        return self.switch(file)
+
     # --- life --------------------------------------------------------------------------------------------
 
     @property
@@ -414,7 +452,7 @@ class AofWriter:
         self._open(file, size)
         self.poisoned = None
         self.fsync_failed = False
-        self.write_error = None
+        self.write_error = self.postponed_since = None
         return old
 
     def close(self) -> None:

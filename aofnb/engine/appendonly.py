@@ -2,11 +2,12 @@
 
 1. off: write and sync what there is, stop; the files stay as they are, and grow old;
 2. on: a base of what is in memory and a new incr take the place of whatever was there, in one step. Until that step
-   the log counts as *waiting*: nothing is logged, the base will hold it. Where the step cannot be taken at once (inside
-   EXEC, behind a rewrite that is being ended), or fails afterwards, the periodic job takes it.
+   the log counts as *waiting*: nothing is written, and nothing said to be. Where it cannot be begun at once (inside
+   EXEC, behind a rewrite that is being ended), or fails afterwards, the periodic job begins it anew.
 
-The base is written by the caller, so a reply to ``CONFIG SET appendonly yes`` outside MULTI says that all data is on
-disk. redis-server answers when the rewrite has begun, and a crash before its end brings back the old log.
+A small base is written by the caller, who is answered when all data is on disk. A large one is written by a forked
+child, where there can be one: then the answer comes when it has begun, as from redis-server. What is changed meanwhile
+stays in aof_buf until the base is durable; a crash before brings back the old log, and `Store.close` waits for it.
 
 Redis: aof.c startAppendOnly, stopAppendOnly; config.c updateAppendonly, updateAofAutoGCEnabled (7.0.15).
 """
@@ -53,10 +54,14 @@ class Appendonly:
         self.flush_sleep_s = 0.0
         self._prepare = prepare
         self._retry_at_s = 0.0
+        # The engine's writer while the log is waiting and a child writes its base.
+        self._held: AofWriter | None = None
         # Called when new files hold everything and are on the device.
         self.on_replaced: Callable[[], None] = lambda: None
+        directory.sample = engine.timing.monitor.sample
         rewriter.prepare = self._prepare_anew
         rewriter.replace = self._replace
+        rewriter.hold, rewriter.release = self._hold, self._release
         engine.start_rewrite = rewriter.start
         changes = engine.settings.on_change
         changes["appendonly"] = self._switched
@@ -108,8 +113,9 @@ class Appendonly:
             raise ConfigError("Unable to turn on AOF. Check server logs.") from problem
 
     def _turn_off(self) -> None:
-        writer, self.state = self.engine.writer, "off"
+        self.state = "off"
         self.rewriter.abandon()
+        writer = self.engine.writer
         if writer is None:
             return
         try:
@@ -134,13 +140,58 @@ class Appendonly:
     def _replace(self, temp: str, suffix: Suffix) -> None:
         """Put a base that was made from memory in its place."""
         writer = self.engine.writer
-        if writer is not None:
+        if self.state == "waiting":
+            self.started(self.directory.start_anew(temp, suffix, self.engine.clock, self.bio, self._held))
+            self._held = None
+        elif writer is not None:
             self.directory.replace_all(writer, temp, suffix)
-        elif self.state == "waiting":
-            self.started(self.directory.start_anew(temp, suffix, self.engine.clock, self.bio))
         else:
             self.directory.publish_alone(temp, suffix)
         self.on_replaced()
+
+    def _hold(self) -> None:
+        """A child is about to write the base: from here on changes are for the incr behind it."""
+        writer = self.engine.writer
+        if writer is not None:
+            writer.hold()
+        elif self.state == "waiting":
+            self._held = self.engine.writer = self.directory.hold_anew(self.engine.clock, self.bio)
+
+    def _release(self) -> None:
+        """The child came to nothing. Where the log is waiting still, the next base will hold everything."""
+        held, self._held = self._held, None
+        writer = self.engine.writer
+        if held is not None:
+            self.engine.writer = None
+            self.directory.drop_held(held)
+        elif writer is not None:
+            writer.release()
+
+    def start_over(self) -> None:
+        """A turn was torn while the base was made: memory is what counts, and a new base must hold it."""
+        self.rewriter.abandon()
+        self._retry_at_s = 0.0
+        self.engine.on_write()
+
+    def finish(self) -> None:
+        """Before the store is closed: a log that was turned on is made, and what is in memory is in it.
+
+        Raises
+        ------
+        AofWriteError
+            It cannot be made.
+        """
+        self.rewriter.wait()
+        with self.engine.lock:
+            if self.state == "waiting":
+                try:
+                    self.rewriter.start(False, here=True)
+                except ReplyError as problem:
+                    raise AofWriteError(
+                        f"the log that was turned on could not be made ({self.rewriter.last_error}), so what was "
+                        "changed since it was off is on no disk",
+                        file=self.directory.path,
+                    ) from problem
 
     def log_is_stale(self) -> None:
         """Memory was replaced by something that the log does not say: make the log anew."""

@@ -129,6 +129,8 @@ class Engine:
         # Whoever serves the store to replicas.
         self.replication: Replication | None = None
         self.timing = Timing(config, clock)
+        self._expiry_began_s = 0.0
+        self._watch_expiry()
         self.settings = Settings(config)
         # Who uses memory, and who goes when it is too much; None as long as no setting asks. See `look_around`.
         self.usage: Eviction | None = None
@@ -258,9 +260,18 @@ class Engine:
 
     def _timing_changed(self) -> None:
         self.timing.refresh()
+        self._watch_expiry()
         self.persistence.watch()
         # Those at hand are timed, or not, as it was.
         self.forget_shortcuts()
+
+    def _watch_expiry(self) -> None:
+        """Have deletions of overdue keys measured, if anyone wants to know."""
+        measured = self.config.latency_monitor_threshold > 0
+        self.keyspace.expiry_begins = self._expiry_begins if measured else None
+
+    def _expiry_begins(self) -> None:
+        self._expiry_began_s = self.clock.monotonic()
 
     def forget_shortcuts(self) -> None:
         """Have sessions look up every command anew."""
@@ -784,6 +795,8 @@ class Engine:
             raise AssertionError(f"{command.name} changed data but asked for no record ({rule})")
 
     def _key_expired(self, db: Database, key: bytes) -> None:
+        if self.keyspace.expiry_begins is not None:
+            self.timing.monitor.sample("expire-del", self.clock.monotonic() - self._expiry_began_s)
         verb = b"UNLINK" if self.config.lazyfree_lazy_expire else b"DEL"
         self.effects.append((db.index, (verb, key)))
         place = (db.index, key)
@@ -857,12 +870,22 @@ class Engine:
             if self.notified:
                 self._notify(db.index, key, "hexpired")
 
+    def forget_gone_watchers(self) -> None:
+        """Drop what clients watched that are gone without a word, as sessions in a notebook are."""
+        gone = [place for place, watchers in self.watched.items() if not watchers]
+        for place in gone:
+            del self.watched[place]
+        if gone:
+            self.look_around()
+
     def expire_due(self, limit: int = 1000) -> int:
         """Active expiry: delete up to `limit` overdue keys per database and log each; returns how many."""
         if not self.keyspace.active_expire:
             return 0
+        started_s = self.clock.monotonic()
         expired = sum(db.expire_due(limit) for db in self.keyspace if db.volatile)
         expired += sum(db.expire_due_fields(limit) for db in self.keyspace)
+        self.timing.monitor.sample("expire-cycle", self.clock.monotonic() - started_s)
         if self.effects:
             self.end_unit(transaction=False)
         return expired

@@ -310,6 +310,8 @@ class Files:
         """
         if self.engine.writer is None:
             raise ReplyError("ERR there is no log to load: appendonly is no")
+        if self.engine.writer.held:
+            raise ReplyError("ERR there is no log to load: it is being made of what is in memory")
         try:
             self.engine.writer.flush(force=True)
         except AofWriteError as problem:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from aofnb.aof.rewrite import key_delay
 from aofnb.commands import messages
 from aofnb.commands.registry import Command, find
 from aofnb.commands.strings import set_many
@@ -84,6 +85,8 @@ class Replayer:
             config.zset_max_listpack_entries,
             config.zset_max_listpack_value,
         )
+        # A test aid: to rest behind each key of a snapshot and each command.
+        self._rest = key_delay(config.key_load_delay)
         # By the bytes of the name, so that most commands need one lookup.
         self._known: dict[bytes, Command] = {}
 
@@ -112,7 +115,16 @@ class Replayer:
             It is damaged, or has a key that is there already.
         """
         keyspace, config = self.engine.keyspace, self.engine.config
-        loaded = load_rdb(data, keyspace, size, name=file, config=config, unsupported="skip", progress=progress)
+        loaded = load_rdb(
+            data,
+            keyspace,
+            size,
+            name=file,
+            config=config,
+            unsupported="skip",
+            progress=progress,
+            each_key=self._rest,
+        )
         self.snapshot_keys += loaded.keys
         self.skipped += [SkippedPart(file, part.offset, part.reason, part.db, part.key) for part in loaded.skipped]
         self.warnings += [f"{file}: {warning}" for warning in loaded.warnings]
@@ -136,6 +148,9 @@ class Replayer:
             self._client = self.engine.new_client()
             self._client.loading = True
         client = self._client
+        if self._rest is not None:
+            for _command in range(len(block)):
+                self._rest()
         if block.sets is not None and client.multi is None:
             set_many(client, *block.sets)
             self.commands += len(block)

@@ -36,6 +36,8 @@ def main() -> int:
     job = json.load(sys.stdin)
     report = _Reporter(job["parent"])
     config, form = Config(job["config"]), BaseForm(**job["form"])
+    # For a start of the store, which this is not.
+    config.key_load_delay = 0
     engine = Engine(config, SystemClock(), random.Random(0))
     try:
         _load(engine, job["sources"], report)

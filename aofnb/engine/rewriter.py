@@ -10,6 +10,10 @@
 Failure or cancellation anywhere before 3 leaves the old files in force, with one incr more. Form and name of the base
 are decided before 1; whoever makes it, what follows is the same.
 
+Where no files say what is in memory (the log is off, or was and is to be on again, or could not be written), the base
+is made of memory, in the caller or by a forked child, and what is fed meanwhile is held in aof_buf (`AofWriter.hold`)
+until base and incr take the place of everything.
+
 Redis: aof.c rewriteAppendOnlyFileBackground, backgroundRewriteDoneHandler, bgrewriteaofCommand (7.0.15).
 """
 
@@ -20,6 +24,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from aofnb.aof import snapshot
@@ -31,7 +36,7 @@ from aofnb.aof.snapshot import NotWalkableError, StoppedError
 from aofnb.aof.stats import Phase, RewriteProgress, Way
 from aofnb.engine.core import Engine
 from aofnb.engine.rewrite_process import RewriteProcess, job_of
-from aofnb.errors import AofError, ReplyError
+from aofnb.errors import AofError, AofWriteError, ReplyError
 
 __all__ = ["Rewriter"]
 
@@ -90,6 +95,10 @@ class Rewriter:
         # put in place. Set by `Appendonly`.
         self.prepare: Callable[[], None] = lambda: None
         self.replace: Callable[[str, Suffix], None] = self._replace_all
+        # Around a child that writes such a base: what is fed is held, and no longer where the child came to nothing.
+        self.hold: Callable[[], None] = lambda: None
+        self.release: Callable[[], None] = lambda: None
+        self._holding = False
         # Progress: written by one thread, read by any.
         self._phase: Phase = "idle"
         self._way: Way = ""
@@ -133,8 +142,10 @@ class Rewriter:
 
     # --- start -------------------------------------------------------------------------------------------
 
-    def start(self, later: bool) -> str:
+    def start(self, later: bool, *, here: bool = False) -> str:
         """BGREWRITEAOF: start now, or once the running unit is over; the status text.
+
+        With `here`, what is made of memory is made before this returns, however much it is.
 
         Raises
         ------
@@ -150,7 +161,7 @@ class Rewriter:
             self.engine.on_write()
             return "Background append only file rewriting scheduled"
         try:
-            self._begin()
+            self._begin(here=here)
         except (OSError, AofError) as problem:
             raise ReplyError(_CANNOT) from problem
         return "Background append only file rewriting started"
@@ -198,7 +209,7 @@ class Rewriter:
             self._heal_wait_s = min(60.0, 2 * self._heal_wait_s)
             self._heal_at_s = now_s + self._heal_wait_s
 
-    def _begin(self) -> None:
+    def _begin(self, *, here: bool = False) -> None:
         """Switch files and have the base made; what goes wrong is noted and raised."""
         self._cancelled = False
         self._keys_total = self.engine.keyspace.key_count()
@@ -208,31 +219,40 @@ class Rewriter:
         self._phase = "switching"
         begun = self.rewrites
         try:
-            self._switch_and_make()
+            self._switch_and_make(here)
         except BaseException as problem:
             # Ctrl-C too: the old files are in force, or the new ones, but no rewrite is running.
             self._ended(problem, counts=self.rewrites != begun)
             raise
 
-    def _switch_and_make(self) -> None:
+    def _switch_and_make(self, here: bool) -> None:
         engine, directory = self.engine, self.directory
         form = BaseForm.of(engine.config, engine.clock.now_ms(), _used_bytes())
         temp = os.path.join(directory.path, temp_base_name(os.getpid()))
         if engine.writer is None or engine.writer.refusal is not None:
             self.rewrites += 1
             self.scheduled = False
-            self._from_memory(temp, form)
+            self._from_memory(temp, form, here)
             return
         # Whether it is small is asked first: a switch alone makes it no larger.
         small = self._keys_total <= self.in_place_keys and directory.current_size <= IN_PLACE_BYTES
         sources = directory.begin_rewrite(engine.writer)
         self.rewrites += 1
         self.scheduled = False
-        # A simulated file system cannot be seen by another process. A delay wants a rewrite that can be watched.
-        if not isinstance(self.fs, OsFs) or (small and not form.key_save_delay) or not _has_processes():
+        # A delay wants a rewrite that can be watched.
+        if (small and not form.key_save_delay) or not self._may_use_processes():
             self._in_place(temp, form)
         else:
             self._in_background(sources, temp, form)
+
+    def _may_use_processes(self) -> bool:
+        # A simulated file system cannot be seen by another process.
+        return isinstance(self.fs, OsFs) and sys.platform not in ("emscripten", "wasi")
+
+    def _may_fork(self, form: BaseForm) -> bool:
+        # The kernel does not know deadlines of fields.
+        plain = form.suffix == "rdb" and not form.compressed and not self.engine.keyspace.has_field_deadlines()
+        return plain and self.may_fork and snapshot.available()
 
     # --- in place ----------------------------------------------------------------------------------------
 
@@ -256,15 +276,53 @@ class Rewriter:
             self._discard(temp)
             raise
 
-    def _from_memory(self, temp: str, form: BaseForm) -> None:
+    def _from_memory(self, temp: str, form: BaseForm, here: bool) -> None:
         """Make new files of what is in memory: the log is off, or its live incr cannot be trusted or written."""
         self.prepare()
+        small = self._keys_total <= self.in_place_keys and not form.key_save_delay
+        if here or small or not self._may_use_processes() or not self._may_fork(form):
+            self._from_memory_here(temp, form)
+            return
+        self._fork(temp, form)
+        try:
+            # What the child writes is what is in memory now: we are under the lock.
+            self.hold()
+            self._holding = True
+            self._start_watching(self._watch_memory, temp, form)
+        except BaseException as problem:
+            self._stop_child()
+            self._discard(temp)
+            self._let_go()
+            if not isinstance(problem, RuntimeError):
+                raise
+            # No more threads: nobody could watch a child.
+            self._from_memory_here(temp, form)
+        # Writes stay refused until the new files are there.
+        self.engine.refresh_refusal()
+
+    def _from_memory_here(self, temp: str, form: BaseForm) -> None:
         self._write_base(temp, form)
+        self._replace_by(temp, form)
+        self._sample()
+
+    def _replace_by(self, temp: str, form: BaseForm) -> None:
+        """Put a base of what was in memory in the place of everything, then write what was held. Under the lock."""
         self._phase = "publishing"
         self.replace(temp, form.suffix)
-        self._sample()
+        self._holding = False
         self._ended(None)
         self.engine.refresh_refusal()
+        with suppress(AofWriteError):
+            # Who was told of it was told that it is not on disk yet; the periodic job tries again.
+            self.engine.flush()
+        self.engine.on_write()
+
+    def _let_go(self) -> None:
+        """What is held is not held any more, since there will be no base. Under the lock."""
+        if self._holding:
+            self._holding = False
+            self.release()
+            self.engine.refresh_refusal()
 
     def _replace_all(self, temp: str, suffix: Suffix) -> None:
         assert self.engine.writer is not None
@@ -274,22 +332,22 @@ class Rewriter:
 
     def _in_background(self, sources: list[str], temp: str, form: BaseForm) -> None:
         process = RewriteProcess(temp, job_of(sources, temp, form, self.engine.config))
-        # The kernel does not know deadlines of fields.
-        plain = form.suffix == "rdb" and not form.compressed and not self.engine.keyspace.has_field_deadlines()
-        if plain and self.may_fork and snapshot.available():
+        if self._may_fork(form):
             self._fork(temp, form)
         else:
             self._use(process)
-        watcher = threading.Thread(target=self._watch, args=(process, temp, form), name="aofnb-rewrite", daemon=True)
         try:
-            watcher.start()
+            self._start_watching(self._watch, process, temp, form)
         except RuntimeError:
             # No more threads: nobody could watch a child.
             if self._child is not process:
                 self._stop_child()
             self._in_place(temp, form)
-        else:
-            self._watcher = watcher
+
+    def _start_watching(self, watch: Callable[..., None], *args: object) -> None:
+        watcher = threading.Thread(target=watch, args=args, name="aofnb-rewrite", daemon=True)
+        watcher.start()
+        self._watcher = watcher
 
     def _fork(self, temp: str, form: BaseForm) -> None:
         clock = self.engine.clock
@@ -297,6 +355,7 @@ class Rewriter:
         self._child = snapshot.fork_snapshot(self.engine.keyspace, temp, form)
         self.last_fork_s = clock.monotonic() - started_s
         self.forks += 1
+        self.engine.timing.monitor.sample("fork", self.last_fork_s)
         self._way = "fork"
         self._phase = "writing"
 
@@ -327,21 +386,47 @@ class Rewriter:
                 # Whoever cancels either sees the process or is seen here.
                 self._stop_if_cancelled()
                 process.wait()
-            self._publish_in_turn(temp, form)
+            self._in_turn(lambda: self._publish(temp, form))
             return
         except Exception as caught:
             problem = caught
         self._discard(temp)
         self._ended(problem)
 
-    def _publish_in_turn(self, temp: str, form: BaseForm) -> None:
+    def _watch_memory(self, temp: str, form: BaseForm) -> None:
+        """Thread: wait for the child that writes what is in memory, then put new files in the place of everything."""
+        assert self._child is not None
+        try:
+            try:
+                self._child.wait()
+            except NotWalkableError as unknown:
+                _log.warning("%s; the base is made in place instead", unknown)
+                self._in_turn(lambda: self._without_child(temp, form))
+            else:
+                self._in_turn(lambda: self._replace_by(temp, form))
+            return
+        except Exception as caught:
+            problem = caught
+        self._discard(temp)
+        with suppress(StoppedError):
+            # Whoever cancelled has seen to it.
+            self._in_turn(self._let_go)
+        self._ended(problem)
+
+    def _without_child(self, temp: str, form: BaseForm) -> None:
+        # The base is of now: what was held is in it.
+        self._let_go()
+        self._from_memory_here(temp, form)
+
+    def _in_turn(self, act: Callable[[], None]) -> None:
+        """`act` under the lock, unless it is cancelled before."""
         lock = self.engine.lock
         # Whoever cancels waits for this thread, and may hold the lock.
         while not lock.acquire(timeout=0.05):
             self._stop_if_cancelled()
         try:
             self._stop_if_cancelled()
-            self._publish(temp, form)
+            act()
         finally:
             lock.release()
 
@@ -396,6 +481,9 @@ class Rewriter:
         child = self._child
         if child is not None and self.running:
             child.kill()
+        if self._holding:
+            with self.engine.lock:
+                self._let_go()
         return found
 
     def cancel(self) -> bool:
@@ -404,15 +492,15 @@ class Rewriter:
         From any thread but the one that watches. A base that is being published is waited for.
         """
         found = self.abandon()
+        self.wait()
+        return found
+
+    def wait(self) -> None:
+        """Return when no child is watched any more; not from the thread that watches, nor under the lock."""
         watcher = self._watcher
         if watcher is not None and watcher is not threading.current_thread():
             watcher.join()
             self._watcher = None
-        return found
-
-
-def _has_processes() -> bool:
-    return sys.platform not in ("emscripten", "wasi")
 
 
 def _used_bytes() -> int:

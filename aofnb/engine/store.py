@@ -280,7 +280,7 @@ class Store:
         )
         self._writer.poisoned = OSError(errno.EIO, "an fsync failed when the store was last open")
         try:
-            self._rewriter.start(False)
+            self._rewriter.start(False, here=True)
         except ReplyError:
             _log.warning("it could not be: %s. Writes are refused until it is", self._rewriter.last_error)
             self.engine.refresh_refusal()
@@ -292,7 +292,11 @@ class Store:
     def _reload(self) -> None:
         """Make memory what the log says: its files, then the whole units that are still in aof_buf."""
         assert self._directory is not None
+        assert self._appendonly is not None
         assert self._writer is not None
+        if self._appendonly.state == "waiting":
+            self._appendonly.start_over()
+            return
         self._directory.settle(self._writer)
         keyspace = self.engine.keyspace
         replayer = Replayer(self.engine)
@@ -530,6 +534,8 @@ class Store:
             if engine.torn:
                 engine.mend()
             engine.expire_due()
+            if engine.watched:
+                engine.forget_gone_watchers()
             engine.waiting.time_out()
             wait_s = _sooner(self._next_expiry_s(), engine.waiting.next_s())
             problem = None
@@ -578,6 +584,12 @@ class Store:
                     self.engine.mend()
                 self.engine.close("the store is closed; open it again with aofnb.open")
         # Each step may be repeated: Ctrl-C in one of them leaves the rest to the next close().
+        problem: AofWriteError | None = None
+        if self._appendonly is not None and self._appendonly.state == "waiting":
+            try:
+                self._appendonly.finish()
+            except AofWriteError as failed:
+                problem = failed
         if self._rewriter is not None:
             self._rewriter.cancel()
         self._cron.stop()
@@ -585,6 +597,8 @@ class Store:
             try:
                 if self._writer is not None:
                     self._writer.close()
+                if problem is not None:
+                    raise problem
             except Exception:
                 # Told to the caller, and closed all the same; no finally, since after Ctrl-C there is more to close.
                 self._finish_closing()

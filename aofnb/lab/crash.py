@@ -551,7 +551,9 @@ class Trial:
 # --- seeded bugs -----------------------------------------------------------------------------------------------
 
 # Frames that say nothing about who wanted an operation.
-_PLUMBING = frozenset({"sync_dir", "job", "_submit", "_do_waiting", "fsync", "run", "drain", "truncate"})
+_PLUMBING = frozenset(
+    {"sync_dir", "job", "_submit", "_do_waiting", "fsync", "run", "drain", "truncate", "sync", "finish"}
+)
 _AOF = os.sep + os.path.join("aofnb", "aof") + os.sep
 
 

@@ -367,6 +367,7 @@ def load_rdb(
     unsupported: Literal["refuse", "skip"] = "refuse",
     drop_overdue_at_ms: int | None = None,
     progress: Callable[[int], None] | None = None,
+    each_key: Callable[[], None] | None = None,
 ) -> Loaded:
     """Put a snapshot into `keyspace`, keys and function libraries, beside what is there.
 
@@ -386,6 +387,8 @@ def load_rdb(
         commands may refer to them.
     progress
         Called with the bytes read so far, about once a MiB. What it raises ends the loading.
+    each_key
+        Called behind each key.
 
     Raises
     ------
@@ -413,6 +416,8 @@ def load_rdb(
         if entry.field_expires is not None:
             db.watch_fields(entry.key, entry.value)
         keys += 1
+        if each_key is not None:
+            each_key()
         if progress is not None and entry.end >= report_at:
             progress(entry.end)
             report_at = entry.end + _PROGRESS_BYTES

@@ -238,6 +238,8 @@ class Database:
         keyspace = self.keyspace
         if not keyspace.expiring or keyspace.now_ms() <= self._expires[key]:
             return False
+        if keyspace.expiry_begins is not None:
+            keyspace.expiry_begins()
         del self._expires[key]
         del self._data[key]
         if self._pool is not None:
@@ -420,6 +422,7 @@ class Keyspace:
         "expired_fields",
         "expired_keys",
         "expiring",
+        "expiry_begins",
         "functions",
         "now_ms",
         "on_expired",
@@ -441,6 +444,8 @@ class Keyspace:
         self.on_new: Callable[[Database, bytes], None] = lambda _db, _key: None
         # Called with the database, the key and the field after an overdue field of a hash was deleted.
         self.on_field_expired: Callable[[Database, bytes, bytes], None] = lambda _db, _key, _field: None
+        # Called before an overdue key is deleted, for those who measure it.
+        self.expiry_begins: Callable[[], None] | None = None
         # Off while loading: what the log says decides, not the clock.
         self.expiring = True
         # Off: keys expire only when they are met. For tests, by DEBUG SET-ACTIVE-EXPIRE.

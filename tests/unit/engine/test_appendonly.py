@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import errno
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from support.faults import FaultFs
 from support.records import records
+from support.require import need
 
 import aofnb
+from aofnb.aof import snapshot
+from aofnb.aof.fs import OsFs
 from aofnb.clock import FakeClock
 
 
@@ -337,3 +344,162 @@ def test_after_a_failed_fsync_the_next_start_writes_everything_anew(tmp_path, ca
     assert not (tmp_path / "aofnb.unsynced").exists()
     with opened(tmp_path) as store:
         assert store.stats().rewrites == 0
+
+
+# --- by a child ----------------------------------------------------------------------------------------------
+
+# Microseconds behind each of three keys: long enough to act meanwhile, and to wait for.
+SOON, NEVER = 50_000, 600_000_000
+
+
+@contextmanager
+def off_and_large(path: Path, delay: int, **settings: object) -> Iterator[aofnb.Store]:
+    """A store of three keys, whose log was turned off after the first, and whose bases are made by a forked child."""
+    need("the compiled snapshot kernel", snapshot.available())
+    with aofnb.open(path, auto_aof_rewrite_percentage=0, rdb_key_save_delay=delay, **settings) as store:
+        assert store._rewriter is not None
+        store._rewriter.in_place_keys = -1
+        store.execute("SET", "a", 1)
+        store.config_set("appendonly", False)
+        store.run([("SET", "b", 1), ("SELECT", 3), ("SET", "c", 1)])
+        yield store
+        store.config_set("rdb-key-save-delay", 0)
+
+
+def keys_on_disk(path: Path) -> list[bytes]:
+    """What a start after a crash now would find, database 0."""
+    with aofnb.open(path, readonly=True) as store:
+        return sorted(store.execute("KEYS", "*"))
+
+
+def waited_for(store: aofnb.Store) -> aofnb.engine.store.AofStats:
+    assert store._rewriter is not None
+    store._rewriter.wait()
+    return store.stats()
+
+
+def test_a_large_keyspace_is_written_by_a_child_and_nothing_is_claimed_before(tmp_path):
+    with off_and_large(tmp_path, SOON, appendfsync="always") as store:
+        store.config_set("appendonly", True)
+        store.execute("SET", "d", 1)
+        stats = store.stats()
+        assert stats.waiting
+        assert stats.aof_enabled
+        assert stats.rewrite.way == "fork"
+        assert (stats.synced_commands, stats.unsynced_commands, stats.aof_buf_commands) == (0, 0, 1)
+        assert keys_on_disk(tmp_path) == [b"a"], "a crash brings back the old log"
+        with pytest.raises(aofnb.ReplyError, match="Errors trying to SHUTDOWN"):
+            store.execute("SHUTDOWN")
+        with pytest.raises(aofnb.ReplyError, match="being made of what is in memory"):
+            store.execute("DEBUG", "LOADAOF")
+        stats = waited_for(store)
+        assert not stats.waiting
+        assert stats.synced_commands == 1
+        assert keys_on_disk(tmp_path) == [b"a", b"b"]
+        assert files(tmp_path) == ["appendonly.aof.2.base.rdb", "appendonly.aof.2.incr.aof", "appendonly.aof.manifest"]
+        incr = (tmp_path / "appendonlydir" / "appendonly.aof.2.incr.aof").read_bytes()
+        assert records(incr) == [[b"SELECT", b"3"], [b"SET", b"d", b"1"]]
+
+
+def test_closing_waits_for_the_base(tmp_path):
+    with off_and_large(tmp_path, SOON) as store:
+        store.config_set("appendonly", True)
+        store.run([("SELECT", 0), ("SET", "d", 1)])
+        assert store.stats().waiting
+    assert keys_on_disk(tmp_path) == [b"a", b"b", b"d"]
+
+
+class FixedNames(OsFs):
+    """A real disk, which children can write to as well, on which nothing can be renamed once `fixed` is set."""
+
+    fixed = False
+
+    def rename(self, source: str, target: str) -> None:
+        if self.fixed:
+            raise OSError(errno.EIO, "no")
+        super().rename(source, target)
+
+
+def test_closing_makes_a_base_that_no_child_could_make_or_says_that_there_is_none(tmp_path):
+    fs = FixedNames()
+    with pytest.raises(aofnb.AofWriteError, match="is on no disk"), off_and_large(tmp_path, SOON, fs=fs) as store:
+        store.config_set("appendonly", True)
+        fs.fixed = True
+    assert store.closed
+    assert keys_on_disk(tmp_path) == [b"a"]
+    with off_and_large(tmp_path, NEVER) as store:
+        store.config_set("appendonly", True)
+        store._rewriter._child.kill()
+        store._rewriter.wait()
+        assert store.stats().waiting
+        store.config_set("rdb-key-save-delay", 0)
+    assert b"b" in keys_on_disk(tmp_path)
+
+
+def test_a_child_that_is_killed_is_followed_by_another_which_holds_everything(tmp_path):
+    with off_and_large(tmp_path, NEVER) as store:
+        store.config_set("appendonly", True)
+        store.run([("SELECT", 0), ("SET", "d", 1)])
+        os.kill(store._rewriter._child._pid, signal.SIGKILL)
+        stats = waited_for(store)
+        assert stats.waiting
+        assert stats.last_rewrite_error
+        assert store.engine.writer is None
+        assert files(tmp_path) == ["appendonly.aof.1.base.rdb", "appendonly.aof.1.incr.aof", "appendonly.aof.manifest"]
+        store.config_set("rdb-key-save-delay", 0)
+        store._appendonly._retry_at_s = 0
+        store.tick()
+        waited_for(store)
+        assert not store.stats().waiting
+        assert keys_on_disk(tmp_path) == [b"a", b"b", b"d"]
+
+
+def test_the_log_may_be_turned_off_while_a_child_makes_its_base(tmp_path):
+    with off_and_large(tmp_path, NEVER) as store:
+        store.config_set("appendonly", True)
+        store.config_set("appendonly", False)
+        assert store.engine.writer is None
+        store._rewriter.wait()
+        assert store.stats().aof_enabled is False
+        assert keys_on_disk(tmp_path) == [b"a"]
+        assert files(tmp_path) == ["appendonly.aof.1.base.rdb", "appendonly.aof.1.incr.aof", "appendonly.aof.manifest"]
+
+
+def test_a_turn_that_is_torn_while_a_child_makes_the_base_has_it_made_again(tmp_path):
+    """The files do not say what is in memory, so nothing can be taken back."""
+    with off_and_large(tmp_path, NEVER) as store:
+        store.config_set("appendonly", True)
+        store.run([("SELECT", 0), ("SET", "d", 1)])
+        with store.engine.lock:
+            store.engine.torn = True
+            store.config_set("rdb-key-save-delay", 0)
+            assert sorted(store.execute("KEYS", "*")) == [b"a", b"b", b"d"]
+        store._rewriter.wait()
+        store.tick()
+        waited_for(store)
+        assert not store.stats().waiting
+        assert keys_on_disk(tmp_path) == [b"a", b"b", b"d"]
+
+
+def test_a_log_that_cannot_be_trusted_is_replaced_by_a_child_which_keeps_what_comes_meanwhile(tmp_path):
+    need("the compiled snapshot kernel", snapshot.available())
+    with aofnb.open(tmp_path, appendfsync="always", background=False, rdb_key_save_delay=SOON) as store:
+        store._rewriter.in_place_keys = -1
+        store.engine.keyspace.expiring = False
+        store.run([("SET", "a", 1), ("SET", "b", 1), ("SET", "t", 1, "PXAT", 1)])
+        writer = store.engine.writer
+        writer.poisoned = OSError(errno.EIO, "an fsync failed")
+        store.engine.refresh_refusal()
+        assert store.execute("BGREWRITEAOF").endswith("started")
+        assert store.stats().rewrite.way == "fork"
+        with pytest.raises(aofnb.ReplyError, match="MISCONF"):
+            store.execute("SET", "refused", 1)
+        store.engine.keyspace.expiring = True
+        assert store.execute("GET", "t") is None
+        assert writer.held
+        waited_for(store)
+        assert not writer.held
+        assert store.execute("SET", "d", 1) == "OK"
+        incr = (tmp_path / "appendonlydir" / "appendonly.aof.2.incr.aof").read_bytes()
+        assert records(incr)[:2] == [[b"SELECT", b"0"], [b"DEL", b"t"]]
+    assert keys_on_disk(tmp_path) == [b"a", b"b", b"d"]
