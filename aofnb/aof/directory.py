@@ -756,9 +756,7 @@ class AofDirectory:
         """There will be no base for `writer`, of `hold_anew`."""
         self._discard(writer.file)
 
-    def start_anew(
-        self, temp: str, suffix: Suffix, clock: Clock, bio: Bio, held: AofWriter | None = None
-    ) -> AofWriter:
+    def start_anew(self, temp: str, suffix: Suffix, clock: Clock, bio: Bio, held: AofWriter | None = None) -> AofWriter:
         """Begin a log: the base `temp` of all data and a new incr; what was there is replaced.
 
         `temp` holds the data as they are now, or as they were when `held` was made, which then goes on as the writer.

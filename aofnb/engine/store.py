@@ -187,7 +187,7 @@ class Store:
 
     def _open_without_log(self, path: str, fs: Fs) -> None:
         """Open with ``appendonly no``: the last snapshot, if there is one, and nothing of the log."""
-        directory = AofDirectory(fs, path, self.config)
+        directory = AofDirectory(fs, path, self.config, self.clock)
         if fs.exists(path):
             if not self.readonly:
                 self._take_directory(path, fs)
@@ -232,7 +232,7 @@ class Store:
     def _load(self, path: str, fs: Fs, progress: Progress | None) -> tuple[AofDirectory, Replayer, LoadReport]:
         """Find the files and load them. Beside a writer they may be replaced meanwhile: then find them anew."""
         for attempt in range(_ATTEMPTS):
-            directory = AofDirectory(fs, path, self.config)
+            directory = AofDirectory(fs, path, self.config, self.clock)
             replayer = Replayer(self.engine)
             try:
                 directory.open(readonly=self.readonly)

@@ -38,7 +38,8 @@ def crc64(data: bytes | bytearray | memoryview, crc: int = 0) -> int:
         while size - start >= _BLOCK:
             crc = _block(bytes(data[start : start + _BLOCK]), crc)
             start += _BLOCK
-    return update(data, start, size, crc)
+    total: int = update(data, start, size, crc)
+    return total
 
 
 def _block(data: bytes, crc: int) -> int:

@@ -174,10 +174,10 @@ def run_with_faults(faults: dict[int, Fault], judged: Judge, policy: Policy, see
     rng = random.Random(seed)
     with ExitStack() as stack:
         try:
-            trial = stack.enter_context(Trial(disk, judged, limit=8, rng=rng, appendfsync=policy))
+            trial = stack.enter_context(Trial(disk, judged, limit=3, rng=rng, appendfsync=policy))
         except (AofError, OSError):
             # The failure was met while opening: someone tries again.
-            trial = stack.enter_context(Trial(disk, judged, limit=8, rng=rng, appendfsync=policy))
+            trial = stack.enter_context(Trial(disk, judged, limit=3, rng=rng, appendfsync=policy))
         trial.turn([("INCR", "n"), ("RPUSH", "list", "a")])
         trial.wait(1)
         trial.turn([("INCR", "n")])

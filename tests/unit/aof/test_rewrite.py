@@ -18,7 +18,7 @@ from aofnb.aof.rewrite import (
     write_keyspace,
 )
 from aofnb.config import Config
-from aofnb.rdb import load_rdb
+from aofnb.rdb import crc64, load_rdb
 from aofnb.resp.encode import encode_command
 from aofnb.store.keyspace import Keyspace
 
@@ -130,6 +130,17 @@ def test_three_failures_slow_automatic_rewrites_down():
     backoff.succeeded()
     backoff.failed(now)
     assert backoff.allows(now)
+
+
+def test_a_base_is_compressed_and_summed_as_the_settings_say(monkeypatch):
+    assert (BaseForm.of(Config(), 0).compressed, BaseForm.of(Config({"rdbcompression": True}), 0).compressed) == (
+        False,
+        True,
+    )
+    for fast in (True, False):
+        monkeypatch.setattr(crc64, "FAST", fast)
+        assert BaseForm.of(Config(), 0).checksum is fast, "in plain Python the sum takes longer than all the rest"
+        assert BaseForm.of(Config({"rdbchecksum": False}), 0).checksum is False
 
 
 def test_temporary_names_are_told_from_others():

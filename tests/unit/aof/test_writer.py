@@ -253,6 +253,27 @@ def test_a_failed_write_keeps_the_buffer_and_the_file_whole_until_a_retry_succee
     assert writer.written_bytes == len(world.content)
 
 
+def test_a_disk_that_stays_full_is_told_of_every_half_minute_and_so_is_its_recovery(world, caplog):
+    writer = world.open(appendfsync="no")
+    world.fail(0, only={"write"}, lasting=True)
+
+    def told_after(seconds: float) -> int:
+        world.clock.advance(seconds)
+        caplog.clear()
+        world.feed(b"a")
+        with pytest.raises(AofWriteError):
+            writer.flush()
+        return len([record for record in caplog.records if "Error writing to the AOF file" in record.getMessage()])
+
+    assert [told_after(seconds) for seconds in (0, 1, 28.9, 0.2, 29, 1)] == [1, 0, 0, 1, 0, 1]
+    world.fs.mend()
+    caplog.clear()
+    writer.flush()
+    assert "AOF write error looks solved" in caplog.text
+    world.fail(0, only={"write"}, lasting=True)
+    assert told_after(0) == 1, "a new trouble is news"
+
+
 @pytest.mark.parametrize("short_write", [1, 30, 53])
 def test_what_cannot_be_cut_back_is_continued(world, short_write):
     writer = world.open()

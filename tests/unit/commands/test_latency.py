@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 import aofnb
+from aofnb.aof import snapshot
 from aofnb.clock import FakeClock
 from aofnb.commands.registry import table
 from aofnb.commands.timing import HISTORY, CommandStats
@@ -125,6 +126,25 @@ def test_commands_and_fast_commands_are_events(store, clock):
     store.execute("SET", "k", 1)
     clock.step_s = 0
     assert [event for event, *_ in store.execute("LATENCY", "LATEST")] == [b"fast-command", b"command"]
+
+
+def test_expiry_rewrites_and_forks_are_events(tmp_path, clock):
+    with aofnb.open(tmp_path, background=False, clock=clock, latency_monitor_threshold=5) as store:
+        store.run([("SET", "a", 1, "PX", 10), ("SET", "b", 1, "PX", 10)])
+        clock.advance(1)
+        clock.step_s = 0.006
+        assert store.execute("GET", "a") is None
+        assert "expire-del" in {event.decode() for event, *_ in store.execute("LATENCY", "LATEST")}
+        store.tick()
+        store.bgrewriteaof()
+        if snapshot.available():
+            store._rewriter.in_place_keys = -1
+            store.bgrewriteaof()
+            store._rewriter.wait()
+        clock.step_s = 0
+        events = {event.decode() for event, *_ in store.execute("LATENCY", "LATEST")}
+        assert {"expire-cycle", "aof-fstat", "aof-rename", "rewrite-in-place"} <= events
+        assert ("fork" in events) == snapshot.available()
 
 
 def test_writes_and_fsyncs_are_events(tmp_path, clock):

@@ -9,6 +9,7 @@ import pytest
 
 from aofnb.clock import FakeClock
 from aofnb.config import Config
+from aofnb.engine import replay
 from aofnb.engine.core import Engine
 from aofnb.engine.replay import Replayer
 from aofnb.errors import AofFormatError
@@ -88,3 +89,22 @@ def test_a_snapshot_is_loaded_overdue_keys_and_libraries_included():
     assert engine.keyspace.dirty == 0
     assert [warning for warning in replayer.warnings if "base" in warning and "shoe-size" in warning]
     assert len(replayer.warnings) == 1
+
+
+def test_key_load_delay_rests_behind_each_command_and_each_key_of_a_snapshot(monkeypatch):
+    """A test aid that CONFIG GET * does not show."""
+    rests = []
+    monkeypatch.setattr(replay, "key_delay", lambda delay: lambda: rests.append(delay))
+    data = Keyspace(1, lambda: 0)
+    data[0].put(b"a", b"1")
+    data[0].put(b"b", b"2")
+    blob = b"".join(piece for _, piece in rdb_pieces(data))
+    engine = Engine(Config({"key_load_delay": 7}), FakeClock(), random.Random(1))
+    replayer = Replayer(engine)
+    with replayer.loading():
+        replayer.restore("base", io.BytesIO(blob), len(blob))
+        assert rests == [7, 7]
+        log = encode_command([b"SET", b"k", b"v"]) * 3
+        for block in CommandReader(io.BytesIO(log), len(log)):
+            replayer.replay("log", block)
+    assert rests == [7] * 5

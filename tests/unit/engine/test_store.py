@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -115,7 +116,7 @@ def test_a_rewrite_keeps_everything_and_commands_go_on(tmp_path: Path, in_place_
 
 
 def test_a_killed_rewrite_leaves_the_old_files_in_force(tmp_path: Path) -> None:
-    with aofnb.open(tmp_path / "data", auto_aof_rewrite_percentage=0) as store:
+    with aofnb.open(tmp_path / "data", auto_aof_rewrite_percentage=0, rdb_key_save_delay=600_000_000) as store:
         rewriter = store._rewriter
         assert rewriter is not None
         rewriter.in_place_keys = 0
@@ -123,6 +124,7 @@ def test_a_killed_rewrite_leaves_the_old_files_in_force(tmp_path: Path) -> None:
         store.bgrewriteaof()
         store.execute("SET", "during", 1)
         rewriter.cancel()
+        store.config_set("rdb-key-save-delay", 0)
         stats = store.stats()
         assert stats.rewrite.phase == "idle"
         assert stats.last_rewrite_error is not None
@@ -379,3 +381,59 @@ def test_memory_is_reloaded_from_a_snapshot_and_what_follows(tmp_path):
         store._reload()
         assert store.execute("DEBUG", "DIGEST") == digest
         assert len(store.execute("FUNCTION", "LIST")) == 1
+
+
+def test_each_incr_begins_with_its_time(tmp_path: Path) -> None:
+    """So that a file can be dated by itself; Redis leaves that to the file before, if less than a second went by."""
+    clock = FakeClock()
+    with aofnb.open(tmp_path, clock=clock, background=False, aof_timestamp_enabled=True) as store:
+        for _ in range(2):
+            store.execute("SET", "k", 1)
+            live = next(name for name, kind, _ in reversed(store.stats().files) if kind == "incr")
+            assert (tmp_path / "appendonlydir" / live).read_bytes().startswith(b"#TS:1700000000\r\n*2\r\n$6\r\nSELECT")
+            store.bgrewriteaof()
+
+
+def test_what_a_session_watched_that_is_gone_is_forgotten() -> None:
+    store = aofnb.open(None, background=False)
+    session, other = store.session(), store.session()
+    session.execute("WATCH", "k")
+    other.execute("WATCH", "k", "other")
+    del session
+    gc.collect()
+    store.tick()
+    assert set(store.engine.watched) == {(0, b"k"), (0, b"other")}
+    del other
+    store.run([("PING",)])  # so that the last turn is not that of the session
+    gc.collect()
+    store.tick()
+    assert store.engine.watched == {}
+    assert store.engine.observe is None, "and costs nothing any more"
+
+
+def test_the_end_of_the_process_waits_for_who_holds_the_store_but_not_for_ever(tmp_path: Path) -> None:
+    code = """
+import sys, threading, aofnb, aofnb.engine.store
+aofnb.engine.store._PATIENCE_AT_EXIT_S = float(sys.argv[2])
+store = aofnb.open(sys.argv[1])
+inside, leave = threading.Event(), threading.Event()
+def hold():
+    with store.batch():
+        store.execute("SET", "k", 1)
+        inside.set()
+        leave.wait(0.2 if sys.argv[2] == "30" else None)
+threading.Thread(target=hold, daemon=True).start()
+inside.wait()
+"""
+    for patience, said, kept in (("0.05", "not closed", None), ("30", "", b"1")):
+        run = subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path), patience],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        assert said in run.stderr
+        assert bool(said) == bool(run.stderr)
+        with aofnb.open(tmp_path) as store:
+            assert store.execute("GET", "k") == kept
