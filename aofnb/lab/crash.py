@@ -432,6 +432,29 @@ class Trial:
         """What the next base is: a snapshot, or commands."""
         self.store.config_set("aof-use-rdb-preamble", "yes" if suffix == "rdb" else "no")
 
+    def switch_log(self, *meanwhile: Argv) -> None:
+        """Turn the log off, run commands that it does not get, turn it on again: then all of them are to be there.
+
+        For a disk without faults.
+        """
+        self.store.config_set("appendonly", False)
+        # Turning it off has written and synced everything.
+        self._kept = self._killed_kept = len(self.history) - 1
+        self.store.run(meanwhile)  # type: ignore[arg-type]  # a script's arguments are those of a command
+        content = content_of(self.store)
+        assert content not in self._units, "two units with the same outcome cannot be told apart"
+        self._units[content] = len(self.history)
+        self.history.append(content)
+        self._crash_now("off", DIRECTORY)
+        self.store.config_set("appendonly", True)
+        writer = self.store.engine.writer
+        assert writer is not None
+        self._first = self._kept = self._killed_kept = self._acknowledged = len(self.history) - 1
+        self._fed = [0]
+        self._acknowledgements.clear()
+        self._listen(writer)
+        self._crash_now("on", DIRECTORY)
+
     def hold_fsyncs(self) -> None:
         """From now on no background fsync ends, until `release_fsyncs`."""
         self.store._bio.held = True

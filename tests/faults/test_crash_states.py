@@ -30,6 +30,7 @@ SETTINGS = {"auto_aof_rewrite_percentage": 0, "databases": 2}
 
 # What each test must reach; `test_there_are_a_hundred_thousand_states` adds them up.
 EVERYDAY, SLOW_DISK, SWITCHES, UPGRADE, ANNOTATED, FAULTS = 9_000, 4_000, 4_000, 1_000, 4_000, 15_000
+OFF_AND_ON = 4_000
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def judge(record_property: Callable[[str, object], None]):
 
 def test_there_are_a_hundred_thousand_states() -> None:
     per_policy = 2 * EVERYDAY + len(OLD_LOGS) * UPGRADE + 2 * FAULTS
-    assert 3 * per_policy + SLOW_DISK + SWITCHES + ANNOTATED >= 100_000
+    assert 3 * per_policy + SLOW_DISK + SWITCHES + ANNOTATED + OFF_AND_ON >= 100_000
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -98,6 +99,17 @@ def test_policies_that_change_on_the_way(judge) -> None:
         while judged.states < SWITCHES:
             trial.set_policy(rng.choice(POLICIES))
             everyday(trial, rng, 3)
+
+
+def test_a_log_that_is_turned_off_and_on_again(judge) -> None:
+    """While it is off the old log stays as it was; once it is on the new one holds what it missed."""
+    rng = random.Random(11)
+    judged = judge()
+    with Trial(SimFs(), judged, rng=rng, recoveries=0.05) as trial:
+        while judged.states < OFF_AND_ON:
+            everyday(trial, rng, 2)
+            trial.set_base_form(rng.choice(["rdb", "aof"]))
+            trial.switch_log(("INCR", "n"), ("RPUSH", "list", "nobody logs this"))
 
 
 def test_annotations_and_replaced_files_that_are_kept(judge) -> None:

@@ -141,6 +141,50 @@ def live(fs: BuggyFs, policy: str, seed: int, *, upgrade: bool, limit: int = 12,
         trial.turn([("INCR", "n"), ("SET", "k", 1)])
 
 
+def live_off_and_on(fs: BuggyFs, policy: str, seed: int) -> None:
+    """A store whose log is turned off and on again, twice."""
+    rng = random.Random(seed)
+    with Trial(fs, judge_of("rdb"), limit=8, rng=rng, recoveries=0.1, appendfsync=policy) as trial:  # type: ignore[arg-type]
+        trial.turn([("INCR", "n"), ("RPUSH", "list", "item")])
+        trial.switch_log(("INCR", "n"), ("RPUSH", "list", "nobody logs this"))
+        trial.turn([("INCR", "n")])
+        trial.set_base_form("aof")
+        trial.switch_log(
+            ("INCR", "n"),
+        )
+        trial.turn([("INCR", "n")])
+
+
+# (what is left out or comes too late, after what)
+OFF_AND_ON = {
+    "turning it off syncs nothing": ("fdatasync: fsync_now < close", None),
+    "the snapshot is not synced": ("fdatasync: write_keyspace", None),
+    "the base of commands is not synced": ("fdatasync: write_base < write_keyspace", None),
+    "the new manifest is not synced": ("fdatasync: persist < _publish < _new_generation", None),
+    "the names of base and incr are not synced": ("fsync_dir: _publish < _new_generation < start_anew", None),
+    "the manifest's name is not synced": ("fsync_dir: persist < _publish < _new_generation", None),
+    "names are synced after the manifest lists them": (
+        "fsync_dir: _publish < _new_generation < start_anew",
+        "rename appendonly.aof.manifest",
+    ),
+    "a file is deleted before it is replaced": ("rename: persist < _publish < _new_generation", "unlink"),
+}
+
+
+@pytest.mark.parametrize("what", OFF_AND_ON)
+def test_a_bug_in_turning_the_log_on_is_caught(what: str) -> None:
+    site, until = OFF_AND_ON[what]
+    with pytest.raises(ViolationError):
+        for policy, seed in LIVES:
+            live_off_and_on(BuggyFs(site, until), policy, seed)
+
+
+def test_turning_the_log_off_and_on_without_a_bug_is_fine() -> None:
+    fs = BuggyFs()
+    live_off_and_on(fs, "everysec", 2)
+    assert {site for site, until in OFF_AND_ON.values()} <= set(fs.sites)
+
+
 # Until one of them sees it.
 LIVES = [("always", 1), ("everysec", 2), ("always", 3), ("everysec", 4), ("always", 5), ("everysec", 6)]
 
