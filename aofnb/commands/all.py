@@ -2,6 +2,7 @@
 
 from aofnb.commands import (
     bitmaps,
+    clients,
     connection,
     debug,
     dump,
@@ -25,6 +26,7 @@ from aofnb.commands import (
     stream_groups,
     streams,
     strings,
+    tracking,
     transactions,
     zset_algebra,
     zsets,
@@ -32,6 +34,7 @@ from aofnb.commands import (
 
 __all__ = [
     "bitmaps",
+    "clients",
     "connection",
     "debug",
     "dump",
@@ -55,6 +58,7 @@ __all__ = [
     "stream_groups",
     "streams",
     "strings",
+    "tracking",
     "transactions",
     "zset_algebra",
     "zsets",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 from weakref import WeakSet
 
 from aofnb.clock import Clock
@@ -24,12 +24,25 @@ if TYPE_CHECKING:
     from aofnb.commands.registry import Command
     from aofnb.commands.script_host import ScriptRun, Scripts
     from aofnb.commands.timing import Timing
+    from aofnb.commands.tracking import Tracking
 
-__all__ = ["Client", "Effect", "Persistence", "Replication", "Server", "SetReply", "Usage", "format_double"]
+__all__ = [
+    "Client",
+    "Effect",
+    "Persistence",
+    "Replication",
+    "ReplyMode",
+    "Server",
+    "SetReply",
+    "Usage",
+    "format_double",
+]
 
 Argv = Sequence[bytes]
 # A record for the log: the index of the database it applies to, and its argument vector.
 Effect = tuple[int, Argv]
+# CLIENT REPLY: whether a client is answered; "skip next" leaves out the answer to the command that comes next.
+ReplyMode = Literal["on", "off", "skip", "skip next"]
 
 
 class Replication(Protocol):
@@ -184,6 +197,10 @@ class Server(Protocol):
         """All of `db` was emptied or replaced: no key of it is told one by one."""
         ...
 
+    def flushed(self) -> None:
+        """FLUSHDB or FLUSHALL was run."""
+        ...
+
     # Who listens to which channels.
     subscriptions: Subscriptions
 
@@ -209,6 +226,25 @@ class Server(Protocol):
 
     def unblock(self, client_id: int, *, error: bool) -> bool:
         """End the waiting of a client as after a timeout or with an error; False if it does not wait."""
+        ...
+
+    # Who keeps copies of what they read.
+    tracking: Tracking
+
+    def kill(self, client: Client) -> bool:
+        """End the connection of `client`; False if it has none that could be ended."""
+        ...
+
+    def pause(self, seconds: float, *, writes_only: bool) -> None:
+        """Put off all commands, or those that write, for so long."""
+        ...
+
+    def unpause(self) -> None:
+        """Put off commands no more; those that were are run."""
+        ...
+
+    def silence(self, client: Client, mode: ReplyMode) -> None:
+        """CLIENT REPLY."""
         ...
 
 
@@ -284,16 +320,22 @@ class Client:
     __slots__ = (
         "__weakref__",
         "address",
+        "born_s",
         "db",
         "dirty",
         "effects",
+        "end",
+        "heard",
         "id",
         "in_exec",
         "loading",
+        "local_address",
         "multi",
         "multi_aborted",
         "name",
+        "no_evict",
         "no_touch",
+        "reply_mode",
         "resp",
         "rewritten_args",
         "server",
@@ -319,6 +361,16 @@ class Client:
         self.no_touch = False
         # Where it calls from; a client of the same process has no socket.
         self.address = "?:0"
+        self.local_address = "?:0"
+        self.born_s = server.clock.monotonic()
+        # What it said last and when, by the server's monotonic clock. Kept up by whoever reads the connection; of a
+        # session of the process it is not known: to note it would cost every command.
+        self.heard: tuple[Argv, float] | None = None
+        # Closes the connection when what was answered is sent; None for a session of the process, which has none.
+        # Called with the engine's lock held, in any thread.
+        self.end: Callable[[], None] | None = None
+        self.no_evict = False
+        self.reply_mode: ReplyMode = "on"
         # Takes messages that answer nothing: of channels, of MONITOR. None: there is nobody to take them.
         self.sink: Callable[[Any], None] | None = None
         # MULTI: the queued commands, or None outside.

@@ -1,7 +1,7 @@
 """Commands about the connection: who is there, which database, which protocol.
 
-In process a connection is a session of the store. Not here, and refused as unknown: CLIENT KILL, PAUSE, TRACKING,
-REPLY, NO-EVICT, and AUTH.
+In process a connection is a session of the store. Who else is connected, and what can be done about it: see
+`aofnb.commands.clients`; client-side caching: `aofnb.commands.tracking`.
 
 Redis: networking.c clientCommand, helloCommand; db.c selectCommand; server.c pingCommand, echoCommand (7.0.15).
 """
@@ -17,8 +17,9 @@ from aofnb.commands.keys import database, database_index
 from aofnb.commands.registry import command
 from aofnb.commands.transactions import discard_transaction
 from aofnb.errors import ReplyError
+from aofnb.resp.replies import NO_REPLY
 
-__all__ = ["MODEL_VERSION"]
+__all__ = ["CLIENT_FLAGS", "MODEL_VERSION"]
 
 # The server whose behaviour is the model; clients decide by it what they may ask for.
 MODEL_VERSION = b"7.0.15"
@@ -61,6 +62,7 @@ def reset(client: Client) -> str:
     client.server.reset(client)
     client.db = client.server.keyspace[0]
     client.name = b""
+    client.no_evict = False
     client.resp = 2
     return "RESET"
 
@@ -101,6 +103,9 @@ def hello(client: Client, *args: bytes) -> Any:
 
 # --- CLIENT ----------------------------------------------------------------------------------------------
 
+CLIENT_FLAGS = "loading noscript stale"
+"""Of those that concern this connection alone; whoever looks at others needs ``admin`` too."""
+
 
 @command("CLIENT", arity=-2, since="2.4.0")
 def client_(client: Client, *args: bytes) -> Any:
@@ -114,73 +119,26 @@ def _client_name(name: bytes) -> bytes:
     return name
 
 
-@command("CLIENT ID", arity=2, flags="loading noscript stale", since="5.0.0")
+@command("CLIENT ID", arity=2, flags=CLIENT_FLAGS, since="5.0.0")
 def client_id(client: Client) -> int:
     """Return the number of this connection."""
     return client.id
 
 
-@command("CLIENT GETNAME", arity=2, flags="loading noscript stale", since="2.6.9")
+@command("CLIENT GETNAME", arity=2, flags=CLIENT_FLAGS, since="2.6.9")
 def client_getname(client: Client) -> bytes | None:
     """Return the name of this connection."""
     return client.name or None
 
 
-@command("CLIENT SETNAME", arity=3, flags="loading noscript stale", since="2.6.9")
+@command("CLIENT SETNAME", arity=3, flags=CLIENT_FLAGS, since="2.6.9")
 def client_setname(client: Client, name: bytes) -> str:
     """Give this connection a name; an empty one takes it away."""
     client.name = _client_name(name)
     return "OK"
 
 
-def _described(client: Client) -> bytes:
-    """The line of CLIENT LIST, with the fields that mean something without a socket."""
-    listens = client.server.subscriptions
-    queued = -1 if client.multi is None else len(client.multi)
-    return b"id=%d addr=%b name=%b flags=%b db=%d sub=%d psub=%d ssub=%d multi=%d user=default resp=%d\n" % (
-        client.id,
-        client.address.encode(),
-        client.name,
-        client.server.flags_of(client).encode(),
-        client.db.index,
-        len(listens.of(client, "channels")),
-        len(listens.of(client, "patterns")),
-        len(listens.of(client, "shards")),
-        queued,
-        client.resp,
-    )
-
-
-@command("CLIENT INFO", arity=2, flags="loading noscript stale", since="6.2.0")
-def client_info(client: Client) -> bytes:
-    """Describe this connection in the fields of CLIENT LIST that mean something here."""
-    return _described(client)
-
-
-_CLIENT_TYPES = frozenset({b"normal", b"master", b"replica", b"slave", b"pubsub"})
-
-
-@command("CLIENT LIST", arity=-2, flags="admin loading noscript stale", since="2.4.0")
-def client_list(client: Client, *args: bytes) -> bytes:
-    """Describe all connections, or those of a TYPE, or with some ID, a line each."""
-    listed = client.server.connected()
-    if len(args) == 2 and args[0].upper() == b"TYPE":
-        wanted = args[1].lower()
-        if wanted not in _CLIENT_TYPES:
-            raise ReplyError(f"ERR Unknown client type '{args[1].decode('utf-8', 'surrogateescape')}'")
-        listening = client.server.subscriptions.clients
-        # Whoever listens is of a type of its own; masters and replicas are no clients here.
-        listed = [each for each in listed if wanted == (b"pubsub" if each in listening else b"normal")]
-    elif len(args) > 1 and args[0].upper() == b"ID":
-        ids = [integer(arg, "ERR Invalid client ID") for arg in args[1:]]
-        by_id = {each.id: each for each in listed}
-        listed = [by_id[each] for each in ids if each in by_id]
-    elif args:
-        raise ReplyError(messages.SYNTAX_ERROR)
-    return b"".join(map(_described, listed))
-
-
-@command("CLIENT UNBLOCK", arity=-3, flags="admin loading noscript stale", since="5.0.0")
+@command("CLIENT UNBLOCK", arity=-3, flags=f"admin {CLIENT_FLAGS}", since="5.0.0")
 def client_unblock(client: Client, id_arg: bytes, *reason: bytes) -> int:
     """End the waiting of a client as after its timeout, or with an ERROR; 0 if it does not wait."""
     if len(reason) > 1:
@@ -191,23 +149,70 @@ def client_unblock(client: Client, id_arg: bytes, *reason: bytes) -> int:
     return int(client.server.unblock(integer(id_arg), error=how == b"ERROR"))
 
 
+@command("CLIENT REPLY", arity=3, flags=CLIENT_FLAGS, since="3.2.0")
+def client_reply(client: Client, mode: bytes) -> Any:
+    """Ask for no replies (OFF), for none to this and the next command (SKIP), or for all (ON)."""
+    word = mode.upper()
+    if word == b"ON":
+        client.server.silence(client, "on")
+        return "OK"
+    if word == b"OFF":
+        client.server.silence(client, "off")
+    elif word != b"SKIP":
+        raise ReplyError(messages.SYNTAX_ERROR)
+    elif client.reply_mode != "off":
+        client.server.silence(client, "skip next")
+    return NO_REPLY
+
+
 @command("CLIENT HELP", arity=2, flags="loading stale", since="5.0.0")
 def client_help(client: Client) -> list[str]:
     """List the subcommands."""
     return messages.help_lines(
         "CLIENT",
+        "CACHING (YES|NO)",
+        "    Enable/disable tracking of the keys for next command in OPTIN/OPTOUT modes.",
+        "GETREDIR",
+        "    Return the client ID we are redirecting to when tracking is enabled.",
         "GETNAME",
         "    Return the name of the current connection.",
         "ID",
         "    Return the ID of the current connection.",
         "INFO",
         "    Return information about the current client connection.",
+        "KILL <ip:port>",
+        "    Kill connection made from <ip:port>.",
+        "KILL <option> <value> [<option> <value> [...]]",
+        "    Kill connections. Options are:",
+        "    * ADDR (<ip:port>|<unixsocket>:0)",
+        "      Kill connections made from the specified address",
+        "    * LADDR (<ip:port>|<unixsocket>:0)",
+        "      Kill connections made to specified local address",
+        "    * TYPE (NORMAL|MASTER|REPLICA|PUBSUB)",
+        "      Kill connections by type.",
+        "    * USER <username>",
+        "      Kill connections authenticated by <username>.",
+        "    * SKIPME (YES|NO)",
+        "      Skip killing current connection (default: yes).",
         "LIST [options ...]",
         "    Return information about client connections. Options:",
         "    * TYPE (NORMAL|MASTER|REPLICA|PUBSUB)",
         "      Return clients of specified type.",
+        "UNPAUSE",
+        "    Stop the current client pause, resuming traffic.",
+        "PAUSE <timeout> [WRITE|ALL]",
+        "    Suspend all, or just write, clients for <timeout> milliseconds.",
+        "REPLY (ON|OFF|SKIP)",
+        "    Control the replies sent to the current connection.",
         "SETNAME <name>",
         "    Assign the name <name> to the current connection.",
         "UNBLOCK <clientid> [TIMEOUT|ERROR]",
         "    Unblock the specified blocked client.",
+        "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]]",
+        "         [OPTIN] [OPTOUT] [NOLOOP]",
+        "    Control server assisted client side caching.",
+        "TRACKINGINFO",
+        "    Report tracking status for the current connection.",
+        "NO-EVICT (ON|OFF)",
+        "    Protect current client connection from eviction.",
     )

@@ -275,6 +275,7 @@ def _flush(client: Client, databases: list[Database], mode: tuple[bytes, ...]) -
         _break_watches(client, db)
         client.dirty += db.clear()
         client.server.replaced(db)
+    client.server.flushed()
     return "OK"
 
 

@@ -53,6 +53,7 @@ _BOUNDED = {"SET", "SETEX", "PSETEX", "MSET", "MSETNX", "SETRANGE", "GETRANGE", 
 _FAMILY = {
     "stream_groups": "streams", "zset_algebra": "zsets", "latency": "server", "saving": "server",
     "hash_fields": "hashes", "memory": "server", "standalone": "server",
+    "clients": "connection", "tracking": "connection",
 }  # fmt: skip
 
 

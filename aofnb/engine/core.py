@@ -31,11 +31,12 @@ from aofnb.aof.writer import AofWriter
 from aofnb.clock import Clock
 from aofnb.commands import messages
 from aofnb.commands.blocking import MustWait
-from aofnb.commands.client import Argv, Client, Effect, Persistence, Replication
+from aofnb.commands.client import Argv, Client, Effect, Persistence, Replication, ReplyMode
 from aofnb.commands.pubsub import Subscriptions
 from aofnb.commands.registry import ALWAYS, REWRITTEN, VERBATIM, Command, find
 from aofnb.commands.script_host import BusyError, BusyGate, ScriptRun, Scripts
 from aofnb.commands.timing import Timing
+from aofnb.commands.tracking import Tracking
 from aofnb.commands.transactions import discard_transaction
 from aofnb.config import Config
 from aofnb.engine import info
@@ -43,8 +44,9 @@ from aofnb.engine.eviction import Eviction
 from aofnb.engine.notifications import class_of, monitor_line
 from aofnb.engine.persistence import NoFiles
 from aofnb.engine.settings import Settings
-from aofnb.engine.waiting import OnReply, Outbox, Waiting
+from aofnb.engine.waiting import OnReply, Outbox, Postponed, Waiting
 from aofnb.errors import AofWriteError, ReplyError, StoreClosedError
+from aofnb.resp.replies import NO_REPLY
 from aofnb.store.keyspace import Database, Keyspace
 
 __all__ = ["SHORTCUT_ARGC", "Engine"]
@@ -58,6 +60,8 @@ _SPELLINGS = 4096
 _WHILE_SUBSCRIBED = frozenset(
     {"PING", "SUBSCRIBE", "SSUBSCRIBE", "PSUBSCRIBE", "UNSUBSCRIBE", "SUNSUBSCRIBE", "PUNSUBSCRIBE", "QUIT", "RESET"}
 )
+# They go to replicas although they change no data; COMMAND INFO does not tell.
+_SENT_ON = frozenset({"EVAL", "EVALSHA", "FCALL", "PFCOUNT", "PUBLISH", "SPUBLISH"})
 _SCRIPTS = frozenset({"EVAL", "EVAL_RO", "EVALSHA", "EVALSHA_RO", "FCALL", "FCALL_RO"})
 # Exceptions that are answers: the turn came to its end.
 # They look at a key without using it.
@@ -107,6 +111,11 @@ class Engine:
         # What the running turn has to tell others than its caller.
         self.outbox = Outbox()
         self.subscriptions = Subscriptions(self.push)
+        self.tracking = Tracking(self.push, self._client_by_id, rng)
+        # Clients that are not answered: CLIENT REPLY.
+        self.silent: set[Client] = set()
+        # Whose command runs; kept up only while someone tracks.
+        self._current: Client | None = None
         # Who is told of every command; in order.
         self.monitors: dict[Client, None] = {}
         # The classes of keyspace events that messages are sent of.
@@ -288,8 +297,10 @@ class Engine:
             self.usage = None
         elif self.usage is None:
             self.usage = Eviction(self.config, self.clock, self.random, self.keyspace, self._evict)
-        observing = self.watched or waiting or self.notified or self.usage is not None
+        tracking = bool(self.tracking.clients)
+        observing = self.watched or waiting or self.notified or tracking or self.usage is not None
         self.observe = self._observed if observing else None
+        attended = tracking or bool(self.silent)
         self.long_way = bool(
             self.closed is not None
             or waiting
@@ -297,14 +308,21 @@ class Engine:
             or self.subscriptions.clients
             or self.monitors
             or self.usage is not None
+            or attended
+            or self.waiting.pause
         )
         telling = "m" in self.notified or "n" in self.notified
         self.keyspace.tell(telling)
-        # Instead of questions in `call`, which would cost everyone.
-        if self.monitors or telling:
+        # Instead of questions in `call` and `process`, which would cost everyone.
+        if self.monitors or telling or tracking:
             self.call = self._call_watched  # type: ignore[method-assign]
         else:
             self.__dict__.pop("call", None)
+        if attended:
+            self.process = self._process_attended  # type: ignore[method-assign]
+        else:
+            self.__dict__.pop("process", None)
+            self._current = None
 
     def _observed(self, client: Client, db: Database, key: bytes, event: str, modified: bool) -> None:
         """Something happened to `key`; `modified` says that its value is another now."""
@@ -319,6 +337,8 @@ class Engine:
         # Of the events that are no change, only this one ends a wait.
         if modified or event == "xgroup-destroy":
             self.waiting.touched(place, event)
+        if modified and self.tracking.clients:
+            self.tracking.changed(self._current, key)
         if self.notified:
             self._notify(db.index, key, event)
 
@@ -341,7 +361,11 @@ class Engine:
             "P": client in self.subscriptions.clients,
             "x": client.multi is not None,
             "b": self.waiting.waits(client),
+            "t": client in self.tracking.clients,
+            "R": client in self.tracking.clients and self.tracking.clients[client].broken,
+            "B": client in self.tracking.clients and self.tracking.clients[client].bcast,
             "d": client.watch_broken,
+            "e": client.no_evict,
         }
         return "".join(letter for letter, is_so in flags.items() if is_so) or "N"
 
@@ -356,7 +380,50 @@ class Engine:
     def reset(self, client: Client) -> None:
         self.subscriptions.forget(client)
         self.monitors.pop(client, None)
+        self.tracking.end(client)
+        self.silence(client, "on")
+
+    def _client_by_id(self, client_id: int) -> Client | None:
+        return next((client for client in self.connected() if client.id == client_id), None)
+
+    def kill(self, client: Client) -> bool:
+        if client.end is None:
+            return False
+        client.end()
+        return True
+
+    def pause(self, seconds: float, *, writes_only: bool) -> None:
+        self.waiting.begin_pause(seconds, writes_only=writes_only)
+        self.on_wait()
+
+    def unpause(self) -> None:
+        self.waiting.end_pause()
+
+    def resume(self) -> None:
+        """Run, as a turn, what a pause put off."""
+        self.begin_turn(None)
+        self.waiting.take_up()
+        with suppress(AofWriteError):
+            self.end_turn()
+
+    def silence(self, client: Client, mode: ReplyMode) -> None:
+        client.reply_mode = mode
+        if mode == "on":
+            self.silent.discard(client)
+        else:
+            self.silent.add(client)
         self.look_around()
+
+    def unless_silent(self, client: Client, reply: Any) -> Any:
+        """`reply`, or nothing where `client` wants none; after that one reply was skipped, it wants them again."""
+        if client.reply_mode == "skip":
+            self.silence(client, "on")
+            return NO_REPLY
+        return NO_REPLY if client.reply_mode == "off" else reply
+
+    def flushed(self) -> None:
+        if self.tracking.clients:
+            self.tracking.flushed(self._current)
 
     def _missed(self, db: Database, key: bytes) -> None:
         if self._reading and "m" in self.notified:
@@ -379,6 +446,20 @@ class Engine:
         finally:
             if command.flags.isdisjoint({"skip_monitor", "admin"}):
                 self._feed_monitors(client, command, argv)
+            if self.tracking.clients and "readonly" in command.flags:
+                self._remember_read(client, command, argv)
+
+    def _remember_read(self, client: Client, command: Command, argv: Argv) -> None:
+        """`command` may have read its keys; if a script ran it, its caller has read those that it named."""
+        run = self.scripts.running
+        if run is not None:
+            caller = find(run.argv)
+            if self._current is None or caller is None:
+                return
+            client, command, argv = self._current, caller, run.argv
+        elif command.name in _SCRIPTS:
+            return
+        self.tracking.read(client, command, argv, self.config.tracking_table_max_keys)
 
     def _feed_monitors(self, client: Client, command: Command, argv: Argv) -> None:
         if self.monitors:
@@ -600,6 +681,27 @@ class Engine:
         self.waiting.reconsider()
         self.waiting.serve()
 
+    def _process_attended(self, client: Client, argv: Argv) -> Any:
+        """`process`, with what a client that tracks is told of its own changes, and with CLIENT REPLY obeyed."""
+        # Whatever ran before has its reply by now.
+        self.tracking.tell_own()
+        self._current = client
+        if client.reply_mode == "skip next":
+            client.reply_mode = "skip"
+        try:
+            reply = Engine.process(self, client, argv)
+        except MustWait:
+            raise
+        except ReplyError as problem:
+            if self.unless_silent(client, problem) is problem:
+                raise
+            return NO_REPLY
+        finally:
+            tracker = self.tracking.clients.get(client)
+            if tracker is not None and client.multi is None and argv[0].upper() != b"CLIENT":
+                tracker.caching = False
+        return self.unless_silent(client, reply)
+
     def process(self, client: Client, argv: Argv) -> Any:
         """Run one command as one unit; its records stay in aof_buf. Raises ReplyError."""
         if self.long_way and self.closed is not None:
@@ -615,6 +717,8 @@ class Engine:
             # A mistake while queueing spoils the transaction.
             client.multi_aborted = client.multi is not None
             raise
+        if self.long_way and self._is_paused(client, command):
+            raise MustWait(Postponed(argv))
         if client.multi is not None and command.name not in _NOT_QUEUED:
             client.multi.append((command, argv))
             return "QUEUED"
@@ -695,6 +799,9 @@ class Engine:
                     self.flush()
             self.on_write()
         self.torn = False
+        if self.tracking.clients:
+            self.tracking.tell_own()
+            self.tracking.tell_prefixes()
         if self.outbox.items:
             self.outbox.deliver()
 
@@ -734,6 +841,18 @@ class Engine:
         self.refusal = self.standing_refusal or misconf or self.persistence.refusal
 
     # --- parts -------------------------------------------------------------------------------------------
+
+    def _is_paused(self, client: Client, command: Command) -> bool:
+        """Whether `command` is put off; a pause whose time is over ends here, if nobody noticed before."""
+        pause = self.waiting.pause
+        if pause is None:
+            return False
+        if pause.until_s <= self.clock.monotonic():
+            self.unpause()
+            return False
+        if not pause.writes_only or _may_write(command):
+            return True
+        return command.name == "EXEC" and any(_may_write(queued) for queued, _ in client.multi or ())
 
     def _check_client(self, client: Client, command: Command) -> None:
         """Whether `client` may run `command` in the state it is in."""
@@ -811,6 +930,8 @@ class Engine:
             self.waiting.touched(place, "expired")
             if self.notified:
                 self._notify(db.index, key, "expired")
+            if self.tracking.clients:
+                self.tracking.changed(None, key)
 
     def _evict(self, db: Database, key: bytes) -> None:
         """Delete a key for want of memory."""
@@ -826,6 +947,8 @@ class Engine:
             self.waiting.touched((db.index, key), "evicted")
             if self.notified:
                 self._notify(db.index, key, "evicted")
+            if self.tracking.clients:
+                self.tracking.changed(None, key)
 
     def _make_room(self, client: Client, command: Command) -> None:
         """Evict keys, if there must be room; ReplyError for a command that needs memory which there is not."""
@@ -869,6 +992,8 @@ class Engine:
             self.waiting.touched(place, "hexpired")
             if self.notified:
                 self._notify(db.index, key, "hexpired")
+            if self.tracking.clients:
+                self.tracking.changed(None, key)
 
     def forget_gone_watchers(self) -> None:
         """Drop what clients watched that are gone without a word, as sessions in a notebook are."""
@@ -880,7 +1005,7 @@ class Engine:
 
     def expire_due(self, limit: int = 1000) -> int:
         """Active expiry: delete up to `limit` overdue keys per database and log each; returns how many."""
-        if not self.keyspace.active_expire:
+        if not self.keyspace.active_expire or self.waiting.pause is not None:
             return 0
         started_s = self.clock.monotonic()
         expired = sum(db.expire_due(limit) for db in self.keyspace if db.volatile)
@@ -897,6 +1022,11 @@ class Engine:
         self.waiting.end_all(StoreClosedError(why))
         self.look_around()
         self.outbox.deliver()
+
+
+def _may_write(command: Command) -> bool:
+    """Whether others may see a change: what a pause of writes puts off."""
+    return command.writes or command.name in _SENT_ON
 
 
 def _rewritten(argv: Argv, changes: dict[int, bytes | None]) -> Argv:

@@ -1,4 +1,4 @@
-"""Those who wait: for data (BLPOP and its kin), for time to pass, for an answer on a connection.
+"""Those who wait: for data (BLPOP and its kin), for time to pass, for a pause to end, for an answer on a connection.
 
 How a command waits:
 
@@ -22,6 +22,9 @@ Two ways to wait:
 is called with the engine's lock held, by any thread: it hands over and returns; it may submit, but must not wait. A
 client whose connection ends is let go with ``engine.disconnect(client)``, after which nothing is called for it.
 
+While the store is paused (CLIENT PAUSE) a command that is put off waits too, as `Postponed`, and is looked at for the
+first time when the pause is over: at its end by whoever calls `time_out`, or behind the turn of CLIENT UNPAUSE.
+
 Timeouts are due by the clock's monotonic time. The periodic job ends them; a server whose own loop is finer calls
 ``engine.time_out()``, which gives the seconds to the next one.
 
@@ -34,16 +37,18 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
-from aofnb.commands.blocking import NOT_YET, Wait
-from aofnb.commands.client import Client
+from aofnb.commands.blocking import NOT_YET, MustWait, Wait
+from aofnb.commands.client import Argv, Client
 from aofnb.errors import ReplyError
 
 if TYPE_CHECKING:
     from aofnb.engine.core import Engine
 
-__all__ = ["OnReply", "Outbox", "Waiter", "Waiting"]
+__all__ = ["OnReply", "Outbox", "Pause", "Postponed", "Waiter", "Waiting"]
 
 OnReply = Callable[[Any], None]
 Place = tuple[int, bytes]
@@ -52,6 +57,26 @@ Place = tuple[int, bytes]
 _WAKE_NOBODY = frozenset({"xtrim", "xdel"})
 
 _log = logging.getLogger("aofnb")
+
+
+class Postponed(Wait):
+    """Waits for the end of a pause, to be looked at then."""
+
+    __slots__ = ("argv",)
+
+    def __init__(self, argv: Argv) -> None:
+        super().__init__((), NoneType, 0, lambda _key: NOT_YET)
+        object.__setattr__(self, "argv", argv)
+
+    argv: Argv
+
+
+@dataclass(slots=True)
+class Pause:
+    """Until when commands are put off, and whether those that only read go on."""
+
+    until_s: float
+    writes_only: bool
 
 
 class Waiter:
@@ -88,6 +113,9 @@ class Outbox:
         # Whom to call with what, and whether it acknowledges something.
         self.items: deque[tuple[OnReply, Any, bool]] = deque()
         self._delivering = False
+
+    def __bool__(self) -> bool:
+        return bool(self.items)
 
     def reply(self, on_reply: OnReply, reply: Any) -> None:
         """Add the reply of a command whose unit is over: a torn turn keeps it, as it keeps the unit's records."""
@@ -138,6 +166,7 @@ class Waiting:
         self._queues: dict[Place, dict[Waiter, None]] = {}
         # Places that changed in the running unit, in order.
         self.ready: dict[Place, None] = {}
+        self.pause: Pause | None = None
         self._serving = False
         self._arrivals = 0
 
@@ -145,12 +174,16 @@ class Waiting:
 
     def begin(self, client: Client, wait: Wait, on_reply: OnReply) -> Waiter:
         """Let `client` wait; `on_reply` is called when it is over."""
-        deadline_s = None if wait.timeout_ms == 0 else self._engine.clock.monotonic() + wait.timeout_ms / 1000
         self._arrivals += 1
-        waiter = Waiter(client, wait, self._arrivals, deadline_s, on_reply)
+        waiter = Waiter(client, wait, self._arrivals, self._deadline_s(wait), on_reply)
         self._enqueue(waiter)
         self._engine.look_around()
         return waiter
+
+    def _deadline_s(self, wait: Wait) -> float | None:
+        if isinstance(wait, Postponed):
+            return None if self.pause is None else self.pause.until_s
+        return None if wait.timeout_ms == 0 else self._engine.clock.monotonic() + wait.timeout_ms / 1000
 
     def _enqueue(self, waiter: Waiter) -> None:
         self.waiters[waiter] = None
@@ -170,6 +203,8 @@ class Waiting:
     def settle(self, waiter: Waiter, reply: Any) -> None:
         """The wait is over; its reply is given when the turn ends."""
         self._remove(waiter)
+        if waiter.client.reply_mode != "on":
+            reply = self._engine.unless_silent(waiter.client, reply)
         self._engine.outbox.reply(waiter.answer, reply)
 
     def wait_here(self, client: Client, wait: Wait) -> Any:
@@ -265,11 +300,58 @@ class Waiting:
         client.db = selected
         return reply
 
+    # --- a pause -----------------------------------------------------------------------------------------
+
+    def begin_pause(self, seconds: float, *, writes_only: bool) -> None:
+        """Put commands off; of two pauses at once the later end and the wider reach hold."""
+        until_s = self._engine.clock.monotonic() + seconds
+        pause = self.pause
+        if pause is None:
+            self.pause = Pause(until_s, writes_only)
+        else:
+            pause.until_s = max(pause.until_s, until_s)
+            pause.writes_only = pause.writes_only and writes_only
+            for waiter in self.waiters:
+                if isinstance(waiter.wait, Postponed):
+                    waiter.deadline_s = pause.until_s
+        self._engine.look_around()
+
+    def end_pause(self) -> None:
+        """What was put off is looked at in a turn of its own, behind the one that runs."""
+        if self.pause is not None:
+            self.pause = None
+            self._engine.look_around()
+            self._engine.outbox.push(lambda _: self._engine.resume(), None)
+
+    def take_up(self) -> None:
+        """Run what was put off, in the order in which it came, as part of the running turn."""
+        for waiter in list(self.waiters):
+            if not isinstance(waiter.wait, Postponed) or self.pause is not None:
+                continue
+            try:
+                reply = self._engine.process(waiter.client, waiter.wait.argv)
+            except MustWait as must:
+                self._wait_again(waiter, must.wait)
+            except ReplyError as problem:
+                self.settle(waiter, problem)
+            else:
+                self.settle(waiter, reply)
+
+    def _wait_again(self, waiter: Waiter, wait: Wait) -> None:
+        """`waiter` has been put off, and now waits for something else."""
+        del self.waiters[waiter]
+        waiter.wait, waiter.db, waiter.deadline_s = wait, waiter.client.db, self._deadline_s(wait)
+        self._enqueue(waiter)
+
     # --- other ends --------------------------------------------------------------------------------------
 
     def time_out(self) -> None:
         """End the waits whose time has come."""
         now_s = self._engine.clock.monotonic()
+        if self.pause is not None and self.pause.until_s <= now_s:
+            self.pause = None
+            self._engine.look_around()
+            self._engine.resume()
         for waiter in list(self.waiters):
             if waiter.deadline_s is not None and waiter.deadline_s <= now_s:
                 self.settle(waiter, waiter.wait.timed_out)
@@ -277,6 +359,8 @@ class Waiting:
     def next_s(self) -> float | None:
         """Seconds to the next timeout, None if there is none to come."""
         deadlines = [waiter.deadline_s for waiter in self.waiters if waiter.deadline_s is not None]
+        if self.pause is not None:
+            deadlines.append(self.pause.until_s)
         return max(0.0, min(deadlines) - self._engine.clock.monotonic()) if deadlines else None
 
     def unblock(self, client_id: int, *, error: bool) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aofnb.errors import ReplyError
+from aofnb.resp.replies import Push
 
 __all__ = ["Connection", "RedisServer", "available", "redis_server", "start_fails"]
 
@@ -27,16 +28,20 @@ def free_port() -> int:
 
 
 class Connection:
-    """A RESP2 connection that gives every reply as it came: error texts whole, statuses as str."""
+    """A connection that gives every reply as it came: error texts whole, statuses as str, pushes as `Push`."""
 
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=60)
         self._file = self._socket.makefile("rb")
 
     def execute(self, *argv: Any) -> Any:
+        self.send(*argv)
+        return self._reply()
+
+    def send(self, *argv: Any) -> None:
+        """Send a command without reading its reply."""
         encoded = [arg if isinstance(arg, bytes) else str(arg).encode() for arg in argv]
         self._socket.sendall(b"*%d\r\n%b" % (len(encoded), b"".join(b"$%d\r\n%b\r\n" % (len(a), a) for a in encoded)))
-        return self._reply()
 
     def _reply(self) -> Any:
         line = self._file.readline()
@@ -51,8 +56,23 @@ class Connection:
             return int(rest)
         if kind == b"$":
             return None if rest == b"-1" else self._file.read(int(rest) + 2)[:-2]
-        assert kind == b"*", line
-        return None if rest == b"-1" else [self._reply() for _ in range(int(rest))]
+        if kind == b"_":
+            return None
+        if kind == b"=":
+            return self._file.read(int(rest) + 2)[4:-2]
+        if kind == b"%":
+            return {self._reply(): self._reply() for _ in range(int(rest))}
+        assert kind in (b"*", b"~", b">"), line
+        items = None if rest == b"-1" else [self._reply() for _ in range(int(rest))]
+        return Push(items) if kind == b">" else items
+
+    read = _reply
+
+    @property
+    def address(self) -> str:
+        """Where it calls from, as CLIENT LIST shows it."""
+        host, port = self._socket.getsockname()
+        return f"{host}:{port}"
 
     def close(self) -> None:
         self._file.close()

@@ -46,12 +46,6 @@ def test_a_refused_hello_changes_nothing(store):
     assert isinstance(store.execute("CONFIG", "GET", "hz"), list)
 
 
-@pytest.mark.parametrize("subcommand", ["KILL", "PAUSE", "TRACKING"])
-def test_what_needs_sockets_is_unknown(store, subcommand):
-    with pytest.raises(ReplyError, match=f"unknown subcommand '{subcommand}'"):
-        store.execute("CLIENT", subcommand)
-
-
 def test_client_list_tells_who_is_there_and_in_what_state():
     with aofnb.open(None, background=False) as store:
         listens, waits, queues = store.session(), store.engine.new_client(), store.session()

@@ -1,0 +1,201 @@
+"""Who is connected, and what can be done about it: CLIENT LIST, INFO, KILL, PAUSE, UNPAUSE, NO-EVICT.
+
+A session of the process is listed as a client, but has no connection that CLIENT KILL could end: it is left out there.
+Of the fields of CLIENT LIST those about buffers and file descriptors are missing, since nothing here could fill them.
+
+Redis: networking.c clientCommand, catClientInfoString, clientKillCommand, pauseClients (7.0.15).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from aofnb.commands import messages
+from aofnb.commands.args import INT64_MAX, integer
+from aofnb.commands.client import Argv, Client
+from aofnb.commands.connection import CLIENT_FLAGS
+from aofnb.commands.registry import command, find
+from aofnb.commands.tracking import redirection
+from aofnb.errors import ReplyError
+
+__all__ = ["described"]
+
+_CLIENT_TYPES = frozenset({b"normal", b"master", b"replica", b"slave", b"pubsub"})
+
+
+def _weight(argv: Argv) -> int:
+    return sum(map(len, argv))
+
+
+def described(client: Client, running: Argv | None = None) -> bytes:
+    """The line of CLIENT LIST about `client`; `running` is the command that it runs now, if that is known."""
+    server = client.server
+    listens = server.subscriptions
+    queue = client.multi
+    fields: dict[str, object] = {
+        "id": client.id,
+        "addr": client.address,
+        "laddr": client.local_address,
+        "name": client.name.decode("latin-1"),
+        "age": int(server.clock.monotonic() - client.born_s),
+    }
+    said, said_s = client.heard or (running, server.clock.monotonic())
+    said = running or said
+    if said is not None:
+        fields["idle"] = int(server.clock.monotonic() - said_s) if running is None else 0
+    fields |= {
+        "flags": server.flags_of(client),
+        "db": client.db.index,
+        "sub": len(listens.of(client, "channels")),
+        "psub": len(listens.of(client, "patterns")),
+        "ssub": len(listens.of(client, "shards")),
+        "multi": -1 if queue is None else len(queue),
+        "argv-mem": _weight(running[1:]) if running is not None else 0,
+        "multi-mem": sum(_weight(argv) for _, argv in queue or ()),
+    }
+    if said is not None:
+        entry = find(said)
+        fields["cmd"] = "NULL" if entry is None else entry.wire_name
+    fields |= {"user": "default", "redir": redirection(client), "resp": client.resp}
+    return " ".join(f"{name}={value}" for name, value in fields.items()).encode("latin-1") + b"\n"
+
+
+def _type_of(client: Client) -> bytes:
+    """Whoever listens is of a type of its own; masters and replicas are no clients here."""
+    return b"pubsub" if client in client.server.subscriptions.clients else b"normal"
+
+
+def _known_type(arg: bytes) -> bytes:
+    wanted = arg.lower()
+    if wanted not in _CLIENT_TYPES:
+        raise ReplyError(f"ERR Unknown client type '{arg.decode('utf-8', 'surrogateescape')}'")
+    return wanted
+
+
+@command("CLIENT INFO", arity=2, flags=CLIENT_FLAGS, since="6.2.0")
+def client_info(client: Client) -> bytes:
+    """Describe this connection in the fields of CLIENT LIST that mean something here."""
+    return described(client, (b"CLIENT", b"INFO"))
+
+
+@command("CLIENT LIST", arity=-2, flags=f"admin {CLIENT_FLAGS}", since="2.4.0")
+def client_list(client: Client, *args: bytes) -> bytes:
+    """Describe all connections, or those of a TYPE, or with some ID, a line each."""
+    listed = client.server.connected()
+    if len(args) == 2 and args[0].upper() == b"TYPE":
+        wanted = _known_type(args[1])
+        listed = [each for each in listed if wanted == _type_of(each)]
+    elif len(args) > 1 and args[0].upper() == b"ID":
+        ids = [integer(arg, "ERR Invalid client ID") for arg in args[1:]]
+        by_id = {each.id: each for each in listed}
+        listed = [by_id[each] for each in ids if each in by_id]
+    elif args:
+        raise ReplyError(messages.SYNTAX_ERROR)
+    running = (b"CLIENT", b"LIST", *args)
+    return b"".join(described(each, running if each is client else None) for each in listed)
+
+
+# --- KILL ------------------------------------------------------------------------------------------------
+
+
+def _by_id(_client: Client, arg: bytes) -> Callable[[Client], bool]:
+    message = "ERR client-id should be greater than 0"
+    wanted = integer(arg, message)
+    if not 1 <= wanted <= INT64_MAX:
+        raise ReplyError(message)
+    return lambda each: each.id == wanted
+
+
+def _by_type(_client: Client, arg: bytes) -> Callable[[Client], bool]:
+    wanted = _known_type(arg)
+    return lambda each: _type_of(each) == wanted
+
+
+def _by_address(_client: Client, arg: bytes) -> Callable[[Client], bool]:
+    return lambda each: each.address.encode() == arg
+
+
+def _by_local_address(_client: Client, arg: bytes) -> Callable[[Client], bool]:
+    return lambda each: each.local_address.encode() == arg
+
+
+def _by_user(_client: Client, arg: bytes) -> Callable[[Client], bool]:
+    if arg != b"default":
+        raise ReplyError(f"ERR No such user '{arg.decode('utf-8', 'surrogateescape')}'")
+    return lambda each: True
+
+
+_FILTERS = {
+    b"ID": _by_id, b"TYPE": _by_type, b"ADDR": _by_address, b"LADDR": _by_local_address, b"USER": _by_user,
+}  # fmt: skip
+
+
+def _filters(client: Client, words: Sequence[bytes]) -> tuple[list[Callable[[Client], bool]], bool]:
+    """What those who are killed have in common, and whether this client is spared."""
+    filters: dict[bytes, Callable[[Client], bool]] = {}
+    skip_me = True
+    if len(words) % 2:
+        raise ReplyError(messages.SYNTAX_ERROR)
+    for name, arg in zip(words[::2], words[1::2], strict=True):
+        option = name.upper()
+        if option in _FILTERS:
+            # Of several values of an option the last holds.
+            filters[option] = _FILTERS[option](client, arg)
+        elif option == b"SKIPME" and arg.upper() in (b"YES", b"NO"):
+            skip_me = arg.upper() == b"YES"
+        else:
+            raise ReplyError(messages.SYNTAX_ERROR)
+    return list(filters.values()), skip_me
+
+
+@command("CLIENT KILL", arity=-3, flags=f"admin {CLIENT_FLAGS}", since="2.4.0")
+def client_kill(client: Client, *words: bytes) -> int | str:
+    """End connections: the one from an address, or all with an ID, TYPE, ADDR, LADDR or USER; how many."""
+    if len(words) == 1:
+        filters, skip_me = [_by_address(client, words[0])], False
+    else:
+        filters, skip_me = _filters(client, words)
+    killed = 0
+    for each in client.server.connected():
+        if all(fits(each) for fits in filters) and not (skip_me and each is client):
+            killed += client.server.kill(each)
+    if len(words) > 1:
+        return killed
+    if not killed:
+        raise ReplyError("ERR No such client")
+    return "OK"
+
+
+# --- PAUSE -----------------------------------------------------------------------------------------------
+
+
+@command("CLIENT PAUSE", arity=-3, flags=f"admin {CLIENT_FLAGS}", since="2.9.50")
+def client_pause(client: Client, timeout: bytes, *mode: bytes) -> str:
+    """Put off all commands (ALL), or those that write (WRITE), for some milliseconds; nothing expires meanwhile."""
+    if len(mode) > 1:
+        raise messages.unknown_subcommand_or_arity("PAUSE", "CLIENT")
+    reach = mode[0].upper() if mode else b"ALL"
+    if reach not in (b"ALL", b"WRITE"):
+        raise ReplyError("ERR CLIENT PAUSE mode must be WRITE or ALL")
+    milliseconds = integer(timeout, "ERR timeout is not an integer or out of range")
+    if milliseconds < 0:
+        raise ReplyError("ERR timeout is negative")
+    client.server.pause(milliseconds / 1000, writes_only=reach == b"WRITE")
+    return "OK"
+
+
+@command("CLIENT UNPAUSE", arity=2, flags=f"admin {CLIENT_FLAGS}", since="6.2.0")
+def client_unpause(client: Client) -> str:
+    """End the pause: what was put off is run."""
+    client.server.unpause()
+    return "OK"
+
+
+@command("CLIENT NO-EVICT", arity=3, flags=f"admin {CLIENT_FLAGS}", since="7.0.0")
+def client_no_evict(client: Client, switch: bytes) -> str:
+    """Ask that this connection is kept whatever memory clients take; here none is ever ended for that."""
+    word = switch.upper()
+    if word not in (b"ON", b"OFF"):
+        raise ReplyError(messages.SYNTAX_ERROR)
+    client.no_evict = word == b"ON"
+    return "OK"
