@@ -246,6 +246,10 @@ SETTINGS: dict[str, Setting] = {
         # What is below is about clients on a socket.
         Setting("client-query-buffer-limit", "memory", 1 << 30, low=1 << 20, high=_LONG),
         Setting("client-output-buffer-limit", "output-limits", OutputLimits()),
+        Setting("requirepass", "string", ""),
+        Setting("aclfile", "string", "", runtime=False),
+        Setting("acl-pubsub-default", "enum", "resetchannels", choices=("allchannels", "resetchannels")),
+        Setting("acllog-max-len", "int", 128, high=_LONG),
         Setting("tracking-table-max-keys", "int", 1_000_000, high=_LONG),
         Setting("maxclients", "int", 10_000, low=1, high=(1 << 32) - 1),
         Setting("timeout", "int", 0),
@@ -331,6 +335,10 @@ class Config:
     proto_max_bulk_len: int
     client_query_buffer_limit: int
     client_output_buffer_limit: OutputLimits
+    requirepass: str
+    aclfile: str
+    acl_pubsub_default: Literal["allchannels", "resetchannels"]
+    acllog_max_len: int
     tracking_table_max_keys: int
     maxclients: int
     timeout: int

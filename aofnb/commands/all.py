@@ -1,6 +1,7 @@
 """Imports every family, so that their commands are in the table."""
 
 from aofnb.commands import (
+    acl,
     bitmaps,
     clients,
     connection,
@@ -33,6 +34,7 @@ from aofnb.commands import (
 )
 
 __all__ = [
+    "acl",
     "bitmaps",
     "clients",
     "connection",

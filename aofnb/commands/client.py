@@ -20,6 +20,7 @@ from aofnb.resp.replies import SetReply, format_double
 from aofnb.store.keyspace import Database, Keyspace
 
 if TYPE_CHECKING:
+    from aofnb.commands.acl_users import Users
     from aofnb.commands.pubsub import Subscriptions
     from aofnb.commands.registry import Command
     from aofnb.commands.script_host import ScriptRun, Scripts
@@ -35,6 +36,7 @@ __all__ = [
     "Server",
     "SetReply",
     "Usage",
+    "UsersFile",
     "format_double",
 ]
 
@@ -231,6 +233,25 @@ class Server(Protocol):
     # Who keeps copies of what they read.
     tracking: Tracking
 
+    users: Users
+
+    @property
+    def acl_file(self) -> UsersFile:
+        """ACL LOAD and ACL SAVE."""
+        ...
+
+    def log_in(self, client: Client, name: bytes, password: bytes, by: bytes) -> None:
+        """Make `client` a user, as the command `by` asks; raises ReplyError if that is not its password."""
+        ...
+
+    def rights_changed(self) -> None:
+        """Users were made, changed or deleted."""
+        ...
+
+    def check_again(self, client: Client, command: Command, argv: Argv) -> None:
+        """Refuse what a restricted client may not run any more; raises ReplyError."""
+        ...
+
     def kill(self, client: Client) -> bool:
         """End the connection of `client`; False if it has none that could be ended."""
         ...
@@ -245,6 +266,18 @@ class Server(Protocol):
 
     def silence(self, client: Client, mode: ReplyMode) -> None:
         """CLIENT REPLY."""
+        ...
+
+
+class UsersFile(Protocol):
+    """The users as a file. Both raise ReplyError if it cannot be done."""
+
+    def load(self) -> None:
+        """Take the users from the file."""
+        ...
+
+    def save(self) -> None:
+        """Write the users to the file."""
         ...
 
 
@@ -320,6 +353,7 @@ class Client:
     __slots__ = (
         "__weakref__",
         "address",
+        "authenticated",
         "born_s",
         "db",
         "dirty",
@@ -337,9 +371,12 @@ class Client:
         "no_touch",
         "reply_mode",
         "resp",
+        "restricted",
         "rewritten_args",
         "server",
         "sink",
+        "trusted",
+        "username",
         "watch_broken",
         "watching",
         "watching_overdue",
@@ -369,6 +406,12 @@ class Client:
         # Closes the connection when what was answered is sent; None for a session of the process, which has none.
         # Called with the engine's lock held, in any thread.
         self.end: Callable[[], None] | None = None
+        # Who it is; None: whoever holds the store, who may do everything, and to whom a trusted client returns.
+        self.username: bytes | None = None
+        self.trusted = True
+        self.authenticated = True
+        # Whether its rights must be asked for. Derived by the engine.
+        self.restricted = False
         self.no_evict = False
         self.reply_mode: ReplyMode = "on"
         # Takes messages that answer nothing: of channels, of MONITOR. None: there is nobody to take them.

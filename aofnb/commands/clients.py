@@ -36,7 +36,7 @@ def described(client: Client, running: Argv | None = None) -> bytes:
         "id": client.id,
         "addr": client.address,
         "laddr": client.local_address,
-        "name": client.name.decode("latin-1"),
+        "name": client.name.decode("utf-8", "surrogateescape"),
         "age": int(server.clock.monotonic() - client.born_s),
     }
     said, said_s = client.heard or (running, server.clock.monotonic())
@@ -56,8 +56,12 @@ def described(client: Client, running: Argv | None = None) -> bytes:
     if said is not None:
         entry = find(said)
         fields["cmd"] = "NULL" if entry is None else entry.wire_name
-    fields |= {"user": "default", "redir": redirection(client), "resp": client.resp}
-    return " ".join(f"{name}={value}" for name, value in fields.items()).encode("latin-1") + b"\n"
+    fields |= {
+        "user": (client.username or b"default").decode("utf-8", "surrogateescape"),
+        "redir": redirection(client),
+        "resp": client.resp,
+    }
+    return " ".join(f"{name}={value}" for name, value in fields.items()).encode("utf-8", "surrogateescape") + b"\n"
 
 
 def _type_of(client: Client) -> bytes:
@@ -119,10 +123,10 @@ def _by_local_address(_client: Client, arg: bytes) -> Callable[[Client], bool]:
     return lambda each: each.local_address.encode() == arg
 
 
-def _by_user(_client: Client, arg: bytes) -> Callable[[Client], bool]:
-    if arg != b"default":
+def _by_user(client: Client, arg: bytes) -> Callable[[Client], bool]:
+    if arg not in client.server.users.by_name:
         raise ReplyError(f"ERR No such user '{arg.decode('utf-8', 'surrogateescape')}'")
-    return lambda each: True
+    return lambda each: (each.username or b"default") == arg
 
 
 _FILTERS = {

@@ -67,25 +67,38 @@ def reset(client: Client) -> str:
     return "RESET"
 
 
-# AUTH is not among the options: there are no users.
-HELLO_OPTIONS = Options(value("SETNAME"))
+HELLO_OPTIONS = Options(value("AUTH"), value("SETNAME"))
 
 
 @command(
     "HELLO", arity=-1, flags="allow_busy fast loading no_auth noscript stale", options=HELLO_OPTIONS, since="6.0.0"
 )
 def hello(client: Client, *args: bytes) -> Any:
-    """Choose the protocol, 2 or 3, and tell what this server is."""
+    """Choose the protocol, 2 or 3, say who this is, and be told what the server is."""
     version = integer(args[0], "ERR Protocol version is not an integer or out of range") if args else client.resp
     if version not in (2, 3):
         raise ReplyError("NOPROTO unsupported protocol version")
     name = client.name
+    login: tuple[bytes, bytes] | None = None
     words = args[1:]
     while words:
-        if words[0].upper() != b"SETNAME" or len(words) < 2:
+        option = words[0].upper()
+        if option == b"AUTH" and len(words) >= 3:
+            login = words[1], words[2]
+            words = words[3:]
+        elif option == b"SETNAME" and len(words) >= 2:
+            name = _client_name(words[1])
+            words = words[2:]
+        else:
             raise messages.error(f"ERR Syntax error in HELLO option '{messages.shown(words[0])}'")
-        name = _client_name(words[1])
-        words = words[2:]
+    if login is not None:
+        client.server.log_in(client, *login, b"HELLO")
+    if not client.authenticated and client.server.users.password_needed:
+        raise ReplyError(
+            "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> "
+            "<pass> option can be used to authenticate the client and select the RESP protocol version at the same "
+            "time"
+        )
     client.name = name
     client.resp = version
     return client.map_reply(

@@ -58,7 +58,8 @@ class ScriptRun:
     """A script or function that runs now."""
 
     name: str
-    # The command that called it.
+    # Who called it, and with which command.
+    client: Client
     argv: Sequence[bytes]
     is_function: bool
     read_only: bool
@@ -241,7 +242,7 @@ class Scripts:
         script, lua = self._cache[sha], self._for_eval
         assert lua is not None
         read_only = self._checked(client, script.flags, ro) if not script.old else ro
-        run = self._new_run(sha, argv, False, read_only)
+        run = self._new_run(client, sha, argv, False, read_only)
         run.allow_oom = b"allow-oom" in script.flags
         return self._run(client, run, lua, lambda: lua.run_script(script.function, keys, args, client))
 
@@ -258,7 +259,7 @@ class Scripts:
         lua, callback = self._for_functions, self._compiled[library.name][1][function.name]
         assert lua is not None
         read_only = self._checked(client, frozenset(function.flags), ro)
-        run = self._new_run(_utf8(function.name), argv, True, read_only)
+        run = self._new_run(client, _utf8(function.name), argv, True, read_only)
         run.allow_oom = b"allow-oom" in function.flags
         return self._run(client, run, lua, lambda: lua.run_function(callback, keys, args, client))
 
@@ -350,10 +351,12 @@ class Scripts:
         usage = self._server.usage
         return usage is not None and usage.out_of_memory
 
-    def _new_run(self, name: str, argv: Sequence[bytes], is_function: bool, read_only: bool) -> ScriptRun:
+    def _new_run(
+        self, client: Client, name: str, argv: Sequence[bytes], is_function: bool, read_only: bool
+    ) -> ScriptRun:
         server = self._server
         patience_s = server.config.busy_reply_threshold / 1000
-        return ScriptRun(name, argv, is_function, read_only, server.clock.monotonic(), patience_s)
+        return ScriptRun(name, client, argv, is_function, read_only, server.clock.monotonic(), patience_s)
 
     def _run(self, client: Client, run: ScriptRun, lua: Interpreter, body: Any) -> Any:
         server = self._server
@@ -361,6 +364,7 @@ class Scripts:
             self._client = server.new_client()
         own = self._client
         own.db, own.resp, own.loading, own.in_exec = client.db, 2, client.loading, True
+        own.username, own.restricted = client.username, client.restricted
         # What MONITOR shows as the caller.
         own.address = "lua"
         lua.begin()
@@ -387,6 +391,11 @@ class Scripts:
             raise ReplyError("ERR Wrong number of args calling Redis command from script")
         if "noscript" in command.flags:
             raise ReplyError("ERR This Redis command is not allowed from script")
+        if own.restricted:
+            denied = server.users.denies(own, command, argv)
+            if denied is not None:
+                server.users.note(run.client, "lua", denied.reason, denied.object)
+                raise ReplyError(denied.in_script)
         if run.read_only and (command.writes or "may_replicate" in command.flags):
             raise ReplyError("ERR Write commands are not allowed from read-only scripts.")
         if not (run.wrote or run.allow_oom or own.loading) and "denyoom" in command.flags and self._out_of_memory():
@@ -415,11 +424,12 @@ class Scripts:
         self.running.repl = flags
 
     def allowed(self, argv: list[bytes]) -> bool:
-        """redis.acl_check_cmd: there is one user, who may do all."""
+        """redis.acl_check_cmd: whether the caller may run a command."""
         command = find(argv)
         if command is None or (command.subcommands and len(argv) > 1):
             raise ReplyError("ERR Invalid command passed to redis.acl_check_cmd()")
-        return True
+        own = self._client
+        return own is None or not own.restricted or self._server.users.denies(own, command, argv) is None
 
     def log(self, level: int, message: bytes) -> None:
         """redis.log: to the logger ``aofnb.script``."""

@@ -8,6 +8,7 @@ Redis: server.c commandCommand and its kin, infoCommand, timeCommand; config.c; 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 from aofnb.commands import messages
@@ -16,7 +17,7 @@ from aofnb.commands.registry import Command, all_commands, command, find, table
 from aofnb.errors import ReplyError
 from aofnb.store.glob import matches
 
-__all__ = ["categories"]
+__all__ = ["CATEGORIES", "categories", "members"]
 
 
 def _text(arg: bytes) -> str:
@@ -119,7 +120,7 @@ _FLAGS = (
     "skip_monitor", "skip_slowlog", "asking", "fast", "no_auth", "may_replicate", "no_mandatory_keys",
     "no_async_loading", "no_multi", "movablekeys", "allow_busy",
 )  # fmt: skip
-_CATEGORIES = (
+CATEGORIES = (
     "keyspace", "read", "write", "set", "sortedset", "list", "hash", "string", "bitmap", "hyperloglog", "geo",
     "stream", "pubsub", "admin", "fast", "slow", "blocking", "dangerous", "connection", "transaction", "scripting",
 )  # fmt: skip
@@ -129,19 +130,21 @@ _FAMILY_CATEGORY = {
     "strings": "string", "bitmaps": "bitmap", "keys": "keyspace", "sorting": "", "expiry": "keyspace", "lists": "list",
     "sets": "set", "hashes": "hash", "zsets": "sortedset", "streams": "stream", "geo": "geo",
     "hyperloglogs": "hyperloglog", "transactions": "transaction", "connection": "connection",
-    "scripting": "scripting", "pubsub": "pubsub", "dump": "keyspace",
+    "scripting": "scripting", "pubsub": "pubsub", "dump": "keyspace", "acl": "",
 }  # fmt: skip
 _FAMILY_GROUP = {
     "strings": "string", "bitmaps": "bitmap", "keys": "generic", "sorting": "generic", "expiry": "generic",
     "lists": "list", "sets": "set", "hashes": "hash", "zsets": "sorted-set", "streams": "stream",
-    "hyperloglogs": "hyperloglog", "dump": "generic", "debug": "server",
+    "hyperloglogs": "hyperloglog", "dump": "generic", "debug": "server", "acl": "server",
 }  # fmt: skip
 # Where the server counts a command otherwise than its neighbours.
 _GROUP_OF = {
+    "AUTH": "connection",
     "DBSIZE": "server", "FLUSHALL": "server", "FLUSHDB": "server", "SWAPDB": "server", "RESTORE-ASKING": "server",
     "READONLY": "cluster", "READWRITE": "cluster", "ASKING": "cluster", "CLUSTER": "cluster", "WAITAOF": "generic",
 }  # fmt: skip
 _CATEGORIES_OF = {
+    "AUTH": ("connection",), "MONITOR": (), "PUBSUB HELP": (), "ROLE": ("admin", "dangerous"),
     "KEYS": ("keyspace", "dangerous"), "FLUSHDB": ("keyspace", "dangerous"), "FLUSHALL": ("keyspace", "dangerous"),
     "SWAPDB": ("keyspace", "dangerous"), "WAIT": ("connection",), "INFO": ("dangerous",), "COMMAND": ("connection",),
     "RESTORE": ("keyspace", "dangerous"), "RESTORE-ASKING": ("keyspace", "dangerous"),
@@ -165,7 +168,13 @@ def categories(entry: Command) -> list[str]:
         found.add("read")
     if "admin" in flags:
         found.add("dangerous")
-    return [name for name in _CATEGORIES if name in found]
+    return [name for name in CATEGORIES if name in found]
+
+
+@cache
+def members(category: str) -> tuple[Command, ...]:
+    """The commands of an ACL category, containers before their parts."""
+    return tuple(entry for entry in all_commands() if category in categories(entry))
 
 
 def _explicit_categories(entry: Command) -> Sequence[str]:

@@ -15,7 +15,7 @@ from aofnb.commands import messages
 from aofnb.commands.args import integer, strtod
 from aofnb.commands.client import Client
 from aofnb.commands.hashes import value_of_field
-from aofnb.commands.registry import command
+from aofnb.commands.registry import command, find
 from aofnb.errors import ReplyError
 from aofnb.store.hash_value import HashValue
 from aofnb.store.keyspace import WRONG_TYPE
@@ -88,6 +88,7 @@ def _sort_keys(argv: Sequence[bytes]) -> list[int]:
 def sort(client: Client, key: bytes, *words: bytes) -> Any:
     """Return or store the members of a list, set or sorted set, sorted."""
     request = _parse(words, read_only=False)
+    _check_patterns(client, request, (b"SORT", key, *words))
     rows = _sorted_rows(client, key, request)
     if request.store is None:
         return [item for row in rows for item in row]
@@ -99,7 +100,22 @@ def sort(client: Client, key: bytes, *words: bytes) -> Any:
 @command("SORT_RO", arity=-2, flags="movablekeys readonly", keys=(1, 1, 1), since="7.0.0")
 def sort_ro(client: Client, key: bytes, *words: bytes) -> list[bytes | None]:
     """Return the members of a list, set or sorted set, sorted."""
-    return [item for row in _sorted_rows(client, key, _parse(words, read_only=True)) for item in row]
+    request = _parse(words, read_only=True)
+    _check_patterns(client, request, (b"SORT_RO", key, *words))
+    return [item for row in _sorted_rows(client, key, request) for item in row]
+
+
+def _check_patterns(client: Client, request: _Request, argv: Sequence[bytes]) -> None:
+    """BY and GET read keys that nobody can name beforehand: only for those who may read all."""
+    if not client.restricted:
+        return
+    user, entry = client.server.users.of(client), find(argv)
+    if user is None or entry is None or user.reads_all_keys(entry, argv):
+        return
+    if request.by is not None and b"*" in request.by:
+        raise ReplyError("ERR BY option of SORT denied due to insufficient ACL permissions.")
+    if request.gets:
+        raise ReplyError("ERR GET option of SORT denied due to insufficient ACL permissions.")
 
 
 def _store(client: Client, key: bytes, items: list[bytes]) -> None:

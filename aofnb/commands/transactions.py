@@ -43,6 +43,8 @@ def exec_(client: Client) -> list[Any] | None:
     replies: list[Any] = []
     for queued, argv in queue:
         try:
+            if client.restricted:
+                client.server.check_again(client, queued, argv)
             replies.append(client.server.call(client, queued, argv))
         except ReplyError as problem:
             replies.append(problem)

@@ -30,6 +30,7 @@ from aofnb.aof.stats import AofStats
 from aofnb.aof.writer import AofWriter
 from aofnb.clock import Clock
 from aofnb.commands import messages
+from aofnb.commands.acl_users import Users, redacted
 from aofnb.commands.blocking import MustWait
 from aofnb.commands.client import Argv, Client, Effect, Persistence, Replication, ReplyMode
 from aofnb.commands.pubsub import Subscriptions
@@ -43,6 +44,7 @@ from aofnb.engine import info
 from aofnb.engine.eviction import Eviction
 from aofnb.engine.notifications import class_of, monitor_line
 from aofnb.engine.persistence import NoFiles
+from aofnb.engine.rights import AclFile, Rights
 from aofnb.engine.settings import Settings
 from aofnb.engine.waiting import OnReply, Outbox, Postponed, Waiting
 from aofnb.errors import AofWriteError, ReplyError, StoreClosedError
@@ -116,6 +118,9 @@ class Engine:
         self.silent: set[Client] = set()
         # Whose command runs; kept up only while someone tracks.
         self._current: Client | None = None
+        self.users = Users(config, clock)
+        self.rights = Rights(self, self.users)
+        self.acl_file = AclFile(self)
         # Who is told of every command; in order.
         self.monitors: dict[Client, None] = {}
         # The classes of keyspace events that messages are sent of.
@@ -149,6 +154,7 @@ class Engine:
             self.settings.on_change[name] = self._save_points_changed
         for name in ("latency-monitor-threshold", "latency-tracking", "slowlog-log-slower-than", "slowlog-max-len"):
             self.settings.on_change[name] = self._timing_changed
+        self.settings.on_change["requirepass"] = self._password_changed
         # SAVE, SHUTDOWN and whatever else is done with files. Set by the store.
         self.persistence: Persistence = NoFiles(lambda: None)
         # What a command wants done when the turn is over and before its caller goes on, not under the lock.
@@ -309,6 +315,7 @@ class Engine:
             or self.monitors
             or self.usage is not None
             or attended
+            or self.rights.restricted
             or self.waiting.pause
         )
         telling = "m" in self.notified or "n" in self.notified
@@ -381,7 +388,23 @@ class Engine:
         self.subscriptions.forget(client)
         self.monitors.pop(client, None)
         self.tracking.end(client)
+        self.rights.begin(client)
         self.silence(client, "on")
+
+    def log_in(self, client: Client, name: bytes, password: bytes, by: bytes) -> None:
+        self.rights.log_in(client, name, password, by)
+        self.look_around()
+
+    def rights_changed(self) -> None:
+        self.rights.changed(self.connected())
+        self.look_around()
+
+    def _password_changed(self) -> None:
+        self.users.set_default_password()
+        self.rights_changed()
+
+    def check_again(self, client: Client, command: Command, argv: Argv) -> None:
+        self.rights.check_again(client, command, argv)
 
     def _client_by_id(self, client_id: int) -> Client | None:
         return next((client for client in self.connected() if client.id == client_id), None)
@@ -463,7 +486,7 @@ class Engine:
 
     def _feed_monitors(self, client: Client, command: Command, argv: Argv) -> None:
         if self.monitors:
-            line = monitor_line(self.clock.now_ms(), client.db.index, client.address, command, argv)
+            line = monitor_line(self.clock.now_ms(), client.db.index, client.address, command, redacted(argv))
             for listener in self.monitors:
                 self.push(listener, line)
 
@@ -475,11 +498,23 @@ class Engine:
     def unblock(self, client_id: int, *, error: bool) -> bool:
         return self.waiting.unblock(client_id, error=error)
 
-    def new_client(self) -> Client:
-        """A client with its own selected database and MULTI state."""
+    def new_client(self, *, trusted: bool = True) -> Client:
+        """A client with its own selected database and MULTI state.
+
+        Parameters
+        ----------
+        trusted
+            Whether whoever uses it holds the store, and so may do everything; else it is the default user, and must
+            log in if that needs a password.
+        """
         self._last_client_id += 1
         client = Client(self, self._last_client_id)
         self.clients.add(client)
+        if not trusted:
+            client.trusted = False
+            self.rights.begin(client)
+            if client.restricted:
+                self.look_around()
         return client
 
     # --- one turn ----------------------------------------------------------------------------------------
@@ -709,7 +744,7 @@ class Engine:
         try:
             command = self._checked(client, argv)
             if self.long_way:
-                self._check_client(client, command)
+                self._check_client(client, command, argv)
                 if self.usage is not None:
                     self._make_room(client, command)
         except ReplyError as problem:
@@ -854,8 +889,16 @@ class Engine:
             return True
         return command.name == "EXEC" and any(_may_write(queued) for queued, _ in client.multi or ())
 
-    def _check_client(self, client: Client, command: Command) -> None:
-        """Whether `client` may run `command` in the state it is in."""
+    def _check_client(self, client: Client, command: Command, argv: Argv) -> None:
+        """Whether `client` may run `command`, being who it is and in the state it is in."""
+        if client.restricted:
+            try:
+                self.rights.check(client, command, argv)
+            except ReplyError as problem:
+                if command.name != "EXEC":
+                    raise
+                discard_transaction(client)
+                raise ReplyError(f"EXECABORT Transaction discarded because of: {problem}") from None
         if client.resp < 3 and client in self.subscriptions.clients and command.name not in _WHILE_SUBSCRIBED:
             raise ReplyError(
                 f"ERR Can't execute '{command.wire_name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / "

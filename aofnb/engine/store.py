@@ -139,6 +139,8 @@ class Store:
         self.engine.settings.on_change["appendonly"] = self._no_log_to_switch
         if self.path is not None:
             config.dir = self.path
+        self.engine.acl_file.load_first()
+        if self.path is not None:
             try:
                 if config.appendonly:
                     self._open(self.path, fs, progress)
