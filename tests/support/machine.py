@@ -71,7 +71,6 @@ KEYS {glob}
 DBSIZE
 SCAN 0 COUNT 100000 [MATCH|{glob}] [TYPE|{type}]
 OBJECT ENCODING {c}
-OBJECT REFCOUNT {l}
 EXPIRE {k} {soon} [{condition}]
 PEXPIRE {k} 100000000 [{condition}]
 EXPIREAT {k} {seconds} [{condition}] [{condition}]
@@ -416,14 +415,14 @@ class Machine:
             name = chance.choice("ttzzz")
         if name == "sortable":
             name = chance.choice("lltz")
+        if name == "c":
+            # Not of strings: INCRBYFLOAT leaves another encoding than a server, until that starts anew.
+            name = chance.choice("lthzx")
         if name in KINDS:
             return chance.choice(KINDS[name].split()).encode()
         if name == "y":
             # Of one score each, or a range of names is whatever a skiplist finds by chance.
             return chance.choice((b"y1", b"y2"))
-        if name == "c":
-            # Not of strings: INCRBYFLOAT leaves another encoding than a server, until that starts anew.
-            name = chance.choice("lthzx")
         if name == "bigid":
             self._last_id += chance.choice((0, 1, 1, 2))
             return b"%d-%d" % (self._last_id, chance.choice((0, 1, 2)))
