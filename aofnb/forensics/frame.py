@@ -369,7 +369,8 @@ def _of_backend(frame: pd.DataFrame, dtype_backend: DtypeBackend | None) -> pd.D
         raise ValueError(f"dtype_backend= is 'pyarrow' or 'numpy_nullable', not {dtype_backend!r}")
     plain = [name for name in frame.columns if not isinstance(frame[name].dtype, pd.CategoricalDtype | pd.ArrowDtype)]
     if plain:
-        frame = frame.assign(**dict(frame[plain].convert_dtypes(dtype_backend=dtype_backend).items()))
+        frame = frame.copy(deep=False)
+        frame[plain] = frame[plain].convert_dtypes(dtype_backend=dtype_backend)
     return frame
 
 

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import threading
 from pathlib import Path
+from typing import Any
 
 from aofnb.clock import SystemClock
 from aofnb.errors import ReplyError
@@ -65,15 +66,25 @@ def _asked(process: subprocess.Popen[bytes], path: str) -> str | None:
             with socket.socket(socket.AF_UNIX) as sock:
                 sock.settimeout(_START_S)
                 sock.connect(path)
-                sock.sendall(encode_command([b"DEBUG", b"DIGEST"]))
-                with sock.makefile("rb") as replies:
-                    reply = replies.readline()
-            if reply.startswith(b"+"):
-                return reply[1:].strip().decode()
-            if not reply.startswith(b"-LOADING"):
-                raise ReplyError(reply.strip().decode("utf-8", "backslashreplace"))
+                with sock.makefile("rwb") as wire:
+                    # DEBUG is answered while the server loads, too: of what is there by then.
+                    if b"loading:0" in _told(wire, b"INFO", b"persistence"):
+                        return _told(wire, b"DEBUG", b"DIGEST").decode()
         except OSError:
             pass
         with pause:
             clock.wait(pause, 0.05)
     return None
+
+
+def _told(wire: Any, *argv: bytes) -> bytes:
+    """One reply, a status or a bulk string."""
+    wire.write(encode_command(argv))
+    wire.flush()
+    line: bytes = wire.readline()
+    if line.startswith(b"$"):
+        data: bytes = wire.read(int(line[1:]) + 2)
+        return data
+    if not line.startswith(b"+"):
+        raise ReplyError(line.strip().decode("utf-8", "backslashreplace"))
+    return line[1:].strip()

@@ -138,8 +138,8 @@ def find_parts(
 ) -> tuple[str, tuple[Part, ...]]:
     """The manifest, or the one file, at `path`, and the files that a server would load from it, in order.
 
-    `compression` is what the files are compressed with, ``infer`` to look at their first bytes. With `history` the files
-    that were replaced come first, oldest first, as far as they are still there.
+    `compression` is what the files are compressed with, ``infer`` to look at their first bytes. With `history` the
+    files that were replaced come first, oldest first, as far as they are still there.
 
     Raises
     ------
@@ -197,11 +197,10 @@ def _manifests(directory: Path) -> list[Path]:
 
 def _listed(manifest: Path, compression: str | None, history: bool) -> tuple[Part, ...]:
     content = Manifest.parse(manifest.read_bytes(), manifest.name.removesuffix(".manifest"), file=str(manifest))
-    parts = []
-    for entry in sorted(content.history, key=lambda each: (each.seq, ".incr." in each.name)) if history else ():
-        # A server deletes them when it likes.
-        if (manifest.parent / entry.name).exists():
-            parts.append(_part(manifest.parent / entry.name, "history", entry.seq, compression))
+    replaced = sorted(content.history, key=lambda each: (each.seq, ".incr." in each.name)) if history else []
+    # A server deletes them when it likes.
+    there = [entry for entry in replaced if (manifest.parent / entry.name).exists()]
+    parts = [_part(manifest.parent / entry.name, "history", entry.seq, compression) for entry in there]
     for entry in content.data_files:
         try:
             type_: Literal["base", "incr"] = "base" if entry.type == "base" else "incr"

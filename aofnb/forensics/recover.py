@@ -309,6 +309,10 @@ def _commands(log: Log, what: Any) -> list[tuple[int, int, list[bytes]]]:
     rows = _rows(log, what)
     if not rows:
         return []
+    total = log.index().rows
+    behind = [seq for seq in rows if seq >= total]
+    if behind:
+        raise ValueError(f"row {behind[0]}: the log has {total} rows, so there is no command to undo")
     wanted = np.array(rows, np.int64)
     chosen: dict[int, tuple[int, int, list[bytes]]] = {}
     for row in _read(log, min(rows), max(rows) + 1, wanted):
@@ -322,9 +326,6 @@ def _commands(log: Log, what: Any) -> list[tuple[int, int, list[bytes]]]:
             raise ValueError(f"row {seq} is {row['cmd']}, which belongs to the commands behind it: name those")
         else:
             chosen[seq] = (seq, row["db"], row["args"])
-    missing = [seq for seq in rows if seq not in chosen]
-    if missing:
-        raise ValueError(f"row {missing[0]}: the log has {log.index().rows} rows, so there is no command to undo")
     return [chosen[seq] for seq in sorted(chosen)]
 
 

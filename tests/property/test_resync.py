@@ -1,0 +1,92 @@
+"""Reading on behind damage, for any log and any damage: nothing is read twice, nothing made up, the rest is there."""
+
+import random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import aofnb
+from aofnb.resp.encode import encode_command
+
+words = st.binary(max_size=12).map(lambda value: bytes(byte for byte in value if byte not in b"\r\n*$#\0"))
+plain = st.one_of(
+    st.tuples(st.just(b"SET"), words, words),
+    st.tuples(st.just(b"RPUSH"), words, words, words),
+    st.tuples(st.just(b"INCR"), words),
+).map(list)
+nested = st.lists(plain, max_size=4).map(lambda log: [b"SET", b"log", b"".join(map(encode_command, log))])
+plain_logs = st.lists(plain, min_size=1, max_size=12)
+any_logs = st.lists(st.one_of(plain, nested), min_size=1, max_size=12)
+damages = st.tuples(
+    st.sampled_from(["flip", "zeros", "missing", "garbage"]), st.integers(0, 1 << 30), st.integers(1, 60)
+)
+
+
+def damaged(data, damage):
+    """The bytes with damage in them, where it begins, and how many bytes of the original it touched."""
+    kind, place, length = damage
+    at = place % len(data)
+    if kind == "flip":
+        bit = 1 << (length % 8)
+        return data[:at] + bytes([data[at] ^ bit]) + data[at + 1 :], at, 1
+    if kind == "zeros":
+        return data[:at] + bytes(min(length, len(data) - at)) + data[at + length :], at, length
+    if kind == "missing":
+        return data[:at] + data[at + length :], at, length
+    return data[:at] + random.Random(place).randbytes(length) + data[at:], at, 0
+
+
+def rows_of(tmp_path, data):
+    path = tmp_path / "log.aof"
+    path.write_bytes(data)
+    frame = aofnb.read_aof(path, on_bad="resync", columns=["offset", "nbytes", "args", "status"])
+    return frame, frame.attrs["aof"]["damage"]
+
+
+@given(plain_logs, damages)
+def test_all_that_was_not_hit_is_there(tmp_path, log, damage):
+    records = list(map(encode_command, log))
+    ends = [sum(map(len, records[: row + 1])) for row in range(len(records))]
+    data, at, length = damaged(b"".join(records), damage)
+    frame, _ = rows_of(tmp_path, data)
+    got = [list(argv) for argv, status in zip(frame.args, frame.status, strict=True) if status != "truncated"]
+    before = sum(end <= at for end in ends)
+    assert got[:before] == log[:before]
+    # A missing line end in front of it makes a command one with the one that was hit.
+    behind = sum(end - len(record) >= at + length for end, record in zip(ends, records, strict=True))
+    sure = max(behind - 1, 0)
+    assert got[len(got) - sure :] == log[len(log) - sure :] if sure else True
+    assert len(got) <= len(log) + 1
+
+
+@given(any_logs, st.lists(damages, max_size=4))
+def test_rows_and_damage_share_the_file_without_overlap(tmp_path, log, some):
+    data = b"".join(map(encode_command, log))
+    for damage in some:
+        data = damaged(data, damage)[0] or b"x"
+    frame, damage = rows_of(tmp_path, data)
+    spans = [
+        (offset, offset + nbytes)
+        for offset, nbytes, status in zip(frame.offset, frame.nbytes, frame.status, strict=True)
+        if status != "truncated"
+    ]
+    spans += [
+        (each["offset"], each["offset"] + each["nbytes"])
+        for each in damage
+        if each["kind"] not in ("mended", "open_multi")
+    ]
+    at = 0
+    for start, end in sorted(spans):
+        assert start == at
+        assert end > start
+        at = end
+    assert at == len(data)
+
+
+@given(any_logs)
+@settings(max_examples=30)
+def test_a_whole_log_is_read_the_same(tmp_path, log):
+    frame, damage = rows_of(tmp_path, b"".join(map(encode_command, log)))
+    assert [list(argv) for argv in frame.args] == log
+    assert not damage
+    assert set(frame.status) == {"ok"}

@@ -1,0 +1,185 @@
+"""Plans that leave commands out or put keys back, against the true earlier state."""
+
+import pytest
+from support.require import need
+from support.server import available
+
+import aofnb
+from aofnb.store.digest import keyspace_digest
+
+
+@pytest.fixture
+def flushed(tmp_path):
+    """A log with a FLUSHALL in it; the digests before it and at the end."""
+    with aofnb.open(tmp_path / "data") as store:
+        for n in range(20):
+            store.execute("SET", f"k{n}", n)
+            store.execute("RPUSH", "list", n)
+        store.execute("HSET", "h", "a", "1")
+        store.execute("PEXPIREAT", "h", 4_000_000_000_000)
+        session = store.session()
+        session.execute("SELECT", 3)
+        session.execute("ZADD", "z", 1.5, "m")
+        before = keyspace_digest(store.engine.keyspace)
+        store.execute("FLUSHALL")
+        store.execute("SET", "k1", "new")
+        store.execute("MULTI")
+        store.execute("SET", "later", "1")
+        store.execute("DEL", "k1")
+        store.execute("EXEC")
+    return aofnb.scan(tmp_path / "data"), before
+
+
+def values(dest, *keys, db=0):
+    with aofnb.open(dest, readonly=True) as store:
+        session = store.session()
+        session.execute("SELECT", db)
+        return [session.execute("GET", key) for key in keys]
+
+
+def digest(dest):
+    with aofnb.open(dest, readonly=True) as store:
+        return keyspace_digest(store.engine.keyspace)
+
+
+def test_rewind_gives_the_state_before_the_command(flushed, tmp_path):
+    log, before = flushed
+    written = log.undo("FLUSHALL", mode="rewind").write(tmp_path / "new")
+    assert digest(tmp_path / "new") == before == written.digest
+    assert not written.problems
+    need("redis-server", available())
+    assert written.server_digest == before
+
+
+def test_graft_puts_back_what_is_absent_and_keeps_what_came_after(flushed, tmp_path):
+    log, _ = flushed
+    plan = log.undo("FLUSHALL")
+    assert plan.counts() == {"comes back": 23, "goes": 0, "changes": 0, "stays": 0}
+    written = plan.write(tmp_path / "new")
+    assert values(tmp_path / "new", "k0", "k1", "later") == [b"0", b"1", b"1"]
+    with aofnb.open(tmp_path / "new", readonly=True) as store:
+        assert store.execute("LRANGE", "list", 0, -1) == [b"%d" % n for n in range(20)]
+        assert store.execute("PEXPIRETIME", "h") == 4_000_000_000_000
+    assert not written.problems
+    need("redis-server", available())
+    assert written.server_digest == written.digest
+
+
+def test_graft_leaves_a_key_alone_that_exists_again(tmp_path):
+    with aofnb.open(tmp_path / "data") as store:
+        for argv in (["SET", "a", 1], ["SET", "b", 1], ["DEL", "a", "b"], ["SET", "a", 2]):
+            store.execute(*argv)
+    plan = aofnb.scan(tmp_path / "data").undo("DEL")
+    assert dict(zip(plan.changes.key, plan.changes.change, strict=True)) == {b"a": "stays", b"b": "comes back"}
+    assert "exist again" in plan.conflicts[0]
+    plan.write(tmp_path / "new")
+    assert values(tmp_path / "new", "a", "b") == [b"2", b"1"]
+
+
+def test_excise_runs_all_other_commands(flushed, tmp_path):
+    log, _ = flushed
+    plan = log.recover(drop="FLUSHALL")
+    assert plan.counts()["comes back"] == 22  # the later DEL took k1
+    plan.write(tmp_path / "new")
+    assert values(tmp_path / "new", "k0", "k1", "later") == [b"0", None, b"1"]
+
+
+def test_excise_tells_which_commands_then_fail(tmp_path):
+    with aofnb.open(tmp_path / "data") as store:
+        for argv in (["SET", "a", 1], ["DEL", "a"], ["RPUSH", "a", "x"]):
+            store.execute(*argv)
+    plan = aofnb.scan(tmp_path / "data").undo("DEL", mode="excise")
+    assert "RPUSH" in plan.conflicts[0]
+    assert "WRONGTYPE" in plan.conflicts[0]
+    written = plan.write(tmp_path / "new")
+    assert len(written.problems) == 1
+
+
+def test_a_transaction_goes_as_a_whole(flushed, tmp_path):
+    log, _ = flushed
+    rows = log.to_pandas(columns=["cmd"])
+    multi = rows.index[rows.cmd == "MULTI"][0]
+    plan = log.recover(drop=int(multi))
+    assert len(plan.commands) == 4
+    plan.write(tmp_path / "new")
+    assert values(tmp_path / "new", "k1", "later") == [b"new", None]
+
+
+def test_rows_of_a_frame_are_left_out(flushed, tmp_path):
+    log, _ = flushed
+    frame = log.to_pandas()
+    log.recover(drop=frame[(frame.cmd == "SET") & (frame.key == "later")]).write(tmp_path / "new")
+    assert values(tmp_path / "new", "later") == [None]
+
+
+def test_only_some_keys_are_kept(flushed, tmp_path):
+    log, _ = flushed
+    log.recover(keep=["k1*", "z"], stop="#40").write(tmp_path / "new")
+    with aofnb.open(tmp_path / "new", readonly=True) as store:
+        assert all(key.startswith(b"k1") for key in store.execute("KEYS", "*"))
+        assert store.execute("DBSIZE") > 3
+
+
+def test_a_stop_inside_a_snapshot_keeps_the_commands_before_it(tmp_path):
+    with aofnb.open(tmp_path / "data") as store:
+        for n in range(10):
+            store.execute("SET", f"k{n}", n)
+        store.bgrewriteaof()
+        store.execute("SET", "later", 1)
+    log = aofnb.scan(tmp_path / "data")
+    with log.at(5) as then:
+        wanted = keyspace_digest(then.engine.keyspace)
+    log.recover(stop=5).write(tmp_path / "new")
+    assert digest(tmp_path / "new") == wanted
+
+
+def test_every_row_is_a_place_to_stop_at(flushed, tmp_path):
+    """The new log holds what `log.at` says was there."""
+    log, _ = flushed
+    for row in range(0, log.index().rows + 1, 7):
+        with log.at(row) as then:
+            wanted = keyspace_digest(then.engine.keyspace)
+        written = log.recover(stop=row).write(tmp_path / f"new{row}")
+        assert written.digest == wanted
+
+
+def test_a_plan_begins_with_advice_and_writes_nothing(flushed, tmp_path):
+    log, _ = flushed
+    plan = log.undo("FLUSHALL")
+    assert repr(plan).startswith("first: CONFIG SET auto-aof-rewrite-percentage 0")
+    assert "nothing was written" in repr(plan)
+    assert "FLUSHALL" not in plan._repr_html_()
+    assert [each.name for each in tmp_path.iterdir()] == ["data"]
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "says"),
+    [
+        (lambda log: log.recover(), TypeError, "drop=, stop= or keep="),
+        (lambda log: log.undo("FLUSHALL", mode="magic"), ValueError, "'graft', 'rewind' or 'excise'"),
+        (lambda log: log.undo("SPOP"), ValueError, "no such command"),
+        (lambda log: log.undo("#0"), ValueError, "SELECT"),
+        (lambda log: log.undo("end"), ValueError, "no command to undo"),
+        (lambda log: log.recover(drop="nothing at all"), ValueError, "names no position"),
+    ],
+)
+def test_what_cannot_be_planned(flushed, call, error, says):
+    with pytest.raises(error, match=says):
+        call(flushed[0])
+
+
+def test_graft_does_not_guess_what_a_script_touched(tmp_path):
+    with aofnb.open(tmp_path / "data") as store:
+        store.execute("SET", "a", 1)
+        store.execute("SWAPDB", 0, 1)
+    with pytest.raises(ValueError, match="excise"):
+        aofnb.scan(tmp_path / "data").undo("SWAPDB")
+
+
+def test_a_damaged_log_says_so_in_its_plan(flushed, tmp_path):
+    before = flushed[1]
+    incr = tmp_path / "data" / "appendonlydir" / "appendonly.aof.1.incr.aof"
+    incr.write_bytes(incr.read_bytes().replace(b"$5\r\nlater", b"%5\r\nlater"))
+    plan = aofnb.scan(tmp_path / "data").undo("FLUSHALL", mode="rewind")
+    assert "on_bad='resync'" in plan.conflicts[0]
+    assert plan.write(tmp_path / "new").digest == before

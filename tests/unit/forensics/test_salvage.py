@@ -1,0 +1,175 @@
+"""The damage map, and what salvage makes of it."""
+
+import json
+import shutil
+import subprocess
+
+import pytest
+from support.require import need
+from support.samples import public_samples
+from support.server import available
+
+import aofnb
+from aofnb.errors import AofError
+from aofnb.resp.encode import encode_command
+
+LOG = [[b"SELECT", b"0"], *([b"SET", b"key:%d" % n, b"value %d" % n] for n in range(50))]
+RECORDS = list(map(encode_command, LOG))
+DATA = b"".join(RECORDS)
+BROKEN = b"".join(RECORDS[:20]) + bytes(len(RECORDS[20])) + b"".join(RECORDS[21:])
+
+
+def write(path, data):
+    path.write_bytes(data)
+    return path
+
+
+def check_aof(dest):
+    need("redis-check-aof", available("redis-check-aof"))
+    manifest = dest / "appendonlydir" / "appendonly.aof.manifest"
+    return subprocess.run(["redis-check-aof", manifest], capture_output=True, check=False).returncode
+
+
+def test_a_whole_log_is_fine(tmp_path):
+    report = aofnb.scan(write(tmp_path / "log.aof", DATA)).check()
+    assert (report.verdict, report.exit_code, report.ok) == ("fine", 0, True)
+    assert (report.commands, report.lost, report.truncation_keeps) == (51, 0, 51)
+    assert len(report.regions) == 0
+
+
+def test_the_map_names_each_place_and_what_each_tool_would_do(tmp_path):
+    report = aofnb.scan(write(tmp_path / "log.aof", BROKEN)).check()
+    assert (report.verdict, report.exit_code) == ("damaged", 1)
+    assert (report.commands, report.lost, report.truncation_keeps) == (50, 1, 20)
+    (row,) = report.regions.to_dict("records")
+    assert (row["offset"], row["nbytes"], row["kind"]) == (len(b"".join(RECORDS[:20])), len(RECORDS[20]), "zeros")
+    assert report.tools.server.action == "refuses"
+    assert "log.salvage(dest) keeps 50" in repr(report)
+    assert "log.salvage(dest) keeps 50" in report._repr_html_()
+    assert json.loads(json.dumps(report.to_dict()))["exit_code"] == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "git lfs pull"),
+        (b'{"a": 1}\n', "JSON"),
+        (b'1699999999.123456 [0 127.0.0.1:5000] "SET" "a" "1"\n', "MONITOR"),
+        (b"SET a 1\r\nSET b 2\r\n", "redis-cli"),
+        (b"2026-01-01T00:00:00 SET a 1\n", "time in front"),
+        (b"PK\x03\x04aaaa", "zip"),
+        (b"+OK\r\n:1\r\n", "reply"),
+        (b"<!DOCTYPE html><html>", "HTML"),
+    ],
+)
+def test_what_is_no_log_is_named_with_what_to_do(tmp_path, data, says):
+    path = write(tmp_path / "log.aof", data)
+    report = aofnb.scan(path).check()
+    assert (report.verdict, report.exit_code) == ("unreadable", 2)
+    assert says in report.regions.reason[0]
+    with pytest.raises(AofError, match=says):
+        aofnb.read_aof(path)
+
+
+@pytest.mark.parametrize(
+    ("argv", "dialect"),
+    [
+        ([b"JSON.SET", b"k", b"$", b"1"], "Redis Stack"),
+        ([b"RREPLAY", b"id", b"payload", b"0", b"1"], "KeyDB"),
+        ([b"FSET", b"fleet", b"truck", b"speed", b"9"], "Tile38"),
+        ([b"HPEXPIREAT", b"h", b"1", b"FIELDS", b"1", b"f"], "newer"),
+    ],
+)
+def test_dialects_are_named(tmp_path, argv, dialect):
+    report = aofnb.scan(write(tmp_path / "log.aof", DATA + encode_command(argv))).check()
+    assert report.ok
+    assert [line for line in report.dialects if line.startswith(dialect)]
+
+
+def test_salvage_writes_nothing_unless_told_to(tmp_path):
+    path = write(tmp_path / "log.aof", BROKEN)
+    report = aofnb.scan(path).salvage(tmp_path / "fixed")
+    assert report.kept == 50
+    assert report.written is None
+    assert list(tmp_path.iterdir()) == [path]
+    assert "nothing was written" in repr(report)
+
+
+def test_salvage_makes_a_log_of_all_that_is_legible(tmp_path):
+    path = write(tmp_path / "log.aof", BROKEN)
+    report = aofnb.scan(path).salvage(tmp_path / "fixed", dry_run=False)
+    assert report.ok
+    assert path.read_bytes() == BROKEN
+    rows = aofnb.read_aof(tmp_path / "fixed", columns=["args", "status"])
+    assert [list(argv) for argv in rows.args] == LOG[:20] + LOG[21:]
+    assert set(rows.status) == {"ok"}
+    told = json.loads((tmp_path / "fixed" / "aofnb-report.json").read_text())
+    assert told["damage"]["lost"] == 1
+    assert check_aof(tmp_path / "fixed") == 0
+    need("redis-server", available())
+    assert report.written.server_digest == report.written.digest
+
+
+def test_salvage_keeps_annotations_and_whole_transactions(tmp_path):
+    multi, exec_ = encode_command([b"MULTI"]), encode_command([b"EXEC"])
+    ts = b"#TS:1700000000\r\n"
+    lost = bytes(40)
+    parts = [ts, RECORDS[0], multi, RECORDS[1], exec_, multi, RECORDS[2], lost, RECORDS[3], exec_, ts, RECORDS[4]]
+    data = b"".join([*parts, multi, RECORDS[5]])
+    report = aofnb.scan(write(tmp_path / "log.aof", data)).salvage(tmp_path / "fixed", dry_run=False)
+    made = b"".join(path.read_bytes() for path in (tmp_path / "fixed" / "appendonlydir").glob("*.aof"))
+    assert made == b"".join([*parts[:7], exec_, RECORDS[3], ts, RECORDS[4]])
+    assert report.damage.to_dict()["discarded"] == 2
+    assert check_aof(tmp_path / "fixed") == 0
+
+
+def test_a_place_that_is_taken_or_inside_the_log_is_refused(tmp_path):
+    with aofnb.open(tmp_path / "data") as store:
+        store.execute("SET", "a", 1)
+    log = aofnb.scan(tmp_path / "data")
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "file").touch()
+    for dest in (tmp_path / "taken", tmp_path / "taken" / "file", tmp_path / "data" / "appendonlydir" / "new"):
+        with pytest.raises(AofError):
+            log.salvage(dest, dry_run=False)
+    with pytest.raises(TypeError, match="path of a new directory"):
+        log.salvage(dry_run=False)
+
+
+def test_nothing_is_left_where_writing_fails(tmp_path, monkeypatch):
+    log = aofnb.scan(write(tmp_path / "log.aof", BROKEN))
+    monkeypatch.setattr("aofnb.forensics.newlog._sync", lambda file: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        log.salvage(tmp_path / "fixed", dry_run=False)
+    assert not (tmp_path / "fixed").exists()
+
+
+def test_files_of_a_directory_that_are_sound_are_copied(tmp_path):
+    with aofnb.open(tmp_path / "data") as store:
+        for n in range(20):
+            store.execute("SET", n, n)
+        store.bgrewriteaof()
+    source = tmp_path / "data" / "appendonlydir"
+    incr = max(source.glob("*.incr.aof"))
+    incr.write_bytes(incr.read_bytes() + DATA[:-4])
+    report = aofnb.scan(tmp_path / "data").salvage(tmp_path / "fixed", dry_run=False)
+    made = tmp_path / "fixed" / "appendonlydir"
+    assert next(made.glob("*.base.rdb")).read_bytes() == next(source.glob("*.base.rdb")).read_bytes()
+    assert report.written.keys == 69
+    assert report.ok
+
+
+def test_every_public_log_that_lost_its_crs_is_valid_after_salvage(tmp_path):
+    repaired = 0
+    for number, path in enumerate(sorted(public_samples().rglob("*.aof"))):
+        log = aofnb.scan(path)
+        report = log.check()
+        if not sum(part.lf for part in report.parts):
+            continue
+        dest = tmp_path / str(number)
+        made = log.salvage(dest, dry_run=False, verify=False)
+        assert made.kept == report.commands
+        assert check_aof(dest) == 0
+        repaired += 1
+        shutil.rmtree(dest)
+    assert repaired >= 9

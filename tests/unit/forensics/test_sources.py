@@ -1,0 +1,130 @@
+"""Logs from elsewhere: addresses, open files, lists and patterns, compressed; and the options that pandas users expect."""
+
+import gzip
+import io
+import shutil
+
+import pandas as pd
+import pytest
+from support.require import need_module
+from support.samples import sample
+
+import aofnb
+from aofnb.errors import AofError, AofFormatError
+
+BASE_AOF = sample("02-aof-base-incr") / "data"
+HISTORY = sample("08-manifest-history-two-incr-quoted") / "data"
+INCR = BASE_AOF / "appendonlydir" / "appendonly.aof.2.incr.aof"
+
+
+@pytest.fixture
+def memory():
+    fs = need_module("fsspec").filesystem("memory")
+    for shard in ("one", "two"):
+        fs.put(str(BASE_AOF / "appendonlydir"), f"/backup/{shard}/appendonlydir", recursive=True)
+    yield "memory://backup"
+    fs.rm("/backup", recursive=True)
+
+
+def test_an_open_file_is_read_from_where_it_stands():
+    with INCR.open("rb") as file:
+        assert len(aofnb.read_aof(file)) == len(aofnb.read_aof(INCR))
+    packed = io.BytesIO(gzip.compress(INCR.read_bytes()))
+    assert len(aofnb.read_aof(packed, compression="gzip")) == len(aofnb.read_aof(INCR))
+    with pytest.raises(TypeError, match="mode 'rb'"):
+        aofnb.read_aof(io.StringIO("*1"))
+
+
+def test_an_address_is_copied_and_read(memory):
+    log = aofnb.scan(f"{memory}/one")
+    assert log.source == f"{memory}/one"
+    assert len(log) == len(aofnb.scan(BASE_AOF))
+    assert len(aofnb.read_aof(f"{memory}/one/appendonlydir/appendonly.aof.manifest")) == len(log)
+    assert len(aofnb.read_aof(f"{memory}/one/appendonlydir/{INCR.name}")) == len(aofnb.read_aof(INCR))
+    assert log.check().ok
+
+
+def test_an_address_that_is_not_there_says_so(memory):
+    with pytest.raises((AofError, FileNotFoundError)):
+        aofnb.scan(f"{memory}/nowhere")
+    with pytest.raises(AofError, match="cannot be read"):
+        aofnb.scan("nosuchprotocol://x/y")
+    with pytest.raises(ValueError, match="storage_options"):
+        aofnb.scan(BASE_AOF, storage_options={"key": "x"})
+
+
+@pytest.mark.parametrize("kind", ["list", "pattern", "address"])
+def test_several_logs_have_a_column_that_tells_them_apart(kind, tmp_path, memory):
+    for shard in ("one", "two"):
+        shutil.copytree(BASE_AOF, tmp_path / shard)
+    source = {
+        "list": [tmp_path / "one", tmp_path / "two"],
+        "pattern": str(tmp_path / "*" / "appendonlydir"),
+        "address": f"{memory}/*/appendonlydir",
+    }[kind]
+    frame = aofnb.read_aof(source)
+    one = aofnb.read_aof(BASE_AOF)
+    assert list(frame.columns) == ["shard", *one.columns]
+    assert frame["shard"].value_counts().to_dict() == {"one": len(one), "two": len(one)}
+    assert frame.dtypes.drop("shard").equals(one.dtypes)
+    assert frame[frame["shard"] == "two"].drop(columns="shard").key.equals(one.key)
+
+
+def test_what_names_no_logs(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nothing matches"):
+        aofnb.read_aof(str(tmp_path / "*"))
+    with pytest.raises(ValueError, match="empty list"):
+        aofnb.read_aof([])
+    with pytest.raises(ValueError, match="named twice"):
+        aofnb.read_aof([INCR, INCR])
+    with pytest.raises(ValueError, match="in chunks"):
+        aofnb.read_aof([INCR, BASE_AOF], chunksize=3)
+    with pytest.raises(TypeError, match="a log is"):
+        aofnb.read_aof(7)
+
+
+def test_replaced_files_come_first_if_asked_for():
+    log = aofnb.scan(HISTORY, history=True)
+    assert [part.type for part in log.parts] == ["history"] * 4 + ["base", "incr", "incr"]
+    assert len(aofnb.read_aof(HISTORY, history=True)) > len(aofnb.read_aof(HISTORY))
+    with pytest.raises(ValueError, match="not data to replay"):
+        log.at("end")
+    with pytest.raises(ValueError, match="needs a manifest"):
+        aofnb.scan(INCR, history=True)
+
+
+def test_compression_may_be_insisted_on(tmp_path):
+    packed = tmp_path / "log.aof.gz"
+    packed.write_bytes(gzip.compress(INCR.read_bytes()))
+    assert len(aofnb.read_aof(packed, compression="gzip")) == len(aofnb.read_aof(INCR))
+    with pytest.raises(AofFormatError, match="not compressed with zstd"):
+        aofnb.read_aof(packed, compression="zstd")
+    with pytest.raises(AofFormatError, match="where a command must begin"):
+        aofnb.read_aof(packed, compression=None)
+    with pytest.raises(ValueError, match="compression="):
+        aofnb.read_aof(packed, compression="rar")
+
+
+@pytest.mark.parametrize(("backend", "dtype"), [("pyarrow", "int64[pyarrow]"), ("numpy_nullable", "Int64")])
+def test_dtypes_are_of_the_backend_that_was_asked_for(backend, dtype):
+    frame = aofnb.read_aof(INCR, dtype_backend=backend)
+    assert str(frame.offset.dtype) == dtype
+    assert isinstance(frame.cmd.dtype, pd.CategoricalDtype)
+    plain = aofnb.read_aof(INCR)
+    assert frame.offset.tolist() == plain.offset.tolist()
+    assert frame.attrs == plain.attrs
+    with pytest.raises(ValueError, match="dtype_backend="):
+        aofnb.read_aof(INCR, dtype_backend="polars")
+
+
+def test_an_iterator_gives_as_many_rows_as_asked_for():
+    whole = aofnb.read_aof(INCR)
+    with aofnb.read_aof(INCR, iterator=True) as reader:
+        pieces = [reader.get_chunk(5), reader.get_chunk(3), next(reader)]
+        assert [len(piece) for piece in pieces] == [5, 3, len(whole) - 8]
+        assert pd.concat(pieces).key.equals(whole.key)
+        with pytest.raises(StopIteration):
+            next(reader)
+    with aofnb.read_aof(INCR, chunksize=4) as reader:
+        next(reader)
+    assert list(reader) == []
