@@ -116,6 +116,9 @@ def _concerns(event: Event, key: bytes, db: int) -> bool:
         return event.db == db
     if name == "SWAPDB":
         return b"%d" % db in event.argv[1:]
+    if name in _SCRIPTS:
+        # It may have; nobody can tell.
+        return True
     return bool(event.argv) and (db, key) in touched(event)
 
 
@@ -153,7 +156,7 @@ def _explained(events: Sequence[Event], key: bytes, db: int) -> tuple[list[str |
         roles.append(role)
         if role == "RM":
             there, deadline = False, None
-        elif role is not None and role != "RO":
+        elif role is not None and role != "RO" and cause != "script":
             there = True
             set_to = deadline_of(argv)
             if set_to is not None:

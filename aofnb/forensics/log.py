@@ -513,6 +513,116 @@ class Log:
 
         return get(self, as_bytes(key), db, self.position(at))
 
+    def diff(
+        self,
+        a: Where,
+        b: Where,
+        *,
+        key: str | bytes | None = None,
+        db: int | None = None,
+        progress: Progress = None,
+    ) -> pd.DataFrame:
+        """What changed between two positions, key by key.
+
+        Only keys that a command in between names are compared; after FLUSH*, SWAPDB or a script in between, all are.
+        Both values of every changed key are held in memory.
+
+        Parameters
+        ----------
+        a, b
+            The earlier position, and the later one.
+        key, db
+            Only this key, only this database.
+
+        Returns
+        -------
+        pandas.DataFrame
+            `db`, `key` (bytes), `change` (added, removed, modified, type-changed, ttl-changed), `type`, `before` and
+            `after` (as `get` gives them), `detail` (list of (element, before, after); empty unless a collection was
+            modified), `deadline_before`, `deadline_after`.
+        """
+        from aofnb.forensics.changes import diff
+        from aofnb.forensics.slicing import as_bytes
+
+        name = None if key is None else as_bytes(key)
+        return diff(self, self.position(a), self.position(b), name, db, progress)
+
+    def blame(self, key: str | bytes, *, db: int = 0, at: Where = "end", progress: Progress = None) -> pd.DataFrame:
+        """Which command each element of `key` is of, as it was at a position.
+
+        Returns
+        -------
+        pandas.DataFrame
+            `element` (field, member, stream ID, index in a list, ``"begin:end"`` of bytes in a string), `value`, and of
+            the command: `seq`, `part`, `offset`, `ts`, `cmd`, `args`. A counter is of its last increment; what a RENAME
+            moved is still of who wrote it. Empty if there was no such key.
+
+        Raises
+        ------
+        ValueError
+            A script stands in the log: nobody can tell what it wrote.
+        """
+        from aofnb.forensics.changes import blame
+        from aofnb.forensics.slicing import as_bytes
+
+        return blame(self, as_bytes(key), db, self.position(at), progress)
+
+    def bisect(
+        self, predicate: Callable[[Store], object], *, lo: Where = "start", hi: Where = "end"
+    ) -> pd.Series | None:
+        """The first command after which something is so: the one that made `predicate` true.
+
+        As with git bisect there should be one such moment; if there are several, one of them is found.
+
+        Parameters
+        ----------
+        predicate
+            Takes a read-only store, as `at` gives it: ``lambda s: int(s.execute("GET", "stock") or 0) < 0``.
+        lo, hi
+            A position at which it is not so, and one at which it is.
+
+        Returns
+        -------
+        pandas.Series
+            The row: its name is `seq`. Of a transaction, that of EXEC. None if it is not so at `hi`.
+
+        Raises
+        ------
+        ValueError
+            It is so at `lo`.
+        """
+        from aofnb.forensics.changes import bisect
+
+        return bisect(self, predicate, self.position(lo), self.position(hi))
+
+    def waste(self, *, by: Literal["template", "key", "cmd"] = "template", progress: Progress = None) -> pd.DataFrame:
+        """Which bytes of the log no longer count, because a later command overwrote or removed what they made.
+
+        Commands that change a value in place (INCR, HSET) count as live until their key is overwritten, so a rewrite
+        saves at least `dead_bytes`. ``attrs["waste"]`` has the sums: `bytes`, `dead_bytes`, `live_bytes`,
+        `amplification` (bytes per live byte) and `replay_s`, how many seconds a restart takes, at the speed at which
+        this machine replays the beginning of the log.
+
+        Parameters
+        ----------
+        by
+            Row per kind of key, per key (memory grows with their number), or per command.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Indexed by it: `commands`, `bytes`, `dead_bytes`, `dead` (share); most dead bytes first. What has no key
+            (SELECT, MULTI, ...) is in a row ``(no key)``.
+        """
+        from aofnb.forensics.waste import waste
+
+        return waste(self, by, progress)
+
+    def amplification(self, *, progress: Progress = None) -> float:
+        """How many bytes the log has for each that still counts; infinite if none does. See `waste`."""
+        sums = self.waste(by="cmd", progress=progress).attrs["waste"]
+        return float(sums["amplification"])
+
     def read_from(self, mark: Mark, stop: int, selection: Selection) -> Iterator[pa.RecordBatch]:
         """The rows from a mark of the index to before row `stop`: a piece of the log for one of many workers."""
         for batch in self._read(selection, self._on_bad, None, Report(), mark):

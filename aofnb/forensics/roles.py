@@ -13,7 +13,7 @@ import aofnb.commands.all  # noqa: F401  fills the table
 from aofnb.commands import registry
 from aofnb.errors import ReplyError
 
-__all__ = ["Role", "key_roles", "template"]
+__all__ = ["Role", "key_roles", "roles_by_name", "template"]
 
 # OW: overwritten, whatever was there; RW: changed; RO: read; RM: removed.
 Role = Literal["OW", "RW", "RO", "RM"]
@@ -61,11 +61,19 @@ def key_roles(argv: Sequence[bytes]) -> list[tuple[bytes, Role]]:
         return [(key, "RW") for key in keys]
     if not command.writes:
         return [(key, "RO") for key in keys]
+    return list(zip(keys, roles_by_name(name, len(keys)), strict=True))
+
+
+def roles_by_name(name: str, nkeys: int) -> list[Role]:
+    """What a write command called so does to each of its keys; options such as KEEPTTL left aside.
+
+    >>> roles_by_name("SUNIONSTORE", 3)
+    ['OW', 'RO', 'RO']
+    """
     if name in _FIRST_AND_REST:
         first, rest = _FIRST_AND_REST[name]
-        return [(key, rest if number else first) for number, key in enumerate(keys)]
-    role = _ONE.get(name, "RW")
-    return [(key, role) for key in keys]
+        return [rest if number else first for number in range(nkeys)]
+    return [_ONE.get(name, "RW")] * nkeys
 
 
 def template(key: str) -> str:

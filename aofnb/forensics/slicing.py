@@ -111,6 +111,7 @@ class _Slice:
     def __init__(self, log: Log, barriers: list[tuple[int, int]], whole: bool) -> None:
         self._postings = log.postings()
         self._whole = whole
+        self._databases = max(16, log.index().databases)
         # Newest first: -row of the next one of each key and of the barriers.
         self._next: list[tuple[int, bytes | None]] = []
         self._rows: dict[bytes | None, list[int]] = {None: [row for row, _ in barriers]}
@@ -168,10 +169,11 @@ class _Slice:
                 one, other = int(event.argv[1]), int(event.argv[2])
             except (ValueError, IndexError):
                 return False
+            if one == other or not (0 <= one < self._databases and 0 <= other < self._databases):
+                return False
             swap = {one: other, other: one}
-            moved = {(swap.get(db, db), key) for db, key in self.demand}
-            concerned = moved != self.demand
-            self.demand = moved
+            concerned = any(db in swap for db, _ in self.demand)
+            self.demand = {(swap.get(db, db), key) for db, key in self.demand}
             return concerned
         if len(event.argv) > 2 or (len(event.argv) == 2 and event.argv[1].upper() not in (b"SYNC", b"ASYNC")):
             return False

@@ -39,7 +39,7 @@ def causes(log, key="k", **options):
         (["SET j 1", "COPY j k"], ["copy"]),
         (["SELECT 3", "SET k 1", "MOVE k 0"], ["move"]),
         (["SET k 1", "SWAPDB 0 1", "SWAPDB 2 1"], ["client", "swap"]),
-        (["EVAL return 0", "SET k 1"], ["client"]),
+        (["EVAL return\t0 0", "SET k 1"], ["script", "client"]),
         (["MULTI", "SET k 1"], ["not run"]),
     ],
 )
@@ -74,7 +74,7 @@ def test_values_follow_swapped_databases(tmp_path):
 
 def test_a_snapshot_is_where_keys_come_from():
     log = aofnb.scan(sample("01-rdb-base-incr") / "data")
-    frame = log.to_pandas(columns=["key", "db", "part"])
+    frame = log.to_pandas(columns=["key", "db", "part"], encoding=None)
     end = log.at("end")
     for key, db in frame[frame.part.astype(str).str.contains("base")][["key", "db"]].dropna().drop_duplicates().values:
         history = log.history(key, db=db, values=True)
