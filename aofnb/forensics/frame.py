@@ -7,7 +7,7 @@ like are pandas categories; `.str` fails on binary columns, so keys are text unl
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import numpy as np
@@ -298,6 +298,11 @@ class FrameReader(Iterator[pd.DataFrame]):
         self._ready: list[pa.RecordBatch] = []
         self._have = 0
         self._given = self._ended = False
+        self._finish: Callable[[pd.DataFrame], pd.DataFrame] | None = None
+
+    def finish_with(self, finish: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+        """Give what `finish` makes of each frame."""
+        self._finish = finish
 
     def __next__(self) -> pd.DataFrame:
         return self.get_chunk(self._chunksize)
@@ -327,7 +332,7 @@ class FrameReader(Iterator[pd.DataFrame]):
         self._given = True
         frame = _of_backend(_frame(chunk, self._schema, self._log), self._dtype_backend)
         frame.attrs["aof"] = self._about
-        return frame
+        return frame if self._finish is None else self._finish(frame)
 
     def close(self) -> None:
         """Read no further."""

@@ -21,7 +21,7 @@ from aofnb.forensics import resync
 from aofnb.forensics.cache import Cache, CacheDir
 from aofnb.forensics.index import Index, Mark
 from aofnb.forensics.parts import Part, PartFile
-from aofnb.forensics.position import Position, Row, Second, Where, parse_position
+from aofnb.forensics.position import Estimated, Position, Row, Second, Where, parse_position
 from aofnb.forensics.scan import Damage, Records, scan_file
 from aofnb.forensics.snapshot import SnapshotRows
 from aofnb.forensics.sources import Compression, Source, found_parts
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from aofnb.forensics.postings import Postings
     from aofnb.forensics.recover import Mode, Plan
     from aofnb.forensics.salvage import SalvageReport
+    from aofnb.forensics.times import Moment, Times
     from aofnb.forensics.travel import Checkpoints
     from aofnb.forensics.triage import Triage
 
@@ -50,6 +51,7 @@ Progress = Callable[[int, int], object] | bool | None
 # Marks of the index are so many bytes or rows apart, whichever comes first.
 _MARK_BYTES = 4 << 20
 _MARK_ROWS = 1 << 16
+_TIME_COLUMNS = frozenset({"time", "time_src", "time_err"})
 # So many FLUSH* and SWAPDB are remembered.
 _FLUSHES = 256
 
@@ -111,6 +113,7 @@ class Log:
         self._len: int | None = None
         self._index: Index | None = None
         self._postings: Postings | None = None
+        self._times: Times | None = None
         self._checkpoints: Checkpoints | None = None
 
     def to_pandas(
@@ -135,11 +138,59 @@ class Log:
         from aofnb.forensics.columns import Selection
         from aofnb.forensics.frame import read_frame, read_frames
 
-        selection = Selection.of(columns, cmd, key, db, encoding, encoding_errors)
+        wanted = None if columns is None or isinstance(columns, str) else list(columns)
+        timed = wanted is not None and not _TIME_COLUMNS.isdisjoint(wanted)
+        stored = columns if wanted is None else [name for name in wanted if name not in _TIME_COLUMNS]
+        selection = Selection.of(stored, cmd, key, db, encoding, encoding_errors)
         on_bad = self._on_bad if on_bad is None else _checked(on_bad)
         if chunksize is None and not iterator:
-            return read_frame(self, selection, nrows, on_bad, progress, start, stop, dtype_backend)
-        return read_frames(self, selection, nrows, chunksize, on_bad, progress, start, stop, dtype_backend)
+            frame = read_frame(self, selection, nrows, on_bad, progress, start, stop, dtype_backend)
+            return self.infer_time(frame)[wanted] if timed and wanted else frame
+        reader = read_frames(self, selection, nrows, chunksize, on_bad, progress, start, stop, dtype_backend)
+        if timed and wanted:
+            reader.finish_with(lambda frame: self.infer_time(frame)[wanted])
+        return reader
+
+    def infer_time(
+        self,
+        frame: pd.DataFrame | None = None,
+        *,
+        mtime: Moment = None,
+        ctime: Moment = None,
+        progress: Progress = None,
+    ) -> pd.DataFrame:
+        """When each command ran: as the log says, or as can be concluded from stream IDs, deadlines and the files.
+
+        Parameters
+        ----------
+        frame
+            Rows of this log, with their index `seq`; by default all of them, with the default columns.
+        mtime
+            When the log was last written, as datetime or seconds since the epoch; by default when its last file was.
+            A copy, or a checkout by git, has another: then say what you know.
+        ctime
+            When it was begun; by default what the base says.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The frame with `time` (datetime64[ms, UTC], NaT where nothing is known), `time_src` (category: annotation,
+            xadd, deadline, interpolated, snapshot, none) and `time_err` (timedelta: how far away the truth can be at
+            most, NaT where nothing bounds it). On what the bound rests is said in `aofnb.forensics.times`.
+        """
+        from aofnb.forensics.times import infer_time
+
+        rows = self.to_pandas(on_bad="truncate") if frame is None else frame
+        return infer_time(rows, self._times_of(mtime, ctime, progress))
+
+    def _times_of(self, mtime: Moment = None, ctime: Moment = None, progress: Progress = None) -> Times:
+        from aofnb.forensics.times import times_of
+
+        if mtime is not None or ctime is not None:
+            return times_of(self, mtime, ctime, progress)
+        if self._times is None:
+            self._times = times_of(self, progress=progress)
+        return self._times
 
     def batches(
         self,
@@ -312,6 +363,8 @@ class Log:
         wanted = parse_position(where)
         if isinstance(wanted, Row):
             return self._row_position(wanted.seq)
+        if isinstance(wanted, Estimated):
+            return self._row_position(min(self._times_of().row_of(wanted.ms), self.index().rows))
         if isinstance(wanted, Second):
             return self._found(self.index().before_second(wanted.ts), lambda seq, offset, ts: ts > wanted.ts)
         number = next((n for n, part in enumerate(self.parts) if part.name == wanted.part), None)

@@ -5,7 +5,8 @@ A position stands *before* the command it names: the state at it is what that co
 - a row: ``57``, ``"#57"`` (``df.index`` of `aofnb.read_aof`); negative counts from the end;
 - a place in a file: ``"appendonly.aof.1.incr.aof:4096"``, as positions print themselves;
 - a moment: a datetime, or text such as ``"2026-11-20 14:03:05"`` (UTC unless it says otherwise): before the first
-  command later than that second;
+  command later than that second; only what the log says by ``#TS`` counts;
+- an estimated moment: ``"~2026-11-20 14:03"``, before the first command that `Log.infer_time` takes to be later;
 - ``"start"`` and ``"end"``.
 """
 
@@ -14,11 +15,12 @@ from __future__ import annotations
 import operator
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import SupportsIndex
 
-__all__ = ["Place", "Position", "Row", "Second", "Where", "parse_position"]
+__all__ = ["Estimated", "Place", "Position", "Row", "Second", "Where", "parse_position"]
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ROW = re.compile(r"#?(-?[0-9]+)")
 _PLACE = re.compile(r"(.+):([0-9]+)")
 
@@ -76,7 +78,14 @@ class Second:
     ts: int
 
 
-def parse_position(where: Where) -> Row | Place | Second:
+@dataclass(frozen=True, slots=True)
+class Estimated:
+    """A moment as `Log.infer_time` estimates it, in milliseconds since the epoch."""
+
+    ms: int
+
+
+def parse_position(where: Where) -> Row | Place | Second | Estimated:
     """What kind of place `where` names; only the log knows whether there is one.
 
     >>> parse_position("#57"), parse_position("appendonly.aof.1.incr.aof:4096")
@@ -106,18 +115,25 @@ def parse_position(where: Where) -> Row | Place | Second:
     if match := _ROW.fullmatch(text):
         return Row(int(match[1]))
     try:
+        if text.startswith("~"):
+            return Estimated(_milliseconds(datetime.fromisoformat(text[1:].strip())))
         return _second(datetime.fromisoformat(text))
     except ValueError:
         pass
     if match := _PLACE.fullmatch(text):
         return Place(match[1], int(match[2]))
     raise ValueError(
-        f"{where!r} names no position: give a row ('#57'), 'file:offset', a time ('2026-11-20 14:03:05'), "
+        f"{where!r} names no position: give a row ('#57'), 'file:offset', a time ('2026-11-20 14:03:05'; with ~ in front an "
+        "estimated one), "
         "'start' or 'end'"
     )
 
 
 def _second(moment: datetime) -> Second:
+    return Second(_milliseconds(moment) // 1000)
+
+
+def _milliseconds(moment: datetime) -> int:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return Second(int(moment.timestamp() // 1))
+    return (moment - _EPOCH) // timedelta(milliseconds=1)

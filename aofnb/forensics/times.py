@@ -1,0 +1,389 @@
+"""When each command ran, where the log does not say: estimates with a bound.
+
+Known, and what is concluded from it, for a log in which time does not go back:
+
+1. ``#TS``: the commands behind it ran in that second.
+2. XADD with an ID that the server made: it has the millisecond. IDs are taken for such if those of a stream lie
+   within the time of the log and go up.
+3. A deadline: nobody sets one that is over, so the command ran before it. And where all deadlines of a verb and a
+   kind of key go up, they are taken for one TTL added to the time: then one command that is bounded from both sides
+   bounds the TTL, and the TTL all the others.
+4. The creation time of the base, which all that follows ran after; the last change of the file, which all ran before.
+
+Each of these is an interval; intervals of earlier commands bound later ones from below, and the other way round. The
+estimate lies inside: where a TTL has room, the roundest that fits is taken; between known commands time is shared out
+evenly. `time_err` is how far away the truth can be at most, as long as 1 to 4 hold: deadlines that a client jitters are
+recognised and left aside, since they go down at times; a TTL that was changed once, upwards, is not.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from aofnb.errors import RdbError
+from aofnb.forensics.analysis import deadline_of
+from aofnb.forensics.columns import Selection
+from aofnb.forensics.log import Progress, Report
+from aofnb.forensics.parts import PartFile
+from aofnb.forensics.roles import template
+from aofnb.rdb.reader import RdbReader
+
+if TYPE_CHECKING:
+    from aofnb.forensics.log import Log
+
+__all__ = ["SOURCES", "Times", "infer_time", "times_of"]
+
+SOURCES = ("annotation", "xadd", "deadline", "interpolated", "snapshot", "none")
+_ANNOTATION, _XADD, _DEADLINE, _INTERPOLATED, _SNAPSHOT, _NONE = range(len(SOURCES))
+
+Ints = npt.NDArray[np.int64]
+Moment = datetime | pd.Timestamp | float | None
+
+_LOW, _HIGH = -(1 << 60), 1 << 60
+_ID = re.compile(rb"([0-9]{1,15})-[0-9]{1,19}")
+# Deadlines that no calendar has are no times; nor are those before 2001 in milliseconds.
+_PLAUSIBLE = (10**12, 253_402_300_799_000)
+_FEWEST = 3
+_ROUNDS = 4
+_SETS = ("SET", "GETEX", "PEXPIREAT", "EXPIREAT", "RESTORE", "XADD")
+# What people give as a TTL, in seconds.
+_ROUND_S = sorted(
+    {n * unit for unit in (1, 60, 3600, 86400) for n in (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 15, 20, 24, 25, 30, 36)}
+    | {
+        n * unit
+        for unit in (1, 60, 3600, 86400)
+        for n in (40, 45, 48, 50, 60, 72, 90, 100, 120, 180, 300, 365, 500, 600)
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """What is known of the time of every row, as steps: arrays over the rows at which something is known.
+
+    Attributes
+    ----------
+    seq
+        Rows, in order.
+    low, high
+        int64, ms since the epoch: the row ran not before and not behind; beyond +-2**59 nothing is known.
+    guess
+        Where in between, ms.
+    source
+        int8, place in `SOURCES`.
+    """
+
+    seq: Ints
+    low: Ints
+    high: Ints
+    guess: Ints
+    source: npt.NDArray[np.int8]
+    snapshots: tuple[tuple[int, int, int | None], ...]
+
+    def at(self, rows: Ints) -> tuple[Ints, Ints, npt.NDArray[np.int8]]:
+        """Estimate and greatest error of these rows in ms, and their source; -1 where there is none."""
+        estimate = np.full(len(rows), -1, np.int64)
+        error = np.full(len(rows), -1, np.int64)
+        source = np.full(len(rows), _NONE, np.int8)
+        if len(self.seq):
+            before = np.searchsorted(self.seq, rows, side="right") - 1
+            exact = (before >= 0) & (self.seq[np.maximum(before, 0)] == rows)
+            behind = np.minimum(np.searchsorted(self.seq, rows), len(self.seq) - 1)
+            beyond = rows > self.seq[-1]
+            low = np.where(before >= 0, self.low[np.maximum(before, 0)], self.low[0])
+            high = np.where(beyond, self.high[-1], self.high[behind])
+            # Before the first known row only what holds for all is known.
+            good = (self.source != _NONE) & (np.abs(self.guess) < _HIGH >> 1)
+            if good.any():
+                guess = np.interp(rows, self.seq[good], self.guess[good]).round().astype(np.int64)
+                estimate = np.clip(guess, low, high)
+                bounded = (low > _LOW >> 1) & (high < _HIGH >> 1)
+                error = np.where(bounded, np.maximum(high - estimate, estimate - low), -1)
+                source = np.where(exact, self.source[np.maximum(before, 0)], _INTERPOLATED).astype(np.int8)
+        for first, last, ctime in self.snapshots:
+            inside = (rows >= first) & (rows < last)
+            estimate[inside] = -1 if ctime is None else ctime
+            error[inside] = -1 if ctime is None else 1000
+            source[inside] = _NONE if ctime is None else _SNAPSHOT
+        return estimate, error, source
+
+    def columns(self, rows: Ints) -> dict[str, Any]:
+        """`time`, `time_src` and `time_err` of these rows, as columns of a frame."""
+        estimate, error, source = self.at(rows)
+        nat = np.iinfo(np.int64).min
+        moments = np.where(estimate < 0, nat, estimate).view("datetime64[ms]")
+        return {
+            "time": pd.DatetimeIndex(moments).tz_localize("UTC"),
+            "time_src": pd.Categorical.from_codes(source, pd.Index(SOURCES)),
+            "time_err": pd.TimedeltaIndex(np.where(error < 0, nat, error).view("timedelta64[ms]")),
+        }
+
+    def row_of(self, ms: int) -> int:
+        """The first row that is estimated to be later than `ms`; behind the last known one if none is."""
+        good = self.source != _NONE
+        seq, guess = self.seq[good], self.guess[good]
+        if not len(seq):
+            raise ValueError("nothing in the log tells a time, so no moment can be estimated")
+        place = int(np.searchsorted(guess, ms, side="right"))
+        if place == 0 or place == len(seq):
+            return int(seq[0]) if place == 0 else int(seq[-1]) + 1
+        before, behind = int(guess[place - 1]), int(guess[place])
+        share = (ms - before) / max(behind - before, 1)
+        return int(seq[place - 1]) + 1 + int(share * (int(seq[place]) - int(seq[place - 1]) - 1))
+
+
+def infer_time(frame: pd.DataFrame, times: Times) -> pd.DataFrame:
+    """`frame`, whose index is `seq`, with `time`, `time_src` and `time_err`."""
+    if frame.index.name != "seq":
+        raise ValueError("rows are found by their number in the log: keep the index `seq`")
+    made = frame.copy()
+    for name, values in times.columns(frame.index.to_numpy().astype(np.int64)).items():
+        made[name] = values
+    return made
+
+
+def times_of(log: Log, mtime: Moment = None, ctime: Moment = None, progress: Progress = None) -> Times:
+    """Everything that the log says about time. Memory: 40 bytes for each row that says something.
+
+    Parameters
+    ----------
+    mtime
+        When the log was last written; that of its last file by default. A copy's later one only makes bounds wider.
+    ctime
+        Before which nothing of it was written; by default what the base says.
+    """
+    postings = log.postings(progress=progress)
+    total = log.index().rows
+    latest = _ms(mtime)
+    if latest is None and log.parts:
+        # Whoever wrote within this tick of the file system wrote before its end.
+        latest = os.stat(log.parts[-1].path).st_mtime_ns // 1_000_000 + 1000
+    snapshots = _snapshots(log)
+    created = [each for _, _, each in snapshots if each is not None]
+    earliest = _ms(ctime) if ctime is not None else max(created, default=None)
+    seqs, lows, highs, sources = [], [], [], []
+    for segment in postings.segments:
+        turns = segment.arrays["ts"]
+        known = turns[turns[:, 1] >= 0]
+        if len(known):
+            begin = known[:, 0] + segment.seq
+            ends = np.append(turns[1:, 0], segment.rows)[turns[:, 1] >= 0] + segment.seq - 1
+            for rows in (begin, ends):
+                seqs.append(rows)
+                lows.append(known[:, 1] * 1000)
+                highs.append(known[:, 1] * 1000 + 999)
+                sources.append(np.full(len(rows), _ANNOTATION, np.int8))
+    first_live = max((last for _, last, _ in snapshots), default=0)
+    groups = _said(log, first_live, progress)
+    floor = _LOW if earliest is None else earliest
+    ceiling = _HIGH if latest is None else latest
+    for kind in groups.values():
+        seqs.append(kind.seq)
+        lows.append(np.full(len(kind.seq), _LOW))
+        # A deadline is not over when it is set.
+        highs.append(np.full(len(kind.seq), _HIGH) if kind.is_xadd else kind.ms)
+        sources.append(np.full(len(kind.seq), _NONE, np.int8))
+    # The ends of the log are known, too.
+    if total > first_live:
+        seqs.append(np.array([first_live, total - 1], np.int64))
+        lows.append(np.array([floor, floor], np.int64))
+        highs.append(np.array([ceiling, ceiling], np.int64))
+        sources.append(np.full(2, _NONE, np.int8))
+    bounds = _Bounds(seqs, lows, highs, sources, floor, ceiling)
+    used = [kind for kind in groups.values() if _FEWEST <= len(kind.seq)]
+    for kind in (each for each in used if each.is_xadd):
+        bounds.exact(kind)
+    spans: dict[int, tuple[int, int]] = {}
+    monotone = [kind for kind in used if not kind.is_xadd and bool((np.diff(kind.ms) >= 0).all())]
+    for _ in range(_ROUNDS):
+        for number, kind in enumerate(monotone):
+            span = bounds.ttl(kind)
+            if span is not None:
+                spans[number] = span
+                bounds.narrow(kind, span)
+    for number, span in spans.items():
+        bounds.guess_by(monotone[number], span)
+    return bounds.times(snapshots)
+
+
+@dataclass(slots=True)
+class _Kind:
+    """Deadlines of one verb and kind of key, or the IDs of one stream: rows, and milliseconds."""
+
+    is_xadd: bool
+    rows: list[int]
+    said: list[int]
+
+    @property
+    def seq(self) -> Ints:
+        return np.array(self.rows, np.int64)
+
+    @property
+    def ms(self) -> Ints:
+        return np.array(self.said, np.int64)
+
+
+class _Bounds:
+    """Intervals of all rows at which something is known; they only ever become narrower."""
+
+    def __init__(
+        self, seqs: list[Ints], lows: list[Ints], highs: list[Ints], sources: list[Any], floor: int, ceiling: int
+    ) -> None:
+        empty = np.zeros(0, np.int64)
+        seq = np.concatenate([empty, *seqs])
+        order = np.argsort(seq, kind="stable")
+        self.seq, first = np.unique(seq[order], return_index=True)
+        if len(self.seq):
+            self.low = np.maximum.reduceat(np.concatenate(lows)[order], first)
+            self.high = np.minimum.reduceat(np.concatenate(highs)[order], first)
+            # The strongest source has the smallest number.
+            self.source = np.minimum.reduceat(np.concatenate(sources)[order], first)
+        else:
+            self.low, self.high, self.source = empty, empty.copy(), np.zeros(0, np.int8)
+        self.low = np.maximum(self.low, floor)
+        self.high = np.minimum(self.high, ceiling)
+        self.guess = np.full(len(self.seq), _HIGH, np.int64)
+        self._spread()
+
+    def _spread(self) -> None:
+        """Time does not go back."""
+        self.low = np.maximum.accumulate(self.low)
+        self.high = np.minimum.accumulate(self.high[::-1])[::-1]
+
+    def _places(self, kind: _Kind) -> Ints:
+        return np.searchsorted(self.seq, kind.seq)
+
+    def exact(self, kind: _Kind) -> None:
+        """The IDs of a stream as times, if they can be."""
+        places, ms = self._places(kind), kind.ms
+        fits = (ms >= self.low[places]) & (ms <= self.high[places])
+        if not fits.all() or (np.diff(ms) < 0).any():
+            return
+        self.low[places] = np.maximum(self.low[places], ms)
+        self.high[places] = np.minimum(self.high[places], ms)
+        self.source[places] = np.minimum(self.source[places], _XADD)
+        self._spread()
+
+    def ttl(self, kind: _Kind) -> tuple[int, int] | None:
+        """The least and the greatest TTL that a kind of key can have; None if it cannot have one."""
+        places, ms = self._places(kind), kind.ms
+        least = max(int((ms - self.high[places]).max()), 0)
+        most = int((ms - self.low[places]).min())
+        return (least, most) if least <= most else None
+
+    def narrow(self, kind: _Kind, span: tuple[int, int]) -> None:
+        """What a TTL within `span` says about the commands."""
+        places, ms = self._places(kind), kind.ms
+        if span[1] < _HIGH >> 1:
+            self.low[places] = np.maximum(self.low[places], ms - span[1])
+        self.high[places] = np.minimum(self.high[places], ms - span[0])
+        self._spread()
+
+    def guess_by(self, kind: _Kind, span: tuple[int, int]) -> None:
+        """The roundest TTL within `span`, or the middle of it."""
+        least, most = span
+        fitting = [second * 1000 for second in _ROUND_S if least <= second * 1000 <= most]
+        if not fitting and most >= _HIGH >> 1:
+            return
+        ttl = fitting[0] if fitting else (least + most) // 2
+        places = self._places(kind)
+        better = self.source[places] > _DEADLINE
+        self.guess[places[better]] = (kind.ms - ttl)[better]
+        self.source[places[better]] = _DEADLINE
+
+    def times(self, snapshots: tuple[tuple[int, int, int | None], ...]) -> Times:
+        sure = self.source <= _XADD
+        self.guess[sure] = (self.low[sure] + self.high[sure]) // 2
+        ends = (self.source == _NONE) & (self.low > _LOW >> 1) & (self.high < _HIGH >> 1)
+        only_ends = ends & ((np.arange(len(self.seq)) == 0) | (np.arange(len(self.seq)) == len(self.seq) - 1))
+        # At its ends the log is near what bounds it.
+        for place in np.flatnonzero(only_ends).tolist():
+            self.guess[place] = self.low[place] if place == 0 else self.high[place]
+            self.source[place] = _INTERPOLATED
+        known = self.source != _NONE
+        self.guess[known] = np.clip(self.guess[known], self.low[known], self.high[known])
+        self.guess[known] = np.maximum.accumulate(self.guess[known])
+        return Times(self.seq, self.low, self.high, self.guess, self.source, snapshots)
+
+
+def _said(log: Log, first: int, progress: Progress) -> dict[Any, _Kind]:
+    """Deadlines and IDs by kind of key, from row `first` on."""
+    groups: dict[Any, _Kind] = {}
+    wanted = Selection.of(("cmd", "args", "status"), cmd=_SETS, encoding=None)
+    begin = log.position(first)
+    for batch in log.read(wanted, "truncate", progress, Report(), begin):
+        seqs, cmds, argvs, statuses = (column.to_pylist() for column in batch.columns)
+        for seq, cmd, argv, status in zip(seqs, cmds, argvs, statuses, strict=True):
+            if len(argv) < 3 or status in ("truncated", "discarded") or (cmd == "SET" and len(argv) < 5):
+                continue
+            if cmd == "XADD":
+                match = next((found for word in argv[2:] if (found := _ID.fullmatch(word))), None)
+                ms, group = None if match is None else int(match[1]), argv[1]
+            else:
+                ms, group = deadline_of(argv), template(argv[1].decode("utf-8", "backslashreplace"))
+            if ms is not None and _PLAUSIBLE[0] <= ms <= _PLAUSIBLE[1]:
+                kind = groups.setdefault((cmd, group), _Kind(cmd == "XADD", [], []))
+                kind.rows.append(seq)
+                kind.said.append(ms)
+    return groups
+
+
+def _snapshots(log: Log) -> tuple[tuple[int, int, int | None], ...]:
+    """First row, row behind the last, and creation time in ms of each snapshot of the log."""
+    found = []
+    for number, part in enumerate(log.parts):
+        if part.format != "rdb":
+            continue
+        rows = [(s.seq, s.seq + s.rows) for s in log.postings().segments if s.part == number]
+        with PartFile(part.path, part.compression) as file:
+            head = file.read(64 << 10)
+        ctime = end = None
+        try:
+            import io
+
+            reader = RdbReader(io.BytesIO(head), len(head), checksum="skip")
+            next(reader, None)
+        except RdbError:
+            pass
+        else:
+            ctime = next(
+                (int(value) * 1000 for name, value in reader.aux if name == b"ctime" and value.isdigit()), None
+            )
+        end = _end_of_snapshot(log, number)
+        if rows:
+            found.append((rows[0][0], end, ctime))
+    return tuple(found)
+
+
+def _end_of_snapshot(log: Log, number: int) -> int:
+    """The first row of a part that is behind its snapshot: no mark can be inside one."""
+    marks = [mark.seq for mark in log.index().marks if mark.part == number]
+    segments = [s for s in log.postings().segments if s.part == number]
+    end = segments[-1].seq + segments[-1].rows if segments else 0
+    begin = segments[0].seq if segments else 0
+    low, high = begin, next((seq for seq in sorted(marks) if seq > begin), end)
+    # Rows of a snapshot come first: halve.
+    while low < high:
+        middle = (low + high) // 2
+        if log.postings().events([middle])[0].from_snapshot:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def _ms(moment: Moment) -> int | None:
+    if moment is None:
+        return None
+    if isinstance(moment, datetime):
+        moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+        return int(moment.timestamp() * 1000)
+    return int(float(moment) * 1000)

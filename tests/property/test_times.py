@@ -1,0 +1,116 @@
+"""Estimated times against logs whose times are known: never worse than the bound, and good where deadlines are many."""
+
+import random
+from datetime import UTC, datetime
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import aofnb
+from aofnb.resp.encode import encode_command
+
+START_MS = 1_790_000_000_000
+
+
+def simulated(path, rng, rows=400, annotated=0.0, xadd=0.0, deadlines=0.1, kinds=2, jitter=False, ttls=()):
+    """Write a log with bursts and pauses; the time of each row in ms."""
+    ttls = ttls or [rng.choice([1000, 30_000, 60_000, 3_600_000, 86_400_000, rng.randrange(500, 10**7)]) for _ in range(kinds)]
+    now, second, last_id, times, pieces = START_MS, -1, 0, [], []
+    for row in range(rows):
+        now += rng.choice([0, 0, 1, 5, 20, 2000 if rng.random() < 0.05 else 0])
+        if rng.random() < annotated and now // 1000 != second:
+            second = now // 1000
+            pieces.append(b"#TS:%d\r\n" % second)
+        elif second >= 0 and now // 1000 != second:
+            # A server that annotates does so whenever the second changes.
+            second = now // 1000
+            pieces.append(b"#TS:%d\r\n" % second)
+        chance = rng.random()
+        if chance < deadlines:
+            kind = rng.randrange(kinds)
+            ttl = ttls[kind] + (rng.randrange(5000) if jitter and kind == 0 else 0)
+            argv = [b"SET", b"kind%s:%d" % (b"abc"[kind : kind + 1], row), b"v", b"PXAT", b"%d" % (now + ttl)]
+        elif chance < deadlines + xadd and now > last_id:
+            last_id = now
+            argv = [b"XADD", b"events", b"%d-0" % now, b"f", b"v"]
+        else:
+            argv = [b"INCR", b"n"]
+        pieces.append(encode_command(argv))
+        times.append(now)
+    path.write_bytes(b"".join(pieces))
+    return np.array(times)
+
+
+@settings(max_examples=60)
+@given(
+    seed=st.integers(0, 1 << 32),
+    annotated=st.sampled_from([0.0, 0.0, 0.02]),
+    xadd=st.sampled_from([0.0, 0.05]),
+    deadlines=st.sampled_from([0.0, 0.01, 0.1, 0.5]),
+    late_ms=st.sampled_from([0, 100, 60_000]),
+    early_ms=st.sampled_from([0, 3000]),
+)
+def test_an_estimate_is_never_worse_than_its_bound(
+    seed, annotated, xadd, deadlines, late_ms, early_ms, tmp_path_factory
+):
+    path = tmp_path_factory.mktemp("log") / "x.aof"
+    truth = simulated(path, random.Random(seed), annotated=annotated, xadd=xadd, deadlines=deadlines)
+    mtime, ctime = (int(truth[-1]) + late_ms) / 1000, (int(truth[0]) - early_ms) / 1000
+    frame = aofnb.scan(path).infer_time(mtime=mtime, ctime=ctime)
+    off = np.abs(frame.time.astype("int64").to_numpy() - truth)
+    bound = frame.time_err.astype("int64").to_numpy()
+    assert frame.time_err.notna().all()
+    assert (off <= bound + 1).all()
+
+
+@pytest.mark.parametrize("share", [0.01, 0.08])
+def test_with_round_ttls_the_median_error_is_below_a_second(share, tmp_path):
+    truth = simulated(tmp_path / "x.aof", random.Random(5), rows=20_000, deadlines=share, ttls=[60_000, 3_600_000])
+    frame = aofnb.scan(tmp_path / "x.aof").infer_time(mtime=int(truth[-1]) / 1000 + 1, ctime=int(truth[0]) / 1000 - 1)
+    assert np.median(np.abs(frame.time.astype("int64").to_numpy() - truth)) < 1000
+    assert {"deadline", "interpolated"} <= set(frame.time_src)
+
+
+def test_annotations_bound_everything_to_a_second(tmp_path):
+    truth = simulated(tmp_path / "x.aof", random.Random(1), annotated=1.0, deadlines=0.0)
+    frame = aofnb.scan(tmp_path / "x.aof").infer_time()
+    assert (frame.time_err <= pd.Timedelta("1s")).all()
+    assert (np.abs(frame.time.astype("int64").to_numpy() - truth) <= 1000).all()
+
+
+def test_jittered_deadlines_are_left_aside(tmp_path):
+    truth = simulated(tmp_path / "x.aof", random.Random(2), rows=2000, deadlines=0.2, kinds=1, jitter=True)
+    frame = aofnb.scan(tmp_path / "x.aof").infer_time(mtime=int(truth[-1]) / 1000, ctime=int(truth[0]) / 1000)
+    assert "deadline" not in set(frame.time_src)
+
+
+def test_a_log_that_says_nothing_has_no_times(tmp_path):
+    (tmp_path / "x.aof").write_bytes(encode_command([b"INCR", b"n"]) * 3)
+    log = aofnb.scan(tmp_path / "x.aof")
+    frame = log.infer_time()
+    assert frame.time.isna().all()
+    assert frame.time_err.isna().all()
+    assert set(frame.time_src) == {"none"}
+    with pytest.raises(ValueError, match="nothing in the log tells a time"):
+        log.position("~2026-11-20 14:03")
+
+
+def test_positions_by_time_are_estimated_only_where_asked_for(tmp_path):
+    truth = simulated(tmp_path / "x.aof", random.Random(3), rows=2000, xadd=0.3, deadlines=0.0)
+    log = aofnb.scan(tmp_path / "x.aof")
+    for row in (100, 900, 1900):
+        moment = datetime.fromtimestamp(int(truth[row]) / 1000, UTC)
+        assert abs(log.position(f"~{moment.isoformat()}").seq - row) < 50
+        assert log.position(moment) == log.position("end")
+
+
+def test_times_are_columns_of_read_aof(tmp_path):
+    simulated(tmp_path / "x.aof", random.Random(4), rows=50, xadd=0.5)
+    frame = aofnb.read_aof(tmp_path / "x.aof", columns=["time", "cmd", "time_src", "time_err"])
+    assert list(frame.columns) == ["time", "cmd", "time_src", "time_err"]
+    assert str(frame.time.dtype) == "datetime64[ms, UTC]"
+    chunks = aofnb.read_aof(tmp_path / "x.aof", columns=["time"], chunksize=20)
+    assert pd.concat(chunks).time.equals(frame.time)
