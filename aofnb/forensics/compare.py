@@ -1,0 +1,194 @@
+"""Two logs side by side: the same bytes, the same commands, or the same data in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+
+from aofnb.forensics.columns import Selection
+from aofnb.forensics.log import Log, Report
+from aofnb.forensics.parts import PartFile
+from aofnb.forensics.words import count, size
+from aofnb.store.digest import value_digest
+from aofnb.store.stream import Stream
+from aofnb.store.values import type_name
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from aofnb.engine.store import Store
+
+__all__ = ["Comparison", "Level", "compare"]
+
+Level = Literal["bytes", "commands", "state"]
+_READ_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What `aofnb.compare` found.
+
+    Attributes
+    ----------
+    level
+        What was compared.
+    equal
+        Whether there is no difference.
+    common
+        How many bytes, commands or keys are the same: of bytes and commands those before the first difference.
+    prefix
+        ``a`` or ``b`` if that log is the beginning of the other; None otherwise, and where they are equal.
+    differences
+        For bytes and commands one row, the first: where each log stands. For state one row per key: `db`, `key`,
+        `change` (added: only in b; removed: only in a; modified, type-changed, ttl-changed).
+    """
+
+    level: Level
+    equal: bool
+    common: int
+    prefix: Literal["a", "b"] | None
+    differences: pd.DataFrame
+
+    def __bool__(self) -> bool:
+        return self.equal
+
+    def __repr__(self) -> str:
+        what = size(self.common) if self.level == "bytes" else count(self.common, self.level.rstrip("s"))
+        if self.level == "state":
+            what = count(self.common, "key")
+        if self.equal:
+            return f"equal in {self.level}: {what}"
+        if self.prefix is not None:
+            return f"{self.prefix} is the beginning of the other: {what} are the same"
+        return f"different in {self.level}: {what} are the same\n{self.differences.to_string(max_rows=10)}"
+
+
+def compare(a: str | PathLike[str] | Log, b: str | PathLike[str] | Log, *, level: Level = "commands") -> Comparison:
+    """Whether two logs are the same, and where they part.
+
+    Parameters
+    ----------
+    a, b
+        Logs, or their paths.
+    level
+        ``bytes``: file by file. ``commands``: what was run, in its database; SELECT, times, file borders, and how it is
+        written do not count. ``state``: the data at the end, key by key, deadlines and groups of streams included;
+        both are held in memory.
+    """
+    one, other = (log if isinstance(log, Log) else Log(log) for log in (a, b))
+    if level == "bytes":
+        return _first_difference(level, _bytes_of(one), _bytes_of(other), ("part", "offset"))
+    if level == "commands":
+        return _first_difference(level, _commands_of(one), _commands_of(other), ("seq", "db", "args"))
+    if level == "state":
+        return _states(one.at("end"), other.at("end"))
+    raise ValueError(f"level= is 'bytes', 'commands' or 'state', not {level!r}")
+
+
+# What is compared, how much it counts, and where it stands.
+_Step = tuple[Any, int, tuple[Any, ...]]
+
+
+def _bytes_of(log: Log) -> Iterator[_Step]:
+    """Pieces at the same places of both: a file begins a new one."""
+    for part in log.parts:
+        with PartFile(part.path, part.compression) as file:
+            offset = 0
+            left = None if part.compression else part.size
+            while data := file.read(_READ_BYTES if left is None else min(_READ_BYTES, left)):
+                yield data, len(data), (part.name, offset)
+                offset += len(data)
+                left = None if left is None else left - len(data)
+
+
+def _commands_of(log: Log) -> Iterator[_Step]:
+    wanted = Selection.of(("db", "cmd", "args", "status"), encoding=None)
+    for batch in log.read(wanted, "truncate", None, Report()):
+        rows = zip(*(column.to_pylist() for column in batch.columns), strict=True)
+        for seq, db, cmd, args, status in rows:
+            if cmd != "SELECT" and status not in ("truncated", "discarded"):
+                argv = (args[0].upper(), *args[1:])
+                yield (db, argv), 1, (seq, db, args)
+
+
+def _first_difference(level: Level, one: Iterator[_Step], other: Iterator[_Step], names: tuple[str, ...]) -> Comparison:
+    common = 0
+    prefix: Literal["a", "b"] | None = None
+    for left, right in zip_longest(one, other):
+        if left is not None and right is not None and left[0] == right[0]:
+            common += left[1]
+            continue
+        places = [None if side is None else list(side[2]) for side in (left, right)]
+        if level == "bytes":
+            common, prefix = _inside(left, right, places, common)
+        elif left is None or right is None:
+            prefix = "a" if left is None else "b"
+        else:
+            prefix = None
+        if left is None or right is None:
+            prefix = "a" if left is None else "b"
+        row = {
+            f"{name}_{side}": None if place is None else place[number]
+            for side, place in zip("ab", places, strict=True)
+            for number, name in enumerate(names)
+        }
+        return Comparison(level, False, common, prefix, pd.DataFrame([row]))
+    return Comparison(level, True, common, None, pd.DataFrame())
+
+
+def _inside(
+    left: _Step | None, right: _Step | None, places: list[list[Any] | None], common: int
+) -> tuple[int, Literal["a", "b"] | None]:
+    """How many bytes are the same with those at the beginning of two pieces, which `places` move behind."""
+    if left is None or right is None:
+        return common, None
+    mine, theirs = left[0], right[0]
+    most = min(len(mine), len(theirs))
+    same = next((i for i in range(most) if mine[i] != theirs[i]), most)
+    for place in places:
+        if place is not None:
+            place[1] += same
+    # Where one piece ends first, its file does.
+    prefix: Literal["a", "b"] | None = None
+    if same == most:
+        prefix = "a" if len(mine) < len(theirs) else "b"
+    return common + same, prefix
+
+
+def _states(one: Store, other: Store) -> Comparison:
+    mine, theirs = _digests(one), _digests(other)
+    rows = []
+    for place in sorted({*mine, *theirs}):
+        left, right = mine.get(place), theirs.get(place)
+        if left == right:
+            continue
+        if left is None or right is None:
+            change = "added" if left is None else "removed"
+        elif left[0] != right[0]:
+            change = "type-changed"
+        else:
+            change = "modified" if left[1] != right[1] else "ttl-changed"
+        rows.append({"db": place[0], "key": place[1], "change": change})
+    frame = pd.DataFrame(rows, columns=["db", "key", "change"])
+    return Comparison("state", not rows, len({*mine, *theirs}) - len(rows), None, frame)
+
+
+def _digests(store: Store) -> dict[tuple[int, bytes], tuple[Any, ...]]:
+    """Of each key its type, what its value is, and its deadline."""
+    found: dict[tuple[int, bytes], tuple[Any, ...]] = {}
+    for db in store.engine.keyspace:
+        for key, value, deadline in db.walk():
+            about: list[Any] = [value_digest(value, None)]
+            if isinstance(value, Stream):
+                # Groups are no part of a digest.
+                about.append(value.last_id)
+                about += [
+                    (name, group.last_id, [(pending[0], pending[1].consumer.name) for pending in group.pel.items()])
+                    for name, group in sorted(value.groups.items())
+                ]
+            found[db.index, key] = (type_name(value), about, deadline)
+    return found
