@@ -163,10 +163,11 @@ def checksum_of(path: str, begin: int, end: int) -> int | None:
 def _forget_oldest(root: Path, keep: Path) -> None:
     """Remove whole logs, the one not used for longest first, until all together are small enough."""
     with suppress(OSError):
-        logs = []
-        for each in root.iterdir():
-            if each.is_dir() and len(each.name) == 32:
-                logs.append((each.stat().st_mtime, each, sum(file.stat().st_size for file in each.iterdir())))
+        logs = [
+            (each.stat().st_mtime, each, sum(file.stat().st_size for file in each.iterdir()))
+            for each in root.iterdir()
+            if each.is_dir() and len(each.name) == 32
+        ]
         total = sum(size for _, _, size in logs)
         for _, each, size in sorted(logs, key=lambda log: log[0]):
             if total <= _LIMIT_BYTES:

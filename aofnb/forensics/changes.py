@@ -74,7 +74,7 @@ def _touched_between(log: Log, first: int, last: int, progress: Progress) -> set
     odd: list[int] = []
     wanted = Selection.of(("db", "cmd", "keys", "status"), encoding=None)
     begin, stop = log.position(first), log.position(last)
-    for batch in log.read(wanted, "truncate", None, Report(), begin, stop):
+    for batch in log.read(wanted, log.tolerant, None, Report(), begin, stop):
         seqs, dbs, cmds, keys, statuses = (column.to_pylist() for column in batch.columns)
         for seq, number, cmd, names, status in zip(seqs, dbs, cmds, keys, statuses, strict=True):
             if cmd in ("MOVE", "COPY") or status == "unknown_command":
@@ -87,7 +87,7 @@ def _touched_between(log: Log, first: int, last: int, progress: Progress) -> set
 
 
 def _all(keyspace: Keyspace) -> set[Place]:
-    return {(each.index, key) for each in keyspace for key in each.keys()}
+    return {(each.index, key) for each in keyspace for key, _, _ in each.walk()}
 
 
 def _held(keyspace: Keyspace, place: Place) -> _Held:

@@ -107,7 +107,7 @@ def _bytes_of(log: Log) -> Iterator[_Step]:
 
 def _commands_of(log: Log) -> Iterator[_Step]:
     wanted = Selection.of(("db", "cmd", "args", "status"), encoding=None)
-    for batch in log.read(wanted, "truncate", None, Report()):
+    for batch in log.read(wanted, log.tolerant, None, Report()):
         rows = zip(*(column.to_pylist() for column in batch.columns), strict=True)
         for seq, db, cmd, args, status in rows:
             if cmd != "SELECT" and status not in ("truncated", "discarded"):

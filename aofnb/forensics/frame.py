@@ -139,8 +139,9 @@ def read_aof(
     columns
         Which, in this order. Beside the default ones there are ``verb`` (category: the name as it was spelled),
         ``arg1``, ``arg2``, ... (binary, NA where the command is shorter), ``keys`` (list of binary: all its keys) and
-        ``args`` (list of binary: all arguments, the name first). Lists cannot be read back by pandas from Parquet: write pyarrow, or take arg1,
-        arg2.
+        ``args`` (list of binary: all arguments, the name first). Lists cannot be read back by
+        pandas from Parquet: write pyarrow, or take arg1, arg2. ``time``, ``time_src`` and ``time_err`` are estimates:
+        see `Log.infer_time`.
     nrows
         Read only so many rows.
     chunksize
@@ -267,7 +268,7 @@ def read_frame(
     report = Report()
     nrows = None if nrows is None else at_least(nrows, 0, "nrows")
     batches = list(_first(log.read(selection, on_bad, progress, report, start, stop), nrows))
-    frame = _of_backend(_frame(batches, selection.schema(), log), dtype_backend)
+    frame = _of_backend(frame_of_batches(batches, selection.schema(), [part.name for part in log.parts]), dtype_backend)
     frame.attrs["aof"] = _about(log, selection, on_bad) | {
         "damage": report.damage,
         "escaped_keys": report.escaped_keys,
@@ -330,7 +331,8 @@ class FrameReader(Iterator[pd.DataFrame]):
         self._ready = _behind(self._ready, size)
         self._have -= sum(each.num_rows for each in chunk)
         self._given = True
-        frame = _of_backend(_frame(chunk, self._schema, self._log), self._dtype_backend)
+        frame = frame_of_batches(chunk, self._schema, [part.name for part in self._log.parts])
+        frame = _of_backend(frame, self._dtype_backend)
         frame.attrs["aof"] = self._about
         return frame if self._finish is None else self._finish(frame)
 
@@ -410,7 +412,8 @@ def at_least(number: int, least: int, name: str) -> int:
     return number
 
 
-def _frame(batches: Sequence[pa.RecordBatch], schema: pa.Schema, log: Log) -> pd.DataFrame:
+def frame_of_batches(batches: Sequence[pa.RecordBatch], schema: pa.Schema, parts: Sequence[str]) -> pd.DataFrame:
+    """Batches of rows as one frame; `parts` are the names of the files, in order."""
     import pyarrow as pa
 
     from aofnb.forensics.columns import STATUSES
@@ -422,7 +425,7 @@ def _frame(batches: Sequence[pa.RecordBatch], schema: pa.Schema, log: Log) -> pd
         values = table.column(name)
         # Files and statuses are all named, seen or not; of commands only those that are there.
         if name == "part":
-            columns[name] = pd.Categorical.from_codes(_codes(values), pd.Index([part.name for part in log.parts]))
+            columns[name] = pd.Categorical.from_codes(_codes(values), pd.Index(parts))
         elif name == "status":
             columns[name] = pd.Categorical.from_codes(_codes(values), pd.Index(STATUSES))
         elif name in ("cmd", "verb"):

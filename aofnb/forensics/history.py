@@ -5,9 +5,10 @@ was there, as far as the log shows. Its `cause` is what the log is evidence of:
 
 - ``expiry``: DEL or UNLINK at a time at which the deadline of the key had passed;
 - ``expiry suspected``: the same, with a deadline set, in a log without times;
-- ``eviction suspected``: DEL or UNLINK in capitals, alone, of a key without deadline, where all else that clients say to
-  the key is not in capitals: it is a server's own hand then, since servers write capitals;
-- ``delete``, ``flush``, ``swap``, ``rename``, ``copy``, ``move``, ``restore``, ``snapshot`` (what a base had), ``script``;
+- ``eviction suspected``: DEL or UNLINK in capitals, alone, of a key without deadline, where all else that clients
+  say to the key is not in capitals: it is a server's own hand then, since servers write capitals;
+- ``delete``, ``flush``, ``swap``, ``rename``, ``copy``, ``move``, ``restore``, ``script``, ``snapshot`` (a base had
+  it), ``not run`` (cut, or of a transaction without EXEC);
 - ``overwrite``: it was there and another value took its place; ``client``: any other change.
 """
 
@@ -23,9 +24,10 @@ import pandas as pd
 from aofnb.commands import registry
 from aofnb.forensics.analysis import deadline_of
 from aofnb.forensics.columns import RowBuilder, Rows, Selection
-from aofnb.forensics.log import Progress, Report, tables, teller
+from aofnb.forensics.log import tables
 from aofnb.forensics.parts import PartFile
 from aofnb.forensics.postings import BARRIERS, Event
+from aofnb.forensics.reading import Progress, Report, teller
 from aofnb.forensics.roles import key_roles
 from aofnb.forensics.slicing import Runner, Unsound, python_value, slice_of, touched
 from aofnb.forensics.travel import Traveller, empty_store
@@ -314,7 +316,7 @@ def find(
         with PartFile(part.path, part.compression) as file:
             if not offset:
                 builder.start_part(number)
-            for found in tables(part, file, offset, "truncate", Report()):
+            for found in tables(part, file, offset, log.tolerant, Report()):
                 first = builder.seq
                 if len(rows) >= limit or first >= stop.seq:
                     break

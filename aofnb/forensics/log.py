@@ -8,20 +8,19 @@ from __future__ import annotations
 import html
 import importlib
 import re
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
 
-from aofnb.clock import SystemClock
+from aofnb.clock import Clock, SystemClock
 from aofnb.errors import AofTruncatedError, RdbError
 from aofnb.forensics import resync
 from aofnb.forensics.cache import Cache, CacheDir
 from aofnb.forensics.index import Index, Mark
 from aofnb.forensics.parts import Part, PartFile
-from aofnb.forensics.position import Estimated, Position, Row, Second, Where, parse_position
+from aofnb.forensics.position import Position, Where
+from aofnb.forensics.reading import OnBad, Progress, Report, borders_before, rows_between, teller
 from aofnb.forensics.scan import Damage, Records, scan_file
 from aofnb.forensics.snapshot import SnapshotRows
 from aofnb.forensics.sources import Compression, Source, found_parts
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from aofnb.engine.store import Store
     from aofnb.forensics.columns import RowBuilder, Selection
     from aofnb.forensics.damage import DamageReport
+    from aofnb.forensics.follow import Follow
     from aofnb.forensics.frame import DtypeBackend, FrameReader
     from aofnb.forensics.newlog import Written
     from aofnb.forensics.postings import Postings
@@ -45,34 +45,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Log", "OnBad", "Progress", "Report", "scan"]
 
-OnBad = Literal["error", "truncate", "resync"]
-Progress = Callable[[int, int], object] | bool | None
-
 # Marks of the index are so many bytes or rows apart, whichever comes first.
 _MARK_BYTES = 4 << 20
 _MARK_ROWS = 1 << 16
 _TIME_COLUMNS = frozenset({"time", "time_src", "time_err"})
 # So many FLUSH* and SWAPDB are remembered.
 _FLUSHES = 256
-
-
-@dataclass(slots=True)
-class Report:
-    """What reading found out beside the rows.
-
-    `damage` : part, offset, nbytes, kind and reason of each place that could not be read: truncated, format,
-    open_multi, snapshot, and with ``resync`` what `aofnb.forensics.resync.Gap` tells apart, and ``mended``; kind
-    ``skipped`` is a key of a snapshot that no command can make.
-    `escaped_keys` : keys that the encoding could not hold as they are.
-    """
-
-    damage: list[dict[str, Any]] = field(default_factory=list)
-    escaped_keys: int = 0
-
-    def add(self, part: Part, kind: str, offset: int, nbytes: int | None, reason: str, lost: int | None = None) -> None:
-        """Note damage; `lost` is how many commands at least, where that was found out."""
-        found = {"part": part.name, "kind": kind, "offset": offset, "nbytes": nbytes, "reason": reason}
-        self.damage.append(found if lost is None else {**found, "lost": lost})
 
 
 class Log:
@@ -170,6 +148,8 @@ class Log:
             A copy, or a checkout by git, has another: then say what you know.
         ctime
             When it was begun; by default what the base says.
+        progress
+            As in `aofnb.read_aof`.
 
         Returns
         -------
@@ -180,10 +160,11 @@ class Log:
         """
         from aofnb.forensics.times import infer_time
 
-        rows = self.to_pandas(on_bad="truncate") if frame is None else frame
-        return infer_time(rows, self._times_of(mtime, ctime, progress))
+        rows: Any = self.to_pandas(on_bad=self.tolerant) if frame is None else frame
+        return infer_time(rows, self.times(mtime, ctime, progress))
 
-    def _times_of(self, mtime: Moment = None, ctime: Moment = None, progress: Progress = None) -> Times:
+    def times(self, mtime: Moment = None, ctime: Moment = None, progress: Progress = None) -> Times:
+        """What `infer_time` knows, for any row; kept if nothing is given."""
         from aofnb.forensics.times import times_of
 
         if mtime is not None or ctime is not None:
@@ -228,15 +209,15 @@ class Log:
         first = 0 if start is None else self.position(start).seq
         last = None if stop is None else self.position(stop).seq
         begin = self.index().before_row(first) if first else None
-        for batch in self._read(selection, on_bad, progress, report, begin):
+        for batch in self.read_rows(selection, on_bad, progress, report, begin):
             if first or last is not None:
-                batch = _rows_between(batch, first, last)
+                batch = rows_between(batch, first, last)
             # What a filter left empty still says that reading goes on.
             if batch is None:
                 return
             yield batch
 
-    def _read(
+    def read_rows(
         self, selection: Selection, on_bad: OnBad, progress: Progress, report: Report, begin: Mark | None
     ) -> Iterator[pa.RecordBatch]:
         """All rows from `begin` on."""
@@ -338,7 +319,7 @@ class Log:
             marks.append(builder.mark(0))
             with PartFile(part.path, part.compression) as file:
                 for found in tables(part, file, 0, self.tolerant, Report()):
-                    flushes.extend(_borders_before(builder.batch(found).settled, number))
+                    flushes.extend(borders_before(builder.batch(found).settled, number))
                     end = int(found.offset[-1] + found.nbytes[-1]) if len(found) else 0
                     mark = builder.mark(end)
                     # Inside a snapshot nothing can begin to read.
@@ -358,62 +339,9 @@ class Log:
         ValueError
             There is no such place, or `where` has none of the forms.
         """
-        if isinstance(where, str) and where.strip() == "end":
-            return self._end()
-        wanted = parse_position(where)
-        if isinstance(wanted, Row):
-            return self._row_position(wanted.seq)
-        if isinstance(wanted, Estimated):
-            return self._row_position(min(self._times_of().row_of(wanted.ms), self.index().rows))
-        if isinstance(wanted, Second):
-            return self._found(self.index().before_second(wanted.ts), lambda seq, offset, ts: ts > wanted.ts)
-        number = next((n for n, part in enumerate(self.parts) if part.name == wanted.part), None)
-        if number is None:
-            names = ", ".join(part.name for part in self.parts)
-            raise ValueError(f"{wanted.part!r} is no file of this log; it has {names}")
-        if wanted.offset > self.parts[number].size:
-            raise ValueError(f"{wanted.part} has {self.parts[number].size} bytes; offset {wanted.offset} is behind it")
-        mark = self.index().before_place(number, wanted.offset)
-        return self._found(mark, lambda seq, offset, ts: offset >= wanted.offset, part=number)
+        from aofnb.forensics.places import find_position
 
-    def _row_position(self, seq: int) -> Position:
-        rows = self.index().rows
-        if not -rows <= seq <= rows:
-            raise ValueError(f"row {seq}: the log has {rows} rows, 0 to {rows - 1}")
-        seq = seq + rows if seq < 0 else seq
-        return self._found(self.index().before_row(seq), lambda each, offset, ts: each >= seq)
-
-    def _end(self) -> Position:
-        end = self.index().end
-        name = self.parts[end.part].name if self.parts else ""
-        return Position(end.seq, name, end.offset, None if end.ts < 0 else end.ts)
-
-    def _found(self, mark: Mark, holds: Callable[[Any, Any, Any], Any], part: int | None = None) -> Position:
-        """The first row from `mark` on for whose seq, offset and ts (arrays) `holds` says so; in `part` or behind it.
-
-        The file's own numbers serve: ts is -1 before the first annotation.
-        """
-        import numpy as np
-
-        from aofnb.forensics.columns import Selection
-
-        selection = Selection.of(("part", "offset", "ts"))
-        for batch in self._read(selection, self.tolerant, None, Report(), mark):
-            seq = batch.column(0).to_numpy()
-            parts = batch.column(1).indices.to_numpy()
-            offset = batch.column(2).to_numpy()
-            ts = batch.column(3).cast("int64").fill_null(-1).to_numpy()
-            chosen = holds(seq, offset, ts)
-            if part is not None:
-                chosen = (chosen & (parts == part)) | (parts > part)
-            hits = np.flatnonzero(chosen)
-            if len(hits):
-                row = int(hits[0])
-                second = int(ts[row])
-                return Position(
-                    int(seq[row]), self.parts[int(parts[row])].name, int(offset[row]), None if second < 0 else second
-                )
-        return self._end()
+        return find_position(self, where)
 
     def at(self, where: Where) -> Store:
         """The data as the command at `where` found it, in a read-only store on which every command works.
@@ -472,6 +400,8 @@ class Log:
             Only between these positions.
         limit
             No more rows than this.
+        progress
+            As in `aofnb.read_aof`.
 
         Returns
         -------
@@ -504,6 +434,8 @@ class Log:
         values
             Also `type` and `value`: what the key held behind each command. Every value is kept as a whole, so ask
             only of keys whose values are small, or between near positions.
+        progress
+            As in `aofnb.read_aof`.
 
         Returns
         -------
@@ -536,6 +468,8 @@ class Log:
             Field of a hash, or member of a set or sorted set.
         before
             A position.
+        progress
+            As in `aofnb.read_aof`.
         """
         from aofnb.forensics.history import last_write
         from aofnb.forensics.slicing import as_bytes
@@ -586,6 +520,8 @@ class Log:
             The earlier position, and the later one.
         key, db
             Only this key, only this database.
+        progress
+            As in `aofnb.read_aof`.
 
         Returns
         -------
@@ -660,6 +596,8 @@ class Log:
         ----------
         by
             Row per kind of key, per key (memory grows with their number), or per command.
+        progress
+            As in `aofnb.read_aof`.
 
         Returns
         -------
@@ -676,10 +614,29 @@ class Log:
         sums = self.waste(by="cmd", progress=progress).attrs["waste"]
         return float(sums["amplification"])
 
+    def follow(self, *, columns: Iterable[str] | None = None, poll: float = 0.2, clock: Clock | None = None) -> Follow:
+        """New commands as they come, in frames, from where the log ends now; it goes on over rewrites.
+
+        Every frame has whole units only. Iterate over it; ``stop()``, from another thread or by leaving ``with``, ends
+        it.
+
+        Parameters
+        ----------
+        columns
+            As in `aofnb.read_aof`.
+        poll
+            Seconds between two looks at the files.
+        clock
+            What waits; for tests.
+        """
+        from aofnb.forensics.follow import Follow
+
+        return Follow(self, columns, poll, SystemClock() if clock is None else clock)
+
     def read_from(self, mark: Mark, stop: int, selection: Selection) -> Iterator[pa.RecordBatch]:
         """The rows from a mark of the index to before row `stop`: a piece of the log for one of many workers."""
-        for batch in self._read(selection, self._on_bad, None, Report(), mark):
-            rows = _rows_between(batch, mark.seq, stop)
+        for batch in self.read_rows(selection, self._on_bad, None, Report(), mark):
+            rows = rows_between(batch, mark.seq, stop)
             if rows is None:
                 return
             yield rows
@@ -1061,53 +1018,3 @@ def _tables_to_damage(
 def is_far(mark: Mark, before: Mark) -> bool:
     """Whether `mark` is worth having behind the mark `before` of the same file."""
     return mark.offset - before.offset >= _MARK_BYTES or mark.seq - before.seq >= _MARK_ROWS
-
-
-def _rows_between(batch: pa.RecordBatch, first: int, last: int | None) -> pa.RecordBatch | None:
-    """The rows of `batch` from `first` to before `last`; None if those and all that follow are at or behind `last`."""
-    seq = batch.column(0).to_numpy()
-    if last is not None and len(seq) and seq[0] >= last:
-        return None
-    begin = int(seq.searchsorted(first))
-    end = len(seq) if last is None else int(seq.searchsorted(last))
-    return batch.slice(begin, end - begin)
-
-
-def _borders_before(batch: pa.RecordBatch | None, part: int) -> Iterator[Mark]:
-    """A mark before each row that is in no transaction; `batch` has the columns offset, db, txn and ts."""
-    if batch is None or not batch.num_rows:
-        return
-    for row in batch.to_pylist():
-        if row["txn"] is None:
-            ts = -1 if row["ts"] is None else int(row["ts"].timestamp())
-            yield Mark(part, row["offset"], row["seq"], row["db"], 0, ts)
-
-
-def teller(progress: Progress) -> Callable[[int, int], object]:
-    """What to call with the bytes done and the bytes in all."""
-    if progress is None or progress is False:
-        return lambda done, total: None
-    if progress is True:
-        return _Bar()
-    if callable(progress):
-        return progress
-    raise TypeError(f"progress= is None, True or a function of (bytes done, bytes in all), not {progress!r}")
-
-
-class _Bar:
-    """Progress as one line on stderr: first after a second, then at most five times a second."""
-
-    def __init__(self) -> None:
-        self._clock = SystemClock()
-        self._next_s = self._clock.monotonic() + 1.0
-        self._shown = False
-
-    def __call__(self, done: int, total: int) -> None:
-        now_s = self._clock.monotonic()
-        if done >= total and self._shown:
-            sys.stderr.write(f"\rread {size(total)}        \n")
-            self._shown = False
-        elif done < total and now_s >= self._next_s:
-            sys.stderr.write(f"\rread {size(done)} of {size(total)} ({done * 100 // total} %)  ")
-            sys.stderr.flush()
-            self._next_s, self._shown = now_s + 0.2, True

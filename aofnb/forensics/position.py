@@ -123,8 +123,8 @@ def parse_position(where: Where) -> Row | Place | Second | Estimated:
     if match := _PLACE.fullmatch(text):
         return Place(match[1], int(match[2]))
     raise ValueError(
-        f"{where!r} names no position: give a row ('#57'), 'file:offset', a time ('2026-11-20 14:03:05'; with ~ in front an "
-        "estimated one), "
+        f"{where!r} names no position: give a row ('#57'), 'file:offset', a time ('2026-11-20 14:03:05'; "
+        "estimated with ~ in front), "
         "'start' or 'end'"
     )
 

@@ -28,14 +28,16 @@ from aofnb.errors import RdbError
 from aofnb.forensics.cache import checksum_of, identity
 from aofnb.forensics.columns import STATUSES, RowBuilder, Selection
 from aofnb.forensics.index import Index, Mark
-from aofnb.forensics.log import Report, is_far, tables, teller
+from aofnb.forensics.log import is_far, tables
 from aofnb.forensics.parts import PartFile
+from aofnb.forensics.reading import Report, teller
 from aofnb.forensics.scan import Record, read_record
 from aofnb.forensics.snapshot import commands_of_entry
 from aofnb.rdb.reader import RdbReader
 
 if TYPE_CHECKING:
-    from aofnb.forensics.log import Log, Progress
+    from aofnb.forensics.log import Log
+    from aofnb.forensics.reading import Progress
 
 __all__ = ["BARRIERS", "Event", "Postings", "postings_of"]
 
@@ -150,9 +152,9 @@ class Postings:
                 place = np.array([row])
                 status = STATUSES[int(segment.value("status", place)[0])]
                 argv, from_snapshot = self._argv(file, segment, row, seq)
-                facts = (int(segment.value(name, place)[0]) for name in ("db", "txn", "ts"))
+                db, txn, ts = (int(segment.value(name, place)[0]) for name in ("db", "txn", "ts"))
                 offset = int(segment.arrays["offsets"][row])
-                found.append(Event(seq, segment.part, offset, *facts, status, argv, from_snapshot))
+                found.append(Event(seq, segment.part, offset, db, txn, ts, status, argv, from_snapshot))
         finally:
             if file is not None:
                 file.close()

@@ -155,10 +155,14 @@ def times_of(log: Log, mtime: Moment = None, ctime: Moment = None, progress: Pro
 
     Parameters
     ----------
+    log
+        Which.
     mtime
         When the log was last written; that of its last file by default. A copy's later one only makes bounds wider.
     ctime
         Before which nothing of it was written; by default what the base says.
+    progress
+        As in `aofnb.read_aof`.
     """
     postings = log.postings(progress=progress)
     total = log.index().rows
@@ -198,7 +202,7 @@ def times_of(log: Log, mtime: Moment = None, ctime: Moment = None, progress: Pro
         highs.append(np.array([ceiling, ceiling], np.int64))
         sources.append(np.full(2, _NONE, np.int8))
     bounds = _Bounds(seqs, lows, highs, sources, floor, ceiling)
-    used = [kind for kind in groups.values() if _FEWEST <= len(kind.seq)]
+    used = [kind for kind in groups.values() if len(kind.rows) >= _FEWEST]
     for kind in (each for each in used if each.is_xadd):
         bounds.exact(kind)
     spans: dict[int, tuple[int, int]] = {}
@@ -319,7 +323,7 @@ def _said(log: Log, first: int, progress: Progress) -> dict[Any, _Kind]:
     groups: dict[Any, _Kind] = {}
     wanted = Selection.of(("cmd", "args", "status"), cmd=_SETS, encoding=None)
     begin = log.position(first)
-    for batch in log.read(wanted, "truncate", progress, Report(), begin):
+    for batch in log.read(wanted, log.tolerant, progress, Report(), begin):
         seqs, cmds, argvs, statuses = (column.to_pylist() for column in batch.columns)
         for seq, cmd, argv, status in zip(seqs, cmds, argvs, statuses, strict=True):
             if len(argv) < 3 or status in ("truncated", "discarded") or (cmd == "SET" and len(argv) < 5):

@@ -211,7 +211,8 @@ class Triage:
         pieces.append("</table>")
         for title, head, rows in self._tables():
             pieces.append(
-                f"<p><b>{title}</b></p><table><thead><tr>{''.join(f'<th>{each}</th>' for each in head)}</tr></thead><tbody>"
+                f"<p><b>{title}</b></p><table><thead><tr>{''.join(f'<th>{each}</th>' for each in head)}</tr></thead>"
+                "<tbody>"
             )
             pieces += ["<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows]
             pieces.append("</tbody></table>")
@@ -227,7 +228,7 @@ def triage(log: Log, progress: Progress = None) -> Triage:
     found = Triage(log.source, parts, sum(part.size for part in log.parts))
     sums = _Sums(found)
     report = Report()
-    for batch in log.read(Selection.of(_COLUMNS), "truncate", progress, report):
+    for batch in log.read(Selection.of(_COLUMNS), log.tolerant, progress, report):
         sums.add(batch)
     found.damage = report.damage
     sums.finish()

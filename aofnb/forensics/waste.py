@@ -42,7 +42,7 @@ def waste(log: Log, by: Literal["template", "key", "cmd"], progress: Progress = 
     if by not in ("template", "key", "cmd"):
         raise ValueError(f"by= is 'template', 'key' or 'cmd', not {by!r}")
     sums = _Sums(by)
-    for batch in log.read(Selection.of(_COLUMNS, encoding=None), "truncate", progress, Report()):
+    for batch in log.read(Selection.of(_COLUMNS, encoding=None), log.tolerant, progress, Report()):
         sums.add(batch)
     frame = sums.frame()
     total, dead = int(frame["bytes"].sum()), int(frame["dead_bytes"].sum())

@@ -17,7 +17,9 @@ START_MS = 1_790_000_000_000
 
 def simulated(path, rng, rows=400, annotated=0.0, xadd=0.0, deadlines=0.1, kinds=2, jitter=False, ttls=()):
     """Write a log with bursts and pauses; the time of each row in ms."""
-    ttls = ttls or [rng.choice([1000, 30_000, 60_000, 3_600_000, 86_400_000, rng.randrange(500, 10**7)]) for _ in range(kinds)]
+    ttls = ttls or [
+        rng.choice([1000, 30_000, 60_000, 3_600_000, 86_400_000, rng.randrange(500, 10**7)]) for _ in range(kinds)
+    ]
     now, second, last_id, times, pieces = START_MS, -1, 0, [], []
     for row in range(rows):
         now += rng.choice([0, 0, 1, 5, 20, 2000 if rng.random() < 0.05 else 0])

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from support.samples import public_samples
 
@@ -71,7 +73,7 @@ def test_groups_of_streams_count(tmp_path):
 def test_the_public_log_that_grew():
     """Each later version begins with the one before, until a rewrite."""
     files = sorted((public_samples() / "growing").glob("*.aof"))
-    found = [compare(a, b, level="bytes") for a, b in zip(files, files[1:], strict=False)]
+    found = [compare(a, b, level="bytes") for a, b in pairwise(files)]
     assert [each.prefix for each in found[:2]] == ["a", "a"]
     assert not any(each.equal for each in found)
     assert aofnb.scan(files[0]).source.endswith(".aof")

@@ -1,0 +1,90 @@
+"""What all readings of a log share: what they found out beside the rows, how far they are, which rows they keep."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from aofnb.clock import SystemClock
+from aofnb.forensics.index import Mark
+from aofnb.forensics.parts import Part
+from aofnb.forensics.words import size
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["OnBad", "Progress", "Report", "borders_before", "rows_between", "teller"]
+
+OnBad = Literal["error", "truncate", "resync"]
+Progress = Callable[[int, int], object] | bool | None
+
+
+@dataclass(slots=True)
+class Report:
+    """What reading found out beside the rows.
+
+    `damage` : part, offset, nbytes, kind and reason of each place that could not be read: truncated, format,
+    open_multi, snapshot, and with ``resync`` what `aofnb.forensics.resync.Gap` tells apart, and ``mended``; kind
+    ``skipped`` is a key of a snapshot that no command can make.
+    `escaped_keys` : keys that the encoding could not hold as they are.
+    """
+
+    damage: list[dict[str, Any]] = field(default_factory=list)
+    escaped_keys: int = 0
+
+    def add(self, part: Part, kind: str, offset: int, nbytes: int | None, reason: str, lost: int | None = None) -> None:
+        """Note damage; `lost` is how many commands at least, where that was found out."""
+        found = {"part": part.name, "kind": kind, "offset": offset, "nbytes": nbytes, "reason": reason}
+        self.damage.append(found if lost is None else {**found, "lost": lost})
+
+
+def rows_between(batch: pa.RecordBatch, first: int, last: int | None) -> pa.RecordBatch | None:
+    """The rows of `batch` from `first` to before `last`; None if those and all that follow are at or behind `last`."""
+    seq = batch.column(0).to_numpy()
+    if last is not None and len(seq) and seq[0] >= last:
+        return None
+    begin = int(seq.searchsorted(first))
+    end = len(seq) if last is None else int(seq.searchsorted(last))
+    return batch.slice(begin, end - begin)
+
+
+def borders_before(batch: pa.RecordBatch | None, part: int) -> Iterator[Mark]:
+    """A mark before each row that is in no transaction; `batch` has the columns offset, db, txn and ts."""
+    if batch is None or not batch.num_rows:
+        return
+    for row in batch.to_pylist():
+        if row["txn"] is None:
+            ts = -1 if row["ts"] is None else int(row["ts"].timestamp())
+            yield Mark(part, row["offset"], row["seq"], row["db"], 0, ts)
+
+
+def teller(progress: Progress) -> Callable[[int, int], object]:
+    """What to call with the bytes done and the bytes in all."""
+    if progress is None or progress is False:
+        return lambda done, total: None
+    if progress is True:
+        return _Bar()
+    if callable(progress):
+        return progress
+    raise TypeError(f"progress= is None, True or a function of (bytes done, bytes in all), not {progress!r}")
+
+
+class _Bar:
+    """Progress as one line on stderr: first after a second, then at most five times a second."""
+
+    def __init__(self) -> None:
+        self._clock = SystemClock()
+        self._next_s = self._clock.monotonic() + 1.0
+        self._shown = False
+
+    def __call__(self, done: int, total: int) -> None:
+        now_s = self._clock.monotonic()
+        if done >= total and self._shown:
+            sys.stderr.write(f"\rread {size(total)}        \n")
+            self._shown = False
+        elif done < total and now_s >= self._next_s:
+            sys.stderr.write(f"\rread {size(done)} of {size(total)} ({done * 100 // total} %)  ")
+            sys.stderr.flush()
+            self._next_s, self._shown = now_s + 0.2, True
