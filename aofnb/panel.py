@@ -87,12 +87,13 @@ class Panel:
         """The same as text."""
         raise AssertionError("a panel has a text")
 
-    def build(self, rows: Sequence[Sequence[Any]]) -> None:
-        """Make the widgets: the picture, and under it `rows` of controls."""
+    def build(self, rows: Sequence[Sequence[Any]], unseen: Sequence[Any] = ()) -> None:
+        """Make the widgets: the picture, and under it `rows` of controls; `unseen` are links between them."""
         self._lock = threading.RLock()
         self._handles: list[DisplayHandle] = []
         self._closed = False
         self._controls = [control for row in rows for control in row]
+        self._unseen = list(unseen)
         self._html = ipywidgets.HTML(self._framed())
         boxes = [ipywidgets.HBox(list(row), layout={"flex_flow": "row wrap", "align_items": "center"}) for row in rows]
         self.box = ipywidgets.VBox([self._html, *boxes])
@@ -119,6 +120,8 @@ class Panel:
             for part in (getattr(widget, "style", None), widget.layout, widget):
                 if part is not None:
                     part.close()
+        for link in self._unseen:
+            link.close()
 
     def __enter__(self) -> Any:
         self.show()

@@ -111,11 +111,10 @@ def check(
         if len(moments) > _MOST:
             raise ConfigError("the function writes too much to be crashed in every way; a few commands are enough")
 
-    with quiet(), open_store(DIRECTORY, fs=fs, clock=clock, background=False, appendfsync=policy, seed=0) as store:
+    with quiet(), open_store(DIRECTORY, fs=fs, clock=clock, background=False, appendfsync="always", seed=0) as store:
         for argv in prepare:
             store.execute(*argv)
-        clock.advance(1.5)
-        store.tick()
+        store.config_set("appendfsync", policy)
         fs.observer = crash
         try:
             crash("begin", DIRECTORY)

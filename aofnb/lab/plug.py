@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 from html import escape
-from typing import Any
 
 import ipywidgets
 
@@ -88,7 +87,7 @@ class Plug(Panel):
             min=0, max=last, readout=False, description="moment", layout={"flex": "1 1 240px"}
         )
         # In the browser, so that playing needs nothing from a busy kernel but the pictures.
-        ipywidgets.jslink((self._play, "value"), (self._slider, "value"))
+        link = ipywidgets.jslink((self._play, "value"), (self._slider, "value"))
         self._slider.observe(lambda change: self._moved(change["new"] * STEP_S), names="value")
         self._policy = ipywidgets.ToggleButtons(
             options=POLICIES, value=self.run.policy, style={"button_width": "84px"}, layout={"width": "auto"}
@@ -113,7 +112,8 @@ class Plug(Panel):
                 [self._play, self._slider],
                 [ipywidgets.Label("appendfsync"), self._policy, self._latency],
                 crashes,
-            ]
+            ],
+            unseen=[link],
         )
 
     # --- what the controls do ------------------------------------------------------------------------------
@@ -259,7 +259,7 @@ class Plug(Panel):
         if self.test is None:
             return ""
         label = "; ".join(
-            f"{policy}: {sum(outcome.lost > 0 for outcome in outcomes):,} of {len(outcomes):,} power cuts lost something"
+            f"{policy}: {sum(outcome.lost > 0 for outcome in outcomes):,} of {len(outcomes):,} lost something"
             for policy, outcomes in self.test.outcomes.items()
         )
         picture = image_of(_histogram(self.test), f"seconds lost by power cuts. {label}", 560, 150)

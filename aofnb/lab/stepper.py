@@ -28,7 +28,7 @@ _MANIFEST = "appendonly.aof.manifest"
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file of the log after a step. `synced` are the bytes, `name_synced` is the name, that a power cut cannot take."""
+    """A file of the log after a step. A power cut cannot take `synced` bytes of it, nor its name if `name_synced`."""
 
     name: str
     size: int

@@ -345,7 +345,7 @@ class Explorer(Panel):
             ("next", behind),
             (
                 "keys",
-                f"{total:,} in database {self.db}: {', '.join(keys[:_KEYS])}{', ...' if len(keys) > _KEYS else ''}",
+                self._listed(total, keys),
             ),
         ]
         if self.key is not None:
@@ -357,6 +357,10 @@ class Explorer(Panel):
         )
         return f"<div>{picture}</div><table>{body}</table>"
 
+    def _listed(self, total: int, keys: list[str]) -> str:
+        names = [*keys[:_KEYS], "..."] if len(keys) > _KEYS else keys
+        return f"{total:,} in database {self.db}" + (f": {', '.join(names)}" if names else "")
+
     def text(self) -> str:
         total, keys = self._keys()
         before, behind = self._around
@@ -364,7 +368,7 @@ class Explorer(Panel):
             f"row {self.position.seq:,} of {self.timeline.rows:,}, {self.position}",
             f"  before  {before}",
             f"  next    {behind}",
-            f"  keys    {total:,} in database {self.db}: {', '.join(keys[:_KEYS])}{', ...' if len(keys) > _KEYS else ''}",
+            f"  keys    {self._listed(total, keys)}",
         ]
         if self.key is not None:
             kind, value = self._value()

@@ -23,14 +23,16 @@ _FRAMES = frozenset((b"SELECT", b"MULTI", b"EXEC"))
 
 
 def command_words(data: bytes, *, whole: bool = True) -> Counter[str]:
-    """How often each command is in a piece of a log; what frames them is left out.
+    r"""How often each command is in a piece of a log; what frames them is left out.
 
     Parameters
     ----------
+    data
+        The piece.
     whole
         Whether `data` begins with a record. Otherwise the first thing that looks like one is looked for.
 
-    >>> command_words(b"*2\\r\\n$4\\r\\nINCR\\r\\n$1\\r\\nn\\r\\n*1\\r\\n$5\\r\\nMULTI\\r\\n*2\\r\\n$4\\r\\nincr")
+    >>> command_words(b"*2\r\n$4\r\nINCR\r\n$1\r\nn\r\n*1\r\n$5\r\nMULTI\r\n*2\r\n$4\r\nincr\r\n")
     Counter({'INCR': 2})
     """
     found: Counter[str] = Counter()
@@ -44,10 +46,12 @@ def command_words(data: bytes, *, whole: bool = True) -> Counter[str]:
         if head is None:
             at = _next_record(data, at)
             continue
-        word = data[head.end() : head.end() + int(head[2])].upper()
-        if word not in _FRAMES and 0 < len(word) <= _WORD_MAX and word.isascii():
+        end = head.end() + int(head[2])
+        word = data[head.end() : end].upper()
+        whole_word = data[end : end + 2] == b"\r\n" and word.isascii()
+        if whole_word and word not in _FRAMES and 0 < len(word) <= _WORD_MAX:
             found[word.decode()] += 1
-        at = _behind(data, head.end() + int(head[2]) + 2, int(head[1]) - 1)
+        at = _behind(data, end + 2, int(head[1]) - 1)
     return found
 
 

@@ -33,7 +33,7 @@ _ATTEMPTS = 3
 
 
 def source_of(source: Any) -> Any:
-    """What a dashboard can sample: `source` itself if it has ``stats``, else what reads a URL, a server, or a directory.
+    """What a dashboard can sample: `source` itself if it has ``stats``, else what reads a server or a directory.
 
     Raises
     ------

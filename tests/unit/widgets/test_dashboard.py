@@ -330,7 +330,7 @@ class TestLife:
 
 
 class TestArguments:
-    @pytest.mark.parametrize("store", [3, None, "mydata"])
+    @pytest.mark.parametrize("store", [3, None, b"mydata"])
     def test_what_is_no_store_is_refused(self, store):
         with pytest.raises(TypeError, match="Dashboard takes a store, as"):
             Dashboard(store)

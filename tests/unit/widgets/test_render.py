@@ -179,7 +179,7 @@ class TestLive:
         ({"rewrites": 2, "last_rewrite_ok": False}, "last one failed"),
         ({"rewrite_scheduled": True}, "scheduled"),
         ({"rewrite": RewriteProgress("switching", keys_total=10)}, "switching to a new file, 0 of 10 keys, 0%"),
-        ({"rewrite": RewriteProgress("loading", keys_total=10)}, "loading the old files, 0%"),
+        ({"rewrite": RewriteProgress("loading", keys_total=10)}, "loading the old files"),
         (
             {"rewrite": RewriteProgress("loading", keys_total=10, bytes_done=512, bytes_total=1024)},
             "loading the old files, 512 B of 1.0 KiB, 25%",
