@@ -34,11 +34,10 @@ def test_the_slider_goes_through_time(notebook, theme, name):
     notebook.run(1)
     wait_for(notebook, "last: one")
     page = notebook.page
-    for _ in range(2):
+    for row in (422, 421, 401):
         page.get_by_role("button", name="Previous write").click()
-        wait_for(notebook, "there is no such key")
-    page.get_by_role("button", name="Previous write").click()
-    wait_for(notebook, "item:360: 360")
+        wait_for(notebook, f"row {row} of")
+    assert "item:360: 360" in page.locator(".aofnb-panel").inner_text()
     notebook.screenshot(f"explorer-{name}")
     assert misplaced(page, ".aofnb-panel") == []
     # With the keyboard, as well.

@@ -25,7 +25,7 @@ def wait_for(notebook, words, timeout=30_000):
 
 
 def press(notebook, name):
-    notebook.page.get_by_role("button", name=name, exact=True).first.click()
+    notebook.page.get_by_role("button", name=name).first.click()
 
 
 @pytest.mark.parametrize(("theme", "name"), THEMES)
