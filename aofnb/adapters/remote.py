@@ -20,7 +20,7 @@ from aofnb.commands.registry import find
 from aofnb.engine.session import Argument, Pipeline, as_argv
 from aofnb.errors import ConfigError, RemoteError, ReplyError
 from aofnb.resp.encode import encode_command
-from aofnb.resp.replies import Push, SetReply
+from aofnb.resp.replies import Push, SetReply, Verbatim
 
 # Without a public name, and the same in all versions: it owns the buffer that replies are read from.
 from redis._parsers.resp3 import _RESP3Parser  # isort: skip
@@ -55,7 +55,7 @@ class _Parser(_RESP3Parser):
             if rest == b"-1":
                 return None
             text = self._buffer.read(int(rest))
-            return text if kind == b"$" else text[4:]
+            return text if kind == b"$" else Verbatim(text[4:])
         if kind == b":" or kind == b"(":
             return int(rest)
         if kind == b"+":
@@ -257,9 +257,11 @@ class RemoteStore:
 
     readonly = False
 
-    def __init__(self, url: str, open_session: Callable[[], Any], shown: str) -> None:
+    def __init__(self, url: str, open_session: Callable[[], Any], shown: str, db: int = 0) -> None:
         self.url = url
         self.shown = shown
+        # The database that a new connection has selected.
+        self.db = db
         self._open_session = open_session
         self._sessions: list[Any] = []
         self._session = self.session()
@@ -330,7 +332,7 @@ def connect(url: str, *, cluster: bool = False, **options: Any) -> RemoteStore:
                 given["connection_class"] = redis.SSLConnection
             return RemoteStore(url, lambda: ClusterSession(client, {**given, **options}), f"{shown} (cluster)")
         pool = redis.ConnectionPool.from_url(url, parser_class=_Parser, **options)
-        store = RemoteStore(url, lambda: RemoteSession(pool), shown)
+        store = RemoteStore(url, lambda: RemoteSession(pool), shown, int(pool.connection_kwargs.get("db") or 0))
         store._session._connected()
         return store
     except (RedisError, ValueError, TypeError) as problem:

@@ -7,16 +7,19 @@ the matcher API where there is one (IPython 8.6 and later), for ``%redis`` lines
 from __future__ import annotations
 
 import builtins
+import os
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from aofnb.commands.registry import Command, find, table
+from aofnb.commands.registry import find, table
 from aofnb.config import SETTINGS
-from aofnb.engine import Session
 from aofnb.magics import show
-from aofnb.magics.parse import OPTIONS, Unfinished, setting_names, unfinished
+from aofnb.magics.cells import Cells
+from aofnb.magics.grammar import option_words
+from aofnb.magics.parse import AOF_OPTIONS, AOF_WORDS, OPTIONS, Option, Unfinished, setting_names, unfinished
 
 if TYPE_CHECKING:
     from aofnb.magics.magic import AofnbMagics
@@ -26,7 +29,6 @@ __all__ = ["candidates", "install", "redis_text", "uninstall"]
 _IDENTIFIER = "aofnb.redis_matcher"
 # IPython shows no more than this.
 _MOST = 500
-_SCAN_STEP = 1000
 _LINE = re.compile(r"^(?:.*=)?\s*%redis[ \t]+(?P<rest>.*)$")
 
 # (text, kind): the kind is shown as an icon in JupyterLab.
@@ -55,9 +57,10 @@ def redis_text(full_text: str, cursor_line: int, cursor_column: int) -> str | No
 
 def candidates(
     text: str,
-    session: Session | None,
+    cells_of: Callable[[str | None], Cells | None],
     namespace: Mapping[str, Any],
     *,
+    stores: Callable[[], Iterable[str]] = tuple,
     keys: bool = True,
     budget_s: float = 0.05,
     clock: Callable[[], float] = time.monotonic,
@@ -68,10 +71,12 @@ def candidates(
     ----------
     text
         From `redis_text`: the option line, then the commands.
-    session
-        Whose keys to offer, if any.
+    cells_of
+        Gives what has the keys to offer, if anything, from the value of ``--store``.
     namespace
         Whose names to offer inside ``{{``.
+    stores
+        Gives what ``--store`` can name.
     keys
         Whether to look for keys at all.
     budget_s, clock
@@ -86,18 +91,25 @@ def candidates(
     if typed.quote == "{{":
         return _python_names(typed.fragment, namespace)
     words, fragment = list(typed.words), typed.fragment
+    given = (
+        _OptionLine.of(words) if "\n" not in text else _OptionLine.of(unfinished(text.split("\n", 1)[0] + " ").words)
+    )
     if "\n" not in text:
-        while words and words[0].startswith(b"-"):
-            takes_value = _takes_value(words.pop(0))
-            if takes_value and not words:
-                return fragment, []
-            if takes_value:
-                words.pop(0)
+        words = words[given.taken :]
+        if given.open_option is not None:
+            return fragment, _values(given.open_option, typed, stores)
+        if not words and fragment.startswith("--") and "=" in fragment:
+            name, _, begun = fragment.partition("=")
+            option = Unfinished((), begun, begun.encode("utf-8", "surrogatepass"), "")
+            return begun, _values(name, option, stores)
         if not words and fragment.startswith("-"):
-            names = [name for option in OPTIONS for name in option.names] + setting_names()
+            names = [name for option in OPTIONS for name in option.names]
+            names += setting_names() if given.opens else []
             return fragment, [(name, "option") for name in names if name.startswith(fragment)]
     if not words:
-        return fragment, _follow_case(fragment, sorted(table), "command")
+        return fragment, _follow_case(fragment, [*sorted(table), *_OWN], "command")
+    if words[0].upper() == b"HELP":
+        return fragment, _help_words(words[1:], fragment)
     argv = [*words, typed.prefix]
     command = find(words)
     if command is None:
@@ -106,18 +118,104 @@ def candidates(
         names = sorted(sub.decode() for sub in command.subcommands)
         return fragment, _follow_case(fragment, names, "subcommand")
     if len(words) in command.key_positions(argv):
-        if session is None or not keys:
-            return fragment, []
-        return fragment, _keys(typed, session, clock() + budget_s, clock)
-    return fragment, _follow_case(fragment, _option_words(command, words), "option")
+        cells = cells_of(given.store) if keys else None
+        found = [] if cells is None else _keys(typed, cells, clock() + budget_s, clock)
+        return fragment, found
+    if command.name in ("CONFIG GET", "CONFIG SET") and len(words) % 2 == 0:
+        return fragment, [(name, "option") for name in SETTINGS if name.startswith(fragment.lower())]
+    if typed.quote:
+        return fragment, []
+    return fragment, _follow_case(fragment, option_words(command.name, words[command.words :]), "option")
 
 
-def _takes_value(word: bytes) -> bool:
-    name = word.decode("utf-8", "replace")
-    if "=" in name:
-        return False
-    option = next((option for option in OPTIONS if name in option.names), None)
+# What cells know besides the commands of the table.
+_OWN = ("HELP",)
+
+
+def _help_words(words: Sequence[bytes], fragment: str) -> Found:
+    if not words:
+        groups = sorted({command.group for command in table.values()})
+        return _follow_case(fragment, sorted(table), "command") + [
+            (group, "family") for group in groups if fragment and group.startswith(fragment)
+        ]
+    container = table.get(words[0].decode("latin-1").upper())
+    subs = sorted(sub.decode() for sub in container.subcommands) if container and len(words) == 1 else []
+    return _follow_case(fragment, subs, "subcommand")
+
+
+@dataclass(frozen=True, slots=True)
+class _OptionLine:
+    """The options that words begin with: how many words they are, the one whose value is next, what they say."""
+
+    taken: int
+    open_option: str | None
+    store: str | None
+    opens: bool
+
+    @classmethod
+    def of(cls, words: Sequence[bytes], known: Sequence[Option] = OPTIONS) -> _OptionLine:
+        store, opens, i = None, False, 0
+        while i < len(words) and words[i].startswith(b"-"):
+            name, equals, value = words[i].decode("utf-8", "replace").partition("=")
+            i += 1
+            opens = opens or name == "--open"
+            if not equals and _takes_value(name, known):
+                if i == len(words):
+                    return cls(i, name, store, opens)
+                value = words[i].decode("utf-8", "replace")
+                i += 1
+            if name == "--store":
+                store = value
+        return cls(i, None, store, opens)
+
+
+def _takes_value(name: str, known: Sequence[Option]) -> bool:
+    option = next((option for option in known if name in option.names), None)
     return option.metavar is not None if option else name.replace("_", "-") in setting_names()
+
+
+def _values(option: str, typed: Unfinished, stores: Callable[[], Iterable[str]]) -> Found:
+    """What may stand behind `option`: names of stores, directories, the words of a setting."""
+    begun = typed.prefix.decode("utf-8", "replace")
+    if option == "--store":
+        words = [(name, "store") for name in stores() if name.startswith(begun)]
+    elif option in ("--open", "--path"):
+        return _paths(begun, typed.quote, files=option == "--path")
+    elif option == "--connect":
+        words = [(scheme, "text") for scheme in _SCHEMES if scheme.startswith(begun)]
+    else:
+        words = [(word, "option") for word in _setting_words(option) if word.startswith(begun.lower())]
+    return [(_spelled(word.encode("utf-8", "surrogatepass"), typed.quote), kind) for word, kind in words]
+
+
+_SCHEMES = ("redis://127.0.0.1:6379/0", "redis+cluster://", "rediss://", "unix://")
+
+
+def _setting_words(option: str) -> Sequence[str]:
+    setting = SETTINGS.get(option.removeprefix("--").replace("_", "-"))
+    if setting is None:
+        return ()
+    return ("yes", "no") if setting.kind == "bool" else setting.choices
+
+
+def _paths(begun: str, quote: str, *, files: bool) -> Found:
+    """Directories (with `files`, files too) that begin with `begun`, up to as many as are shown."""
+    head, tail = os.path.split(begun)
+    found: Found = []
+    try:
+        with os.scandir(os.path.expanduser(head) or ".") as entries:
+            for entry in entries:
+                if not entry.name.startswith(tail) or (entry.name.startswith(".") and not tail):
+                    continue
+                is_directory = entry.is_dir()
+                if is_directory or files:
+                    path = os.path.join(head, entry.name) + "/" * is_directory
+                    found.append((_spelled(os.fsencode(path), quote), "path"))
+                if len(found) == _MOST:
+                    break
+    except OSError:
+        return []
+    return sorted(found)
 
 
 def _follow_case(fragment: str, names: Iterable[str], kind: str) -> Found:
@@ -127,36 +225,9 @@ def _follow_case(fragment: str, names: Iterable[str], kind: str) -> Found:
     return [(name.lower() if lower else name, kind) for name in names if name.startswith(wanted)]
 
 
-def _option_words(command: Command, words: Iterable[bytes]) -> list[str]:
-    """Options that are not there yet and exclude none that is."""
-    if command.options is None:
-        return []
-    used = {word.upper() for word in words}
-    groups = {option.group for option in command.options.options if option.name.encode() in used}
-    return [
-        option.name
-        for option in command.options.options
-        if option.name.encode() not in used and (option.group is None or option.group not in groups)
-    ]
-
-
-def _keys(typed: Unfinished, session: Session, deadline_s: float, clock: Callable[[], float]) -> Found:
+def _keys(typed: Unfinished, cells: Cells, deadline_s: float, clock: Callable[[], float]) -> Found:
     """Keys that begin with what was typed, quoted where they must be; never long, however many there are."""
-    db, lock = session.client.db, session.engine.lock
-    found: list[bytes] = []
-    cursor = 0
-    while len(found) < _MOST and clock() < deadline_s:
-        # A cell in another thread may be running: without the lock at once, there are no keys this time.
-        if not lock.acquire(timeout=0.01):
-            break
-        try:
-            cursor, keys = db.scan(cursor, _SCAN_STEP)
-            found += [key for key in keys if key.startswith(typed.prefix) and not db.overdue(key)]
-        finally:
-            lock.release()
-        if cursor == 0:
-            break
-    return [(_spelled(key, typed.quote), "key") for key in sorted(found)[:_MOST]]
+    return [(_spelled(key, typed.quote), "key") for key in cells.keys(typed.prefix, _MOST, deadline_s, clock)]
 
 
 _BARE = re.compile(rb"[\x21-\x7e]+")
@@ -204,7 +275,7 @@ def install(shell: Any, magics: AofnbMagics) -> Any:
         if text is not None:
             fragment, found = _look(magics, text)
         elif aof is not None:
-            fragment, found = _aof_candidates(aof)
+            fragment, found = _aof_candidates(aof, lambda: magics.stores.names(magics.shell.user_ns))
         else:
             return {"completions": []}
         if not found:
@@ -230,7 +301,6 @@ def uninstall(shell: Any, installed: Any) -> None:
 
 
 _AOF_LINE = re.compile(r"^(?:.*=)?\s*%aof[ \t]+(?P<rest>.*)$")
-_AOF_WORDS = ("status", "tail", "rewrite", "config")
 
 
 def _aof_text(full_text: str, cursor_line: int, cursor_column: int) -> str | None:
@@ -241,17 +311,27 @@ def _aof_text(full_text: str, cursor_line: int, cursor_column: int) -> str | Non
     return match["rest"] if match else None
 
 
-def _aof_candidates(text: str) -> tuple[str, Found]:
-    words = text.split()
-    fragment = words.pop() if words and not text[-1].isspace() else ""
-    if words[:1] == ["--store"]:
-        if len(words) == 1:
-            return fragment, []
-        words = words[2:]
+def _aof_candidates(text: str, stores: Callable[[], Iterable[str]] = tuple) -> tuple[str, Found]:
+    """What may stand at the end of `text`, which follows ``%aof``."""
+    typed = unfinished(text)
+    given = _OptionLine.of(typed.words, AOF_OPTIONS)
+    fragment, words = typed.fragment, typed.words[given.taken :]
+    if given.open_option is not None:
+        return fragment, _values(given.open_option, typed, stores)
+    if not words and fragment.startswith("-"):
+        names = (name for option in AOF_OPTIONS for name in option.names)
+        return fragment, [(name, "option") for name in names if name.startswith(fragment)]
     if not words:
-        return fragment, [(word, "subcommand") for word in _AOF_WORDS if word.startswith(fragment.lower())]
-    if len(words) == 1 and words[0].lower() == "config":
+        return fragment, [(word, "subcommand") for word in AOF_WORDS if word.startswith(fragment.lower())]
+    first = words[0].lower()
+    if first == b"config" and len(words) == 1:
         return fragment, [(name, "option") for name in SETTINGS if name.startswith(fragment.lower())]
+    if first == b"config" and len(words) == 2:
+        return fragment, _values(f"--{words[1].decode('utf-8', 'replace')}", typed, stores)
+    if first == b"at" and len(words) == 1:
+        return fragment, [(word, "option") for word in ("start", "end") if word.startswith(fragment)]
+    if first == b"at" and len(words) == 2:
+        return fragment, _follow_case(fragment, sorted(table), "command")
     return fragment, []
 
 
@@ -259,8 +339,9 @@ def _look(magics: AofnbMagics, text: str) -> tuple[str, Found]:
     namespace = magics.shell.user_ns
     return candidates(
         text,
-        magics.stores.peek(namespace),
+        lambda name: magics.stores.peek(name, namespace),
         namespace,
+        stores=lambda: magics.stores.names(namespace),
         keys=magics.complete_keys,
         budget_s=magics.complete_ms / 1000,
     )
@@ -276,7 +357,7 @@ def _install_line_matcher(shell: Any, magics: AofnbMagics) -> Any:
         if text is not None:
             fragment, found = _look(magics, text)
         elif aof is not None:
-            fragment, found = _aof_candidates(aof)
+            fragment, found = _aof_candidates(aof, lambda: magics.stores.names(magics.shell.user_ns))
         else:
             return []
         # IPython replaces its own idea of a word, which may be only the end of ours: it splits at ":" and quotes.

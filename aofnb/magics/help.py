@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import inspect
 import re
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 from aofnb.commands.registry import NEVER, REWRITTEN, Command, Propagate, all_commands, find, table
 from aofnb.magics.complete import redis_text
+from aofnb.magics.grammar import signature
 from aofnb.magics.parse import OPTIONS, MagicError, unfinished
 
 __all__ = ["Help", "command_help", "help_at", "install_inspect", "overview", "uninstall_inspect", "usage"]
@@ -69,45 +71,20 @@ def overview() -> Help:
 
 
 def _lines(command: Command) -> list[str]:
-    signature = _signature(command)
-    doc = inspect.cleandoc(command.handler.__doc__ or "")
-    lines = [signature, "", doc, ""] if doc else [signature, ""]
-    if command.options is not None:
-        lines.append(f"options    {' '.join(_option(option) for option in command.options.options)}")
+    # What follows the summary says where the server has it, which is for those who read the source.
+    doc = inspect.cleandoc(command.handler.__doc__ or "").partition("\nRedis: ")[0].strip()
+    lines = [*_wrapped(signature(command.name)), "", *([doc, ""] if doc else [])]
     if command.subcommands:
-        lines.append(f"parts      {' '.join(sorted(sub.decode() for sub in command.subcommands))}")
-    lines.append(f"arguments  {_arity(command)}")
-    lines.append(f"log        {_LOGGED[command.propagate]}")
-    lines.append(f"family     {command.group}")
+        lines.append(f"parts   {' '.join(sorted(sub.decode() for sub in command.subcommands))}")
+    lines.append(f"log     {_LOGGED[command.propagate]}")
+    lines.append(f"family  {command.group}, since Redis {command.since}")
     if command.flags:
-        lines.append(f"flags      {' '.join(sorted(command.flags))}")
+        lines.append(f"flags   {' '.join(sorted(command.flags))}")
     return lines
 
 
-def _option(option: Any) -> str:
-    return str(option.name) + " value" * int(option.args)
-
-
-def _signature(command: Command) -> str:
-    """The name and the handler's own parameter names."""
-    words = [command.name]
-    parameters = list(inspect.signature(command.handler).parameters.values())[1:]
-    for parameter in parameters:
-        name = parameter.name.rstrip("_")
-        if parameter.kind is parameter.VAR_POSITIONAL:
-            words.append(f"[{name} ...]")
-        elif parameter.default is not parameter.empty:
-            words.append(f"[{name}]")
-        else:
-            words.append(name)
-    return " ".join(words)
-
-
-def _arity(command: Command) -> str:
-    least = command.min_argc - command.words
-    if command.arity > 0:
-        return f"exactly {least}" if least else "none"
-    return f"at least {least}" if least else "any number"
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, 100, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
 
 
 def help_at(code: str, cursor: int) -> str | None:

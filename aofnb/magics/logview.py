@@ -16,10 +16,11 @@ from typing import Any, BinaryIO
 from aofnb.aof.stats import AofStats
 from aofnb.engine import Store
 from aofnb.magics import show
+from aofnb.magics.cells import AnyStore, is_remote
 from aofnb.magics.parse import MagicError
-from aofnb.magics.replies import DISPLAY, command_text
+from aofnb.magics.replies import DISPLAY, Lines, command_text
 
-__all__ = ["Appended", "LogMark", "Record", "Status", "Tail", "records", "tail"]
+__all__ = ["Appended", "LogMark", "Record", "Status", "Tail", "records", "remote_status", "tail"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,9 @@ class LogMark:
     The file is held open, since a rewrite in between may switch to another one and delete this one.
     """
 
-    def __init__(self, store: Store, stack: ExitStack) -> None:
+    def __init__(self, store: AnyStore, stack: ExitStack) -> None:
+        if is_remote(store):
+            raise MagicError(f"--log: the log of {store.shown} is on its own disk; %aof --path reads it from there")
         writer = store.engine.writer
         if writer is None:
             raise MagicError("--log: this store has no log; it is read-only or in memory")
@@ -238,3 +241,26 @@ class Status:
 
 def _amount(size: int, commands: int) -> str:
     return f"{show.counted(size, 'byte')}, {show.counted(commands, 'command')}"
+
+
+# Field of INFO -> what is shown; those that a server has not are left out.
+_REMOTE = {
+    "aof_enabled": "log",
+    "aof_current_size": "bytes of log",
+    "aof_base_size": "bytes of base",
+    "aof_buffer_length": "bytes in aof_buf",
+    "aof_pending_bio_fsync": "fsyncs pending",
+    "aof_delayed_fsync": "delayed fsyncs",
+    "aof_rewrite_in_progress": "rewrite runs",
+    "aof_last_bgrewrite_status": "last rewrite",
+    "aof_last_write_status": "last write",
+    "loading": "loading",
+}
+
+
+def remote_status(name: str, info: bytes) -> Lines:
+    """What INFO of a server tells of its log."""
+    fields = dict(line.split(":", 1) for line in info.decode("utf-8", "replace").splitlines() if ":" in line)
+    rows = [("server", name)] + [(title, fields[field]) for field, title in _REMOTE.items() if field in fields]
+    width = max(len(title) for title, _ in rows)
+    return Lines([f"{title:{width}}  {value}" for title, value in rows])

@@ -17,6 +17,7 @@ import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, needs_local_scope, no_var_expand
@@ -24,12 +25,13 @@ from IPython.display import display as _untyped_display
 from traitlets import Bool, Enum, Int, observe
 
 from aofnb.commands.blocking import timeout_of
-from aofnb.engine import Session, Store
 from aofnb.errors import AofnbError, ReplyError
 from aofnb.magics import logview, show
+from aofnb.magics.cells import AnyStore, Cells, is_remote
 from aofnb.magics.help import Help, command_help, overview, usage
-from aofnb.magics.parse import Given, MagicError, Statement, bind, options, options_first, statements
-from aofnb.magics.replies import DISPLAY, CellError, Replies, command_text, plain, wrap
+from aofnb.magics.parse import AOF_OPTIONS, Given, MagicError, Statement, bind, options, options_first, statements
+from aofnb.magics.questions import at, check_log, log_path, top
+from aofnb.magics.replies import DISPLAY, CellError, Lines, Replies, command_text, plain, wrap
 from aofnb.magics.stores import Stores
 
 __all__ = ["AofnbMagics"]
@@ -117,12 +119,17 @@ class AofnbMagics(Magics):
                 commands.append(rest)
         if cell is not None:
             commands += statements(cell, first_line=2, bindings=bindings)
-        if not commands and given.open is None and not given.close and (cell is None or not cell.strip()):
+        if (
+            not commands
+            and given.open is given.connect is None
+            and not given.close
+            and (cell is None or not cell.strip())
+        ):
             raise MagicError("a command is missing: %redis SET greeting hello; %redis? says more")
         return given, commands
 
-    def _store(self, given: Given, commands: Sequence[Statement], namespace: Mapping[str, Any]) -> Store | None:
-        """The store that is meant; None where one was just closed."""
+    def _store(self, given: Given, commands: Sequence[Statement], namespace: Mapping[str, Any]) -> AnyStore | None:
+        """The store or server that is meant; None where one was just closed."""
         if given.close:
             if commands:
                 raise MagicError(
@@ -131,10 +138,14 @@ class AofnbMagics(Magics):
                 )
             self._close(self.stores.find(given.store, namespace), quiet=given.quiet)
             return None
-        if given.open is None:
+        if given.open is None and given.connect is None:
             return self.stores.find(given.store, namespace)
         try:
-            store = self.stores.open(given.open, given.store, given.settings, namespace, readonly=given.readonly)
+            if given.connect is not None:
+                store = self.stores.connect(given.connect, given.store)
+            else:
+                assert given.open is not None
+                store = self.stores.open(given.open, given.store, given.settings, namespace, readonly=given.readonly)
         except AofnbError as problem:
             raise _compact(problem) from None
         if given.out is not None and not commands:
@@ -143,7 +154,9 @@ class AofnbMagics(Magics):
             display({"text/plain": self._opened(store)}, raw=True)
         return store
 
-    def _opened(self, store: Store) -> str:
+    def _opened(self, store: AnyStore) -> str:
+        if is_remote(store):
+            return f"{self.stores.name_of(store)}: connected; commands run on that server from now on"
         keys = store.engine.keyspace.key_count()
         if store.readonly:
             mode = "read-only"
@@ -154,10 +167,10 @@ class AofnbMagics(Magics):
         head = f"{self.stores.name_of(store)}: {show.counted(keys, 'key')}, {mode}"
         return "\n".join([head, *_oddities(store)])
 
-    def _close(self, store: Store, *, quiet: bool) -> None:
+    def _close(self, store: AnyStore, *, quiet: bool) -> None:
         """Close `store`; say what was lost by it and which store is meant from now on, if there is such news."""
         said = [f"{self.stores.name_of(store)} is closed"]
-        multi = self.stores.session(store).client.multi
+        multi = self.stores.cells(store).multi
         if multi is not None:
             dropped = show.counted(len(multi), "queued command")
             said.append(f"MULTI was open: {dropped} {'was' if len(multi) == 1 else 'were'} dropped")
@@ -172,37 +185,38 @@ class AofnbMagics(Magics):
             display({"text/plain": "; ".join(said)}, raw=True)
 
     def _run(
-        self, store: Store, given: Given, commands: Sequence[Statement], argvs: Sequence[list[bytes]], single: bool
+        self, store: AnyStore, given: Given, commands: Sequence[Statement], argvs: Sequence[list[bytes]], single: bool
     ) -> Replies:
         """Run `argvs` as one turn, and show what ``--log`` and ``--time`` ask for."""
-        session = self.stores.session(store)
-        client = session.client
-        multi = client.multi
+        cells = self.stores.cells(store)
+        multi = cells.multi
         replies = Replies()
         failed: CellError | None = None
         with ExitStack() as stack:
             mark = logview.LogMark(store, stack) if given.log else None
-            started_s = store.clock.monotonic()
+            started_s = cells.monotonic()
             # One turn for all; but where one waits, each is its own, so that others can bring what it waits for. What
             # would wait for ever is inside a batch even then, where it is refused.
             waits = any(map(timeout_of, argvs))
-            with nullcontext() if waits else store.batch(), _Selected(session, given.db):
+            with nullcontext() if waits else cells.turn(), cells.selected(given.db):
                 for command, argv in zip(commands, argvs, strict=True):
                     try:
-                        with store.batch() if waits and not timeout_of(argv) else nullcontext():
-                            reply = session.execute(*argv)
+                        with cells.turn() if waits and not timeout_of(argv) else nullcontext():
+                            reply = cells.execute(argv)
                     except ReplyError as problem:
                         if not given.keep_going and self.on_error == "raise":
                             failed = CellError(problem, argv, None if single else command.line, replies)
                             failed.hints += _misplaced(argv, single)
-                            if client.multi is not None:
-                                failed.hints.append(_settle_multi(session, client.multi is multi))
+                            if is_remote(store):
+                                failed.hints.append(f"on {self.stores.name_of(store)}")
+                            if cells.multi is not None:
+                                failed.hints.append(_settle_multi(cells, cells.multi is multi))
                             break
                         reply = problem
                     replies.append(wrap(reply, argv))
                     replies.commands.append(argv)
                     replies.lines.append(command.line)
-            elapsed_s = store.clock.monotonic() - started_s
+            elapsed_s = cells.monotonic() - started_s
             if failed is not None and replies and not given.quiet:
                 display(replies)
             if mark is not None:
@@ -251,52 +265,64 @@ class AofnbMagics(Magics):
     def aof(self, line: str, local_ns: dict[str, Any] | None = None) -> Any:
         """Look at the log of the open store.
 
-        %aof status                   what is written, what is synced, which files
+        %aof status                     what is written, what is synced, which files
 
-        %aof tail [N]                 the last N records of the live file (10)
+        %aof tail [N]                   the last N records of the live file (10)
 
-        %aof rewrite                  start a rewrite; commands go on meanwhile
+        %aof check                      whether every file is whole, as redis-check-aof would tell
 
-        %aof config [NAME [VALUE]]    settings that match NAME (a pattern), or change one
+        %aof at WHERE [COMMAND ...]     what COMMAND would have answered then; WHERE is a row, a moment or FILE:BYTE
 
-        --store NAME before the word says which store.
+        %aof top [N]                    the N keys that most bytes of the log are about (10), as a DataFrame
+
+        %aof rewrite                    start a rewrite; commands go on meanwhile
+
+        %aof config [NAME [VALUE]]      settings that match NAME (a pattern), or change one
+
+        Options before the word: --store NAME says which store; with --path DIRECTORY, check, at and top look at the
+        log there, or at one file, and need no store. On a server (%redis --connect) status, rewrite and config ask it.
         """
         namespace = self._namespace(local_ns)
         found = statements(line, bindings=self.expand)
-        given, rest = options(found[0], namespace) if found else (Given(), None)
-        _refuse_options(given)
-        words = [arg.decode("utf-8", "surrogateescape") for arg in bind(rest, namespace)] if rest else ["status"]
-        action = _AOF.get(words[0].lower())
+        given, rest = options(found[0], namespace, AOF_OPTIONS) if found else (Given(), None)
+        argv = bind(rest, namespace) if rest else [b"status"]
+        word = argv[0].decode("utf-8", "surrogateescape")
+        action = _AOF.get(word.lower())
         if action is None:
-            raise MagicError(f"%aof {words[0]} is not there; it knows {', '.join(_AOF)}")
-        most, run = action
-        if len(words) - 1 > most:
-            raise MagicError(f"%aof {words[0]} takes at most {most} argument{'' if most == 1 else 's'}; see %aof?")
-        store = self.stores.find(given.store, namespace)
+            raise MagicError(f"%aof {word} is not there; it knows {', '.join(_AOF)}")
+        action.fits(word, argv[1:])
         try:
-            return run(self, store, words[1:])
+            if action.of_log is not None:
+                path = given.path if given.path is not None else log_path(self.stores.find(given.store, namespace))
+                return action.of_log(os.path.expanduser(path), argv[1:])
+            if given.path is not None:
+                raise MagicError(f"%aof {word} is about an open store, not a path; --path goes with check, at and top")
+            assert action.of_store is not None
+            return action.of_store(self, self.stores.find(given.store, namespace), argv[1:])
         except ReplyError as problem:
             raise CellError(problem, [], None, Replies()) from None
+        except AofnbError as problem:
+            raise _compact(problem) from None
 
-    def _aof_status(self, store: Store, _words: list[str]) -> logview.Status:
-        return logview.Status(self.stores.name_of(store), store.stats())
+    def _aof_status(self, store: AnyStore, _words: list[bytes]) -> logview.Status | Lines:
+        name = self.stores.name_of(store)
+        if is_remote(store):
+            return logview.remote_status(name, self.stores.cells(store).execute([b"INFO", b"persistence"]))
+        return logview.Status(name, store.stats())
 
-    def _aof_tail(self, store: Store, words: list[str]) -> logview.Tail:
-        count = words[0] if words else "10"
-        if not (count.isascii() and count.isdecimal() and int(count) > 0):
-            raise MagicError(f"%aof tail needs a number of records, not {count!r}")
-        return logview.tail(store, int(count))
+    def _aof_tail(self, store: AnyStore, words: list[bytes]) -> logview.Tail:
+        log_path(store)
+        return logview.tail(store, _count("tail", words))
 
-    def _aof_rewrite(self, store: Store, _words: list[str]) -> Any:
-        return wrap(store.bgrewriteaof())
+    def _aof_rewrite(self, store: AnyStore, _words: list[bytes]) -> Any:
+        return wrap(self.stores.cells(store).execute([b"BGREWRITEAOF"]))
 
-    def _aof_config(self, store: Store, words: list[str]) -> Any:
-        session = self.stores.session(store)
+    def _aof_config(self, store: AnyStore, words: list[bytes]) -> Any:
+        cells = self.stores.cells(store)
         if len(words) == 2:
-            return wrap(session.execute("CONFIG", "SET", *(word.encode("utf-8", "surrogateescape") for word in words)))
-        pattern = (words[0] if words else "*").replace("_", "-")
-        argv = [b"CONFIG", b"GET", pattern.encode("utf-8", "surrogateescape")]
-        return wrap(session.execute(*argv), argv)
+            return wrap(cells.execute([b"CONFIG", b"SET", *words]))
+        argv = [b"CONFIG", b"GET", (words[0] if words else b"*").replace(b"_", b"-")]
+        return wrap(cells.execute(argv), argv)
 
     # --- life --------------------------------------------------------------------------------------------
 
@@ -315,38 +341,40 @@ class AofnbMagics(Magics):
 AofnbMagics.redis.__doc__ = f"{inspect.cleandoc(AofnbMagics.redis.__doc__ or '')}\n\n{usage()}\n"
 AofnbMagics.aof.__doc__ = inspect.cleandoc(AofnbMagics.aof.__doc__ or "")
 
-# Word -> how many arguments at most, and what does it.
-_AOF: dict[str, tuple[int, Callable[[AofnbMagics, Store, list[str]], Any]]] = {
-    "status": (0, AofnbMagics._aof_status),
-    "tail": (1, AofnbMagics._aof_tail),
-    "rewrite": (0, AofnbMagics._aof_rewrite),
-    "config": (2, AofnbMagics._aof_config),
+
+@dataclass(frozen=True, slots=True)
+class _Action:
+    """What a word of ``%aof`` does, to a store or to the log at a path; and how many arguments it takes."""
+
+    least: int
+    most: int
+    of_store: Callable[[AofnbMagics, AnyStore, list[bytes]], Any] | None = None
+    of_log: Callable[[str, list[bytes]], Any] | None = None
+
+    def fits(self, word: str, args: Sequence[bytes]) -> None:
+        if len(args) < self.least:
+            raise MagicError(f"%aof {word} needs an argument; see %aof?")
+        if len(args) > self.most:
+            raise MagicError(f"%aof {word} takes at most {show.counted(self.most, 'argument')}; see %aof?")
+
+
+def _count(word: str, args: Sequence[bytes]) -> int:
+    if not args:
+        return 10
+    if not (args[0].isdigit() and len(args[0]) < 10 and int(args[0]) > 0):
+        raise MagicError(f"%aof {word} needs a number, not {show.readable(args[0])!r}")
+    return int(args[0])
+
+
+_AOF = {
+    "status": _Action(0, 0, of_store=AofnbMagics._aof_status),
+    "tail": _Action(0, 1, of_store=AofnbMagics._aof_tail),
+    "check": _Action(0, 0, of_log=lambda path, _args: check_log(path)),
+    "at": _Action(1, 1 << 20, of_log=at),
+    "top": _Action(0, 1, of_log=lambda path, args: top(path, _count("top", args))),
+    "rewrite": _Action(0, 0, of_store=AofnbMagics._aof_rewrite),
+    "config": _Action(0, 2, of_store=AofnbMagics._aof_config),
 }
-
-
-class _Selected:
-    """The database of ``--db`` for one cell."""
-
-    def __init__(self, session: Session, db: int | None) -> None:
-        self._client = session.client
-        self._session = session
-        self._db = db
-
-    def __enter__(self) -> None:
-        self._before = self._client.db
-        if self._db is None:
-            return
-        if self._client.multi is not None:
-            raise MagicError("--db cannot be used while MULTI is open; EXEC or DISCARD first")
-        try:
-            self._session.execute("SELECT", self._db)
-        except ReplyError as problem:
-            raise MagicError(f"--db {self._db}: {problem}") from None
-
-    def __exit__(self, *_problem: object) -> None:
-        # With MULTI left open, going back would move the queued commands to another database.
-        if self._db is not None and self._client.multi is None:
-            self._client.db = self._before
 
 
 def _no_vars(line: str, namespace: Mapping[str, Any]) -> bool:
@@ -371,14 +399,14 @@ def _misplaced(argv: Sequence[bytes], single: bool) -> list[str]:
     return [f"options come before the command{'s' * (not single)}: {example}"]
 
 
-def _settle_multi(session: Session, opened_before: bool) -> str:
+def _settle_multi(cells: Cells, opened_before: bool) -> str:
     """What becomes of an open MULTI when a cell stops at an error.
 
     One that the cell opened itself is discarded, or the next cell would be queued unawares.
     """
     if opened_before:
         return "MULTI is open: EXEC or DISCARD"
-    session.execute("DISCARD")
+    cells.execute([b"DISCARD"])
     return "the transaction was discarded"
 
 
@@ -389,7 +417,7 @@ def _compact(problem: AofnbError) -> AofnbError:
     return problem
 
 
-def _oddities(store: Store) -> list[str]:
+def _oddities(store: AnyStore) -> list[str]:
     """What loading met that its owner should know, a line each."""
     report = store.load_report
     if report is None:
@@ -408,11 +436,6 @@ def _oddities(store: Store) -> list[str]:
             f"{first.offset:,} of {os.path.basename(first.file)}: {first.command}: {first.error}"
         )
     return lines
-
-
-def _refuse_options(given: Given) -> None:
-    if given != Given(store=given.store):
-        raise MagicError("%aof takes no option but --store NAME")
 
 
 def _is_help(command: Statement) -> bool:

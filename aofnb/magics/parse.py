@@ -25,6 +25,8 @@ from aofnb.engine.session import to_bytes
 from aofnb.errors import AofnbError, ConfigError
 
 __all__ = [
+    "AOF_OPTIONS",
+    "AOF_WORDS",
     "OPTIONS",
     "Binding",
     "Given",
@@ -304,9 +306,16 @@ OPTIONS = (
     Option(("--log",), "log", None, "show the bytes that were appended to the log"),
     Option(("--no-vars",), "no_vars", None, "take {{...}} literally"),
     Option(("--open",), "open", "PATH", "open a store and use it; settings follow: --appendfsync always"),
+    Option(("--connect",), "connect", "URL", "use a server: redis://host:port/db, rediss://..., unix:///path"),
     Option(("--readonly",), "readonly", None, "with --open: write nothing, take no lock"),
     Option(("--close",), "close", None, "close the store"),
 )
+AOF_OPTIONS = (
+    Option(("--store",), "store", "NAME", "the store: a variable, or the name or path it was opened with"),
+    Option(("--path",), "path", "PATH", "a log on disk: a directory, a manifest or a file"),
+)
+# The words of %aof; what each does is in `aofnb.magics.magic`.
+AOF_WORDS = ("status", "tail", "check", "at", "top", "rewrite", "config")
 _OPTION_OF = {name: option for option in OPTIONS for name in option.names}
 
 
@@ -325,13 +334,17 @@ class Given:
     log: bool = False
     no_vars: bool = False
     open: str | None = None
+    connect: str | None = None
     readonly: bool = False
     close: bool = False
+    path: str | None = None
     settings: dict[str, str] = field(default_factory=dict)
 
 
-def options(statement: Statement, namespace: Mapping[str, Any]) -> tuple[Given, Statement | None]:
-    """Take the leading options of `statement` away.
+def options(
+    statement: Statement, namespace: Mapping[str, Any], known: Sequence[Option] = OPTIONS
+) -> tuple[Given, Statement | None]:
+    """Take the leading options of `statement` away; `known` are those there are, those of ``%redis`` by default.
 
     A value may be a binding: ``--open {{path}}``.
 
@@ -352,10 +365,11 @@ def options(statement: Statement, namespace: Mapping[str, Any]) -> tuple[Given, 
     while i < len(words) and statement.text[words[i].start] == "-":
         word = words[i]
         name, equals, inline = _argument(statement, word, namespace).partition("=")
-        option = _OPTION_OF.get(name)
-        setting = _setting(name) if option is None else None
+        option = next((option for option in known if name in option.names), None)
+        setting = _setting(name) if option is None and known is OPTIONS else None
         if option is None and setting is None:
-            raise statement.error(f"no option {name}; %redis? lists those there are", word.start)
+            magic = "%redis" if known is OPTIONS else "%aof"
+            raise statement.error(f"no option {name}; {magic}? lists those there are", word.start)
         i += 1
         if option is not None and option.metavar is None:
             if equals:
@@ -378,8 +392,8 @@ def options(statement: Statement, namespace: Mapping[str, Any]) -> tuple[Given, 
         )
     if given.readonly and given.open is None:
         raise statement.error("--readonly needs --open PATH", words[0].start)
-    if given.open is not None and given.close:
-        raise statement.error("--open and --close exclude each other", words[0].start)
+    if sum((given.open is not None, given.connect is not None, given.close)) > 1:
+        raise statement.error("--open, --connect and --close exclude each other", words[0].start)
     if sum((given.df, given.bytes, given.quiet)) > 1:
         raise statement.error("--df, --bytes and --quiet exclude each other", words[0].start)
     rest = words[i:]

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from aofnb.commands.client import SetReply
 from aofnb.errors import ReplyError
 from aofnb.magics import show
 from aofnb.magics.parse import MagicError
+from aofnb.resp.replies import LongDouble, SetReply, Verbatim
 
 if TYPE_CHECKING:
     import pandas
@@ -25,6 +25,7 @@ __all__ = [
     "CellError",
     "Double",
     "Integer",
+    "Lines",
     "Map",
     "Replies",
     "ShownError",
@@ -56,7 +57,7 @@ class Bulk(_Shown, bytes):
     """A bulk reply."""
 
 
-class Text(_Shown, bytes):
+class Text(_Shown, Verbatim):
     """A bulk reply that is text to be read, such as that of INFO."""
 
     def _repr_pretty_(self, printer: Any, _cycle: bool) -> None:
@@ -69,6 +70,10 @@ class Integer(_Shown, int):
 
 class Double(_Shown, float):
     """A RESP3 double."""
+
+
+class Coordinate(_Shown, LongDouble):
+    """A RESP3 double of a place on the earth."""
 
 
 class Status(_Shown, str):
@@ -128,6 +133,16 @@ class Map(_Shown, dict[Any, Any]):
         )
 
 
+class Lines:
+    """A few lines for a person."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        self.lines = list(lines)
+
+    def _repr_pretty_(self, printer: Any, _cycle: bool) -> None:
+        printer.text("\n".join(self.lines))
+
+
 def wrap(reply: Any, argv: Sequence[bytes] = (b"",)) -> Any:
     """`reply` as a value that shows itself; `argv` is the command it answers.
 
@@ -135,7 +150,9 @@ def wrap(reply: Any, argv: Sequence[bytes] = (b"",)) -> Any:
     True
     """
     if isinstance(reply, bytes):
-        return (Text if show.is_raw(argv) else Bulk)(reply)
+        return (Text if show.is_raw(argv) or isinstance(reply, Verbatim) else Bulk)(reply)
+    if isinstance(reply, list) and show.has_places(argv):
+        return _wrap_item(_coordinates(reply))
     if isinstance(reply, list | tuple) and show.is_pairs(argv):
         return Pairs(map(_wrap_item, reply))
     return _wrap_item(reply)
@@ -145,13 +162,13 @@ def _wrap_item(reply: Any) -> Any:
     if reply is None or isinstance(reply, bool | _Shown):
         return reply
     if isinstance(reply, bytes):
-        return Bulk(reply)
+        return (Text if isinstance(reply, Verbatim) else Bulk)(reply)
     if isinstance(reply, int):
         return Integer(reply)
     if isinstance(reply, str):
         return Status(reply)
     if isinstance(reply, float):
-        return Double(reply)
+        return (Coordinate if isinstance(reply, LongDouble) else Double)(reply)
     if isinstance(reply, dict):
         return Map({_key(key): _wrap_item(value) for key, value in reply.items()})
     if isinstance(reply, ReplyError):
@@ -161,6 +178,12 @@ def _wrap_item(reply: Any) -> Any:
     if isinstance(reply, list | tuple):
         return Array(map(_wrap_item, reply))
     return reply
+
+
+def _coordinates(reply: Any) -> Any:
+    if isinstance(reply, list):
+        return [_coordinates(item) for item in reply]
+    return LongDouble(reply) if isinstance(reply, float) else reply
 
 
 def _key(key: Any) -> Any:

@@ -16,8 +16,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aofnb.commands.client import SetReply, format_double
 from aofnb.errors import ReplyError
+from aofnb.resp.replies import LongDouble, SetReply, Verbatim, format_double
 
 __all__ = ["LIMITS", "NO_LIMITS", "Limits", "html", "html_table", "is_pairs", "is_raw", "quoted", "text"]
 
@@ -126,7 +126,7 @@ def text(reply: Any, limits: Limits = LIMITS, *, raw: bool = False) -> str:
     limits
         How much to show.
     raw
-        Whether a string is text to be read, not data: the reply of INFO, CLIENT LIST.
+        Whether a string is text to be read, not data: the reply of INFO, CLIENT LIST. A `Verbatim` always is.
 
     Examples
     --------
@@ -166,8 +166,12 @@ def _scalar(reply: Any, limits: Limits) -> str:
         return "(true)" if reply else "(false)"
     if isinstance(reply, int):
         return f"(integer) {int(reply)}"
+    if isinstance(reply, LongDouble):
+        return f"(double) {f'{reply:.17f}'.rstrip('0').rstrip('.')}"
     if isinstance(reply, float):
         return f"(double) {format_double(reply).decode()}"
+    if isinstance(reply, Verbatim):
+        return _raw(reply, limits)
     if isinstance(reply, bytes):
         return _string(reply, limits)
     return str(reply)
@@ -196,8 +200,8 @@ def _container_lines(reply: dict[Any, Any] | Sequence[Any], prefix: str, limits:
             break
         if is_map:
             key, value = (_lines(part, inner, limits, budget) for part in entry)
-            if isinstance(entry[1], dict | list | tuple) and entry[1] and not isinstance(entry[1], SetReply):
-                # An array or a map begins a line of its own; redis-cli does not do so for a set.
+            if isinstance(entry[1], dict | list | tuple) and len(value) > 1:
+                # Of a container that takes several lines, the first begins a line of its own.
                 value = ["", inner + value[0], *value[1:]]
             rest = [*key[:-1], f"{key[-1]} => {value[0]}", *value[1:]]
         else:
@@ -263,6 +267,11 @@ def _cell(reply: Any, limits: Limits, budget: _Budget) -> str:
     return shown if len(cut) == len(reply) else f"{shown}... ({len(cut):,} of {len(reply):,} bytes shown)"
 
 
+def escaped_html(text: str) -> str:
+    """`text` for a cell of `html_table`."""
+    return html_module.escape(text)
+
+
 def html_table(head: Sequence[str], rows: Iterable[Sequence[str]], total: int) -> str:
     """A plain table; `rows` hold HTML. JupyterLab removes style tags of untrusted notebooks, so there are none."""
     body = [f"<tr>{''.join(f'<td {_LEFT}>{cell}</td>' for cell in row)}</tr>" for row in rows]
@@ -288,6 +297,8 @@ _RAW_SUB = {
     (b"MEMORY", b"MALLOC-STATS"),
     (b"PROXY", b"INFO"),
 }
+# Their doubles are places on the earth, which a server prints with all digits.
+_PLACES = {b"GEOPOS", b"GEORADIUS", b"GEORADIUS_RO", b"GEORADIUSBYMEMBER", b"GEORADIUSBYMEMBER_RO", b"GEOSEARCH"}
 _PAIRS = {b"HGETALL"}
 _PAIRS_SUB = {(b"CONFIG", b"GET"), (b"XINFO", b"STREAM"), (b"MEMORY", b"STATS"), (b"PUBSUB", b"NUMSUB")}
 
@@ -300,6 +311,11 @@ def is_raw(argv: Sequence[bytes]) -> bool:
     """Whether redis-cli prints the reply of `argv` as it is."""
     verb, sub = _verb(argv)
     return verb in _RAW or (verb, sub) in _RAW_SUB
+
+
+def has_places(argv: Sequence[bytes]) -> bool:
+    """Whether the doubles in the reply of `argv` are coordinates."""
+    return argv[0].upper() in _PLACES
 
 
 def is_pairs(argv: Sequence[bytes]) -> bool:

@@ -18,11 +18,14 @@ from typing import Any, BinaryIO
 
 import pytest
 from support.require import need
+from support.server import redis_server
 
-from aofnb.commands.client import SetReply
+import aofnb
 from aofnb.errors import ReplyError
 from aofnb.magics.parse import ParseError, statements
+from aofnb.magics.replies import Text, wrap
 from aofnb.magics.show import NO_LIMITS, is_raw, text
+from aofnb.resp.replies import SetReply, Verbatim
 
 REDIS_CLI = shutil.which("redis-cli")
 need("redis-cli", REDIS_CLI)
@@ -40,6 +43,8 @@ def resp(reply: Any) -> bytes:
         return b":%d\r\n" % reply
     if isinstance(reply, float):
         return b",%.17g\r\n" % reply
+    if isinstance(reply, Verbatim):
+        return b"=%d\r\ntxt:%b\r\n" % (len(reply) + 4, reply)
     if isinstance(reply, bytes):
         return b"$%d\r\n%b\r\n" % (len(reply), reply)
     if isinstance(reply, str):
@@ -177,7 +182,20 @@ RESP3: list[Any] = [
     0.1,
     3.0,
     float("inf"),
+    float("-inf"),
+    1e300,
     [1.25, True],
+    Verbatim(b'some "text"'),
+    [Verbatim(b"two\nlines"), b"two\nlines"],
+    {b"text": Verbatim(b"two\nlines"), "status": None},
+    {1: {b"a": SetReply([{b"b": [1]}])}},
+    {b"a": [1]},
+    {b"a": {b"b": 1}},
+    {b"a": {b"b": 1, b"c": 2}},
+    {b"a": SetReply([1, 2])},
+    {b"a": SetReply([[1, 2]])},
+    {b"a": [[]]},
+    {b"a": [Verbatim(b"two\nlines")]},
 ]
 
 
@@ -199,7 +217,10 @@ def test_replies_are_printed_as_redis_cli_prints_them(server: ScriptedServer) ->
 
 def test_resp3_replies_are_printed_as_redis_cli_prints_them(server: ScriptedServer) -> None:
     replies = ARRAYS + RESP3
-    assert [text(reply, NO_LIMITS) for reply in replies] == printed(server, replies, "-3")
+    expected = printed(server, replies, "-3")
+    assert [text(reply, NO_LIMITS) for reply in replies] == expected
+    # What a cell gives is a value of ours, which must look the same.
+    assert [text(wrap(reply), NO_LIMITS) for reply in replies] == expected
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -207,6 +228,97 @@ def test_random_replies_are_printed_as_redis_cli_prints_them(server: ScriptedSer
     rng = random.Random(seed)
     replies = [random_reply(rng) for _ in range(200)]
     assert [text(reply, NO_LIMITS) for reply in replies] == printed(server, replies)
+
+
+CELL = """\
+SET k "a\\x00\\xff\\n"
+GET k
+GET nothing
+APPEND k é
+INCR k
+MSET a 1 b 2
+MGET a nothing b
+HSET h f v g w
+HGETALL h
+HGETALL nothing
+HRANDFIELD h 1 WITHVALUES extra
+SADD s m
+SMEMBERS s
+ZADD z 1.5 one 2 two inf three
+ZRANGE z 0 -1 WITHSCORES
+ZSCORE z one
+ZPOPMIN z 2
+ZMSCORE z three nothing
+XADD x 1-1 f v
+XADD x 2-1 f v g w
+XRANGE x - +
+XREAD COUNT 5 STREAMS x 0
+XREAD COUNT 5 STREAMS x $
+XGROUP CREATE x grp 0
+XINFO STREAM x
+XINFO GROUPS x
+XPENDING x grp
+GEOADD geo 13.361389 38.115556 Palermo
+GEOPOS geo Palermo nowhere
+GEOSEARCH geo FROMMEMBER Palermo BYRADIUS 1 km ASC WITHCOORD WITHDIST
+LPUSH l 1 2 3 4 5 6 7 8 9 10 11
+LRANGE l 0 -1
+LPOP nothing 2
+SCAN 0 COUNT 0
+CONFIG GET hash-max-listpack-entries
+CONFIG GET nothing
+OBJECT ENCODING k
+TYPE h
+EXISTS k nothing
+MULTI
+GET a
+LRANGE l 0 2
+INCR k
+EXEC
+EVAL "return {1, {false, 'x'}, redis.status_reply('FINE'), redis.error_reply('ERR no')}" 0
+EVAL "redis.setresp(3); return {double = 1.5}" 0
+EVAL "return {map = {a = true}}" 0
+NOSUCH x
+GET
+"""
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_a_cell_prints_what_redis_cli_prints_on_a_real_server(tmp_path: Path, protocol: int) -> None:
+    """The same commands, here by a store and there by redis-server: line for line the same."""
+    assert REDIS_CLI is not None
+    lines = CELL.splitlines()
+    with redis_server(tmp_path / "redis") as server:
+        command = [REDIS_CLI, "-p", str(server.port), "--no-raw", *(["-3"] if protocol == 3 else [])]
+        fed = "".join(
+            f"{line}\nPING '{END}'\n" if not _queues(lines, i) else f"{line}\n" for i, line in enumerate(lines)
+        )
+        done = subprocess.run(command, input=fed.encode(), capture_output=True, timeout=60, check=True)
+    theirs = done.stdout.decode().replace(f'"{END}"\n', f"{END}\n").split(f"{END}\n")[:-1]
+    ours: list[str] = []
+    pending = ""
+    with aofnb.open(None) as store:
+        session = store.session()
+        if protocol == 3:
+            session.execute("HELLO", 3)
+        for number, statement in enumerate(statements(CELL)):
+            argv = [word.literal for word in statement.words]
+            try:
+                reply = session.execute(*argv)
+            except ReplyError as problem:
+                reply = problem
+            shown = wrap(reply, argv)
+            pending += text(shown, NO_LIMITS, raw=isinstance(shown, Text)) + "\n"
+            if not _queues(lines, number):
+                ours.append(pending)
+                pending = ""
+    # redis-cli sets an empty line behind an error.
+    assert [one.rstrip("\n") for one in ours] == [one.rstrip("\n") for one in theirs]
+
+
+def _queues(lines: list[str], number: int) -> bool:
+    """Whether line `number` opens a transaction or is queued in it, so that nothing may come between."""
+    return lines.index("MULTI") <= number < lines.index("EXEC")
 
 
 RAW_AND_NOT = [

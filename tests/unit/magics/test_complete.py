@@ -8,17 +8,19 @@ import pytest
 from IPython.core import completer
 
 import aofnb
-from aofnb.magics.complete import candidates, redis_text
+from aofnb.magics.cells import LocalCells
+from aofnb.magics.complete import _aof_candidates, candidates, redis_text
+from aofnb.magics.parse import AOF_WORDS
 
 
 @pytest.fixture
-def session():
+def cells():
     with aofnb.open(None) as store:
-        yield store.session()
+        yield LocalCells(store)
 
 
-def offered(text: str, session: Any = None, **namespace: object) -> list[str]:
-    return [word for word, _ in candidates(text, session, namespace)[1]]
+def offered(text: str, cells: Any = None, **namespace: object) -> list[str]:
+    return [word for word, _ in candidates(text, lambda name: cells, namespace, stores=lambda: ["log", "my store"])[1]]
 
 
 @pytest.mark.parametrize(
@@ -60,39 +62,103 @@ def test_option_words_that_still_fit():
     assert offered("SET k v keept") == ["keepttl"]
 
 
+def test_option_words_of_commands_with_an_order_of_their_own():
+    assert offered("XADD s M") == ["MAXLEN", "MINID"]
+    assert offered("XREAD B") == ["BLOCK"]
+    assert offered("XREAD BLOCK ") == []
+    assert offered("GEOSEARCH g FROMMEMBER m BY") == ["BYRADIUS", "BYBOX"]
+    assert offered("GEOSEARCH g FROMMEMBER m BYRADIUS 1 km BY") == []
+    assert offered("BITFIELD b GET u8 0 ") == ["GET", "OVERFLOW", "WRAP", "SAT", "FAIL", "SET", "INCRBY"]
+    # A value comes first.
+    assert offered("SET k ") == []
+
+
 def test_options_of_the_magic():
     assert offered("--kee") == ["--keep-going"]
     assert offered("--open data --appendfs") == ["--appendfsync"]
+    # Settings are of a store that is opened.
+    assert offered("--appendfs") == []
     assert offered("-k --db 3 LRAN") == ["LRANGE"]
-    assert offered("--store ") == []
     # Below the first line there are no options.
     assert offered("\n--kee") == []
 
 
-def test_keys_where_a_key_belongs(session):
-    session.run([["MSET", "user:1", "a", "user:2", "b", "two words", "c"], ["SELECT", "1"]])
-    assert offered("GET user", session) == []
-    session.execute("SELECT", 0)
-    assert offered("GET user", session) == ["user:1", "user:2"]
-    assert offered("MGET user:1 us", session) == ["user:1", "user:2"]
-    assert offered("SET user:1 us", session) == []
-    assert offered("GET tw", session) == ['"two words"']
-    assert offered('GET "tw', session) == ['"two words"']
-    assert offered("GET 'tw", session) == ["'two words'"]
+def test_values_of_options(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("mydata", "my other", "elsewhere"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "mine.aof").touch()
+    assert offered("--store ") == ["log", '"my store"']
+    assert offered('--store "my') == ['"my store"']
+    assert offered("--store=lo") == ["log"]
+    assert offered("--open my") == ['"my other/"', "mydata/"]
+    assert offered("--open nowhere/") == []
+    assert offered("--open x --appendfsync a") == ["always"]
+    assert offered("--open x --appendonly ") == ["yes", "no"]
+    assert offered("--connect redis://") == ["redis://127.0.0.1:6379/0"]
+    assert offered("--out ") == offered("--db ") == []
 
 
-def test_a_key_that_cannot_be_typed_is_escaped(session):
-    session.execute("SET", b"k\xff", "v")
-    session.execute("SET", "ké", "v")
-    assert offered("GET k", session) == ["ké", '"k\\xff"']
+def test_what_help_is_there_on():
+    assert offered("HELP GETD") == ["GETDEL"]
+    assert "strings" in offered("HELP str")
+    assert offered("HELP CONFIG RESE") == ["RESETSTAT"]
+    assert offered("HEL") == ["HELLO", "HELP"]
 
 
-def test_keys_are_looked_for_only_as_long_as_allowed(session):
-    session.run([["SET", f"key:{i}", "v"] for i in range(5000)])
+def aof_offered(text: str) -> list[str]:
+    return [word for word, _ in _aof_candidates(text, lambda: ["log"])[1]]
+
+
+def test_words_of_aof(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "old.aof").touch()
+    assert aof_offered("") == list(AOF_WORDS)
+    assert aof_offered("--store l") == ["log"]
+    assert aof_offered("--store log che") == ["check"]
+    assert aof_offered("--path o") == ["old.aof"]
+    assert aof_offered("config appendfsync ") == ["everysec", "always", "no"]
+    assert aof_offered("at 57 HGETA") == ["HGETALL"]
+    assert aof_offered("tail ") == []
+
+
+def test_keys_where_a_key_belongs(cells):
+    cells.session.run([["MSET", "user:1", "a", "user:2", "b", "two words", "c"], ["SELECT", "1"]])
+    assert offered("GET user", cells) == []
+    cells.session.execute("SELECT", 0)
+    assert offered("GET user", cells) == ["user:1", "user:2"]
+    assert offered("MGET user:1 us", cells) == ["user:1", "user:2"]
+    assert offered("SET user:1 us", cells) == []
+    assert offered("GET tw", cells) == ['"two words"']
+    assert offered('GET "tw', cells) == ['"two words"']
+    assert offered("GET 'tw", cells) == ["'two words'"]
+
+
+def test_keys_of_the_store_that_the_options_name(cells):
+    asked = []
+
+    def cells_of(name):
+        asked.append(name)
+        return cells
+
+    cells.session.execute("SET", "k", "v")
+    for text in ("--store b GET ", "--store=b GET ", "--store b\nGET "):
+        assert candidates(text, cells_of, {})[1] == [("k", "key")]
+    assert asked == ["b", "b", "b"]
+
+
+def test_a_key_that_cannot_be_typed_is_escaped(cells):
+    cells.session.execute("SET", b"k\xff", "v")
+    cells.session.execute("SET", "ké", "v")
+    assert offered("GET k", cells) == ["ké", '"k\\xff"']
+
+
+def test_keys_are_looked_for_only_as_long_as_allowed(cells):
+    cells.session.run([["SET", f"key:{i}", "v"] for i in range(5000)])
     ticks = iter(range(100))
-    words = candidates("GET key:", session, {}, budget_s=2, clock=lambda: next(ticks))[1]
+    words = candidates("GET key:", lambda name: cells, {}, budget_s=2, clock=lambda: next(ticks))[1]
     assert 0 < len(words) <= 500
-    assert candidates("GET zzz", session, {}, budget_s=2, clock=lambda: next(ticks))[1] == []
+    assert candidates("GET zzz", lambda name: cells, {}, budget_s=2, clock=lambda: next(ticks))[1] == []
 
 
 def test_python_names_inside_braces():
@@ -120,6 +186,7 @@ def test_ipython_offers_them(nb):
     if not hasattr(completer, "context_matcher"):
         pytest.skip("IPython before 8.6 shows a matcher only the line; cells cannot be completed")
     assert offers("%%redis\nGET us") == ["%%redis\nGET user:1", "%%redis\nGET user:2"]
+    assert offers("%%redis --kee") == ["%%redis --keep-going"]
     assert offers("%aof sta") == ["%aof status"]
     assert offers("%aof config appendf") == ["%aof config appendfsync", "%aof config appendfilename"]
     # No Python names where nothing of ours fits.

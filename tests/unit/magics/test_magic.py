@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import aofnb
-from aofnb.magics import AofnbMagics
-from aofnb.magics.parse import ParseError
+from aofnb.magics import AofnbMagics, magic
+from aofnb.magics.parse import AOF_WORDS, ParseError
 from aofnb.magics.replies import CellError, Replies
 
 
@@ -363,6 +363,34 @@ def test_a_command_with_a_timeout_waits_in_a_cell(nb):
     assert any("BLPOP would wait" in line for line in lines)
 
 
+@pytest.mark.parametrize("line", ["SUBSCRIBE news", "psubscribe n*", "MONITOR", "SYNC"])
+def test_listening_is_refused_with_the_way_to_do_it(nb, line):
+    (said,) = nb.error(f"%redis {line}")
+    assert said.startswith(f"(error) ERR {line.split()[0].upper()} listens without end")
+    # The store is none the worse for it.
+    assert nb.run("%redis PING") == "PONG"
+
+
+def test_the_way_that_is_told_works(nb):
+    nb.run("%redis --open mydata -o store")
+    nb.run("pubsub = store.redis().pubsub(); pubsub.subscribe('news'); pubsub.get_message(timeout=1)")
+    nb.run("%redis PUBLISH news hello")
+    assert nb.run("pubsub.get_message(timeout=1)")["data"] == b"hello"
+    nb.run("pubsub.close()")
+
+
+def test_ctrl_c_ends_a_wait(nb):
+    """The stop button sends the same signal."""
+    nb.run(
+        "from threading import Timer, main_thread\nimport signal\n"
+        "timer = Timer(0.2, signal.pthread_kill, (main_thread().ident, signal.SIGINT)); timer.start()"
+    )
+    with pytest.raises(KeyboardInterrupt):
+        nb.run("%redis BLPOP nothing 60")
+    nb.run("timer.join()")
+    assert nb.run("%redis PING") == "PONG"
+
+
 def test_an_empty_list_is_no_command(nb):
     assert nb.error("%redis {{*[]}}")[0] == "line 1: there is no command: the list is empty"
 
@@ -413,9 +441,12 @@ def test_an_unknown_option_has_a_caret(nb):
 def test_a_question_mark_after_a_command_is_help(nb):
     (text,) = nb.shown("%redis GETDEL?")
     assert text.startswith("GETDEL key\n")
-    assert "family     strings" in text
-    assert "log        as typed; times, ids and random choices are written out\n" in nb.shown("%redis HELP SET")[0]
+    assert "family  strings" in text
+    assert "log     as typed; times, ids and random choices are written out\n" in nb.shown("%redis HELP SET")[0]
     assert nb.shown("%redis HELP getdel") == [text]
+    # The grammar, and not what the handler calls its arguments.
+    assert nb.shown("%redis XADD?")[0].startswith("XADD key [NOMKSTREAM] [<MAXLEN | MINID> [= | ~] threshold")
+    assert "t_stream.c" not in nb.shown("%redis XADD?")[0]
 
 
 def test_help_lists_the_families(nb):
@@ -484,7 +515,7 @@ def test_aof_tail_shows_the_last_records(nb):
     assert head == "appendonly.aof.1.incr.aof: 2 of 21 records"
     assert first.endswith('  SET k18 "v 18"')
     assert second.endswith('  SET k19 "v 19"')
-    assert nb.error("%aof tail none")[0].startswith("%aof tail needs a number")
+    assert nb.error("%aof tail none") == ["%aof tail needs a number, not 'none'"]
 
 
 def test_aof_config_shows_and_changes(nb):
@@ -501,8 +532,63 @@ def test_aof_rewrite_starts_one(nb):
 
 
 def test_aof_says_what_it_knows(nb):
-    assert nb.error("%aof sing") == ["%aof sing is not there; it knows status, tail, rewrite, config"]
-    assert nb.error("%aof -q status") == ["%aof takes no option but --store NAME"]
+    assert nb.error("%aof sing") == ["%aof sing is not there; it knows status, tail, check, at, top, rewrite, config"]
+    assert nb.error("%aof -q status")[0] == "line 1: no option -q; %aof? lists those there are"
+    assert nb.error("%aof --path mydata status")[0].startswith("%aof status is about an open store")
+    assert nb.error("%aof at")[0] == "%aof at needs an argument; see %aof?"
+    assert nb.error("%aof status now")[0] == "%aof status takes at most 0 arguments; see %aof?"
+
+
+def test_each_word_of_aof_does_something():
+    assert tuple(magic._AOF) == AOF_WORDS
+
+
+CART = "%%redis -q\nSET cart apples\nSET other x\nSET cart pears\nDEL cart"
+
+
+def test_aof_at_answers_as_it_would_have_then(nb):
+    nb.run(CART)
+    assert nb.run("%aof at 1 GET cart") is None
+    assert nb.run("%aof at 3 GET cart") == b"apples"
+    assert nb.run("%aof at 4 GET cart") == b"pears"
+    assert nb.run("%aof at end EXISTS cart") == 0
+    assert nb.shown("%aof at 3")[0].startswith("before row 3 (appendonly.aof.1.incr.aof:")
+    assert nb.error("%aof at yesterday")[0].startswith("%aof at: 'yesterday' names no position")
+    assert nb.error("%aof at end SET cart x")[0].startswith("(error) READONLY")
+    # Time stands still there, so nothing may wait for it to pass.
+    assert "would wait" in nb.error("%aof at end XREAD BLOCK 5 STREAMS s $")[0]
+
+
+def test_aof_top_names_the_keys_with_most_bytes(nb):
+    nb.run(CART)
+    frame = nb.run("%aof top 1")
+    assert frame["key"].tolist() == ["cart"]
+    assert frame["commands"].tolist() == [3]
+    assert nb.error("%aof top all") == ["%aof top needs a number, not 'all'"]
+
+
+def test_aof_check_says_what_is_whole(nb):
+    nb.run("%redis SET k v")
+    nb.run("checked = %aof check")
+    assert nb["checked"].good
+    assert nb.shown("%aof check")[0].splitlines()[-1] == "the log is valid"
+    assert "<table" in nb.outputs[0]["text/html"]
+    (part,) = Path("mydata/appendonlydir").glob("*.incr.aof")
+    Path("cut.aof").write_bytes(part.read_bytes()[:-3])
+    lines = nb.shown("%aof --path cut.aof check")[0].splitlines()
+    assert lines[0].startswith("cut.aof  47 bytes, good up to byte 23")
+    assert lines[1] == "the log is not valid"
+    assert nb.error("%aof --path nowhere check")[0].startswith("AofError")
+    assert nb.error("%aof --path nowhere top")
+
+
+def test_questions_about_a_log_need_no_open_store(notebook):
+    with aofnb.open("old") as store:
+        store.execute("SET", "k", "v")
+    assert notebook.run("%aof --path old at end GET k") == b"v"
+    notebook["mem"] = aofnb.open(None)
+    assert "in memory" in notebook.error("%aof --store mem check")[0]
+    notebook["mem"].close()
 
 
 # --- settings and life -----------------------------------------------------------------------------------------
@@ -561,6 +647,27 @@ def test_loading_again_works(bare_notebook):
     bare_notebook.run("%redis --open mydata")
     assert bare_notebook.run("%redis GET n") == b"2"
     bare_notebook.run("%unload_ext aofnb")
+
+
+def test_it_loads_where_the_completer_has_no_matchers_yet(bare_notebook, monkeypatch):
+    """IPython 7.34, which Colab runs, has neither `context_matcher` nor `SimpleCompletion`."""
+    monkeypatch.delattr("IPython.core.completer.context_matcher")
+    bare_notebook.run("%load_ext aofnb")
+    bare_notebook.run("%redis --open mydata")
+    bare_notebook.run("%redis -q MSET user:1 a user:2 b")
+    completer = bare_notebook.shell.Completer
+    (matcher,) = completer.magic_arg_matchers[-1:]
+    completer.text_until_cursor = "%redis LRAN"
+    assert matcher("LRAN") == ["LRANGE"]
+    # It replaces what IPython holds for the word, which ends at a colon.
+    completer.text_until_cursor = "x = %redis GET user:"
+    assert matcher("") == ["user:1", "user:2"] or matcher("") == ["1", "2"]
+    completer.text_until_cursor = "%aof che"
+    assert matcher("che") == ["check"]
+    completer.text_until_cursor = "print"
+    assert matcher("print") == []
+    bare_notebook.run("%unload_ext aofnb")
+    assert matcher not in completer.magic_arg_matchers
 
 
 def test_the_extension_is_light():
