@@ -71,3 +71,27 @@ def test_a_dashboard_beside_a_redis_cell(notebook):
     notebook.run_all()
     notebook.page.wait_for_function("document.querySelector('.aofnb')?.innerText.includes('3 keys')", timeout=15_000)
     assert notebook.errors == []
+
+
+def test_redis_cells_are_coloured(notebook):
+    """By an extension of ours, which JupyterLab starts with; Python cells stay as they are."""
+    notebook.open(["%%redis\n# first\nSET for 'a b' EX 10", "for word in []: pass", "reply = %redis GET {{key}}"])
+    page = notebook.page
+    page.wait_for_selector(".jp-Notebook .aofnb-command")
+    notebook.screenshot("highlighting")
+
+    def coloured(cell, kind):
+        return notebook.cell(cell).locator(f".aofnb-{kind}").all_inner_texts()
+
+    assert coloured(0, "command") == ["SET"]
+    assert coloured(0, "comment") == ["# first"]
+    assert coloured(0, "string") == ["'a b'"]
+    assert coloured(0, "number") == ["10"]
+    assert page.locator(".jp-Notebook .jp-Cell").nth(1).locator("[class*=aofnb-]").count() == 0
+    assert coloured(2, "command") == ["GET"]
+    assert "".join(coloured(2, "binding")) == "{{key}}"
+    # A word of Python's is one of ours here.
+    weight = "element => getComputedStyle(element.querySelector('*') || element).fontWeight"
+    (bold,) = [one for one in notebook.cell(0).locator(".aofnb-word").all() if one.inner_text() == "for"]
+    assert bold.evaluate(weight) == "400"
+    assert notebook.errors == []

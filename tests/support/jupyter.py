@@ -68,6 +68,8 @@ def jupyter_lab(root: Path) -> Iterator[str]:
     ]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")
+    # Copied, as an installation does: JupyterLab 4.4 follows no links out of its folders.
+    shutil.copytree(ROOT / "aofnb/magics/labextension", private / "data/labextensions/aofnb")
     log = root / "lab.log"
     with log.open("wb") as stream:
         process = subprocess.Popen(command, env=env, stdout=stream, stderr=stream, start_new_session=True)
