@@ -1,4 +1,4 @@
-"""Logs from elsewhere: addresses, open files, lists and patterns, compressed; and the options that pandas users expect."""
+"""Logs from elsewhere: addresses, open files, lists and patterns, compressed; and the options that pandas has."""
 
 import gzip
 import io
