@@ -6,6 +6,7 @@ import re
 
 import nbformat
 import pytest
+from support.layout import misplaced
 from support.stats import stats
 
 from aofnb.widgets import render
@@ -36,6 +37,8 @@ class Store(StatsStub):
     path, closed, config = "/data/mydata", False, Config()
     def config_set(self, name, value):
         self.set(appendfsync=value)
+    def cancel_rewrite(self):
+        self.set(rewrite=RewriteProgress(), last_rewrite_error="cancelled", rewrites=1)
     def bgrewriteaof(self):
         self.set(rewrite=RewriteProgress("writing", keys_done=12_000, keys_total=50_000, elapsed_s=3.0))
 
@@ -107,6 +110,7 @@ def test_numbers_move_while_a_cell_writes_and_are_right_at_the_end(notebook):
     logged = re.search(r"[\d,]+ commands", said).group()
     assert len(logged) > len("999 commands")
     assert logged in notebook.page.locator(".aofnb .stage").nth(2).inner_text()
+    assert "SET 100%" in notebook.page.locator(".aofnb").inner_text()
     notebook.screenshot("dashboard-after-writing")
     assert notebook.errors == []
 
@@ -189,10 +193,13 @@ def test_it_can_be_read_in_both_themes(notebook, theme, name):
     notebook.page.get_by_role("button", name="BGREWRITEAOF").click()
     wait_for_words(notebook, "rewrite started")
     notebook.screenshot(f"dashboard-{name}")
+    assert misplaced(notebook.page, ".aofnb") == []
     for selector in (".big", ".soft", ".stage strong", ".stage .soft", "td", "th", ".events div"):
         contrasts = notebook.page.evaluate(CONTRAST, f".aofnb {selector}")
         assert contrasts, selector
         assert min(contrasts) > 4.5, selector
+    notebook.page.get_by_role("button", name="Cancel").click()
+    wait_for_words(notebook, "rewrite cancelled")
     notebook.run(1)
     notebook.page.wait_for_function("document.querySelectorAll('.aofnb').length === 0")
     notebook.screenshot(f"dashboard-{name}-stopped")
