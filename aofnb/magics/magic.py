@@ -30,7 +30,7 @@ from aofnb.magics import logview, show
 from aofnb.magics.cells import AnyStore, Cells, is_remote
 from aofnb.magics.help import Help, command_help, overview, usage
 from aofnb.magics.parse import AOF_OPTIONS, Given, MagicError, Statement, bind, options, options_first, statements
-from aofnb.magics.questions import at, check_log, log_path, top
+from aofnb.magics.questions import at, check_log, history, log_path, top, triage
 from aofnb.magics.replies import DISPLAY, CellError, Lines, Replies, command_text, plain, wrap
 from aofnb.magics.stores import Stores
 
@@ -273,14 +273,19 @@ class AofnbMagics(Magics):
 
         %aof at WHERE [COMMAND ...]     what COMMAND would have answered then; WHERE is a row, a moment or FILE:BYTE
 
+        %aof history KEY [DB]           what happened to KEY, and its value after each command, as a DataFrame
+
+        %aof triage                     the first look: is it whole, what is in it, what looks wrong
+
         %aof top [N]                    the N keys that most bytes of the log are about (10), as a DataFrame
 
         %aof rewrite                    start a rewrite; commands go on meanwhile
 
         %aof config [NAME [VALUE]]      settings that match NAME (a pattern), or change one
 
-        Options before the word: --store NAME says which store; with --path DIRECTORY, check, at and top look at the
-        log there, or at one file, and need no store. On a server (%redis --connect) status, rewrite and config ask it.
+        Options before the word: --store NAME says which store; with --path DIRECTORY, check, at, history, triage and
+        top look at the log there, or at one file, and need no store. On a server (%redis --connect) status, rewrite and
+        config ask it.
         """
         namespace = self._namespace(local_ns)
         found = statements(line, bindings=self.expand)
@@ -296,7 +301,7 @@ class AofnbMagics(Magics):
                 path = given.path if given.path is not None else log_path(self.stores.find(given.store, namespace))
                 return action.of_log(os.path.expanduser(path), argv[1:])
             if given.path is not None:
-                raise MagicError(f"%aof {word} is about an open store, not a path; --path goes with check, at and top")
+                raise MagicError(f"%aof {word} is about an open store, not a path; --path goes with check, at, ...")
             assert action.of_store is not None
             return action.of_store(self, self.stores.find(given.store, namespace), argv[1:])
         except ReplyError as problem:
@@ -371,6 +376,8 @@ _AOF = {
     "tail": _Action(0, 1, of_store=AofnbMagics._aof_tail),
     "check": _Action(0, 0, of_log=lambda path, _args: check_log(path)),
     "at": _Action(1, 1 << 20, of_log=at),
+    "history": _Action(1, 2, of_log=history),
+    "triage": _Action(0, 0, of_log=lambda path, _args: triage(path)),
     "top": _Action(0, 1, of_log=lambda path, args: top(path, _count("top", args))),
     "rewrite": _Action(0, 0, of_store=AofnbMagics._aof_rewrite),
     "config": _Action(0, 2, of_store=AofnbMagics._aof_config),

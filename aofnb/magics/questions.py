@@ -17,7 +17,7 @@ from aofnb.magics.cells import AnyStore, is_remote
 from aofnb.magics.parse import MagicError
 from aofnb.magics.replies import DISPLAY, Lines, wrap
 
-__all__ = ["Checked", "at", "check_log", "log_path", "top"]
+__all__ = ["Checked", "at", "check_log", "history", "log_path", "top", "triage"]
 
 
 def log_path(store: AnyStore) -> str:
@@ -58,6 +58,19 @@ def at(path: str, words: Sequence[bytes]) -> Any:
         raise MagicError(f"%aof at: {problem}") from None
     when = f", {position.time:%Y-%m-%d %H:%M:%S} UTC" if position.time is not None else ""
     return Lines([f"before row {position.seq:,} ({position}{when}): {show.counted(keys, 'key')}"])
+
+
+def history(path: str, words: Sequence[bytes]) -> Any:
+    """What happened to a key, a command a row, with its value after each; KEY, and the database if it is not 0."""
+    key, db = words[0], words[1] if len(words) > 1 else b"0"
+    if not (db.isdigit() and len(db) < 6):
+        raise MagicError(f"%aof history needs the number of a database behind the key, not {show.readable(db)!r}")
+    return _scanned(path).history(key, db=int(db))
+
+
+def triage(path: str) -> Any:
+    """The first look at a log: is it whole, what is in it, what looks wrong, what to ask next."""
+    return _scanned(path).triage()
 
 
 def top(path: str, count: int) -> Any:

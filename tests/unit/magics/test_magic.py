@@ -532,7 +532,9 @@ def test_aof_rewrite_starts_one(nb):
 
 
 def test_aof_says_what_it_knows(nb):
-    assert nb.error("%aof sing") == ["%aof sing is not there; it knows status, tail, check, at, top, rewrite, config"]
+    assert nb.error("%aof sing") == [
+        "%aof sing is not there; it knows status, tail, check, at, history, triage, top, rewrite, config"
+    ]
     assert nb.error("%aof -q status")[0] == "line 1: no option -q; %aof? lists those there are"
     assert nb.error("%aof --path mydata status")[0].startswith("%aof status is about an open store")
     assert nb.error("%aof at")[0] == "%aof at needs an argument; see %aof?"
@@ -565,6 +567,19 @@ def test_aof_top_names_the_keys_with_most_bytes(nb):
     assert frame["key"].tolist() == ["cart"]
     assert frame["commands"].tolist() == [3]
     assert nb.error("%aof top all") == ["%aof top needs a number, not 'all'"]
+
+
+def test_aof_history_tells_what_happened_to_a_key(nb):
+    nb.run(CART)
+    frame = nb.run("%aof history cart")
+    assert frame["cmd"].tolist() == ["SET", "SET", "DEL"]
+    assert len(nb.run("%aof history cart 1")) == 0
+    assert nb.error("%aof history cart one")[0].startswith("%aof history needs the number of a database")
+
+
+def test_aof_triage_is_the_first_look(nb):
+    nb.run(CART)
+    assert "appendonly.aof.manifest: 2 files" in nb.shown("%aof triage")[0]
 
 
 def test_aof_check_says_what_is_whole(nb):
