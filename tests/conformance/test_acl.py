@@ -45,12 +45,12 @@ SCRIPTS = {
         a ACL CAT
         a ACL CAT odd
         a ACL CAT a b
-        a ACL CAT Hash
+        a ACL CAT List
         a ACL CAT string
         a ACL CAT sortedset
         a ACL CAT pubsub
         a ACL CAT transaction
-        a ACL CAT blocking
+        a ACL CAT geo
         a ACL GENPASS x
         a ACL GENPASS 0
         a ACL GENPASS 4097
