@@ -42,8 +42,10 @@ class Connection(asyncio.Protocol):
         self.server = server
         engine = server.store.engine
         self.engine = engine
-        self.client = engine.new_client()
+        # Not trusted: it is the default user, and must log in where that has a password.
+        self.client = engine.new_client(trusted=False)
         self.client.sink = self._pushed
+        self.client.end = self._end
         self.reader = RequestReader(engine.config.proto_max_bulk_len)
         self.requests: list[Argv] = []
         # The command that waits, and whose reply comes later: none behind it is run meanwhile.
@@ -73,6 +75,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self.address = self.client.address = _address(self._transport)
+        self.client.local_address = _local_address(self._transport)
         peer = self._transport.get_extra_info("peername")
         self.is_local = not isinstance(peer, tuple) or ipaddress.ip_address(peer[0].partition("%")[0]).is_loopback
         refusal = self.server.admit(self)
@@ -134,6 +137,8 @@ class Connection(asyncio.Protocol):
         # Where messages wait for the end of the turn, replies queue up behind them.
         outbox = engine.outbox.items
         done = 0
+        if requests:
+            client.heard = (requests[-1], engine.clock.monotonic())
         for argv in requests:
             done += 1
             # The way of plain data commands, as a session has it: nothing but the handler is needed.
@@ -228,6 +233,11 @@ class Connection(asyncio.Protocol):
             self.server.has_output(self)
             return
         self.add(encode_reply(as_sent(argv, reply), self.client.resp))
+
+    def _end(self) -> None:
+        """CLIENT KILL: what was answered is sent, nothing more is run. With the engine's lock, in any thread."""
+        self.closing = True
+        self.server.has_output(self)
 
     def _pushed(self, message: Any) -> None:
         """A message that answers nothing. With the engine's lock, in any thread."""
@@ -357,6 +367,13 @@ def _address(transport: asyncio.Transport) -> str:
     if isinstance(peer, tuple):
         return f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
     return f"{transport.get_extra_info('sockname') or 'unix'}:0"
+
+
+def _local_address(transport: asyncio.Transport) -> str:
+    own = transport.get_extra_info("sockname")
+    if isinstance(own, tuple):
+        return f"[{own[0]}]:{own[1]}" if ":" in own[0] else f"{own[0]}:{own[1]}"
+    return f"{own or 'unix'}:0"
 
 
 def _keep_alive(sock: Any, interval_s: int) -> None:

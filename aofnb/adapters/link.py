@@ -41,6 +41,7 @@ class Link:
         self._engine = engine
         self.client = engine.new_client()
         self.client.sink = self._arrive
+        self.client.end = self.close
         self.inbox: deque[Any] = deque()
         self.closed = False
         self._arrived = threading.Condition()

@@ -132,7 +132,7 @@ class Server:
 
     def _has_password(self) -> bool:
         """Whether a new client has to authenticate."""
-        return False
+        return self.store.engine.users.password_needed
 
     def _listen(self) -> None:
         sockets: list[socket.socket] = []
