@@ -1,4 +1,4 @@
-"""The shell's questions to a log: ``aofnb salvage|recover|undo|top|cat|export|pii|anonymize ...``.
+"""The shell's questions to a log: ``aofnb triage|history|at|top|cat|salvage|recover|undo|export|pii|anonymize ...``.
 
 Rules of this file: every command is one call on a `Log`, printed; nothing is ever written but into the new place that
 the command line names; bytes of a log are escaped before they reach a terminal. Heavy libraries are imported when a
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["EXAMPLES", "register"]
 
 EXAMPLES = """\
+  aofnb triage mydata                     what is in it, what looks wrong, what to ask next
+  aofnb history mydata cart:42            every command that touched this key, and why it went
+  aofnb at mydata '#57' HGETALL cart:42   what a command would have said at that moment
   aofnb salvage mydata                    what is damaged, and what can be had of it
   aofnb salvage mydata --to fixed         write that into the new directory fixed
   aofnb undo mydata FLUSHALL              what putting back the flushed keys would change
@@ -78,6 +81,20 @@ def register(commands: Any) -> None:
         help="graft (the default): put back what is absent now; rewind: end before it; excise: run all but it",
     )
     _verifies(undo)
+
+    _command(commands, "triage", _triage, "what is in a log, what looks wrong, and what to ask next")
+
+    history = _command(commands, "history", _history, "every command that touched a key, and why the key went")
+    history.add_argument("key", metavar="KEY", help="the key")
+    history.add_argument("--db", type=int, default=0, metavar="N", help="its database (0)")
+    history.add_argument("--start", metavar="POSITION", default="start", help="from here on")
+    history.add_argument("--stop", metavar="POSITION", default="end", help="before this")
+    history.add_argument("--values", action="store_true", help="also what it held after each")
+
+    at = _command(commands, "at", _at, "run a command on the data as they were")
+    at.add_argument("position", metavar="POSITION", help="the command there has not run yet")
+    at.add_argument("argv", metavar="WORD", nargs=argparse.REMAINDER, help="a command; without it keys are counted")
+    at.add_argument("--db", type=int, default=0, metavar="N", help="the database (0); before POSITION")
 
     cat = _command(commands, "cat", _cat, "print commands, escaped; with --json one object on each line")
     _chooses(cat)
@@ -226,6 +243,68 @@ def _planned(options: argparse.Namespace, plan: Any) -> int:
     return 1 if written.problems else 0
 
 
+# --- questions -------------------------------------------------------------------------------------------
+
+
+def _triage(options: argparse.Namespace) -> int:
+    found = _log(options).triage(progress=_progress())
+    if options.json:
+        _json(found.to_dict())
+    else:
+        _print(repr(found).splitlines())
+    return 0 if found.valid else 1
+
+
+def _history(options: argparse.Namespace) -> int:
+    log = _log(options)
+    frame = log.history(
+        options.key, db=options.db, start=options.start, stop=options.stop, values=options.values, progress=_progress()
+    )
+    for seq, row in zip(frame.index.tolist(), frame.to_dict("records"), strict=True):
+        when = "" if row["ts"] is None or row["ts"] != row["ts"] else f"{row['ts']:%Y-%m-%d %H:%M:%S}"
+        words = [_quoted(arg, False) for arg in row["args"]]
+        held = row.get("value")
+        if options.json:
+            shown = {"seq": seq, "part": row["part"], "offset": row["offset"], "time": when or None, "args": words}
+            more = {"value": _plain(held)} if options.values else {}
+            print(json.dumps({**shown, "cause": row["cause"], "role": row["role"], **more}, default=str))
+            continue
+        value = f"  -> {held!r}" if options.values else ""
+        print(_safe(f"#{seq} {row['part']}:{row['offset']} {when} {' '.join(words)}  ({row['cause']}){value}"))
+    if not len(frame):
+        print(f"aofnb: no command of this log touches {_safe(options.key)!r} in database {options.db}", file=sys.stderr)
+    return 0
+
+
+def _at(options: argparse.Namespace) -> int:
+    from aofnb.errors import ReplyError
+    from aofnb.forensics.words import count
+    from aofnb.magics.replies import plain
+    from aofnb.magics.show import text
+
+    with _log(options).at(options.position) as store:
+        if not options.argv:
+            counts = {db.index: len(db) for db in store.engine.keyspace if len(db)}
+            if options.json:
+                _json({"keys": counts})
+            else:
+                _print([f"db{index}: {count(keys, 'key')}" for index, keys in counts.items()] or ["no keys"])
+            return 0
+        session = store.session()
+        try:
+            if options.db:
+                session.execute("SELECT", options.db)
+            reply = session.execute(*options.argv)
+        except ReplyError as problem:
+            print(_safe(f"(error) {problem}"))
+            return 1
+        if options.json:
+            print(json.dumps(_plain(plain(reply)), default=str))
+        else:
+            _print(text(reply).splitlines())
+    return 0
+
+
 # --- looking ---------------------------------------------------------------------------------------------
 
 
@@ -329,6 +408,19 @@ def _export_text(
                 frame.reset_index().to_json(file, orient="records", lines=True, date_format="iso")
             rows += len(frame)
     return rows
+
+
+def _plain(value: Any) -> Any:
+    """Values of a store for JSON: bytes become text, also those that are keys."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    if isinstance(value, dict):
+        return {str(_plain(key)): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, set | frozenset):
+        return sorted((_plain(each) for each in value), key=str)
+    return value
 
 
 def _as_text(value: Any) -> Any:

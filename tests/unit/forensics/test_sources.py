@@ -1,4 +1,4 @@
-"""Logs from elsewhere: addresses, open files, lists and patterns, compressed; and the options that pandas has."""
+"""Logs from elsewhere: addresses, open files, lists and patterns, compressed; and the options pandas users expect."""
 
 import gzip
 import io

@@ -1,0 +1,160 @@
+"""The shell's questions to a log: what they print, their exit codes, and that nothing is written unless asked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import aofnb
+from aofnb.cli import main
+from aofnb.resp.encode import encode_command
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    with aofnb.open(tmp_path / "data") as store:
+        for n in range(5):
+            store.execute("HSET", "cart:42", f"f{n}", "alice@example.com")
+        store.execute("SET", "k", "a\r\n\x1b[31mb")
+        store.execute("FLUSHALL")
+        store.execute("SET", "later", 1)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    path = tmp_path / "log.aof"
+    good = encode_command([b"SET", b"a", b"1"])
+    path.write_bytes(good + bytes(30) + good)
+    return path
+
+
+def run(capsys: Capture, *argv: object) -> tuple[int, str, str]:
+    code = main([str(word) for word in argv])
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def test_help_shows_every_command_by_example(capsys: Capture) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    out = capsys.readouterr().out
+    commands = ("triage", "history", "at", "cat", "top", "salvage", "recover", "undo", "export", "pii", "anonymize")
+    for command in commands:
+        assert f"  aofnb {command} mydata" in out
+        with pytest.raises(SystemExit) as left:
+            main([command, "--help"])
+        assert left.value.code == 0
+        shown = capsys.readouterr().out
+        assert f"aofnb {command} mydata" in shown
+        assert "exit code" in shown
+
+
+@pytest.mark.parametrize(
+    "argv", [["triage"], ["cat"], ["top"], ["salvage"], ["pii"], ["history", "k"], ["at", "end"], ["undo", "FLUSHALL"]]
+)
+def test_what_cannot_be_read_is_2_and_one_line(argv: list[str], tmp_path: Path, capsys: Capture) -> None:
+    code, out, err = run(capsys, argv[0], tmp_path / "nowhere", *argv[1:])
+    assert (code, out) == (2, "")
+    assert err.startswith("aofnb: ")
+    assert err.count("\n") == 1
+    assert "nowhere" in err
+
+
+def test_salvage_says_first_and_writes_when_told_where(broken: Path, tmp_path: Path, capsys: Capture) -> None:
+    code, out, _ = run(capsys, "salvage", broken)
+    assert code == 1
+    assert "zeros" in out
+    assert "--to DIR" in out
+    assert not (tmp_path / "fixed").exists()
+    code, out, _ = run(capsys, "salvage", broken, "--to", tmp_path / "fixed", "--json")
+    assert code == 0
+    assert json.loads(out)["kept"] == 2
+    assert len(aofnb.read_aof(tmp_path / "fixed")) == 2
+    assert run(capsys, "salvage", broken, "--to", tmp_path / "fixed")[0] == 2
+
+
+def test_salvage_of_a_whole_log_is_0_and_of_no_log_2(data: Path, tmp_path: Path, capsys: Capture) -> None:
+    assert run(capsys, "salvage", data)[0] == 0
+    (tmp_path / "json").write_text('{"a": 1}')
+    assert run(capsys, "salvage", tmp_path / "json")[0] == 2
+
+
+def test_undo_and_recover_plan_first(data: Path, tmp_path: Path, capsys: Capture) -> None:
+    code, out, _ = run(capsys, "undo", data, "FLUSHALL")
+    assert code == 0
+    assert "comes back: 2 keys" in out
+    code, out, _ = run(capsys, "undo", data, "FLUSHALL", "--mode", "rewind", "--to", tmp_path / "a", "--json")
+    assert (code, json.loads(out)["changes"]["goes"]) == (0, 1)
+    code, _, _ = run(capsys, "recover", data, "--drop", "FLUSHALL", "--keep", "cart:*", "--to", tmp_path / "b")
+    assert code == 0
+    with aofnb.open(tmp_path / "b", readonly=True) as store:
+        assert store.execute("KEYS", "*") == [b"cart:42"]
+    assert run(capsys, "recover", data)[0] == 2
+
+
+def test_cat_escapes_what_could_drive_a_terminal(data: Path, capsys: Capture) -> None:
+    code, out, _ = run(capsys, "cat", data, "--key", "k")
+    assert code == 0
+    assert r'SET k "a\r\n\x1b[31mb"' in out
+    assert "\x1b" not in out
+    _, out, _ = run(capsys, "cat", data, "--cmd", "HSET", "-n", 2, "--json")
+    assert [json.loads(line)["args"][2] for line in out.splitlines()] == ["f0", "f1"]
+
+
+def test_cat_of_a_damaged_log_is_1(broken: Path, capsys: Capture) -> None:
+    code, out, _ = run(capsys, "cat", broken)
+    assert (code, out.count("SET")) == (1, 1)
+    code, out, _ = run(capsys, "cat", broken, "--resync")
+    assert (code, out.count("SET")) == (1, 2)
+
+
+def test_top_counts_kinds_keys_and_commands(data: Path, capsys: Capture) -> None:
+    assert "cart:{n}" in run(capsys, "top", data)[1]
+    assert "cart:42" in run(capsys, "top", data, "--by", "key")[1]
+    rows = json.loads(run(capsys, "top", data, "--by", "cmd", "-n", 1, "--json")[1])
+    assert [(row["cmd"], row["commands"]) for row in rows] == [("HSET", 5)]
+
+
+def test_export_writes_a_new_file(data: Path, tmp_path: Path, capsys: Capture) -> None:
+    for name in ("a.parquet", "a.csv", "a.jsonl"):
+        assert run(capsys, "export", data, tmp_path / name, "--cmd", "HSET")[0] == 0
+    assert len(pd.read_parquet(tmp_path / "a.parquet")) == 5
+    assert len(pd.read_csv(tmp_path / "a.csv")) == 5
+    assert len(pd.read_json(tmp_path / "a.jsonl", lines=True)) == 5
+    assert run(capsys, "export", data, tmp_path / "a.csv")[0] == 2
+    assert run(capsys, "export", data, tmp_path / "a.txt")[0] == 2
+
+
+def test_personal_data_is_masked_and_can_be_taken_out(data: Path, tmp_path: Path, capsys: Capture) -> None:
+    code, out, _ = run(capsys, "pii", data)
+    assert code == 0
+    assert "email" in out
+    assert "alice" not in out
+    assert "alice@example.com" in run(capsys, "pii", data, "--kinds", "email", "--show")[1]
+    (tmp_path / "secret").write_text("a secret that is long enough")
+    assert run(capsys, "anonymize", data, tmp_path / "safe", "--secret-file", tmp_path / "secret")[0] == 0
+    assert "nothing was found" not in run(capsys, "cat", tmp_path / "safe")[1]
+    assert "alice" not in run(capsys, "cat", tmp_path / "safe")[1]
+
+
+def test_triage_history_and_at(data: Path, capsys: Capture) -> None:
+    code, out, _ = run(capsys, "triage", data)
+    assert code == 0
+    assert "FLUSHALL" in out
+    assert json.loads(run(capsys, "triage", data, "--json")[1])["commands"] == 9
+    out = run(capsys, "history", data, "cart:42")[1]
+    assert (out.count("HSET"), out.count("FLUSHALL")) == (5, 1)
+    out = run(capsys, "history", data, "cart:42", "--values", "--json")[1]
+    assert json.loads(out.splitlines()[0])["value"] == {"f0": "alice@example.com"}
+    assert "no command" in run(capsys, "history", data, "nokey")[2]
+    assert run(capsys, "at", data, "#3", "HKEYS", "cart:42")[1] == '1) "f0"\n2) "f1"\n'
+    assert json.loads(run(capsys, "at", "--json", data, "#2", "HGETALL", "cart:42")[1])
+    assert run(capsys, "at", data, "end")[1] == "db0: 1 key\n"
+    assert run(capsys, "at", data, "end", "GETX")[0] == 1
+    assert run(capsys, "at", data, "end", "SET", "a", "1")[0] == 1
