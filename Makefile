@@ -33,7 +33,7 @@ $(PY):
 
 $(RUN): pyproject.toml | $(PY)
 	@echo "Setting up $(VENV) with JupyterLab, pandas and matplotlib (once, a minute or two) ..."
-	@$(PIP) --editable '.[lab,plot]'
+	@$(PIP) --editable '.[lab,plot,redis,sql,dask]'
 	@touch $@
 
 $(DEV): pyproject.toml | $(PY)
