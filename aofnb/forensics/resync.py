@@ -202,10 +202,10 @@ def pieces_behind(source: Source, damage: Damage, before: int | None = None) -> 
     damage
         As `scan_file` gave it.
     before
-        Where the last command in front of it begins: if arguments follow where that ends, its count is wrong.
+        Where the last command in front of it begins, if its count is wrong, which only what follows shows.
     """
     at, reason = damage.offset, damage.reason
-    if before is not None and source.match(_LENGTH, at) is not None:
+    if before is not None:
         # The count of the command before was too small: it is broken, too, and has been taken back.
         at, reason = before, "the count of arguments is too small"
     blank_lines = False
@@ -232,7 +232,7 @@ def pieces_behind(source: Source, damage: Damage, before: int | None = None) -> 
         end, problem, last = followed or _follow(source, at)
         if end > at:
             # A count that is too small shows only in what follows.
-            if last is not None and source.match(_LENGTH, end) is not None:
+            if last is not None and _counts_too_few(source, last, end):
                 end, problem = last, "the count of arguments is too small"
             if end > at:
                 yield Run(at, end, sure)
@@ -284,6 +284,21 @@ def _mended(source: Source, at: int, reason: str) -> Mended | None:
     if not can_be(argv):
         return None
     return Mended(at, place, argv, reason if right_count else "the count of arguments is wrong")
+
+
+def _counts_too_few(source: Source, at: int, end: int) -> bool:
+    """Whether the command at `at`, which ends at `end`, has more arguments behind that, and one bit of its count would
+    say so. Other arguments there are those of a command whose beginning is missing.
+    """
+    if source.match(_LENGTH, end) is None:
+        return False
+    counted, whole = source.match(_COUNT, at), _mended(source, at, "")
+    if counted is None or whole is None or whole.end <= end:
+        return False
+    said, true = counted[1], b"%d" % len(whole.argv)
+    if len(said) != len(true):
+        return False
+    return (int.from_bytes(said, "big") ^ int.from_bytes(true, "big")).bit_count() == 1
 
 
 def _search_from(source: Source, at: int) -> int:
@@ -438,7 +453,7 @@ def tables(part: Part, file: PartFile, scanned: Iterator[Records | Damage], repo
             continue
         with _source(part, file) as source:
             before = None if held is None or not len(held) else int(held.offset[-1])
-            if before is not None and source.match(_LENGTH, found.offset) is None:
+            if before is not None and not _counts_too_few(source, before, found.offset):
                 before = None
             if held is not None:
                 yield held if before is None else _without_last(held)

@@ -84,6 +84,13 @@ def test_a_count_that_is_too_small_takes_its_command_back(path):
     assert kinds(frame) == ["mended"]
 
 
+def test_arguments_of_a_command_whose_beginning_is_missing_join_no_other(path):
+    log = [[b"SET", b"a", b"1"], [b"SET", b"b", b"2"], [b"SET", b"c", b"3"]]
+    records = list(map(encode_command, log))
+    frame = read(path, records[0] + records[1][records[1].rindex(b"$") :] + records[2])
+    assert argvs(frame) == [log[0], log[2]]
+
+
 def test_the_database_is_uncertain_until_the_next_select(path):
     log = [[b"SELECT", b"3"], [b"SET", b"a", b"1"], [b"SET", b"b", b"2"], SELECT, [b"SET", b"c", b"3"]]
     records = list(map(encode_command, log))
