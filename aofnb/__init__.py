@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from aofnb.adapters.remote import connect
     from aofnb.engine import Store
     from aofnb.engine import open_store as open
+    from aofnb.forensics.compare import compare
     from aofnb.forensics.frame import read_aof
     from aofnb.forensics.log import Log, scan
     from aofnb.widgets import Dashboard, Explorer, LoadProgress, RewriteProgress
@@ -61,6 +62,7 @@ __all__ = [
     "Store",
     "StoreClosedError",
     "__version__",
+    "compare",
     "connect",
     "kernels",
     "load_ipython_extension",
@@ -74,6 +76,7 @@ __all__ = [
 _LAZY = {
     "open": ("aofnb.engine", "open_store"),
     "Store": ("aofnb.engine", "Store"),
+    "compare": ("aofnb.forensics.compare", "compare"),
     "scan": ("aofnb.forensics", "scan"),
     "read_aof": ("aofnb.forensics", "read_aof"),
     "Log": ("aofnb.forensics", "Log"),
