@@ -218,7 +218,7 @@ def test_every_fsync_there_is_stands_in_one_of_the_lists() -> None:
     for policy, seed in LIVES[:4]:
         for upgrade in (False, True):
             fs = BuggyFs()
-            live(fs, policy, seed, upgrade=upgrade, limit=2, recoveries=0.5)
+            live(fs, policy, seed, upgrade=upgrade, limit=8, recoveries=0.5)
             met += fs.sites
     fsyncs = {site for site in met if not site.startswith("rename")}
     assert fsyncs == {*CAUGHT_IF_SKIPPED, *REDUNDANT}
