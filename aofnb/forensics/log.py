@@ -48,7 +48,7 @@ __all__ = ["Log", "OnBad", "Progress", "Report", "scan"]
 # Marks of the index are so many bytes or rows apart, whichever comes first.
 _MARK_BYTES = 4 << 20
 _MARK_ROWS = 1 << 16
-_TIME_COLUMNS = frozenset({"time", "time_src", "time_err"})
+_TIME_COLUMNS = ("time", "time_src", "time_err")
 # So many FLUSH* and SWAPDB are remembered.
 _FLUSHES = 256
 
@@ -116,8 +116,9 @@ class Log:
         from aofnb.forensics.columns import Selection
         from aofnb.forensics.frame import read_frame, read_frames
 
-        wanted = None if columns is None or isinstance(columns, str) else list(columns)
-        timed = wanted is not None and not _TIME_COLUMNS.isdisjoint(wanted)
+        # What is no list of names is told so by Selection.
+        wanted = list(columns) if isinstance(columns, Iterable) and not isinstance(columns, str) else None
+        timed = wanted is not None and any(name in _TIME_COLUMNS for name in wanted)
         stored = columns if wanted is None else [name for name in wanted if name not in _TIME_COLUMNS]
         selection = Selection.of(stored, cmd, key, db, encoding, encoding_errors)
         on_bad = self._on_bad if on_bad is None else _checked(on_bad)
@@ -282,7 +283,13 @@ class Log:
     def index(self, *, progress: Progress = None) -> Index:
         """Where reading can begin. The first call reads the log once."""
         if self._index is None:
-            self._index = self._build_index(progress)
+            from aofnb.forensics.postings import kept_postings
+
+            kept = kept_postings(self) if self.cache.lasting else None
+            if kept is None:
+                self._index = self._build_index(progress)
+            else:
+                self._postings, self._index = kept
             self._len = self._index.rows
         return self._index
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from aofnb.forensics.log import Log
     from aofnb.forensics.reading import Progress
 
-__all__ = ["BARRIERS", "Event", "Postings", "postings_of"]
+__all__ = ["BARRIERS", "Event", "Postings", "kept_postings", "postings_of"]
 
 Ints = npt.NDArray[Any]
 
@@ -387,6 +387,18 @@ class _Pass:
 
     def index(self) -> Index:
         return Index(tuple(self.marks), self.end, self.highest_db + 1, tuple(self.flushes))
+
+
+def kept_postings(log: Log) -> tuple[Postings, Index] | None:
+    """The postings of a log and its index, if all of it is kept and still true; nothing of the log is read."""
+    kept = log.cache.load("postings")
+    if kept is None:
+        return None
+    try:
+        run, _, complete = _resumed(log, kept)
+        return (Postings(log, run.segments), run.index()) if complete else None
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return None
 
 
 def postings_of(log: Log, progress: Progress = None) -> tuple[Postings, Index]:

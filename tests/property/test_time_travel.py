@@ -91,3 +91,11 @@ def test_a_log_that_was_changed_is_read_anew(tmp_path, small_segments):
     assert (again.get("k"), again.get("j")) == (None, b"119")
     again.cache.clear()
     assert not [each for each in (tmp_path / "cache").rglob("*") if each.is_file()]
+
+
+def test_what_is_kept_spares_reading(tmp_path, monkeypatch):
+    write_log(tmp_path / "x.aof", [[b"SET", b"k", b"%d" % n] for n in range(100)])
+    aofnb.scan(tmp_path / "x.aof", cache_dir=tmp_path / "cache").postings()
+    monkeypatch.setattr("aofnb.forensics.log.Log._build_index", None)
+    again = aofnb.scan(tmp_path / "x.aof", cache_dir=tmp_path / "cache")
+    assert (len(again.history("k")), again.index().rows, len(again)) == (100, 100, 100)
