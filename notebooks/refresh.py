@@ -43,6 +43,22 @@ def client_for(notebook: nbformat.NotebookNode, folder: Path) -> NotebookClient:
     )
 
 
+# As the sanitize file of nbval hides them.
+_TEMPORARY = re.compile(r"/(tmp|var/folders)/[\w./-]+")
+
+
+def _without_folders(output: nbformat.NotebookNode) -> None:
+    """Name no temporary folder: it is another one next time."""
+    if "text" in output:
+        output["text"] = _TEMPORARY.sub("TMP", output["text"])
+    data = output.get("data", {})
+    for kind in ("text/plain", "text/html"):
+        if kind in data:
+            data[kind] = _TEMPORARY.sub("TMP", data[kind])
+    if "traceback" in output:
+        output["traceback"] = [_TEMPORARY.sub("TMP", line) for line in output["traceback"]]
+
+
 def canonical(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Take out what differs from machine to machine: versions, ids, times, widget state."""
     notebook.metadata.pop("widgets", None)
@@ -53,6 +69,7 @@ def canonical(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         for key in ("execution", "collapsed", "scrolled"):
             cell.metadata.pop(key, None)
         for output in cell.get("outputs", []):
+            _without_folders(output)
             data = output.get("data", {})
             if WIDGET_VIEW in data and len(data) > 1:
                 del data[WIDGET_VIEW]  # the readable fallback stays

@@ -135,11 +135,11 @@ _FAMILY_CATEGORY = {
 _FAMILY_GROUP = {
     "strings": "string", "bitmaps": "bitmap", "keys": "generic", "sorting": "generic", "expiry": "generic",
     "lists": "list", "sets": "set", "hashes": "hash", "zsets": "sorted-set", "streams": "stream",
-    "hyperloglogs": "hyperloglog", "dump": "generic", "debug": "server", "acl": "server",
+    "hyperloglogs": "hyperloglog", "dump": "generic", "debug": "server", "acl": "server", "replication": "server",
 }  # fmt: skip
 # Where the server counts a command otherwise than its neighbours.
 _GROUP_OF = {
-    "AUTH": "connection",
+    "AUTH": "connection", "MONITOR": "server",
     "DBSIZE": "server", "FLUSHALL": "server", "FLUSHDB": "server", "SWAPDB": "server", "RESTORE-ASKING": "server",
     "READONLY": "cluster", "READWRITE": "cluster", "ASKING": "cluster", "CLUSTER": "cluster", "WAITAOF": "generic",
 }  # fmt: skip
@@ -210,11 +210,18 @@ def _infos(client: Client) -> list[Any]:
     return [_info(client, entry) for entry in table.values()]
 
 
+def _group_of(entry: Command) -> str:
+    """The group that COMMAND DOCS names; subcommands are in that of their container."""
+    container = entry.name.partition(" ")[0]
+    own = _GROUP_OF.get(entry.name) or _GROUP_OF.get(container)
+    return own or _FAMILY_GROUP.get(entry.group, entry.group)
+
+
 def _docs(client: Client, entry: Command) -> Any:
     docs: dict[bytes, Any] = {
         b"summary": _bytes(entry.summary),
         b"since": _bytes(entry.since),
-        b"group": _bytes(_GROUP_OF.get(entry.name, _FAMILY_GROUP.get(entry.group, entry.group))),
+        b"group": _bytes(_group_of(entry)),
     }
     if entry.subcommands:
         docs[b"subcommands"] = client.map_reply(

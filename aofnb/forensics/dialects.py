@@ -61,9 +61,7 @@ _TILE38 = frozenset(
 )
 _KEYDB = frozenset(("RREPLAY", "KEYDB.MVCCRESTORE", "KEYDB.CRON", "EXPIREMEMBER", "EXPIREMEMBERAT", "PEXPIREMEMBERAT"))
 # Of servers newer than the table of commands here.
-_NEWER = frozenset(
-    ("HPEXPIREAT", "HPERSIST", "HPEXPIRE", "HEXPIRE", "HEXPIREAT", "HGETDEL", "HGETEX", "HSETEX", "MSETEX")
-)
+_NEWER = frozenset(("HGETDEL", "HGETEX", "HSETEX", "MSETEX"))
 
 
 def name_of(data: bytes) -> str | None:

@@ -268,9 +268,14 @@ def test_more_than_a_thousand_damaged_logs_get_the_verdict_of_the_real_tool(
 
 @pytest.mark.parametrize("folder", sorted(SAMPLES.glob("*/*/data")), ids=lambda path: "/".join(path.parts[-3:-1]))
 def test_every_sample_gets_the_verdict_of_the_real_tool(folder: Path, tmp_path: Path) -> None:
+    """But for snapshots that only newer servers write."""
     data = shutil.copytree(folder, tmp_path / "data")
     report = check(data)
     [target] = [*data.rglob("*.manifest")] or [*data.iterdir()]
+    if "a snapshot of version" in report.server.reason:
+        # As the tool of the server that wrote it would judge it; the one here knows no such version.
+        assert [answer[0] for answer in tool_on_all([target])] == [1]
+        return
     check_against_tool(target, report)
     assert check(target).verdict == report.verdict
     for file in report.files:

@@ -108,7 +108,10 @@ SAME = [
 def test_words_are_the_servers(store: aofnb.Store, server: RedisServer, line: str) -> None:
     argv = line.split()
     theirs, mine = server.execute(*argv), ours(store, *argv)
-    if isinstance(theirs, ReplyError):
+    if argv[:2] in (["LATENCY", "RESET"], ["LATENCY", "HISTORY"]) and not isinstance(theirs, ReplyError):
+        # What was slow on a busy machine is no matter of words.
+        assert type(mine) is type(theirs)
+    elif isinstance(theirs, ReplyError):
         assert str(mine) == str(theirs)
     elif isinstance(theirs, list):
         texts = [[item.decode() if isinstance(item, bytes) else item for item in reply] for reply in (mine, theirs)]
@@ -152,7 +155,8 @@ def sections(text: bytes) -> dict[str, list[str]]:
 def test_info_has_the_sections_of_the_server(store: aofnb.Store, server: RedisServer, which: tuple[str, ...]) -> None:
     theirs, mine = sections(server.execute("INFO", *which)), sections(store.execute("INFO", *which))
     assert list(mine) == list(theirs)
-    own = {"aofnb_version", "python_version", "number_of_libraries"}
+    # The last is of 7.4, as deadlines of hash fields are.
+    own = {"aofnb_version", "python_version", "number_of_libraries", "expired_subkeys"}
     for name in mine.keys() - {"# Commandstats", "# Latencystats", "# Errorstats", "# Keyspace"}:
         known = [field for field in mine[name] if not field.startswith("aofnb_") and field not in own]
         assert set(known) <= set(theirs[name]), "no name of our own making"

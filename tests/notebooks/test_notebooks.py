@@ -16,6 +16,8 @@ import nbformat
 import pytest
 from support.require import need
 
+from aofnb.lab.tutorials import check
+
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 # Folders of a person or of an installation; a temporary one is no better, unless the sanitize file hides it.
@@ -105,28 +107,19 @@ def bare(outputs: list[Any]) -> list[Any]:
     ]
 
 
-def exercise(path: Path) -> tuple[str, str, str]:
-    """Of a tutorial with an exercise: the imports and the judge, the first attempt, the solution."""
-    cells = load(path).cells
-    judge = next(cell.source for cell in cells if cell.cell_type == "code" and "def check(" in cell.source)
+def test_the_exercise_refuses_the_first_attempt_and_accepts_the_solution() -> None:
+    cells = load(ROOT / "notebooks" / "01-first-durable-key.ipynb").cells
     attempt = next(cell.source for cell in cells if cell.cell_type == "code" and cell.source.startswith("def move("))
     details = next(cell.source for cell in cells if "<details>" in cell.source)
     solution = re.search(r"```python\n(.*?)```", details, re.DOTALL)
     assert solution is not None
-    imports = "import tempfile\nfrom pathlib import Path\n"
-    return imports + judge.removesuffix("check(move)"), attempt, solution[1]
-
-
-def test_the_exercise_refuses_the_first_attempt_and_accepts_the_solution() -> None:
-    judge, attempt, solution = exercise(ROOT / "notebooks" / "01-first-durable-key.ipynb")
     namespace: dict[str, Any] = {}
-    exec(judge, namespace)
     exec(attempt, namespace)
-    assert namespace["check"](namespace["move"]).startswith("Not yet: after a crash at byte ")
-    exec(solution, namespace)
-    assert namespace["check"](namespace["move"]).startswith("Right! ")
+    assert not check(1, namespace["move"])
+    exec(solution[1], namespace)
+    assert check(1, namespace["move"])
     exec("def move(store, pieces): pass", namespace)
-    assert namespace["check"](namespace["move"]).startswith("Not yet: even without a crash")
+    assert "even without a crash" in repr(check(1, namespace["move"]))
 
 
 def test_demo_prints_every_cell_without_colours_when_it_is_no_terminal(

@@ -1,4 +1,5 @@
 import importlib
+import re
 import warnings
 
 import pandas as pd
@@ -179,5 +180,7 @@ def test_a_file_that_is_gone_is_an_error_of_the_file(tmp_path):
 
 
 def test_the_accessor_says_what_it_can_be_asked(df):
-    assert repr(df.aof) == "df.aof: raw(i), arg(n), plot.rate(), plot.offsets()"
-    assert repr(df.aof.plot) == "df.aof.plot: rate(), offsets()"
+    """Every public method is named."""
+    for thing in (df.aof, df.aof.plot):
+        said = set(re.findall(r"\w+(?=\()|\bplot$", repr(thing)))
+        assert said == {name for name in dir(thing) if not name.startswith("_")}

@@ -77,7 +77,7 @@ def test_what_is_no_log_is_named_with_what_to_do(tmp_path, data, says):
         ([b"JSON.SET", b"k", b"$", b"1"], "Redis Stack"),
         ([b"RREPLAY", b"id", b"payload", b"0", b"1"], "KeyDB"),
         ([b"FSET", b"fleet", b"truck", b"speed", b"9"], "Tile38"),
-        ([b"HPEXPIREAT", b"h", b"1", b"FIELDS", b"1", b"f"], "newer"),
+        ([b"HSETEX", b"h", b"FIELDS", b"1", b"f", b"v"], "newer"),
     ],
 )
 def test_dialects_are_named(tmp_path, argv, dialect):
