@@ -25,6 +25,9 @@ EXAMPLES = """\
   aofnb triage mydata                     what is in it, what looks wrong, what to ask next
   aofnb history mydata cart:42            every command that touched this key, and why it went
   aofnb at mydata '#57' HGETALL cart:42   what a command would have said at that moment
+  aofnb diff mydata '2026-11-20 14:03' end
+                                          what changed since, key by key
+  aofnb follow mydata                     new commands as they come, until Ctrl-C
   aofnb salvage mydata                    what is damaged, and what can be had of it
   aofnb salvage mydata --to fixed         write that into the new directory fixed
   aofnb undo mydata FLUSHALL              what putting back the flushed keys would change
@@ -95,6 +98,17 @@ def register(commands: Any) -> None:
     at.add_argument("position", metavar="POSITION", help="the command there has not run yet")
     at.add_argument("argv", metavar="WORD", nargs=argparse.REMAINDER, help="a command; without it keys are counted")
     at.add_argument("--db", type=int, default=0, metavar="N", help="the database (0); before POSITION")
+
+    diff = _command(commands, "diff", _diff, "what changed between two positions, key by key")
+    diff.add_argument("a", metavar="A", help="the earlier position")
+    diff.add_argument("b", metavar="B", help="the later one")
+    diff.add_argument("--key", metavar="KEY", help="only this key")
+    diff.add_argument("--db", type=int, metavar="N", help="only this database")
+
+    follow = _command(commands, "follow", _follow, "print new commands as they come, over rewrites, until Ctrl-C")
+    follow.add_argument("-n", type=int, metavar="N", help="end after so many")
+    follow.add_argument("--full", action="store_true", help="print long arguments whole")
+    follow.add_argument("--poll", type=float, default=0.2, metavar="SECONDS", help="between two looks (0.2)")
 
     cat = _command(commands, "cat", _cat, "print commands, escaped; with --json one object on each line")
     _chooses(cat)
@@ -332,19 +346,55 @@ def _cat(options: argparse.Namespace) -> int:
     bad = False
     for row in _rows(options, log, ["part", "offset", "ts", "db", "args", "status"]):
         bad = bad or row["status"] in ("truncated", "resynced")
-        args = [_quoted(arg, options.full) for arg in row["args"]]
-        if options.json:
-            when = None if row["ts"] is None else row["ts"].isoformat()
-            print(
-                json.dumps(
-                    {**row, "ts": when, "args": [arg.decode("utf-8", "backslashreplace") for arg in row["args"]]}
-                )
-            )
-            continue
-        when = "" if row["ts"] is None else f"{row['ts']:%Y-%m-%d %H:%M:%S} "
-        status = "" if row["status"] == "ok" else f"  ({row['status']})"
-        print(_safe(f"#{row['seq']} {row['part']}:{row['offset']} {when}[{row['db']}] {' '.join(args)}{status}"))
+        print(_line(row, options))
     return int(bad)
+
+
+def _line(row: dict[str, Any], options: argparse.Namespace) -> str:
+    """One command, for a person or for a program."""
+    if options.json:
+        when = None if row["ts"] is None else row["ts"].isoformat()
+        args = [arg.decode("utf-8", "backslashreplace") for arg in row["args"]]
+        return json.dumps({**row, "ts": when, "args": args})
+    when = "" if row["ts"] is None else f"{row['ts']:%Y-%m-%d %H:%M:%S} "
+    status = "" if row["status"] == "ok" else f"  ({row['status']})"
+    said = " ".join(_quoted(arg, options.full) for arg in row["args"])
+    return _safe(f"#{row['seq']} {row['part']}:{row['offset']} {when}[{row['db']}] {said}{status}")
+
+
+def _diff(options: argparse.Namespace) -> int:
+    frame = _log(options).diff(options.a, options.b, key=options.key, db=options.db, progress=_progress())
+    for row in frame.to_dict("records"):
+        key = _quoted(row["key"], False)
+        if options.json:
+            held = {side: _plain(row[side]) for side in ("before", "after")}
+            print(json.dumps({"db": row["db"], "key": key, "change": row["change"], "type": row["type"], **held}))
+            continue
+        print(_safe(f"[{row['db']}] {key}  {row['change']} ({row['type']})  {row['before']!r} -> {row['after']!r}"))
+    if not len(frame):
+        print("aofnb: nothing changed between these positions", file=sys.stderr)
+    return 0
+
+
+def _follow(options: argparse.Namespace) -> int:
+    left = options.n
+    with _log(options).follow(columns=["part", "offset", "ts", "db", "args", "status"], poll=options.poll) as frames:
+        try:
+            for frame in frames:
+                for seq, row in zip(frame.index.tolist(), frame.to_dict("records"), strict=True):
+                    if left is not None:
+                        if left <= 0:
+                            return 0
+                        left -= 1
+                    known: Any = row
+                    when = None if row["ts"] != row["ts"] else row["ts"]
+                    print(_line({"seq": seq, **known, "ts": when}, options), flush=True)
+                if left == 0:
+                    return 0
+        except KeyboardInterrupt:
+            # How a person ends it.
+            return 0
+    return 0
 
 
 def _quoted(arg: bytes, full: bool) -> str:

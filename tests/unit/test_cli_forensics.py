@@ -44,7 +44,21 @@ def test_help_shows_every_command_by_example(capsys: Capture) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
     out = capsys.readouterr().out
-    commands = ("triage", "history", "at", "cat", "top", "salvage", "recover", "undo", "export", "pii", "anonymize")
+    commands = (
+        "triage",
+        "history",
+        "at",
+        "diff",
+        "follow",
+        "cat",
+        "top",
+        "salvage",
+        "recover",
+        "undo",
+        "export",
+        "pii",
+        "anonymize",
+    )
     for command in commands:
         assert f"  aofnb {command} mydata" in out
         with pytest.raises(SystemExit) as left:
@@ -158,3 +172,31 @@ def test_triage_history_and_at(data: Path, capsys: Capture) -> None:
     assert run(capsys, "at", data, "end")[1] == "db0: 1 key\n"
     assert run(capsys, "at", data, "end", "GETX")[0] == 1
     assert run(capsys, "at", data, "end", "SET", "a", "1")[0] == 1
+
+
+def test_diff_tells_what_changed(data: Path, capsys: Capture) -> None:
+    code, out, _ = run(capsys, "diff", data, "start", "end")
+    assert code == 0
+    assert out == "[0] later  added (string)  None -> b'1'\n"
+    (row,) = [json.loads(line) for line in run(capsys, "diff", data, "start", "end", "--json")[1].splitlines()]
+    assert (row["key"], row["change"], row["before"]) == ("later", "added", None)
+    assert "nothing changed" in run(capsys, "diff", data, "end", "end")[2]
+
+
+def test_follow_prints_what_is_written_meanwhile(data: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    with aofnb.open(data) as store:
+        # The first look is when it waits for the first time: what is written then must be seen.
+        original = aofnb.Log.follow
+
+        def follow(log: aofnb.Log, **options: object) -> object:
+            made = original(log, **options)  # type: ignore[arg-type]
+            store.execute("SET", "fresh", "x y")
+            store.execute("SET", "more", "z")
+            return made
+
+        monkeypatch.setattr(aofnb.Log, "follow", follow)
+        code, out, _ = run(capsys, "follow", data, "-n", "2", "--poll", "0.01")
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0].endswith("SELECT 0")
+    assert lines[1].endswith('SET fresh "x y"')
