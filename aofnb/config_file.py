@@ -45,10 +45,7 @@ SERVER_ONLY = frozenset(
 _ABSENT = {
     "activedefrag": {"no"},
     "cluster-enabled": {"no"},
-    "lazyfree-lazy-eviction": {"no", "yes"},
     "list-compress-depth": {"0"},
-    "maxmemory": {"0", "0b", "0mb"},
-    "notify-keyspace-events": {""},
     "replica-ignore-disk-write-errors": {"no"},
 }
 
