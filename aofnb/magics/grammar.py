@@ -353,6 +353,54 @@ ZSCAN: key cursor [MATCH pattern] [COUNT count]
 ZSCORE: key member
 ZUNION: numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE <SUM | MIN | MAX>] [WITHSCORES]
 ZUNIONSTORE: destination numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE <SUM | MIN | MAX>]
+ACL CAT: [categoryname]
+ACL DELUSER: username [username ...]
+ACL DRYRUN: username command [arg ...]
+ACL GENPASS: [bits]
+ACL GETUSER: username
+ACL LOG: [count | RESET]
+ACL SETUSER: username [rule ...]
+AUTH: [username] password
+CLIENT CACHING: <YES | NO>
+CLIENT KILL: <ip:port | <[ID client-id] | [TYPE <NORMAL | MASTER | SLAVE | REPLICA | PUBSUB>] | [USER username] | [ADDR ip:port] | [LADDR ip:port] | [SKIPME yes/no]> [<[ID client-id] | [TYPE <NORMAL | MASTER | SLAVE | REPLICA | PUBSUB>] | [USER username] | [ADDR ip:port] | [LADDR ip:port] | [SKIPME yes/no]> ...]>
+CLIENT NO-EVICT: <ON | OFF>
+CLIENT PAUSE: timeout [WRITE | ALL]
+CLIENT REPLY: <ON | OFF | SKIP>
+CLIENT TRACKING: <ON | OFF> [REDIRECT client-id] [PREFIX prefix ...] [BCAST] [OPTIN] [OPTOUT] [NOLOOP]
+CLUSTER ADDSLOTS: slot [slot ...]
+CLUSTER ADDSLOTSRANGE: start-slot end-slot [start-slot end-slot ...]
+CLUSTER COUNT-FAILURE-REPORTS: node-id
+CLUSTER COUNTKEYSINSLOT: slot
+CLUSTER DELSLOTS: slot [slot ...]
+CLUSTER DELSLOTSRANGE: start-slot end-slot [start-slot end-slot ...]
+CLUSTER FAILOVER: [FORCE | TAKEOVER]
+CLUSTER FORGET: node-id
+CLUSTER GETKEYSINSLOT: slot count
+CLUSTER KEYSLOT: key
+CLUSTER MEET: ip port [cluster-bus-port]
+CLUSTER REPLICAS: node-id
+CLUSTER REPLICATE: node-id
+CLUSTER RESET: [HARD | SOFT]
+CLUSTER SET-CONFIG-EPOCH: config-epoch
+CLUSTER SETSLOT: slot <IMPORTING node-id | MIGRATING node-id | NODE node-id | STABLE>
+CLUSTER SLAVES: node-id
+FAILOVER: [TO host port [FORCE]] [ABORT] [TIMEOUT milliseconds]
+LOLWUT: [VERSION version]
+MEMORY USAGE: key [SAMPLES count]
+MODULE LOAD: path [arg ...]
+MODULE LOADEX: path [CONFIG name value ...] [ARGS arg [arg ...]]
+MODULE UNLOAD: name
+HEXPIRE: key seconds [NX | XX | GT | LT] FIELDS numfields field [field ...]
+HPEXPIRE: key milliseconds [NX | XX | GT | LT] FIELDS numfields field [field ...]
+HEXPIREAT: key unix-time-seconds [NX | XX | GT | LT] FIELDS numfields field [field ...]
+HPEXPIREAT: key unix-time-milliseconds [NX | XX | GT | LT] FIELDS numfields field [field ...]
+HPERSIST: key FIELDS numfields field [field ...]
+HTTL: key FIELDS numfields field [field ...]
+HPTTL: key FIELDS numfields field [field ...]
+HEXPIRETIME: key FIELDS numfields field [field ...]
+HPEXPIRETIME: key FIELDS numfields field [field ...]
+CLIENT NO-TOUCH: <ON | OFF>
+WAITAOF: numlocal numreplicas timeout
 """  # noqa: E501
 
 GRAMMARS = dict(line.split(": ", 1) for line in _TABLE.strip().splitlines())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 import sys
 import types
 
@@ -17,6 +18,15 @@ def client(tmp_path):
     need("redis-py", importlib.util.find_spec("redis"))
     with aofnb.Redis(tmp_path / "app-data", appendfsync="no") as client:
         yield client
+
+
+@pytest.fixture(autouse=True)
+def _signals():
+    """Workers put handlers of their own in place of Python's, and leave them there."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

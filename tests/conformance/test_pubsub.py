@@ -129,6 +129,7 @@ def play(a: Any, b: Any) -> list[tuple[str, Any]]:
 
 
 def test_answers_and_messages_are_the_servers(server):
+    server.execute("FLUSHALL")
     a, b = server.connect(), server.connect()
     theirs = play(a, b)
     a.close()
