@@ -27,11 +27,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, cast
 
-import numpy as np
-
 import aofnb.commands.all  # noqa: F401  fills the table
 from aofnb.commands import registry
-from aofnb.forensics.scan import Damage, Incomplete, Record, Records, encode_records, read_record, scan_file
+from aofnb.forensics.scan import Damage, Incomplete, Record, Records, read_record, scan_file
 
 if TYPE_CHECKING:
     from aofnb.forensics.log import Report
@@ -103,19 +101,7 @@ class Mended:
 
     def as_records(self) -> Records:
         """One row."""
-        data, ends = encode_records([self.argv])
-        return Records(
-            data=data,
-            begin=0,
-            ends=ends,
-            first=np.zeros(1, np.int64),
-            argc=np.array([len(self.argv)], np.int64),
-            offset=np.array([self.offset], np.int64),
-            nbytes=np.array([self.end - self.offset], np.int64),
-            lf=np.zeros(1, bool),
-            ts=[],
-            mended=True,
-        )
+        return Records.of([self.argv], [self.offset], [self.end - self.offset], mended=True)
 
 
 def can_be(argv: Sequence[bytes]) -> bool:

@@ -113,19 +113,7 @@ class Damage:
 
     def as_records(self) -> Records:
         """One row of everything that could not be read."""
-        data, ends = encode_records([self.argv])
-        return Records(
-            data=data,
-            begin=0,
-            ends=ends,
-            first=np.zeros(1, np.int64),
-            argc=np.array([len(self.argv)], np.int64),
-            offset=np.array([self.offset], np.int64),
-            nbytes=np.array([self.nbytes], np.int64),
-            lf=np.zeros(1, bool),
-            ts=[],
-            cut_argc=self.argc,
-        )
+        return Records.of([self.argv], [self.offset], [self.nbytes], cut_argc=self.argc)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -158,6 +146,36 @@ class Records:
     from_snapshot: bool = False
     behind_damage: bool = False
     mended: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        argvs: Sequence[Sequence[bytes]],
+        offsets: Sequence[int],
+        nbytes: Sequence[int],
+        *,
+        cut_argc: int | None = None,
+        from_snapshot: bool = False,
+        mended: bool = False,
+    ) -> Records:
+        """Commands that do not stand in the file as Redis writes them, each with its place and size there."""
+        data, ends = encode_records(argvs)
+        argc = np.fromiter(map(len, argvs), np.int64, len(argvs))
+        lines = 1 + 2 * argc
+        return cls(
+            data=data,
+            begin=0,
+            ends=ends,
+            first=np.cumsum(lines) - lines,
+            argc=argc,
+            offset=np.array(offsets, np.int64),
+            nbytes=np.array(nbytes, np.int64),
+            lf=np.zeros(len(argc), bool),
+            ts=[],
+            cut_argc=cut_argc,
+            from_snapshot=from_snapshot,
+            mended=mended,
+        )
 
     def __len__(self) -> int:
         return len(self.first)

@@ -12,11 +12,9 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any, BinaryIO, cast
 
-import numpy as np
-
 from aofnb.errors import RdbError
 from aofnb.forensics.parts import Part, PartFile
-from aofnb.forensics.scan import Records, encode_records
+from aofnb.forensics.scan import Records
 from aofnb.rdb.reader import Entry, RdbReader
 from aofnb.store.snapshot import commands_of_key
 
@@ -129,19 +127,5 @@ class _Rows:
     def flush(self) -> Iterator[Records]:
         if not self._argvs:
             return
-        data, ends = encode_records(self._argvs)
-        argc = np.fromiter(map(len, self._argvs), np.int64, len(self._argvs))
-        lines = 1 + 2 * argc
-        yield Records(
-            data=data,
-            begin=0,
-            ends=ends,
-            first=np.cumsum(lines) - lines,
-            argc=argc,
-            offset=np.array(self._offsets, np.int64),
-            nbytes=np.array(self._sizes, np.int64),
-            lf=np.zeros(len(argc), bool),
-            ts=[],
-            from_snapshot=True,
-        )
+        yield Records.of(self._argvs, self._offsets, self._sizes, from_snapshot=True)
         self._argvs, self._offsets, self._sizes, self._bytes = [], [], [], 0

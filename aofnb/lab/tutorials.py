@@ -6,7 +6,6 @@ never a traceback. The log is cut at every byte where a tutorial speaks of crash
 
 from __future__ import annotations
 
-import logging
 import os
 import random
 import tempfile
@@ -19,6 +18,7 @@ from aofnb.clock import FakeClock
 from aofnb.engine import Store, open_store
 from aofnb.errors import AofnbError
 from aofnb.lab.disk import SimFs
+from aofnb.lab.loss import quiet
 
 __all__ = ["Verdict", "check"]
 
@@ -69,7 +69,7 @@ def check(lesson: int, answer: Any) -> Verdict:
     if lesson not in _JUDGES:
         known = ", ".join(map(str, sorted(_JUDGES)))
         raise ValueError(f"tutorial {lesson} has no exercise; those that have: {known}")
-    with _quiet():
+    with quiet():
         try:
             return Verdict(True, _JUDGES[lesson](answer))
         except _WrongError as wrong:
@@ -328,18 +328,6 @@ def _jobs_in(store: Store) -> list[bytes]:
 def _need(holds: bool, otherwise: str) -> None:
     if not holds:
         raise _WrongError(otherwise)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Each cut tail would be reported, which is what is asked for here."""
-    log = logging.getLogger("aofnb")
-    before = log.level
-    log.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        log.setLevel(before)
 
 
 @contextmanager

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support.require import need
+from support.require import need, need_module
 from support.server import available, redis_server
 
 import aofnb
 
-redis = pytest.importorskip("redis")
+redis = need_module("redis")
 need("redis-server", available())
 
 import aofnb.asyncio  # noqa: E402  # needs redis-py

@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable
 
 import pytest
-from support.require import need
+from support.require import need, need_module
 from support.server import available, redis_server
 
 import aofnb
 from aofnb import ReplyError
 
-pytest.importorskip("redis")
+need_module("redis")
 need("redis-server", available())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from support.records import records
+from support.require import need_module
 
 import aofnb
 from aofnb import ReplyError
@@ -198,7 +199,7 @@ def test_weights_follow_every_change(clock):
 
 
 def test_scripts_are_refused_unless_they_may_use_memory_that_there_is_not(clock):
-    pytest.importorskip("lupa")
+    need_module("lupa")
     with opened(clock, maxmemory="1gb") as store:
         fill(store)
         half(store)

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from support.require import need_module
 from support.samples import sample
 
 import aofnb
@@ -219,7 +220,7 @@ class TestPictures:
 
     @pytest.fixture(autouse=True)
     def _agg(self):
-        matplotlib = pytest.importorskip("matplotlib")
+        matplotlib = need_module("matplotlib")
         matplotlib.use("Agg")
         yield
         from matplotlib import pyplot

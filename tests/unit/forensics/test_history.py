@@ -1,6 +1,7 @@
 import re
 
 import pytest
+from support.require import need_module
 from support.samples import sample
 
 import aofnb
@@ -56,7 +57,7 @@ def test_history_with_values_says_what_was_in_it(tmp_path):
 
 
 def test_values_in_spite_of_a_script(tmp_path):
-    pytest.importorskip("lupa")
+    need_module("lupa")
     path = tmp_path / "x.aof"
     script = [b"EVAL", b"redis.call('SET', 'k', 'from script')", b"0"]
     path.write_bytes(encode_command([b"SET", b"k", b"1"]) + encode_command(script) + encode_command([b"DEL", b"k"]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+from support.require import need_module
 
 from aofnb.errors import ConfigError
 from aofnb.lab import crash_test, record
@@ -101,7 +102,7 @@ class TestCrashTest:
         assert (frame["lost"] == (frame["acknowledged"] - frame["survived"]).clip(lower=0)).all()
 
     def test_the_plot_has_a_line_for_each_policy(self):
-        matplotlib = pytest.importorskip("matplotlib")
+        matplotlib = need_module("matplotlib")
         matplotlib.use("Agg")
         from matplotlib import pyplot
 
