@@ -81,9 +81,11 @@ examples:
   aofnb serve mydata --port 7000 --appendfsync always
   aofnb serve mydata --port 0 --unixsocket /tmp/redis.sock
   aofnb serve /etc/redis/redis.conf --daemonize no
+  aofnb-server redis.conf                 the same, for rigs that want the path of one program
 
 Settings are those of redis.conf, with the values it takes; an unknown one is refused by
-name. It listens on this machine alone unless --bind says otherwise, and turns away whoever
+name. What a redis.conf does not say is as redis-server has it: no log without
+"appendonly yes" in it, but snapshots. A directory has a log. It listens on this machine alone unless --bind says otherwise, and turns away whoever
 comes from elsewhere as long as there is no password (--requirepass), as redis-server does.
 
 exit code:

@@ -17,6 +17,9 @@ from aofnb.errors import ConfigError
 
 __all__ = ["SETTINGS", "Config", "Setting"]
 
+# Redis's level of log lines between verbose and warning.
+NOTICE = 25
+
 Kind = Literal["bool", "int", "memory", "enum", "string", "save", "output-limits", "events"]
 INT_MAX = 2147483647
 

@@ -1,24 +1,27 @@
 """``aofnb serve``: a store on a socket in the foreground, where a test rig would run redis-server.
 
 1. read: a directory or a redis.conf, then ``--setting value ...`` as redis-server takes them; unknown ones are refused
-   by name, and those that have no meaning here are told;
+   by name, and those that have no meaning here are told. What a redis.conf does not say is as redis-server has it,
+   so without ``appendonly yes`` in it there are snapshots and no log; a directory has a log unless told otherwise;
 2. load, and on a failure log why and end with status 1;
-3. serve until SIGTERM, SIGINT or SHUTDOWN; then make everything durable and end with status 0.
+3. serve until SIGTERM, SIGINT or SHUTDOWN; then make everything durable and end with status 0. What cannot be made
+   durable keeps it from ending.
 
 Log lines are those of redis-server, since rigs wait for them.
 
-Redis: server.c main, redisLog, prepareForShutdown (7.0.15).
+Redis: server.c main, daemonize, createPidFile, redisLog, prepareForShutdown (7.0.15).
 """
 
 from __future__ import annotations
 
 import logging
+import logging.handlers
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import FrameType
@@ -26,30 +29,30 @@ from typing import Any
 
 from aofnb._version import VERSION
 from aofnb.adapters.server import Server
-from aofnb.config import Config, Setting
-from aofnb.config_file import SERVER_ONLY, ConfigFile
+from aofnb.config import NOTICE, Config, Setting
+from aofnb.config_file import SERVER_ONLY, ConfigFile, today
 from aofnb.engine import Store, open_store
 from aofnb.engine.info import REDIS_VERSION
-from aofnb.errors import AofnbError, AofTruncatedError, ConfigError
+from aofnb.errors import AofManifestError, AofnbError, AofTruncatedError, ConfigError, ReplyError
 
 __all__ = ["Arguments", "main", "read_arguments"]
 
 _DEFAULT_PORT = 6379
-_NOTICE = 25
 # What redis-server calls a level, and what stands for it in a line.
-_LEVELS = {"debug": logging.DEBUG, "verbose": logging.INFO, "notice": _NOTICE, "warning": logging.WARNING}
-_MARKS = ((logging.WARNING, "#"), (_NOTICE, "*"), (logging.INFO, "-"), (logging.NOTSET, "."))
-# How often the numbers of a rewrite are looked at.
+_LEVELS = {"debug": logging.DEBUG, "verbose": logging.INFO, "notice": NOTICE, "warning": logging.WARNING}
+_MARKS = ((logging.WARNING, "#"), (NOTICE, "*"), (logging.INFO, "-"), (logging.NOTSET, "."))
+# A signal is noticed between waits only.
 _LOOK_S = 0.1
+# What redis-server does where its file says nothing of it.
+_DEFAULTS_OF_FILES = {"appendonly": "no", "save": "3600 1 300 100 60 10000"}
 
 # Read here. What redis.conf may say besides has no effect on a store, but for these, which are refused unless they say
 # what is so anyway.
 _USED = {
-    *("bind", "enable-debug-command", "logfile", "loglevel", "pidfile", "port", "protected-mode"),
-    *("unixsocket", "unixsocketperm"),
+    *("always-show-logo", "bind", "daemonize", "enable-debug-command", "logfile", "loglevel", "pidfile", "port"),
+    *("protected-mode", "unixsocket", "unixsocketperm"),
 }
 _ONLY = {
-    "daemonize": ("no", "aofnb serve stays in the foreground; start it with & or by a supervisor"),
     "syslog-enabled": ("no", "there is no log to syslog; logfile names a file"),
     "tls-port": ("0", "there is no TLS; put a proxy in front, or serve a unix socket"),
     "enable-module-command": ("no", "there are no modules"),
@@ -64,6 +67,8 @@ class Arguments:
     settings: dict[str, str] = field(default_factory=dict)
     server: dict[str, tuple[str, ...]] = field(default_factory=dict)
     file: ConfigFile | None = None
+    # A redis.conf was given: the defaults are redis-server's.
+    from_file: bool = False
 
     def one(self, name: str, default: str = "") -> str:
         """The value of a server setting that takes one."""
@@ -85,6 +90,26 @@ class Arguments:
         except ConfigError as problem:
             raise ConfigError(f"{setting.name}: {problem} (given: {text!r})") from None
 
+    def socket_mode(self) -> int:
+        permissions = self.one("unixsocketperm", "0")
+        try:
+            return int(permissions, 8)
+        except ValueError:
+            raise ConfigError(f"unixsocketperm {permissions}: give the mode in octal, such as 700") from None
+
+    def check(self) -> None:
+        """Raise ConfigError for values of server settings that cannot be."""
+        self.number("port", _DEFAULT_PORT)
+        self.socket_mode()
+        self.yes("protected-mode", "yes")
+        self.yes("always-show-logo", "no")
+        level = self.one("loglevel", "notice").lower()
+        if level not in _LEVELS:
+            raise ConfigError(f"loglevel {level}: must be one of {', '.join(_LEVELS)}")
+        self.one("logfile")
+        self.one("pidfile")
+        self.one("unixsocket")
+
     @property
     def without_effect(self) -> list[str]:
         """Server settings that mean nothing here."""
@@ -92,7 +117,9 @@ class Arguments:
 
 
 def read_arguments(argv: Sequence[str]) -> Arguments:
-    """The command line behind ``serve``: ``[DIR | redis.conf] [--setting value ...] ...``.
+    """The command line behind ``serve``: ``[DIR | redis.conf | -] [--setting value ...] ...``.
+
+    ``-``, here or at the end, is a redis.conf on standard input.
 
     Raises
     ------
@@ -101,18 +128,43 @@ def read_arguments(argv: Sequence[str]) -> Arguments:
     """
     arguments = Arguments()
     words = list(argv)
-    if words and not words[0].startswith("--"):
+    stdin = "-" in words[:1] + words[-1:]
+    if stdin:
+        words.pop(0 if words[0] == "-" else -1)
+    given = ConfigFile(None)
+    if words and not words[0].startswith("-"):
         place = words.pop(0)
         if os.path.isfile(place):
-            arguments.file = ConfigFile(place)
-            arguments.server.update(arguments.file.server)
+            given = arguments.file = ConfigFile(place)
+        elif place.endswith(".conf") and not os.path.isdir(place):
+            raise ConfigError(f"{place} is not there; give a redis.conf, or a directory of data")
         else:
             arguments.directory = place
+    if stdin:
+        given.add(sys.stdin.read(), "standard input")
+    arguments.from_file = stdin or arguments.file is not None
+    arguments.server.update(given.server)
+    arguments.settings.update(given.settings)
+    _read_options(words, arguments)
+    for name, (only, why) in _ONLY.items():
+        if arguments.one(name, only).lower() != only:
+            raise ConfigError(f"{name} {arguments.one(name)}: {why}")
+    if arguments.from_file:
+        arguments.settings = _DEFAULTS_OF_FILES | arguments.settings
+    directory = arguments.settings.pop("dir", "")
+    if directory and not os.path.isdir(directory) and arguments.from_file:
+        raise ConfigError(f"dir {directory}: there is no such directory")
+    arguments.directory = directory or arguments.directory
+    return arguments
+
+
+def _read_options(words: list[str], arguments: Arguments) -> None:
+    """``--setting value ...``, as often as it comes; the last of a name counts."""
     while words:
         option = words.pop(0)
         if not option.startswith("--"):
             raise ConfigError(f"{option!r}: settings are given as --name value")
-        name = option[2:].lower()
+        name = today(option[2:].lower())
         values: list[str] = []
         while words and not words[0].startswith("--"):
             values.append(words.pop(0))
@@ -120,21 +172,27 @@ def read_arguments(argv: Sequence[str]) -> Arguments:
             arguments.server[name] = tuple(values)
         else:
             arguments.settings[Config.setting(name).name] = " ".join(values)
-    for name, (only, why) in _ONLY.items():
-        if arguments.one(name, only).lower() != only:
-            raise ConfigError(f"{name} {arguments.one(name)}: {why}")
-    in_file = "" if arguments.file is None else arguments.file.settings.get("dir", "")
-    arguments.directory = arguments.settings.pop("dir", "") or in_file or arguments.directory
-    return arguments
 
 
 def main(argv: Sequence[str]) -> int:
     """Serve until told to stop; the exit status."""
+    if list(argv) in (["--version"], ["-v"]):
+        # As redis-server says it: test rigs look for the number.
+        print(f"Redis server v={REDIS_VERSION} sha=00000000:0 malloc=libc bits=64 build=aofnb-{VERSION}")
+        return 0
     try:
         arguments = read_arguments(argv)
+        daemon = arguments.yes("daemonize", "no")
+        arguments.check()
+    except ConfigError as problem:
+        print(f"\n*** FATAL CONFIG FILE ERROR (Redis {REDIS_VERSION}) ***\naofnb: {problem}", file=sys.stderr)
+        return 1
+    if daemon:
+        _leave_the_terminal()
+    try:
         log = _logger(arguments)
-    except (ConfigError, OSError) as problem:
-        print(f"aofnb: {problem}", file=sys.stderr)
+    except OSError as problem:
+        print(f"aofnb: Can't open the log file: {problem}", file=sys.stderr)
         return 1
     try:
         return _serve(arguments, log)
@@ -147,6 +205,24 @@ def main(argv: Sequence[str]) -> int:
             handler.close()
 
 
+def aofnb_server() -> int:
+    """The program ``aofnb-server``: ``aofnb serve`` for rigs that want the path of one executable."""
+    return main(sys.argv[1:])
+
+
+def _leave_the_terminal() -> None:
+    """``daemonize yes``: go on in a child of nobody; whoever started us sees us end at once."""
+    sys.stdout.flush()
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):
+        os.dup2(null, stream)
+    if null > 2:
+        os.close(null)
+
+
 class _Stop(BaseException):
     """A signal came before there was anything to shut down."""
 
@@ -157,28 +233,20 @@ def _serve(arguments: Arguments, log: logging.Logger) -> int:
         "aofnb version=%s, Redis version=%s, bits=64, pid=%d, just started", VERSION, REDIS_VERSION, os.getpid()
     )
     log.warning("Configuration loaded")
-    stopping = threading.Event()
-    heard: list[str] = []
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        heard.append(signal.Signals(number).name)
-        if not serving:
-            raise _Stop
-        stopping.set()
-
-    serving = False
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    signals = _Signals()
+    before = {number: signal.signal(number, signals.heard) for number in (signal.SIGTERM, signal.SIGINT)}
     store: Store | None = None
     try:
-        store = _load(arguments, log)
-        server = _listen(arguments, store, log)
-        serving = True
-        _say_ready(arguments, server, log)
-        with _pid_file(arguments.one("pidfile")):
-            _wait(server, store, stopping, log)
-        return _shut_down(server, store, heard, log)
+        with _pid_file(arguments.one("pidfile"), log):
+            store = _load(arguments, log)
+            server = _listen(arguments, store, log)
+            signals.serving = True
+            _say_ready(arguments, server, log)
+            _serve_on(store, server, signals, log)
+        log.warning("Redis is now ready to exit, bye bye...")
+        return 0
     except _Stop:
-        log.warning("Received %s, exiting now", heard[-1])
+        log.warning("Received %s, exiting now", signals.name)
         return 0
     finally:
         if store is not None:
@@ -187,9 +255,38 @@ def _serve(arguments: Arguments, log: logging.Logger) -> int:
             signal.signal(number, handler)
 
 
+class _Signals:
+    """What SIGTERM and SIGINT do: end a load at once, a server in good order, and at the second SIGINT at once too."""
+
+    def __init__(self) -> None:
+        self.serving = False
+        self.name = ""
+        self._came = threading.Event()
+
+    def heard(self, number: int, _frame: FrameType | None) -> None:
+        again = number == signal.SIGINT and self.name == "SIGINT"
+        self.name = signal.Signals(number).name
+        if not self.serving or again:
+            raise _Stop
+        self._came.set()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether one came, now or within that time; it counts once."""
+        came = self._came.wait(timeout_s)
+        self._came.clear()
+        return came
+
+
 def _load(arguments: Arguments, log: logging.Logger) -> Store:
     directory = os.path.abspath(os.path.expanduser(arguments.directory))
-    log.log(_NOTICE, "Running mode=standalone, port=%d.", arguments.number("port", _DEFAULT_PORT))
+    port = arguments.number("port", _DEFAULT_PORT)
+    for handler in log.handlers:
+        if isinstance(handler.formatter, _Format):
+            handler.formatter.role = "M"
+    if arguments.yes("always-show-logo", "no"):
+        _show_logo(port, log)
+    else:
+        log.log(NOTICE, "Running mode=standalone, port=%d.", port)
     log.warning("Server initialized")
     if arguments.without_effect:
         log.warning("These settings have no effect here: %s", ", ".join(arguments.without_effect))
@@ -198,110 +295,158 @@ def _load(arguments: Arguments, log: logging.Logger) -> Store:
         settings: dict[str, Any] = dict(arguments.settings)
         store = open_store(directory, config_file=arguments.file, **settings)
     except AofnbError as problem:
-        name = os.path.basename(getattr(problem, "file", None) or "") or directory
-        if isinstance(problem, AofTruncatedError):
-            log.warning("Unexpected end of file reading the append only file %s.", name)
-        elif not isinstance(problem, ConfigError):
-            log.warning("Bad file format reading the append only file %s", name)
+        _say_what_failed(problem, directory, log)
         raise
-    loaded = store.load_report
-    if loaded is not None and loaded.files.files:
-        for file in loaded.files.files:
-            kind = "base" if ".base." in file.name else "incr"
-            log.log(_NOTICE, "DB loaded from %s file %s: %.3f seconds", kind, file.name, file.seconds)
-        log.log(_NOTICE, "DB loaded from append only file: %.3f seconds", time.monotonic() - started)
+    _say_what_was_loaded(store, time.monotonic() - started, log)
     return store
+
+
+def _show_logo(port: int, log: logging.Logger) -> None:
+    """Where there is always a picture, rigs look for the process's number in it."""
+    picture = f"""
+        aofnb {VERSION}, as Redis {REDIS_VERSION}, 64 bit
+   []=[]=[]=>
+        Running in standalone mode
+        Port: {port}
+        PID: {os.getpid()}
+"""
+    for handler in log.handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.stream.write(picture + "\n")
+            handler.flush()
+
+
+def _say_what_failed(problem: AofnbError, directory: str, log: logging.Logger) -> None:
+    """Why the data cannot be loaded, in the server's words; ours follow."""
+    name = os.path.basename(getattr(problem, "file", None) or "") or directory
+    if isinstance(problem, AofTruncatedError):
+        log.warning(
+            "Unexpected end of file reading the append only file %s. You can: 1) Make a backup of your AOF file, then "
+            "use aofnb check --fix <dir>. 2) Alternatively you can set the 'aof-load-truncated' configuration option "
+            "to yes and restart the server.",
+            name,
+        )
+    elif isinstance(problem, AofManifestError):
+        log.warning("*** FATAL AOF MANIFEST FILE ERROR *** in %s", name)
+    elif name.endswith(".rdb"):
+        log.warning("Short read or OOM loading DB. Unrecoverable error, aborting now.")
+        log.warning("Bad file format reading the append only file %s", name)
+    elif not isinstance(problem, ConfigError):
+        log.warning(
+            "Bad file format reading the append only file %s: make a backup of your AOF file, then use "
+            "aofnb check --fix <dir>",
+            name,
+        )
+
+
+def _say_what_was_loaded(store: Store, seconds: float, log: logging.Logger) -> None:
+    loaded = store.load_report
+    if loaded is None:
+        if os.path.exists(os.path.join(str(store.path), store.config.dbfilename)):
+            log.log(NOTICE, "Done loading RDB, keys loaded: %d, keys expired: 0.", store.engine.keyspace.key_count())
+            log.log(NOTICE, "DB loaded from disk: %.3f seconds", seconds)
+        return
+    if loaded.snapshot_keys:
+        log.log(NOTICE, "Done loading RDB, keys loaded: %d, keys expired: 0.", loaded.snapshot_keys)
+    cut = loaded.files.truncated
+    for file in loaded.files.files:
+        if cut is not None and os.path.basename(cut.file) == file.name:
+            log.warning("!!! Warning: short read while loading the AOF file %s!!!", file.name)
+            log.warning("!!! Truncating the AOF %s at offset %d !!!", file.name, cut.offset)
+            log.warning("AOF %s loaded anyway because aof-load-truncated is enabled", file.name)
+        kind = "base" if ".base." in file.name else "incr"
+        log.log(NOTICE, "DB loaded from %s file %s: %.3f seconds", kind, file.name, file.seconds)
+    if loaded.files.files:
+        log.log(NOTICE, "DB loaded from append only file: %.3f seconds", seconds)
+    loaded_names = {file.name for file in loaded.files.files}
+    for name, kind, _size in store.stats().files:
+        done = "Opening" if name in loaded_names else "Creating"
+        if done == "Creating" or kind == "incr":
+            log.log(NOTICE, "%s AOF %s file %s on server start", done, kind, name)
 
 
 def _listen(arguments: Arguments, store: Store, log: logging.Logger) -> Server:
     port = arguments.number("port", _DEFAULT_PORT)
     path = arguments.one("unixsocket")
-    permissions = arguments.one("unixsocketperm", "0")
     try:
-        mode = int(permissions, 8)
-    except ValueError:
-        raise ConfigError(f"unixsocketperm {permissions}: give the mode in octal, such as 700") from None
-    return Server(
-        store,
-        # As in redis-server, port 0 is no port; but a free one where nothing else is served.
-        host=list(arguments.server.get("bind", ("127.0.0.1", "-::1"))) if port or not path else None,
-        port=port,
-        unixsocket=path or None,
-        unixsocketperm=mode,
-        protected_mode=arguments.yes("protected-mode", "yes"),
-        open_to_strangers=True,
-        debug_commands=arguments.one("enable-debug-command", "no").lower(),
-        log=log,
-    )
+        server = Server(
+            store,
+            # As in redis-server, port 0 is no port; but a free one where nothing else is served.
+            host=list(arguments.server.get("bind", ("127.0.0.1", "-::1"))) if port or not path else None,
+            port=port,
+            unixsocket=path or None,
+            unixsocketperm=arguments.socket_mode(),
+            protected_mode=arguments.yes("protected-mode", "yes"),
+            open_to_strangers=True,
+            debug_commands=arguments.one("enable-debug-command", "no").lower(),
+            log=log,
+        )
+    except ConfigError as problem:
+        log.warning("Warning: Could not create server TCP listening socket: %s", problem)
+        log.warning("Failed listening on port %d (TCP), aborting.", port)
+        raise
+    shown = {name: " ".join(words) for name, words in arguments.server.items()}
+    store.engine.settings.server = {
+        "always-show-logo": "no",
+        "daemonize": "no",
+        "logfile": "",
+        "loglevel": "notice",
+        "pidfile": "",
+        "io-threads": "1",
+        "supervised": "no",
+        "tls-port": "0",
+        **shown,
+        **store.engine.settings.server,
+    }
+    return server
 
 
 def _say_ready(arguments: Arguments, server: Server, log: logging.Logger) -> None:
     if server.hosts:
-        log.log(_NOTICE, "Ready to accept connections")
+        log.log(NOTICE, "Ready to accept connections")
         if arguments.number("port", _DEFAULT_PORT) == 0:
-            log.log(_NOTICE, "The server listens on port %d", server.port)
+            log.log(NOTICE, "The server listens on port %d", server.port)
     if server.unixsocket is not None:
-        log.log(_NOTICE, "The server is now ready to accept connections at %s", server.unixsocket)
+        log.log(NOTICE, "The server is now ready to accept connections at %s", server.unixsocket)
 
 
-def _wait(server: Server, store: Store, stopping: threading.Event, log: logging.Logger) -> None:
-    """Until a signal or SHUTDOWN; meanwhile log what becomes of rewrites."""
-    tell = _rewrite_teller(store, log)
+def _serve_on(store: Store, server: Server, signals: _Signals, log: logging.Logger) -> None:
+    """Until SHUTDOWN, or a signal after which everything could be made durable."""
     while server.running and not store.closed:
-        # Not without end: a signal is noticed between waits only.
-        if stopping.wait(_LOOK_S):
-            return
-        tell()
-
-
-def _rewrite_teller(store: Store, log: logging.Logger) -> Callable[[], None]:
-    """A function that logs what became of rewrites since it was last called."""
-    seen_rewrites, seen_ok, seen_running = store.stats().rewrites, True, False
-
-    def tell() -> None:
-        nonlocal seen_rewrites, seen_ok, seen_running
-        stats = store.stats()
-        running = stats.rewrite.phase != "idle"
-        ended = stats.rewrites - seen_rewrites
-        if (running and not seen_running) or (ended and not seen_running):
-            log.log(_NOTICE, "Background append only file rewriting started")
-        if ended:
-            log.log(_NOTICE, "Background AOF rewrite finished successfully")
-        elif seen_ok and not stats.last_rewrite_ok:
-            log.warning("Background AOF rewrite terminated with error")
-        seen_rewrites, seen_ok, seen_running = stats.rewrites, stats.last_rewrite_ok, running
-
-    return tell
-
-
-def _shut_down(server: Server, store: Store, heard: list[str], log: logging.Logger) -> int:
-    if heard:
-        log.warning("Received %s scheduling shutdown...", heard[0])
-    log.warning("User requested shutdown...")
+        if not signals.wait(_LOOK_S):
+            continue
+        log.warning("Received %s scheduling shutdown...", signals.name)
+        log.warning("User requested shutdown...")
+        try:
+            store.execute("SHUTDOWN")
+        except ReplyError:
+            # As redis-server: what was acknowledged is not given up because somebody asks for an end.
+            log.warning("Errors trying to shut down the server. Check the logs for more information.")
     server.close()
-    if not store.closed:
-        if store.stats().aof_enabled:
-            log.log(_NOTICE, "Calling fsync() on the AOF file.")
-        store.close()
+    store.close()
     if server.unixsocket is not None:
-        log.log(_NOTICE, "Removing the unix socket file.")
-    log.warning("Redis is now ready to exit, bye bye...")
-    return 0
+        log.log(NOTICE, "Removing the unix socket file.")
 
 
 class _pid_file:  # noqa: N801  # reads like a function of contextlib
     """The file with the process's number, for as long as the block lasts; none if `path` is empty."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, log: logging.Logger) -> None:
         self._path = path
+        self._log = log
 
     def __enter__(self) -> None:
         if self._path:
-            with open(self._path, "w") as file:
-                file.write(f"{os.getpid()}\n")
+            try:
+                with open(self._path, "w") as file:
+                    file.write(f"{os.getpid()}\n")
+            except OSError as problem:
+                # As redis-server, which goes on without.
+                self._log.warning("Failed to write PID file: %s", problem)
 
     def __exit__(self, *_ignored: object) -> None:
         if self._path:
+            self._log.log(NOTICE, "Removing the pid file.")
             with suppress(OSError):
                 os.unlink(self._path)
 
@@ -310,14 +455,12 @@ class _pid_file:  # noqa: N801  # reads like a function of contextlib
 
 
 def _logger(arguments: Arguments) -> logging.Logger:
-    level = arguments.one("loglevel", "notice").lower()
-    if level not in _LEVELS:
-        raise ConfigError(f"loglevel {level}: must be one of {', '.join(_LEVELS)}")
     path = arguments.one("logfile")
-    handler: logging.Handler = logging.FileHandler(path) if path else logging.StreamHandler(sys.stdout)
+    # One that was moved away is made anew, as redis-server does.
+    handler: logging.Handler = logging.handlers.WatchedFileHandler(path) if path else logging.StreamHandler(sys.stdout)
     handler.setFormatter(_Format())
     log = logging.getLogger("aofnb")
-    log.setLevel(_LEVELS[level])
+    log.setLevel(_LEVELS[arguments.one("loglevel", "notice").lower()])
     log.addHandler(handler)
     log.propagate = False
     return log
@@ -326,6 +469,9 @@ def _logger(arguments: Arguments) -> logging.Logger:
 class _Format(logging.Formatter):
     """``pid:M 20 Nov 2026 19:30:39.176 * text``, as redis-server writes it."""
 
+    # C until there is a server, then M.
+    role = "C"
+
     def format(self, record: logging.LogRecord) -> str:
         mark = next(mark for level, mark in _MARKS if record.levelno >= level)
         moment = time.localtime(record.created)
@@ -333,4 +479,4 @@ class _Format(logging.Formatter):
         text = record.getMessage()
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
-        return f"{record.process}:M {shown} {mark} {text}"
+        return f"{record.process}:{self.role} {shown} {mark} {text}"

@@ -110,6 +110,14 @@ class Server:
             raise
         if store.engine.replication is None:
             store.engine.replication = self.replication
+            store.engine.settings.server = {
+                "bind": " ".join(self.hosts),
+                "port": str(self.port if self.hosts else 0),
+                "unixsocket": self.unixsocket or "",
+                "unixsocketperm": f"{unixsocketperm or 0:o}",
+                "protected-mode": "yes" if protected_mode else "no",
+                "enable-debug-command": debug_commands,
+            }
         store.before_close(self.close)
         self._thread.start()
         # To be stopped it must have begun.
@@ -230,6 +238,7 @@ class Server:
             self.replication.end()
             if engine.replication is self.replication:
                 engine.replication = None
+                engine.settings.server = {}
 
     def wait_closed(self) -> None:
         """Until it is served no more."""

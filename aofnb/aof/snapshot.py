@@ -79,6 +79,8 @@ class SnapshotChild:
 
     Attributes
     ----------
+    pid
+        Its number.
     private_peak
         The most memory that was seen to be its own, in bytes: what it made, and the pages its parent changed.
     """
@@ -93,6 +95,10 @@ class SnapshotChild:
         self._killed = False
         self._code: int | None = None
         self._lock = threading.Lock()
+
+    @property
+    def pid(self) -> int:
+        return self._pid
 
     def progress(self) -> tuple[int, int]:
         """Keys and bytes written so far."""

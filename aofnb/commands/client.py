@@ -282,7 +282,11 @@ class UsersFile(Protocol):
 
 
 class SettingsFile(Protocol):
-    """The settings as a file."""
+    """The settings as CONFIG shows them, and as a file."""
+
+    def matching(self, pattern: str) -> dict[str, str]:
+        """Name and text of each setting that the glob `pattern` matches, or that it names."""
+        ...
 
     def rewrite(self) -> None:
         """Bring the file up to date; raises ReplyError."""

@@ -61,7 +61,7 @@ def config_get(client: Client, *patterns: bytes) -> Any:
     """Return the settings that match one of the patterns, with their values."""
     found: dict[bytes, bytes] = {}
     for pattern in patterns:
-        for name, text in client.server.config.matching(_text(pattern)).items():
+        for name, text in client.server.settings.matching(_text(pattern)).items():
             found[_bytes(name)] = _bytes(text)
     return client.map_reply(found)
 

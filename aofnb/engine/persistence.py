@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from aofnb.aof.fs import File, Fs, write_all
 from aofnb.aof.manifest import sync_dir
+from aofnb.config import NOTICE
 from aofnb.errors import AofError, AofWriteError, RdbError, ReplyError
 from aofnb.rdb import load_rdb, write_rdb
 from aofnb.rdb.writer import REDIS_VERSION
@@ -170,7 +171,7 @@ class Files:
         self.saves += 1
         self.engine.keyspace.dirty = 0
         self.engine.refresh_refusal()
-        _log.info("DB saved on disk: %s", self.path)
+        _log.log(NOTICE, "DB saved on disk")
 
     def _write(self) -> None:
         config = self.engine.config
@@ -205,7 +206,9 @@ class Files:
 
     def bgsave(self) -> str:
         """BGSAVE: as `save`; what is answered is true when it is said."""
+        _log.log(NOTICE, "Background saving started by pid %d", os.getpid())
         self.save()
+        _log.log(NOTICE, "Background saving terminated with success")
         return "Background saving started"
 
     def last_save_s(self) -> int:
@@ -348,12 +351,14 @@ class Files:
                 # What is in memory is on no disk yet.
                 raise ReplyError("ERR the log that was turned on is not made yet")
             if engine.writer is not None:
+                _log.log(NOTICE, "Calling fsync() on the AOF file.")
                 engine.writer.sync()
             if save or (save is None and engine.config.save):
+                _log.log(NOTICE, "Saving the final RDB snapshot before exiting.")
                 self.save()
         except (AofWriteError, ReplyError) as problem:
             engine.refresh_refusal()
-            _log.warning("SHUTDOWN: %s", problem)
+            _log.warning("Errors trying to shut down the server: %s", problem)
             if not force:
                 raise ReplyError("ERR Errors trying to SHUTDOWN. Check logs.") from problem
         self._shut_down()

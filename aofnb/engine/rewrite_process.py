@@ -7,6 +7,7 @@ and no process with threads is forked; it costs the time of a load and the memor
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -18,10 +19,11 @@ from pathlib import Path
 
 from aofnb.aof.rewrite import BaseForm
 from aofnb.aof.snapshot import StoppedError, ended, private_bytes
-from aofnb.config import SETTINGS, Config
+from aofnb.config import NOTICE, SETTINGS, Config
 
 __all__ = ["RewriteProcess", "job_of"]
 
+_log = logging.getLogger("aofnb")
 _MEASURE_S = 1.0
 
 
@@ -84,6 +86,7 @@ class RewriteProcess:
             if self._killed:
                 raise StoppedError("the rewrite was stopped; the old files are in force", file=self.path)
             process = self._process = self._start()
+        _log.log(NOTICE, "Background append only file rewriting started by pid %d", process.pid)
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None

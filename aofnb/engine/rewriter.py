@@ -34,6 +34,7 @@ from aofnb.aof.manifest import Suffix
 from aofnb.aof.rewrite import Backoff, BaseForm, growth_triggers_rewrite, key_delay, temp_base_name, write_keyspace
 from aofnb.aof.snapshot import NotWalkableError, StoppedError
 from aofnb.aof.stats import Phase, RewriteProgress, Way
+from aofnb.config import NOTICE
 from aofnb.engine.core import Engine
 from aofnb.engine.rewrite_process import RewriteProcess, job_of
 from aofnb.errors import AofError, AofWriteError, ReplyError
@@ -237,6 +238,7 @@ class Rewriter:
         # Whether it is small is asked first: a switch alone makes it no larger.
         small = self._keys_total <= self.in_place_keys and directory.current_size <= IN_PLACE_BYTES
         sources = directory.begin_rewrite(engine.writer)
+        _log.log(NOTICE, "Creating AOF incr file %s on background rewrite", directory.manifest.incrs[-1].name)
         self.rewrites += 1
         self.scheduled = False
         # A delay wants a rewrite that can be watched.
@@ -267,6 +269,7 @@ class Rewriter:
 
     def _write_base(self, temp: str, form: BaseForm) -> None:
         engine = self.engine
+        _log.log(NOTICE, "Background append only file rewriting started by pid %d", os.getpid())
         self._way = "in place"
         self._phase = "writing"
         rest = key_delay(form.key_save_delay)
@@ -356,6 +359,7 @@ class Rewriter:
         self.last_fork_s = clock.monotonic() - started_s
         self.forks += 1
         self.engine.timing.monitor.sample("fork", self.last_fork_s)
+        _log.log(NOTICE, "Background append only file rewriting started by pid %d", self._child.pid)
         self._way = "fork"
         self._phase = "writing"
 
@@ -438,7 +442,15 @@ class Rewriter:
 
     def _publish(self, temp: str, form: BaseForm) -> None:
         self._phase = "publishing"
+        _log.log(NOTICE, "Background AOF rewrite terminated with success")
         self.directory.publish_base(temp, form.suffix)
+        base = self.directory.manifest.base
+        _log.log(
+            NOTICE,
+            "Successfully renamed the temporary AOF base file %s into %s",
+            os.path.basename(temp),
+            None if base is None else base.name,
+        )
         self._ended(None)
 
     def _ended(self, problem: BaseException | None, *, counts: bool = True) -> None:
@@ -451,11 +463,12 @@ class Rewriter:
         if problem is None:
             self.last_ok = True
             self.backoff.succeeded()
+            _log.log(NOTICE, "Background AOF rewrite finished successfully")
         elif isinstance(problem, StoppedError):
             _log.info("%s", self.last_error)
         else:
             self.last_ok = False
-            _log.warning("the rewrite failed: %s", self.last_error)
+            _log.warning("Background AOF rewrite terminated with error: %s", self.last_error)
             self._count_failure(now_s, counts)
         self._phase = "idle"
 

@@ -5,6 +5,7 @@ Redis: config.c configSetCommand, rewriteConfig (7.0.15).
 
 from __future__ import annotations
 
+import fnmatch
 import logging
 from collections.abc import Callable
 from contextlib import suppress
@@ -28,12 +29,25 @@ class Settings:
         value cannot be; then all values are as before.
     file : ConfigFile or None
         What CONFIG REWRITE writes to.
+    server : dict
+        What holds of the server that the store is behind, if there is one: ``port``, ``bind``, ``loglevel``, ... CONFIG
+        GET shows it, nothing changes it.
     """
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self.on_change: dict[str, Callable[[], None]] = {}
         self.file: ConfigFile | None = None
+        self.server: dict[str, str] = {}
+
+    def matching(self, pattern: str) -> dict[str, str]:
+        """Name and text of each setting that the glob `pattern` matches, or that it names."""
+        found = self.config.matching(pattern)
+        wanted = pattern.lower()
+        if wanted in self.server:
+            return {pattern: self.server[wanted]}
+        glob = wanted.replace("[^", "[!")
+        return found | {name: text for name, text in self.server.items() if fnmatch.fnmatchcase(name, glob)}
 
     def set(self, given: dict[str, str]) -> None:
         """Apply all of `given`, or none.
@@ -45,6 +59,8 @@ class Settings:
         """
         values: list[tuple[Setting, object]] = []
         for name, text in given.items():
+            if name in self.server:
+                raise _failed(name, "can't set immutable config")
             try:
                 setting = self.config.setting(name)
             except ConfigError:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from support.server import Connection, free_port
 
 import aofnb
 
-_LINE = re.compile(r"^\d+:M \d\d \w{3} \d{4} \d\d:\d\d:\d\d\.\d{3} [.*#-] ")
+_LINE = re.compile(r"^\d+:[CM] \d\d \w{3} \d{4} \d\d:\d\d:\d\d\.\d{3} [.*#-] ")
 
 
 class Serving:
@@ -98,6 +102,7 @@ def test_shutdown_ends_it(tmp_path):
 @pytest.mark.slow
 def test_a_redis_conf_is_read(tmp_path):
     data = tmp_path / "my data"
+    data.mkdir()
     (tmp_path / "redis.conf").write_text(
         f'# a comment\nbind 127.0.0.1 -::1\nport 0\nunixsocket "{tmp_path}/s"\nunixsocketperm 700\n'
         f'dir "{data}"\nappendonly yes\nappendfilename "log \\x41.aof"\ntimeout 0\nloglevel notice\n'
@@ -123,7 +128,8 @@ def test_a_redis_conf_is_read(tmp_path):
     ("words", "said"),
     [
         (("--no-such-setting", "1"), "no-such-setting"),
-        (("--daemonize", "yes"), "stays in the foreground"),
+        (("--daemonize", "perhaps"), "must be 'yes' or 'no'"),
+        (("--loglevel", "loud"), "loglevel"),
         (("--appendfsync", "sometimes"), "must be one of the following"),
         (("--port", "x"), "port"),
         (("--tls-port", "6380"), "there is no TLS"),
@@ -152,3 +158,90 @@ def test_a_load_that_fails_ends_with_status_1(tmp_path):
     assert done.returncode == 1
     assert "Bad file format reading the append only file" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def _run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "aofnb", "serve", *words], capture_output=True, text=True, timeout=60
+    )  # fmt: skip
+
+
+def test_it_says_which_redis_it_stands_for():
+    done = _run("--version")
+    assert done.returncode == 0
+    assert done.stdout.startswith("Redis server v=7.0.15 ")
+
+
+def test_a_settings_file_that_is_not_there_is_no_directory(tmp_path):
+    done = _run(str(tmp_path / "redis.conf"))
+    assert done.returncode == 1
+    assert "redis.conf is not there" in done.stderr
+    assert not (tmp_path / "redis.conf").exists()
+
+
+@pytest.mark.slow
+def test_a_port_that_is_taken_is_told_as_redis_tells_it(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = _run(str(tmp_path / "data"), "--port", str(port), "--bind", "127.0.0.1")
+    assert done.returncode == 1
+    assert f"Failed listening on port {port} (TCP), aborting." in done.stdout
+
+
+@pytest.mark.slow
+def test_a_redis_conf_as_debian_has_it_makes_a_daemon_with_snapshots(tmp_path):
+    """Without ``appendonly yes`` in the file the snapshot of the end is what keeps the data, as in redis-server."""
+    port = free_port()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "more.conf").write_text(f"port {port}\nslave-read-only yes\n")
+    (tmp_path / "redis.conf").write_text(
+        f"dir {tmp_path}/data\ndaemonize yes\npidfile {tmp_path}/pid\nlogfile {tmp_path}/log\nalways-show-logo yes\n"
+        f"include {tmp_path}/mo*.conf\n"
+    )
+    for starts, value in enumerate((None, b"v"), 1):
+        assert _run(str(tmp_path / "redis.conf")).returncode == 0
+        number = _within(20, lambda: int((tmp_path / "pid").read_text()))
+        connection = _within(20, lambda: Connection(port))
+        try:
+            assert connection.execute("GET", "k") == value
+            assert connection.execute("SET", "k", "v") == "OK"
+            assert connection.execute("CONFIG", "GET", "port") == [b"port", str(port).encode()]
+            assert f"tcp_port:{port}".encode() in connection.execute("INFO", "server")
+        finally:
+            connection.close()
+            os.kill(number, signal.SIGTERM)
+        _within(20, lambda: 1 / ((tmp_path / "log").read_text().count("bye bye") // starts))
+    log = (tmp_path / "log").read_text()
+    for said in (f" PID: {number}", "Saving the final RDB snapshot before exiting.", "DB loaded from disk"):
+        assert said in log
+    assert not (tmp_path / "pid").exists()
+
+
+def _within(seconds: float, attempt: Callable[[], Any]) -> Any:
+    """What `attempt` gives as soon as it raises nothing; for what another process does."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return attempt()
+        except (OSError, ValueError, ArithmeticError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_what_a_load_found_is_logged_in_the_words_of_redis(tmp_path):
+    with aofnb.open(tmp_path / "data", aof_use_rdb_preamble=False) as store:
+        store.execute("SET", "k", "v")
+        store.execute("SET", "k", "w")
+    [log] = (tmp_path / "data" / "appendonlydir").glob("*.incr.aof")
+    log.write_bytes(log.read_bytes()[:-3])
+    refused = _run(str(tmp_path / "data"), "--port", "0", "--aof-load-truncated", "no")
+    assert refused.returncode == 1
+    assert f"Unexpected end of file reading the append only file {log.name}. You can: 1)" in refused.stdout
+    with serving(str(tmp_path / "data"), "--port", "0") as running:
+        said = "\n".join(running.lines)
+    assert f"!!! Warning: short read while loading the AOF file {log.name}!!!" in said
+    assert f"AOF {log.name} loaded anyway because aof-load-truncated is enabled" in said
+    assert f"DB loaded from incr file {log.name}:" in said
+    assert f"Opening AOF incr file {log.name} on server start" in said

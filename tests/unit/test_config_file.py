@@ -34,11 +34,28 @@ def test_settings_are_read_as_the_server_reads_them(conf):
     assert file.server == {"port": ("7000",)}
 
 
+def test_included_files_are_read_where_they_are_named(conf, tmp_path):
+    """The last word on a setting counts, and CONFIG REWRITE leaves the included files alone."""
+    (tmp_path / "a.conf").write_text("hz 20\nappendfsync no\nmaxmemory 1mb\n")
+    (tmp_path / "b.conf").write_text(f"include {tmp_path / 'a.conf'}\nappendfsync always\n")
+    conf.write_text(f"hz 10\ninclude {tmp_path}/[b]*.conf\nmaxmemory 2mb\ninclude {tmp_path}/none*\n")
+    assert ConfigFile(conf).settings == {"hz": "20", "appendfsync": "always", "maxmemory": "2mb"}
+    before = (tmp_path / "b.conf").read_text()
+    with aofnb.open(tmp_path / "data", config_file=conf, background=False) as store:
+        assert store.execute("CONFIG", "REWRITE") == "OK"
+    assert (tmp_path / "b.conf").read_text() == before
+    assert ConfigFile(conf).settings["appendfsync"] == "always"
+    (tmp_path / "a.conf").write_text(f"include {conf}\n")
+    with pytest.raises(aofnb.ConfigError, match="line 1: .*includes itself"):
+        ConfigFile(conf)
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
         ("hz 20\nnosuch 1\n", "line 2: nosuch is not known here"),
-        ("include other.conf\n", "line 1: include is not supported"),
+        ("include /no/such/file\n", "/no/such/file cannot be read"),
+        ("include a b\n", "line 1: include takes one path"),
         ("appendfsync sometimes\n", "line 1: appendfsync: argument.s. must be one of"),
         ("appendonly yes no\n", "takes one value, not 2"),
         ("appendonly\n", "takes one value, not 0"),

@@ -139,7 +139,7 @@ def test_bases_that_fail_slow_automatic_rewrites_down_but_not_those_asked_for(
             store.tick()
         stats = store.stats()
         assert (stats.rewrites, stats.rewrite_failures, stats.last_rewrite_ok) == (3, 3, False)
-        assert "the rewrite failed: " in caplog.text
+        assert "rewrite terminated with error: " in caplog.text
         assert "failed 3 times in a row; the next is tried in 1 minutes" in caplog.text
         for _ in range(10):
             store.tick()
