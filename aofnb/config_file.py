@@ -13,7 +13,7 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,6 +168,8 @@ class ConfigFile:
         Text of each setting that the file gives, by its name; the last one counts.
     server : dict[str, tuple[str, ...]]
         What it says for a server process only: the words behind each name in `SERVER_ONLY`.
+    users : list[tuple[str, ...]]
+        The words behind ``user`` of each such line: name and rules, as CONFIG REWRITE of a server leaves them.
 
     Raises
     ------
@@ -179,6 +181,7 @@ class ConfigFile:
         self.path = "" if path is None else os.path.abspath(os.path.expanduser(os.fspath(path)))
         self.settings: dict[str, str] = {}
         self.server: dict[str, tuple[str, ...]] = {}
+        self.users: list[tuple[str, ...]] = []
         self._saves: list[str] = []
         # Those that are being read, outermost first.
         self._reading: list[str] = []
@@ -212,6 +215,11 @@ class ConfigFile:
         if name in SERVER_ONLY:
             self.server[name] = words
             return
+        if name == "user":
+            if not words:
+                raise refused("user wants a name and rules")
+            self.users.append(words)
+            return
         if words and words[0].lower() in _ABSENT.get(name, ()) and name not in SETTINGS:
             return
         try:
@@ -236,10 +244,11 @@ class ConfigFile:
 
     # --- write -------------------------------------------------------------------------------------------
 
-    def rewrite(self, config: Config) -> None:
+    def rewrite(self, config: Config, users: Sequence[str] = ()) -> None:
         """Make the file say what `config` says: lines are changed where they stand, new ones go to the end.
 
-        A setting that has its default and no line gets none.
+        A setting that has its default and no line gets none. `users` are the lines that take the place of those of
+        users; none where an ACL file has them.
 
         Raises
         ------
@@ -252,7 +261,7 @@ class ConfigFile:
             lines = []
         if lines and not lines[-1]:
             lines.pop()
-        _replace(self.path, "\n".join([*_rewritten(lines, config)]) + "\n")
+        _replace(self.path, "\n".join([*_rewritten(lines, config, users)]) + "\n")
 
 
 def today(name: str) -> str:
@@ -274,14 +283,18 @@ def _included(pattern: str) -> list[str]:
     return [os.path.abspath(pattern)]
 
 
-def _rewritten(lines: list[str], config: Config) -> Iterator[str]:
+def _rewritten(lines: list[str], config: Config, users: Sequence[str]) -> Iterator[str]:
+    waiting = list(users)
     wanted = {setting.name: _line_of(setting, config) for setting in SETTINGS.values()}
     written: set[str] = set()
     signed = False
     for line in lines:
         signed = signed or line == SIGNATURE
         name = _setting_name(line)
-        if name is None:
+        if name == "user":
+            if waiting:
+                yield waiting.pop(0)
+        elif name is None:
             yield line
         elif name not in written:
             written.add(name)
@@ -292,18 +305,20 @@ def _rewritten(lines: list[str], config: Config) -> Iterator[str]:
         for setting in SETTINGS.values()
         if setting.name not in written and getattr(config, setting.attribute) != setting.default
     ]
-    if missing and not signed:
+    if (missing or waiting) and not signed:
         yield from ("", SIGNATURE)
     yield from (wanted[name] for name in missing)
+    yield from waiting
 
 
 def _setting_name(line: str) -> str | None:
-    """Which setting `line` is about; None for comments, and for what is none of ours."""
+    """Which setting `line` is about, or ``user``; None for comments, and for what is none of ours."""
     stripped = line.strip()
     if not stripped or stripped.startswith("#"):
         return None
     try:
-        return Config.setting(split_line(stripped)[0]).name
+        name = split_line(stripped)[0].lower()
+        return name if name == "user" else Config.setting(name).name
     except ConfigError:
         return None
 

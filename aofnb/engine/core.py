@@ -146,6 +146,7 @@ class Engine:
         self._expiry_began_s = 0.0
         self._watch_expiry()
         self.settings = Settings(config)
+        self.settings.users = self.acl_file.lines_for_settings
         # Who uses memory, and who goes when it is too much; None as long as no setting asks. See `look_around`.
         self.usage: Eviction | None = None
         for name in ("maxmemory", "maxmemory-policy"):

@@ -150,19 +150,36 @@ class AclFile:
             if client.username not in (None, b"default") and client.username in before:
                 self._engine.kill(client)
 
-    def load_first(self) -> None:
-        """At the start of a store.
+    def load_first(self, listed: Sequence[Sequence[str]] = ()) -> None:
+        """At the start of a store; `listed` are the users that its settings file has.
 
         Raises
         ------
         ConfigError
-            The file cannot be used.
+            The file cannot be used, or what the settings file says of users.
         """
-        if self._path:
+        if listed:
+            self._take(listed)
+        elif self._path:
             try:
                 self.load()
             except ReplyError as problem:
                 raise ConfigError(f"aclfile: {str(problem).removeprefix('ERR ')}") from problem
+
+    def _take(self, listed: Sequence[Sequence[str]]) -> None:
+        if self._path:
+            raise ConfigError("users are listed in the settings file, which names an aclfile as well: keep one of them")
+        # Other than in an ACL file, what is not said of the default user is not granted.
+        lines = [" ".join(["user", name, *(["reset"] if name == "default" else []), *rules]) for name, *rules in listed]
+        users = self._engine.users
+        try:
+            users.by_name = users.parsed("\n".join(lines).encode("utf-8", "surrogateescape"), "user")
+        except AclError as problem:
+            raise ConfigError(f"the users of the settings file: {problem}") from problem
+
+    def lines_for_settings(self) -> list[str]:
+        """The lines of users that CONFIG REWRITE writes: none where an ACL file has them."""
+        return [] if self._path else self._engine.users.lines
 
     def save(self) -> None:
         """Write the users to the file, in one step or not at all; raises ReplyError."""

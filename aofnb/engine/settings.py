@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import fnmatch
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from aofnb.config import Config, Setting
@@ -32,12 +32,15 @@ class Settings:
     server : dict
         What holds of the server that the store is behind, if there is one: ``port``, ``bind``, ``loglevel``, ... CONFIG
         GET shows it, nothing changes it.
+    users : callable
+        Gives the lines of users that belong into that file.
     """
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self.on_change: dict[str, Callable[[], None]] = {}
         self.file: ConfigFile | None = None
+        self.users: Callable[[], Sequence[str]] = tuple
         self.server: dict[str, str] = {}
 
     def matching(self, pattern: str) -> dict[str, str]:
@@ -105,7 +108,7 @@ class Settings:
         if self.file is None:
             raise ReplyError("ERR The server is running without a config file")
         try:
-            self.file.rewrite(self.config)
+            self.file.rewrite(self.config, self.users())
         except OSError as problem:
             _log.warning("CONFIG REWRITE failed: %s", problem)
             raise ReplyError(f"ERR Rewriting config file: {problem.strerror}") from problem

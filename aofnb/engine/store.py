@@ -139,7 +139,7 @@ class Store:
         self.engine.settings.on_change["appendonly"] = self._no_log_to_switch
         if self.path is not None:
             config.dir = self.path
-        self.engine.acl_file.load_first()
+        self.engine.acl_file.load_first(config_file.users if config_file is not None else ())
         if self.path is not None:
             try:
                 if config.appendonly:

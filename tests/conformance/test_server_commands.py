@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +108,7 @@ SAME = [
 def test_words_are_the_servers(store: aofnb.Store, server: RedisServer, line: str) -> None:
     argv = line.split()
     theirs, mine = server.execute(*argv), ours(store, *argv)
-    measured = argv[:2] in (["LATENCY", "RESET"], ["LATENCY", "HISTORY"], ["LATENCY", "LATEST"])
+    measured = argv[:2] in (["LATENCY", "RESET"], ["LATENCY", "HISTORY"], ["LATENCY", "LATEST"], ["SLOWLOG", "LEN"])
     if measured and not isinstance(theirs, ReplyError):
         # What was slow on a busy machine is no matter of words.
         assert type(mine) is type(theirs)
@@ -277,7 +277,41 @@ def test_config_rewrite_gives_a_file_that_the_server_reads(tmp_path: Path) -> No
         assert [server.execute("CONFIG", "GET", name)[1].decode() for name in names] == mine
 
 
+def test_a_file_that_the_server_rewrote_is_read_and_ours_says_the_same(tmp_path: Path) -> None:
+    """The server always writes its users there."""
+    said = {}
+    for who in ("server", "ours"):
+        (tmp_path / who).mkdir()
+        conf = tmp_path / f"{who}.conf"
+        conf.write_text(f"# mine\ndir {tmp_path / who}\nappendonly yes\nsave 900 1\nsave 300 10\n# end\n")
+    with redis_server(tmp_path / "server", config_file=str(tmp_path / "server.conf")) as server:
+        change_and_rewrite(server.execute)
+    with aofnb.open(config_file=tmp_path / "ours.conf") as store:
+        change_and_rewrite(store.execute)
+    for who in ("server", "ours"):
+        lines = (tmp_path / f"{who}.conf").read_text().replace(str(tmp_path / who), "DIR").splitlines()
+        end = lines.index("# end")
+        asked = ("user ", "requirepass ", "appendfsync ", "# Generated")
+        said[who] = [line for line in lines[:end] if line], sorted(line for line in lines if line.startswith(asked))
+    assert said["ours"] == said["server"]
+    assert len(said["ours"][1]) == 5
+    with aofnb.open(config_file=tmp_path / "server.conf") as store:
+        users = [line.replace(b" sanitize-payload", b"").decode() for line in store.execute("ACL", "LIST")]
+        assert users == [line.replace(" sanitize-payload", "") for line in said["server"][1] if line.startswith("user")]
+        store.execute("CONFIG", "REWRITE")
+    assert (tmp_path / "server.conf").read_text().count("\nuser ") == 2
+
+
+def change_and_rewrite(execute: Callable[..., Any]) -> None:
+    execute("ACL", "SETUSER", "ann", "on", ">secret", "~cart:*", "+@read")
+    assert execute("CONFIG", "SET", "appendfsync", "no", "save", "100 5", "requirepass", 'a b"c') == "OK"
+    execute("AUTH", 'a b"c')
+    assert execute("CONFIG", "REWRITE") == "OK"
+
+
 def settings_of(conf: Path) -> dict[str, str]:
     """The lines of the file as the server's own command line takes them: it reads both with the same parser."""
-    pairs = (line.split(" ", 1) for line in conf.read_text().splitlines() if line and not line.startswith("#"))
+    pairs = (
+        line.split(" ", 1) for line in conf.read_text().splitlines() if line and not line.startswith(("#", "user "))
+    )
     return {name.replace("-", "_"): value.strip('"') for name, value in pairs}

@@ -113,8 +113,13 @@ class RedisServer:
 
 def _command(directory: Path, port: int, settings: dict[str, str]) -> list[str]:
     given = {"appendonly": "yes", "appendfsync": "always", "save": "", "enable-debug-command": "yes", **settings}
+    conf = given.pop("config-file", None)
+    if conf is not None:
+        # It says all that it has to say.
+        given = {name: value for name, value in settings.items() if name != "config-file"}
     args = [
         "redis-server",
+        *([] if conf is None else [conf]),
         "--port", str(port),
         "--bind", "127.0.0.1",
         "--dir", str(directory),
@@ -134,7 +139,7 @@ def _popen(directory: Path, port: int, settings: dict[str, str]) -> subprocess.P
 def redis_server(directory: Path, **settings: str) -> Iterator[RedisServer]:
     """Start a server in `directory` (appendonly yes unless told otherwise) and stop it at the end.
 
-    `settings` take ``_`` for ``-``. Fails if the server does not come up, with the end of its log.
+    `settings` take ``_`` for ``-``; ``config_file`` is the path of one. Fails if the server does not come up, with the end of its log.
     """
     directory.mkdir(parents=True, exist_ok=True)
     chosen = {name.replace("_", "-"): value for name, value in settings.items()}
