@@ -90,13 +90,15 @@ else:
 class OsFile:
     """A file of the operating system, unbuffered."""
 
-    __slots__ = ("_syncing", "fd", "path")
+    __slots__ = ("_linked", "_syncing", "fd", "path")
 
     def __init__(self, path: str, flags: int) -> None:
         self.path = path
         # A write may wait for the fsync that runs: then all threads must go on.
         self._syncing = False
         self.fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | flags, 0o644)
+        # Some file systems do not count names.
+        self._linked = os.fstat(self.fd).st_nlink > 0
 
     def write(self, data: Data) -> int:
         if COMPILED and type(data) is bytearray and len(data) <= _SMALL and not self._syncing:
@@ -110,6 +112,9 @@ class OsFile:
             _fdatasync(self.fd)
         finally:
             self._syncing = False
+        # What is written to a file that was deleted is synced without an error, and gone.
+        if self._linked and os.fstat(self.fd).st_nlink == 0:
+            raise OSError(errno.ENOENT, "the file was deleted", self.path)
 
     def truncate(self, size: int) -> None:
         os.ftruncate(self.fd, size)

@@ -27,6 +27,7 @@ from aofnb.store.zset import SortedSet
 
 __all__ = [
     "NotWalkableError",
+    "PrivateMemory",
     "SnapshotChild",
     "StoppedError",
     "available",
@@ -81,13 +82,13 @@ class SnapshotChild:
     ----------
     pid
         Its number.
-    private_peak
-        The most memory that was seen to be its own, in bytes: what it made, and the pages its parent changed.
+    private
+        How much memory is its own: what it made, and the pages its parent changed.
     """
 
     def __init__(self, path: str, snapshot: _snapshot_cy.Snapshot) -> None:
         self.path = path
-        self.private_peak = 0
+        self.private = PrivateMemory()
         self._snapshot = snapshot
         self._pid = snapshot.pid
         # The number may be another's once the child was waited for.
@@ -157,7 +158,7 @@ class SnapshotChild:
                     self._reaped = pid != 0
                 if pid:
                     return os.waitstatus_to_exitcode(status)
-                self.private_peak = max(self.private_peak, private_bytes(self._pid))
+                self.private.measure(self._pid)
                 end.wait()
 
 
@@ -224,6 +225,31 @@ def _last_fd() -> int:
         return max(map(int, os.listdir("/dev/fd"))) + 64
     except (OSError, ValueError):
         return 1024
+
+
+class PrivateMemory:
+    """How much memory a child has of its own, in bytes: when it was last measured (`at_s`, 0.0 for never), and at most.
+
+    The times are of `time.monotonic`.
+    """
+
+    def __init__(self) -> None:
+        self.now = 0
+        self.peak = 0
+        self.at_s = 0.0
+
+    def measure(self, pid: int) -> None:
+        """Look at the process `pid`."""
+        size = private_bytes(pid)
+        # A child that has just ended has none.
+        if size:
+            self.now, self.at_s = size, time.monotonic()
+            self.peak = max(self.peak, size)
+
+    @property
+    def age_s(self) -> float:
+        """How long ago it was measured."""
+        return time.monotonic() - self.at_s if self.at_s else 0.0
 
 
 def private_bytes(pid: int) -> int:

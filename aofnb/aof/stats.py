@@ -22,7 +22,8 @@ class RewriteProgress:
     ``writing`` while the new base is written; ``publishing`` while it takes their place. ``way`` says who writes it:
     the store itself (``in place``), a forked child, or a fresh ``process`` that replays the old files.
     ``bytes_done`` of ``bytes_total`` are of the old files, where they are replayed; ``base_bytes`` is how much of the
-    new base is written; ``cow_bytes`` how much memory the child has of its own.
+    new base is written; ``cow_bytes`` how much memory the child has of its own, measured ``cow_age_s`` ago (once a
+    second), and ``cow_peak_bytes`` how much it had at most.
     """
 
     phase: Phase = "idle"
@@ -34,6 +35,8 @@ class RewriteProgress:
     way: Way = ""
     base_bytes: int = 0
     cow_bytes: int = 0
+    cow_peak_bytes: int = 0
+    cow_age_s: float = 0.0
 
     @property
     def fraction(self) -> float:

@@ -131,10 +131,9 @@ def _persistence(engine: Engine) -> Fields:
     fields: Fields = {
         "loading": int(not engine.keyspace.expiring),
         "async_loading": 0,
-        # No process shares its memory with the one that writes a base.
-        "current_cow_peak": 0,
-        "current_cow_size": 0,
-        "current_cow_size_age": 0,
+        "current_cow_peak": rewrite.cow_peak_bytes,
+        "current_cow_size": rewrite.cow_bytes,
+        "current_cow_size_age": int(rewrite.cow_age_s),
         "current_fork_perc": f"{100 * rewrite.fraction if running else 0:.2f}",
         "current_save_keys_processed": rewrite.keys_done,
         "current_save_keys_total": rewrite.keys_total,
@@ -157,7 +156,7 @@ def _persistence(engine: Engine) -> Fields:
         "aof_rewrites": stats.rewrites,
         "aof_rewrites_consecutive_failures": stats.rewrite_failures,
         "aof_last_write_status": "err" if stats.write_error else "ok",
-        "aof_last_cow_size": 0,
+        "aof_last_cow_size": stats.last_rewrite_cow_bytes,
         "module_fork_in_progress": 0,
         "module_fork_last_cow_size": 0,
     }
@@ -178,11 +177,14 @@ def _persistence(engine: Engine) -> Fields:
 
 
 def _stats(engine: Engine) -> Fields:
+    stats = engine.aof_stats() or AofStats()
     return {
         "total_commands_processed": engine.total_commands,
         "expired_keys": engine.keyspace.expired_keys,
         "expired_subkeys": engine.keyspace.expired_fields,
         "evicted_keys": engine.keyspace.evicted_keys,
+        "latest_fork_usec": round(stats.last_fork_s * 1e6),
+        "total_forks": stats.forks,
         "total_error_replies": sum(engine.timing.errors.values()),
     }
 

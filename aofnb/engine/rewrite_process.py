@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from aofnb.aof.rewrite import BaseForm
-from aofnb.aof.snapshot import StoppedError, ended, private_bytes
+from aofnb.aof.snapshot import PrivateMemory, StoppedError, ended
 from aofnb.config import NOTICE, SETTINGS, Config
 
 __all__ = ["RewriteProcess", "job_of"]
@@ -39,8 +39,8 @@ class RewriteProcess:
 
     Attributes
     ----------
-    private_peak
-        The most memory that was seen to be its own, in bytes.
+    private
+        How much memory is its own.
     loaded
         Bytes replayed, and bytes of all files.
     writing
@@ -49,7 +49,7 @@ class RewriteProcess:
 
     def __init__(self, path: str, job: str) -> None:
         self.path = path
-        self.private_peak = 0
+        self.private = PrivateMemory()
         self.loaded = (0, 0)
         self.writing = False
         self._job = job
@@ -128,4 +128,4 @@ class RewriteProcess:
         now_s = time.monotonic()
         if self._process is not None and now_s >= self._measure_at_s:
             self._measure_at_s = now_s + _MEASURE_S
-            self.private_peak = max(self.private_peak, private_bytes(self._process.pid))
+            self.private.measure(self._process.pid)

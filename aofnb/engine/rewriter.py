@@ -32,7 +32,7 @@ from aofnb.aof.directory import AofDirectory
 from aofnb.aof.fs import Fs, OsFs
 from aofnb.aof.manifest import Suffix
 from aofnb.aof.rewrite import Backoff, BaseForm, growth_triggers_rewrite, key_delay, temp_base_name, write_keyspace
-from aofnb.aof.snapshot import NotWalkableError, StoppedError
+from aofnb.aof.snapshot import NotWalkableError, PrivateMemory, StoppedError
 from aofnb.aof.stats import Phase, RewriteProgress, Way
 from aofnb.config import NOTICE
 from aofnb.engine.core import Engine
@@ -53,7 +53,7 @@ _CANNOT = "ERR Can't execute an AOF background rewriting. Please check the serve
 class Child(Protocol):
     """Who makes a base beside us."""
 
-    private_peak: int
+    private: PrivateMemory
 
     def progress(self) -> tuple[int, int]: ...
 
@@ -92,6 +92,8 @@ class Rewriter:
         self.backoff = Backoff()
         self.in_place_keys = IN_PLACE_KEYS
         self.may_fork = True
+        # Whether files may be made and replaced where they are: raises AofError. Set by the store.
+        self.check_place: Callable[[], None] = lambda: None
         # For a base made from memory, when there are no files that say the same: what must hold before, and how it is
         # put in place. Set by `Appendonly`.
         self.prepare: Callable[[], None] = lambda: None
@@ -121,10 +123,11 @@ class Rewriter:
         phase, child = self._phase, self._child
         if phase == "idle":
             return RewriteProgress()
-        keys_done = base_bytes = cow_bytes = bytes_done = bytes_total = 0
+        keys_done = base_bytes = bytes_done = bytes_total = 0
+        private = PrivateMemory()
         if child is not None:
             keys_done, base_bytes = child.progress()
-            cow_bytes = child.private_peak
+            private = child.private
         if isinstance(child, RewriteProcess):
             bytes_done, bytes_total = child.loaded
             if phase == "loading" and child.writing:
@@ -138,7 +141,9 @@ class Rewriter:
             elapsed_s=self.engine.clock.monotonic() - self._started_s,
             way=self._way,
             base_bytes=base_bytes,
-            cow_bytes=cow_bytes,
+            cow_bytes=private.now,
+            cow_peak_bytes=private.peak,
+            cow_age_s=private.age_s,
         )
 
     # --- start -------------------------------------------------------------------------------------------
@@ -228,6 +233,8 @@ class Rewriter:
 
     def _switch_and_make(self, here: bool) -> None:
         engine, directory = self.engine, self.directory
+        if engine.writer is not None:
+            self.check_place()
         form = BaseForm.of(engine.config, engine.clock.now_ms(), _used_bytes())
         temp = os.path.join(directory.path, temp_base_name(os.getpid()))
         if engine.writer is None or engine.writer.refusal is not None:
@@ -311,6 +318,7 @@ class Rewriter:
     def _replace_by(self, temp: str, form: BaseForm) -> None:
         """Put a base of what was in memory in the place of everything, then write what was held. Under the lock."""
         self._phase = "publishing"
+        self.check_place()
         self.replace(temp, form.suffix)
         self._holding = False
         self._ended(None)
@@ -442,6 +450,7 @@ class Rewriter:
 
     def _publish(self, temp: str, form: BaseForm) -> None:
         self._phase = "publishing"
+        self.check_place()
         _log.log(NOTICE, "Background AOF rewrite terminated with success")
         self.directory.publish_base(temp, form.suffix)
         base = self.directory.manifest.base
@@ -459,7 +468,7 @@ class Rewriter:
         self.last_duration_s = now_s - self._started_s
         self.last_error = None if problem is None else str(problem) or type(problem).__name__
         if self._child is not None:
-            self.last_cow_bytes = self._child.private_peak
+            self.last_cow_bytes = self._child.private.peak
         if problem is None:
             self.last_ok = True
             self.backoff.succeeded()

@@ -185,6 +185,8 @@ class Store:
             return
         assert self._appendonly is not None
         self._appendonly.started(directory.start_writer(self.clock, self._bio))
+        # It may be new.
+        self._take_directory(path, fs)
         self._make_good()
 
     def _open_without_log(self, path: str, fs: Fs) -> None:
@@ -201,8 +203,11 @@ class Store:
         self._files.load_snapshot()
 
     def _take_directory(self, path: str, fs: Fs) -> None:
-        """Make the directory if need be, and keep others from writing there."""
+        """Make the directory if need be, and keep others from writing there; if it is ours, see that it still is."""
+        log = os.path.join(path, self.config.appenddirname)
         if self._lock is not None:
+            self._lock.check()
+            self._lock.also(log)
             return
         try:
             fs.mkdir(path)
@@ -213,6 +218,8 @@ class Store:
         lock = DirectoryLock(fs, path)
         lock.acquire()
         self._lock = lock
+        # By another name it may be another store's.
+        lock.also(log)
 
     def _wire(self, path: str, fs: Fs, directory: AofDirectory) -> None:
         """Put together what writes, and give the engine what commands may ask of it."""
@@ -224,6 +231,7 @@ class Store:
             def prepare() -> None:
                 self._take_directory(path, fs)
 
+            self._rewriter.check_place = prepare
             self._appendonly = Appendonly(self.engine, directory, self._rewriter, self._bio, prepare)
             files = Files(self.engine, fs, path, self._appendonly, prepare, self._shut_down)
             self._appendonly.on_replaced = files.unmark
@@ -770,8 +778,6 @@ def _after_fork_in_child() -> None:
         store._rewriter = store._appendonly = store._files = None
         store._ended = True
         store.engine.close("this store belongs to the parent process; a forked child cannot write to it")
-        if store._lock is not None:
-            store._lock.forget()
         _open_stores.discard(store)
 
 

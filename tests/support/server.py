@@ -139,7 +139,8 @@ def _popen(directory: Path, port: int, settings: dict[str, str]) -> subprocess.P
 def redis_server(directory: Path, **settings: str) -> Iterator[RedisServer]:
     """Start a server in `directory` (appendonly yes unless told otherwise) and stop it at the end.
 
-    `settings` take ``_`` for ``-``; ``config_file`` is the path of one. Fails if the server does not come up, with the end of its log.
+    `settings` take ``_`` for ``-``; ``config_file`` is the path of one. Fails if the server does not come up, with the
+    end of its log.
     """
     directory.mkdir(parents=True, exist_ok=True)
     chosen = {name.replace("_", "-"): value for name, value in settings.items()}

@@ -120,7 +120,7 @@ def test_users_are_read_and_written_unless_an_acl_file_has_them(conf, tmp_path):
         lines = store.execute("ACL", "LIST")
     assert conf.read_bytes().startswith(b"%b\n%b\nhz 20\n" % (lines[0], lines[1]))
     conf.write_text("user ann on nopasss\n")
-    with pytest.raises(aofnb.ConfigError, match="users of the settings file: .*Syntax"):
+    with pytest.raises(aofnb.ConfigError, match=r"users of the settings file: .*Syntax"):
         aofnb.open(tmp_path / "data", config_file=conf, background=False)
     conf.write_text(f"aclfile {tmp_path / 'acl'}\nuser ann on\n")
     (tmp_path / "acl").write_text("user default on nopass ~* &* +@all\n")
