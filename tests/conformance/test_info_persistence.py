@@ -97,15 +97,20 @@ def test_a_life_with_rewrites_failures_and_the_log_off_and_on(both: Both) -> Non
     both.run("BGREWRITEAOF")
     both.run("SET", "meanwhile", 1)
     both.same(aof_rewrite_in_progress="1", aof_rewrites="1", current_save_keys_total=str(KEYS))
+    rewriter = both.store._rewriter
+    assert rewriter is not None
+    while not rewriter.progress().cow_bytes:
+        assert rewriter.running
     both.kill_children()
     both.wait(aof_rewrite_in_progress="0")
+    # It lived long enough to be measured.
+    assert int(both.fields(both.store)["aof_last_cow_size"]) > 0
     both.same(aof_last_bgrewrite_status="err", aof_rewrites_consecutive_failures="1", aof_last_write_status="ok")
 
     both.run("CONFIG", "SET", "rdb-key-save-delay", "0")
     both.run("BGREWRITEAOF")
     both.wait(aof_rewrite_in_progress="0", aof_last_bgrewrite_status="ok")
     both.same(aof_rewrites="2", aof_rewrites_consecutive_failures="0")
-    assert int(both.fields(both.store)["aof_last_cow_size"]) > 0
     # The size includes what the snapshot says of the server that made it.
     assert both.fields(both.store)["aof_base_size"] == both.fields(both.server)["aof_base_size"]
     stats = both.fields(both.store, "stats")
