@@ -28,9 +28,11 @@ __all__ = ["KERNELS", "KernelWarning", "describe", "digest", "install_finder", "
 
 KERNELS = (
     "aofnb.resp._plain_cy",
+    "aofnb.resp._encode_cy",
     "aofnb.aof._snapshot_cy",
     "aofnb.aof._write_cy",
     "aofnb.engine._replay_cy",
+    "aofnb.engine._turn_cy",
     "aofnb.forensics._walk_cy",
     "aofnb.rdb._crc64_cy",
     "aofnb.rdb._lzf_cy",

@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from aofnb.adapters.wire import as_sent
 from aofnb.commands.blocking import MustWait
+from aofnb.engine._turn_cy import QUICK, take
 from aofnb.engine.core import SHORTCUT_ARGC
 from aofnb.errors import AofWriteError, ReplyError, StoreClosedError
+from aofnb.resp._encode_cy import encode_replies
 from aofnb.resp.replies import encode_reply
 from aofnb.resp.requests import RequestReader
 
@@ -139,7 +141,16 @@ class Connection(asyncio.Protocol):
         done = 0
         if requests:
             client.heard = (requests[-1], engine.clock.monotonic())
-        for argv in requests:
+        count = len(requests)
+        while done < count:
+            if requests[done][0] in QUICK and not outbox:
+                replies: list[Any] = []
+                done = take(engine, client, requests, done, replies)
+                if replies:
+                    out.append(encode_replies(replies, client.resp))
+                if done == count:
+                    break
+            argv = requests[done]
             done += 1
             # The way of plain data commands, as a session has it: nothing but the handler is needed.
             argc = len(argv)

@@ -27,6 +27,7 @@ from aofnb.aof.fs import File
 from aofnb.clock import Clock
 from aofnb.config import Config
 from aofnb.errors import AofWriteError
+from aofnb.resp._encode_cy import append_commands
 from aofnb.resp.encode import encode_command
 
 __all__ = ["AofWriter"]
@@ -125,7 +126,7 @@ class AofWriter:
         for db, argv in effects:
             if db != self.selected_db:
                 self._select(db)
-            buf += encode_command(argv)
+            append_commands(buf, (argv,))
         if transaction:
             buf += _EXEC
         self.fed_commands += len(effects)
@@ -133,12 +134,16 @@ class AofWriter:
 
     def feed_one(self, db: int, argv: Sequence[bytes]) -> None:
         """`feed` for the commonest unit: one record."""
+        self.feed_each(db, (argv,))
+
+    def feed_each(self, db: int, argvs: Sequence[Sequence[bytes]]) -> None:
+        """`feed` for a run of the commonest units: one record each, all of one database."""
         if self.config.aof_timestamp_enabled:
             self._annotate()
         if db != self.selected_db:
             self._select(db)
-        self.aof_buf += encode_command(argv)
-        self.fed_commands += 1
+        append_commands(self.aof_buf, argvs)
+        self.fed_commands += len(argvs)
         self._whole_bytes = len(self.aof_buf)
 
     def _select(self, db: int) -> None:

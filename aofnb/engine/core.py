@@ -41,6 +41,7 @@ from aofnb.commands.tracking import Tracking
 from aofnb.commands.transactions import discard_transaction
 from aofnb.config import Config
 from aofnb.engine import info
+from aofnb.engine._turn_cy import QUICK, take
 from aofnb.engine.eviction import Eviction
 from aofnb.engine.notifications import class_of, monitor_line
 from aofnb.engine.persistence import NoFiles
@@ -549,14 +550,21 @@ class Engine:
             self.do_afterwards()
         return reply
 
-    def run(self, client: Client, batch: Sequence[Argv]) -> list[Any]:
+    def run(self, client: Client, batch: list[list[bytes]]) -> list[Any]:
         """Run several commands as one turn: one write, one fsync; error replies are items of the list."""
         replies: list[Any] = []
         shortcuts, effects = self.shortcuts, self.effects
         try:
             with self.gate:
                 self.begin_turn(client)
-                for argv in batch:
+                at, count = 0, len(batch)
+                while at < count:
+                    if batch[at][0] in QUICK:
+                        at = take(self, client, batch, at, replies)
+                        if at == count:
+                            break
+                    argv = batch[at]
+                    at += 1
                     # The way of plain data commands, as a session has it: nothing but the handler is needed.
                     command = shortcuts[len(argv)].get(argv[0]) if len(argv) < SHORTCUT_ARGC else None
                     if (

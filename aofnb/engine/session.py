@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from aofnb.commands.client import Client
+from aofnb.engine._turn_cy import as_bytes
 from aofnb.engine.core import SHORTCUT_ARGC, Engine
 from aofnb.errors import ReplyError
 
 __all__ = ["Argument", "Pipeline", "Session", "to_bytes"]
+
+_NAMELESS = "a command needs at least its name"
 
 Argument = bytes | bytearray | memoryview | str | int | float
 
@@ -87,7 +90,10 @@ class Session:
         list
             The replies, in order; an error reply is a `ReplyError` in its place.
         """
-        return self.engine.run(self.client, [as_argv(argv) for argv in batch])
+        argvs = as_bytes(batch, to_bytes)
+        if not all(argvs):
+            raise TypeError(_NAMELESS)
+        return self.engine.run(self.client, argvs)
 
     def pipeline(self) -> Pipeline:
         """Collect commands, then run them as one turn."""
@@ -145,7 +151,7 @@ def _executor(engine: Engine, client: Client) -> Callable[..., Any]:
 def as_argv(argv: Sequence[Argument]) -> list[bytes]:
     """All arguments as bytes; at least one is needed."""
     if not argv:
-        raise TypeError("a command needs at least its name")
+        raise TypeError(_NAMELESS)
     return [arg if type(arg) is bytes else arg.encode() if type(arg) is str else to_bytes(arg) for arg in argv]
 
 

@@ -6,7 +6,6 @@ while both log with appendfsync everysec and take turns.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -34,6 +33,7 @@ _SERVE = (
 def run(directory: Path, quick: bool) -> list[Case]:
     """All cases; `quick` for a smoke test."""
     requests = REQUESTS // 20 if quick else REQUESTS
+    goal = 1 / 1.25 if aofnb.kernels()["engine.turn"] == "compiled" else 1 / 2
     cases = []
     with (
         _ours(directory / "aofnb") as (our_pid, our_port),
@@ -55,7 +55,7 @@ def run(directory: Path, quick: bool) -> list[Case]:
                     f"{test.upper()} over a socket, 50 clients, pipelines of {pipeline}: requests per second of CPU",
                     "requests",
                     per_second,
-                    ("redis-server", 0.5),
+                    ("redis-server", goal),
                 )
                 case.notes = [f"{name}: {seconds / requests * 1e6:.2f} us of CPU" for name, seconds in best.items()]
                 cases.append(case)
@@ -71,8 +71,8 @@ def _benchmark(port: int, test: str, requests: int, pipeline: int) -> None:
 
 
 def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Of all threads of the process. By the scheduler's own count: that of /proc/PID/stat is in hundredths."""
+    return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
 
 
 @contextmanager

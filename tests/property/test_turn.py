@@ -1,0 +1,136 @@
+"""The kernel of plain commands gives the replies, the data and the log that the handlers give."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.kernels import FORMS, kernel
+
+from aofnb.aof.bio import Bio
+from aofnb.aof.writer import AofWriter
+from aofnb.clock import FakeClock
+from aofnb.config import Config
+from aofnb.engine import core
+from aofnb.engine.core import Engine
+from aofnb.engine.session import Session
+from aofnb.errors import ReplyError
+
+keys = st.sampled_from(["a", "b", "c", ""])
+words = st.sampled_from(["1", "0", "x", "", "longer" * 300])
+commands = st.one_of(
+    st.tuples(st.sampled_from(["GET", "get", "Get", "STRLEN", "INCR", "DEL", "PERSIST", "TTL"]), keys),
+    st.tuples(st.sampled_from(["SET", "set", "SET", "APPEND", "RPUSH", "GETSET", "SETNX"]), keys, words),
+    st.tuples(st.just("SET"), keys, words, st.just("PX"), st.sampled_from(["1", "100"])),
+    st.tuples(st.just("PEXPIRE"), keys, st.sampled_from(["1", "100", "-1"])),
+    st.tuples(st.just("SELECT"), st.sampled_from(["0", "1"])),
+    st.tuples(st.just("CONFIG"), st.just("SET"), st.just("notify-keyspace-events"), st.sampled_from(["", "KEA"])),
+    st.tuples(st.just("CONFIG"), st.just("SET"), st.just("latency-tracking"), st.sampled_from(["yes", "no"])),
+    st.tuples(st.just("CONFIG"), st.just("SET"), st.just("maxmemory"), st.sampled_from(["0", "1gb"])),
+    st.sampled_from(
+        [
+            ("MULTI",),
+            ("EXEC",),
+            ("DISCARD",),
+            ("RANDOMKEY",),
+            ("FLUSHDB",),
+            ("DBSIZE",),
+            ("GET",),
+            ("SET", "k"),
+            ("NO",),
+        ]
+    ),
+    st.tuples(st.sampled_from(["WATCH", "GET"]), keys),
+)
+batches = st.lists(st.lists(commands, max_size=12), max_size=4)
+
+
+class Nowhere:
+    """A file that takes everything."""
+
+    path = "nowhere"
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def write(self, data: Any) -> int:
+        self.data += bytes(data)
+        return len(data)
+
+    def fdatasync(self) -> None:
+        return
+
+    def truncate(self, size: int) -> None:
+        self.data = self.data[:size]
+
+    def close(self) -> None:
+        return
+
+
+def ran(batches: list[list[tuple[str, ...]]], stamped: bool) -> Any:
+    """What is told and kept of `batches`."""
+    config, clock, file = Config(), FakeClock(), Nowhere()
+    config.appendfsync = "no"
+    config.aof_timestamp_enabled = stamped
+    engine = Engine(config, clock, random.Random(1))
+    engine.writer = AofWriter(file, 0, config, clock, Bio())
+    session, other = Session(engine), Session(engine)
+    other.execute("WATCH", "a")
+    told: list[Any] = []
+    for batch in batches:
+        told.append([str(reply) if isinstance(reply, ReplyError) else reply for reply in session.run(batch)])
+        told.append((engine.keyspace.dirty, engine.total_commands, engine.writer.fed_commands, session.client.dirty))
+        clock.advance(0.05)
+    data = [list(db.walk()) for db in engine.keyspace]
+    for db in data:
+        for place, (key, value, deadline) in enumerate(db):
+            db[place] = (key, value if isinstance(value, bytes) else str(list(value)), deadline)  # type: ignore[call-overload]
+    return told, data, file.data, other.client.watch_broken
+
+
+@pytest.mark.parametrize("form", FORMS)
+@given(batches, st.booleans())
+def test_the_kernel_and_the_handlers_do_the_same(form, batches, stamped):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(core, "take", kernel("aofnb.engine._turn_cy", form).take)
+        quick = ran(batches, stamped)
+        patch.setattr(core, "QUICK", frozenset())
+        slow = ran(batches, stamped)
+    assert quick == slow
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_run_of_plain_commands_is_taken_to_its_end(form):
+    hot = kernel("aofnb.engine._turn_cy", form)
+    engine = Engine(Config(), FakeClock(), random.Random(1))
+    client = engine.new_client()
+    engine.run(client, [[b"SET", b"a", b"0"], [b"GET", b"a"]])
+    argvs = [[b"SET", b"k", b"1"], [b"GET", b"k"], [b"GET", b"none"], [b"STRLEN", b"k"], [b"GET", b"k"]]
+    replies: list[Any] = []
+    assert hot.take(engine, client, argvs, 0, replies) == 3
+    assert replies == ["OK", b"1", None]
+    assert hot.take(engine, client, argvs, 4, replies) == 5
+    assert engine.total_commands == 6
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_arguments_as_bytes(form):
+    as_bytes: Callable[..., list[list[bytes]]] = kernel("aofnb.engine._turn_cy", form).as_bytes
+    given = [("SET", "é", b"x"), ["SET", bytearray(b"k"), 7], (), iter(["GET", "k"]), (b"GET", "")]
+    assert as_bytes(given, lambda arg: repr(arg).encode()) == [
+        [b"SET", "é".encode(), b"x"],
+        [b"SET", b"bytearray(b'k')", b"7"],
+        [],
+        [b"GET", b"k"],
+        [b"GET", b""],
+    ]
+    with pytest.raises(ZeroDivisionError):
+        as_bytes([("GET", None)], lambda _arg: 1 / 0)
+    # Names of which there are many are not all kept.
+    assert [[name] for [name] in as_bytes([(f"name{i}",) for i in range(3000)], repr)] == [
+        [b"name%d" % i] for i in range(3000)
+    ]
