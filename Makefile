@@ -17,11 +17,12 @@ KERNEL_TESTS := tests/unit/test_kernels.py tests/unit/resp tests/unit/engine tes
 	tests/unit/forensics/test_scan.py tests/property/test_reader.py tests/property/test_replay.py tests/property/test_scan.py
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test build lint lab bench notebooks clean help
+.PHONY: demo test oldest build lint lab bench notebooks clean help
 
 help:
 	@echo "make demo       open a real redis-server log, change it in %%redis cells, show it as a table"
 	@echo "make test       everything that is checked: lint, types, tests, notebooks"
+	@echo "make oldest     the magics on IPython 7.34, the lowest that is promised"
 	@echo "make build      compile the kernels again, after a change of theirs"
 	@echo "make lab        JupyterLab with the tutorials"
 	@echo "make bench      speed, as ratios to redis-py, redis-server, fakeredis, redis-check-aof"
@@ -65,6 +66,13 @@ test: $(BUILT) lint
 		--nbval-sanitize-with=notebooks/nbval-sanitize.cfg notebooks/
 	@echo "All checks passed."
 
+# The lowest IPython that is promised, which Colab runs: its own environment, since nothing else runs with it.
+oldest:
+	@$(PYTHON) -m venv .venv-oldest
+	@.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check \
+		'ipython==7.34.*' 'ipywidgets>=8' 'pandas>=2.2' 'pyarrow>=17' 'pytest>=9' pytest-timeout pytest-randomly hypothesis 'redis>=5.3'
+	.venv-oldest/bin/python -m pytest -q tests/unit/magics
+
 lint: $(DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -81,4 +89,4 @@ notebooks: $(DEV)
 	$(PY) notebooks/refresh.py notebooks/*.ipynb
 
 clean:
-	rm -rf $(VENV) build aofnb/*/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis test-artefacts bench-results
+	rm -rf $(VENV) .venv-oldest build aofnb/*/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis test-artefacts bench-results

@@ -1,7 +1,8 @@
 """Pull the plug: a simulated disk, and every state that a crash may leave on it, opened again and judged.
 
 `SimFs` is the disk, `Trial` a store that runs on it and is crashed at every operation. For teaching: `pull_the_plug`
-and `stepper` are pictures to click, `crash_test` counts what crashes take, `check` judges exercises. What shows
+and `stepper` are pictures to click, `crash_test` counts what crashes take, `what_if` says what one would take of a
+store now, `check` judges exercises. What shows
 something is imported when it is first used.
 """
 
@@ -15,12 +16,14 @@ from aofnb.lab.disk import DiskImage, Fault, SimFs
 from aofnb.lab.exercises import check
 from aofnb.lab.loss import crash_test, record
 from aofnb.lab.scripts import everyday
+from aofnb.lab.whatif import Aftermath, what_if
 
 if TYPE_CHECKING:
     from aofnb.lab.plug import pull_the_plug
     from aofnb.lab.stepper import stepper
 
 __all__ = [
+    "Aftermath",
     "BuggyFs",
     "DiskImage",
     "Fault",
@@ -34,6 +37,7 @@ __all__ = [
     "pull_the_plug",
     "record",
     "stepper",
+    "what_if",
 ]
 
 

@@ -24,6 +24,7 @@ from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class
 from IPython.display import display as _untyped_display
 from traitlets import Bool, Enum, Int, observe
 
+import aofnb
 from aofnb.commands.blocking import timeout_of
 from aofnb.errors import AofnbError, ReplyError
 from aofnb.magics import logview, show
@@ -281,6 +282,8 @@ class AofnbMagics(Magics):
 
         %aof rewrite                    start a rewrite; commands go on meanwhile
 
+        %aof crash [power|kill]         what a power cut, or kill -9, would take now; nothing happens to the store
+
         %aof config [NAME [VALUE]]      settings that match NAME (a pattern), or change one
 
         Options before the word: --store NAME says which store; with --path DIRECTORY, check, at, history, triage and
@@ -321,6 +324,13 @@ class AofnbMagics(Magics):
 
     def _aof_rewrite(self, store: AnyStore, _words: list[bytes]) -> Any:
         return wrap(self.stores.cells(store).execute([b"BGREWRITEAOF"]))
+
+    def _aof_crash(self, store: AnyStore, words: list[bytes]) -> Any:
+        log_path(store)
+        kind = words[0].decode("utf-8", "surrogateescape").lower() if words else "power"
+        if kind not in ("kill", "power"):
+            raise MagicError(f"%aof crash knows power and kill, not {kind}")
+        return aofnb.lab.what_if(store, kind)
 
     def _aof_config(self, store: AnyStore, words: list[bytes]) -> Any:
         cells = self.stores.cells(store)
@@ -380,6 +390,7 @@ _AOF = {
     "triage": _Action(0, 0, of_log=lambda path, _args: triage(path)),
     "top": _Action(0, 1, of_log=lambda path, args: top(path, _count("top", args))),
     "rewrite": _Action(0, 0, of_store=AofnbMagics._aof_rewrite),
+    "crash": _Action(0, 1, of_store=AofnbMagics._aof_crash),
     "config": _Action(0, 2, of_store=AofnbMagics._aof_config),
 }
 

@@ -315,7 +315,7 @@ AOF_OPTIONS = (
     Option(("--path",), "path", "PATH", "a log on disk: a directory, a manifest or a file"),
 )
 # The words of %aof; what each does is in `aofnb.magics.magic`.
-AOF_WORDS = ("status", "tail", "check", "at", "history", "triage", "top", "rewrite", "config")
+AOF_WORDS = ("status", "tail", "check", "at", "history", "triage", "top", "rewrite", "crash", "config")
 _OPTION_OF = {name: option for option in OPTIONS for name in option.names}
 
 

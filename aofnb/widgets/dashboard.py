@@ -4,7 +4,8 @@
    cannot show widgets.
 2. A daemon thread reads ``store.stats()`` at most four times a second, renders, and sets the widget's value. Nothing
    is sent from the way of a command, and reading takes no lock.
-3. It ends when it is stopped, when its ``with`` block ends, when the store is closed or garbage, or when another
+3. While no view of it is left on any page, nothing is sent.
+4. It ends when it is stopped, when its ``with`` block ends, when the store is closed or garbage, or when another
    dashboard of the same store starts. Then a static table replaces the widgets wherever they are shown.
 
 Rules of this file: only the sampler thread writes to widgets while it runs; a button's callback may run in any thread,
@@ -125,6 +126,8 @@ class Dashboard:
         self._ended = False
         self._tick = 0
         self._sent_s = 0.0
+        # Whether a front-end ever told of a view: those that do not count them must not look like nobody.
+        self._was_seen = False
         self._policy_differed = False
         self._view = self._sample(store)
         self._build(store)
@@ -170,7 +173,8 @@ class Dashboard:
         stop.on_click(lambda _button: self.stop())
         self._widgets = [*buttons, stop]
         row = ipywidgets.HBox(self._widgets, layout={"flex_flow": "row wrap", "align_items": "center"})
-        self.box = ipywidgets.VBox([self._html, row])
+        # From 0 on the front-end counts the views there.
+        self.box = ipywidgets.VBox([self._html, row], _view_count=0)
 
     # --- life --------------------------------------------------------------------------------------------
 
@@ -251,6 +255,8 @@ class Dashboard:
         table = {"text/html": render.static(self._view), "text/plain": render.text(self._view)}
         for handle in self._handles:
             handle.update(table, raw=True)  # type: ignore[no-untyped-call]  # IPython is typed in part
+        # A view that goes when its model is gone has nobody left to count it.
+        self.box._view_count = None
         for widget in (*self._widgets, *self.box.children, self.box):
             for part in (getattr(widget, "style", None), widget.layout, widget):
                 if part is not None:
@@ -323,7 +329,7 @@ class Dashboard:
         before = self._view
         quiet = (view.stats, view.events, view.mix) == (before.stats, before.events, before.mix)
         self._view = view
-        if quiet and now_s - self._sent_s < HEARTBEAT_S:
+        if self._nobody_looks() or (quiet and now_s - self._sent_s < HEARTBEAT_S):
             return
         self._sent_s = now_s
         self._tick += 1
@@ -338,6 +344,12 @@ class Dashboard:
             if differs and self._policy_differed:
                 self._policy.value = view.stats.appendfsync
             self._policy_differed = differs
+
+    def _nobody_looks(self) -> bool:
+        """Whether all views are gone: outputs were cleared, or the notebook closed. A new one is updated again."""
+        views = self.box._view_count or 0
+        self._was_seen = self._was_seen or views > 0
+        return self._was_seen and views == 0
 
     # --- buttons -----------------------------------------------------------------------------------------
 

@@ -7,12 +7,12 @@ same for the same counters: no times, no ids.
 
 from __future__ import annotations
 
-import base64
 import time
 from collections.abc import Callable
 from html import escape
 
 from aofnb.aof.stats import AofStats
+from aofnb.panel import NEUTRAL, image_of
 from aofnb.widgets.model import MINUTE_S, Health, Series, View
 
 __all__ = ["live", "rewrite_words", "seconds_text", "size_text", "static", "text"]
@@ -33,8 +33,6 @@ _PHASES = {
     "writing": "writing keys",
     "publishing": "publishing the new files",
 }
-# Seen on white and on black alike, for pictures that cannot ask the theme.
-_NEUTRAL_LINE = "#3f87d0"
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
@@ -455,8 +453,4 @@ def static(view: View) -> str:
 
 
 def _image(series: Series, label: str) -> str:
-    if not series:
-        return ""
-    # A picture in an <img> has no theme to ask.
-    data = base64.b64encode(_svg(series, _NEUTRAL_LINE, "").encode()).decode()
-    return f'<img alt="{escape(label)}" width="{_SPARK_W}" height="{_SPARK_H}" src="data:image/svg+xml;base64,{data}">'
+    return image_of(_svg(series, NEUTRAL, ""), label, _SPARK_W, _SPARK_H) if series else ""

@@ -174,6 +174,36 @@ def test_closing_the_store_ends_it(notebook):
     assert notebook.errors == []
 
 
+def test_nothing_is_sent_while_nobody_looks(notebook):
+    """Two views; then none, since the outputs are cleared; then one again."""
+    notebook.open(
+        [
+            SHOW.format("hidden"),
+            "dashboard",
+            "import time\ntick = dashboard._tick\nstore.execute('INCR', 'n')\ntime.sleep(2.5)\ndashboard._tick - tick",
+        ]
+    )
+
+    def sent_meanwhile():
+        notebook.run(2)
+        return int(notebook.output(2).inner_text().split()[-1])
+
+    notebook.run(0)
+    notebook.run(1)
+    notebook.page.wait_for_function("document.querySelectorAll('.aofnb').length === 2")
+    assert sent_meanwhile() >= 1
+    for cell in (0, 1):
+        notebook.cell(cell).locator(".cm-content").click()
+        notebook.command("notebook:clear-cell-output")
+    notebook.page.wait_for_function("document.querySelectorAll('.aofnb').length === 0")
+    assert sent_meanwhile() == 0
+    notebook.run(1)
+    notebook.page.wait_for_selector(".aofnb")
+    wait_for_words(notebook, "1 key")
+    assert sent_meanwhile() >= 1
+    assert notebook.errors == []
+
+
 def test_a_picture_whose_kernel_is_gone_says_so(notebook):
     notebook.open([SHOW_STUB])
     notebook.run(0)

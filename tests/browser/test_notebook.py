@@ -59,6 +59,49 @@ def test_tab_offers_commands(notebook):
     assert notebook.errors == []
 
 
+def test_keys_and_options_are_offered(notebook):
+    """Keys come last, and hold a colon or a space; option words come from the grammar."""
+    notebook.open([*load("offers"), "%redis -q MSET user:1 a 'user two' b", "%%redis\nGET us", "%%redis\nSET k v K"])
+    for number in (0, 1, 2):
+        notebook.run(number)
+    page = notebook.page
+    notebook.cell(3).locator(".cm-content").click()
+    page.keyboard.press("Control+End")
+    page.keyboard.press("Tab")
+    page.wait_for_selector(".jp-Completer-item")
+    offered = page.locator(".jp-Completer-item").all_inner_texts()
+    assert any("user:1" in one for one in offered)
+    assert any('"user two"' in one for one in offered)
+    notebook.screenshot("completion")
+    page.keyboard.press("Escape")
+    notebook.cell(4).locator(".cm-content").click()
+    page.keyboard.press("Control+End")
+    page.keyboard.press("Tab")
+    page.wait_for_function(
+        "() => document.querySelectorAll('.jp-Notebook .jp-Cell')[4].innerText.includes('KEEPTTL')"
+        " || document.querySelector('.jp-Completer-item')?.textContent.includes('KEEPTTL')"
+    )
+    assert notebook.errors == []
+
+
+def test_help_on_a_command_is_on_screen(notebook):
+    """Shift-Tab beside a command, and the contextual help, which follows the cursor."""
+    notebook.open([*load("help"), "%%redis\nSET greeting hello", "%redis GETEX?"])
+    for number in (0, 1, 3):
+        notebook.run(number)
+    page = notebook.page
+    assert "GETEX key [EX seconds" in notebook.output(3).inner_text()
+    notebook.cell(2).locator(".cm-content").click()
+    page.keyboard.press("Control+Home")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Shift+Tab")
+    page.wait_for_selector(".jp-Tooltip")
+    assert "SET key value [NX | XX]" in page.locator(".jp-Tooltip").inner_text()
+    notebook.screenshot("help")
+    assert notebook.errors == []
+
+
 def test_a_dashboard_beside_a_redis_cell(notebook):
     """A store that a magic opened can be watched, and a cell's commands are seen in it."""
     notebook.open(

@@ -531,9 +531,19 @@ def test_aof_rewrite_starts_one(nb):
     assert nb.shown("%aof rewrite") == ["Background append only file rewriting started"]
 
 
+def test_aof_crash_says_what_a_power_cut_would_take(nb):
+    nb.run("%redis -q CONFIG SET appendfsync no")
+    nb.run("%redis -q SET k v")
+    after = nb.run("%aof crash")
+    assert [b"SET", b"k", b"v"] in map(list, after.lost)
+    assert nb.run("%aof crash kill").lost == ()
+    assert nb.run("%redis GET k") == b"v"
+    assert "knows power and kill, not fire" in nb.error("%aof crash fire")[0]
+
+
 def test_aof_says_what_it_knows(nb):
     assert nb.error("%aof sing") == [
-        "%aof sing is not there; it knows status, tail, check, at, history, triage, top, rewrite, config"
+        "%aof sing is not there; it knows status, tail, check, at, history, triage, top, rewrite, crash, config"
     ]
     assert nb.error("%aof -q status")[0] == "line 1: no option -q; %aof? lists those there are"
     assert nb.error("%aof --path mydata status")[0].startswith("%aof status is about an open store")
@@ -666,7 +676,7 @@ def test_loading_again_works(bare_notebook):
 
 def test_it_loads_where_the_completer_has_no_matchers_yet(bare_notebook, monkeypatch):
     """IPython 7.34, which Colab runs, has neither `context_matcher` nor `SimpleCompletion`."""
-    monkeypatch.delattr("IPython.core.completer.context_matcher")
+    monkeypatch.delattr("IPython.core.completer.context_matcher", raising=False)
     bare_notebook.run("%load_ext aofnb")
     bare_notebook.run("%redis --open mydata")
     bare_notebook.run("%redis -q MSET user:1 a user:2 b")

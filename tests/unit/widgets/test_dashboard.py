@@ -109,6 +109,23 @@ class TestWidget:
         assert len(sent) == 2
         assert render.STALE_S > 1
 
+    def test_nothing_is_sent_while_no_view_of_it_is_left(self, dashboard, store):
+        sent = []
+        dashboard._html.observe(lambda change: sent.append(change["new"]), names="value")
+
+        def grow():
+            sent.clear()
+            store.set(unsynced_bytes=store.stats().unsynced_bytes + 1024)
+            dashboard.clock.advance(2)
+            dashboard._update()
+            return len(sent)
+
+        # A front-end that does not count its views.
+        assert grow() == 1
+        for views, pictures in ((1, 1), (2, 1), (1, 1), (0, 0), (1, 1)):
+            dashboard.box._view_count = views
+            assert grow() == pictures
+
     @pytest.mark.parametrize("interval_s", [0.24, 0, -1, float("nan")])
     def test_too_fast_is_refused_with_the_reason(self, store, interval_s):
         with pytest.raises(ConfigError, match=r"at least 0\.25 seconds"):
