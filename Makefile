@@ -80,7 +80,7 @@ lint: $(DEV)
 	$(BIN)/lint-imports
 
 lab: $(RUN)
-	$(BIN)/jupyter lab notebooks/01-first-durable-key.ipynb
+	$(BIN)/jupyter lab notebooks/index.ipynb
 
 bench: $(BUILT)
 	$(PY) -m tests.bench

@@ -39,6 +39,8 @@ def client_for(notebook: nbformat.NotebookNode, folder: Path) -> NotebookClient:
         extra_arguments=["--IPKernelApp.log_level=40"],
         record_timing=False,
         store_widget_state=False,
+        # What is printed may come in one message or in several.
+        coalesce_streams=True,
         resources={"metadata": {"path": str(folder)}},
     )
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from aofnb.lab.crash import BuggyFs, Judge, Trial, ViolationError
 from aofnb.lab.disk import DiskImage, Fault, SimFs
-from aofnb.lab.exercises import check
 from aofnb.lab.loss import crash_test, record
 from aofnb.lab.scripts import everyday
+from aofnb.lab.tutorials import check
 from aofnb.lab.whatif import Aftermath, what_if
 
 if TYPE_CHECKING:

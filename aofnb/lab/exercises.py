@@ -1,4 +1,4 @@
-"""`check`: a judge for exercises about durability.
+"""A judge for exercises about durability: a function, crashed in every way. `aofnb.lab.check` asks it.
 
 The learner writes a function that changes a store; the exercise says what must be true of the data at all times. The
 function runs once on a simulated disk, and every disk that a kill or a power cut may leave on the way is opened and
@@ -29,26 +29,27 @@ _MOST = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the judge found; true if all was right.
+    """What a judge says; true if the answer is right.
 
     Attributes
     ----------
+    right
+        Whether it is.
+    text
+        Why, in a sentence.
     crashes
-        How many different disks were opened.
-    problem
-        What was wrong, with the crash that shows it, or None.
+        How many different disks were opened for it, where crashes were tried.
     """
 
-    crashes: int
-    problem: str | None = None
+    right: bool
+    text: str
+    crashes: int = 0
 
     def __bool__(self) -> bool:
-        return self.problem is None
+        return self.right
 
     def __repr__(self) -> str:
-        if self.problem is not None:
-            return f"Not yet: {self.problem}."
-        return f"Right! {self.crashes} crashes, and it holds after each of them."
+        return f"{'Right!' if self.right else 'Not yet:'} {self.text}"
 
 
 def check(
@@ -123,7 +124,7 @@ def check(
             fs.observer = None
         problem = _problem(done, store) if done is not None else None
     if problem is not None:
-        return Verdict(0, f"even without a crash, {problem}")
+        return Verdict(False, f"even without a crash, {problem}.")
     seen: set[DiskImage] = set()
     for kind, image in moments:
         if image in seen:
@@ -132,8 +133,8 @@ def check(
         problem = _after(image, clock, holds)
         if problem is not None:
             how = "the process was killed" if kind == "kill" else "a power cut"
-            return Verdict(len(seen), f"after crash {len(seen)} ({how}), {problem}")
-    return Verdict(len(seen))
+            return Verdict(False, f"after crash {len(seen)} ({how}), {problem}.", len(seen))
+    return Verdict(True, f"{len(seen)} crashes, and it holds after each of them.", len(seen))
 
 
 _KINDS: tuple[Crash, ...] = ("kill", "power")

@@ -9,73 +9,83 @@ from __future__ import annotations
 import os
 import random
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from aofnb.clock import FakeClock
 from aofnb.engine import Store, open_store
-from aofnb.errors import AofnbError
-from aofnb.lab.disk import SimFs
-from aofnb.lab.loss import quiet
+from aofnb.errors import AofError, AofnbError
+from aofnb.lab import exercises
+from aofnb.lab.disk import DiskImage, SimFs
+from aofnb.lab.exercises import Verdict
+from aofnb.lab.loss import Policy, quiet
 
 __all__ = ["Verdict", "check"]
 
 _INCR = "appendonly.aof.1.incr.aof"
 
 
-class Verdict:
-    """What the judge says; true if the answer is right.
-
-    Attributes
-    ----------
-    right
-        Whether it is.
-    text
-        Why, in a sentence.
-    """
-
-    def __init__(self, right: bool, text: str) -> None:
-        self.right = right
-        self.text = text
-
-    def __bool__(self) -> bool:
-        return self.right
-
-    def __repr__(self) -> str:
-        return f"{'Right!' if self.right else 'Not yet:'} {self.text}"
-
-
 class _WrongError(Exception):
     """The answer is wrong; the message says why."""
 
 
-def check(lesson: int, answer: Any) -> Verdict:
-    """Judge the answer to the exercise of tutorial number `lesson`.
+@overload
+def check(exercise: int, answer: Any) -> Verdict: ...
+
+
+@overload
+def check(
+    exercise: Callable[[Store], object],
+    answer: Callable[[Store], object],
+    *,
+    prepare: Sequence[Sequence[object]] = (),
+    done: Callable[[Store], object] | None = None,
+    policy: Policy = "always",
+    seed: int = 1,
+) -> Verdict: ...
+
+
+def check(exercise: Any, answer: Any, **how: Any) -> Verdict:
+    """Judge the answer to the exercise of a tutorial, or a function of yours by what crashes make of it.
+
+    ``check(3, sell)`` judges `sell` by tutorial 3. ``check(function, holds, ...)`` runs `function` on a store, crashes
+    it in every way, and asks `holds` after each crash: see `aofnb.lab.exercises.check`.
 
     Parameters
     ----------
-    lesson
-        The number that the notebook's name begins with.
+    exercise
+        The number that the notebook's name begins with, or a function.
     answer
-        What the exercise asks for: a function, text, bytes or settings.
+        What the exercise asks for: a function, text, bytes or settings. For a function, what must hold.
+    **how
+        ``prepare``, ``done``, ``policy`` and ``seed``, for functions alone.
+
+    Examples
+    --------
+    >>> check(2, b"")
+    Not yet: the list teas holds [], not assam and ceylon, in this order.
 
     Raises
     ------
     ValueError
         That tutorial has no exercise.
     """
-    if lesson not in _JUDGES:
+    if callable(exercise):
+        return exercises.check(exercise, answer, **how)
+    if exercise not in _JUDGES:
         known = ", ".join(map(str, sorted(_JUDGES)))
-        raise ValueError(f"tutorial {lesson} has no exercise; those that have: {known}")
+        raise ValueError(f"tutorial {exercise} has no exercise; those that have: {known}")
+    if how:
+        raise TypeError(f"the exercise of a tutorial has no options (given: {', '.join(how)})")
     with quiet():
         try:
-            return Verdict(True, _JUDGES[lesson](answer))
+            return Verdict(True, _JUDGES[exercise](answer))
         except _WrongError as wrong:
             return Verdict(False, str(wrong))
         except AofnbError as problem:
-            return Verdict(False, f"the store says: {problem}")
+            return Verdict(False, f"the store says: {_said(problem)}")
         except Exception as problem:  # the learner's own code may raise anything
             return Verdict(False, f"{type(problem).__name__}: {problem}")
 
@@ -120,6 +130,56 @@ def _what_is_in_the_file(log: bytes) -> str:
     _need(teas == [b"assam", b"ceylon"], f"the list teas holds {teas}, not assam and ceylon, in this order.")
     _need(motto == "très chaud".encode(), f"motto is {motto!r}, not 'très chaud' in UTF-8.")
     return f"a server that loads these {len(log)} bytes has both keys."
+
+
+# --- 3: pull the plug ------------------------------------------------------------------------------------------
+
+
+def _pull_the_plug(sell: Callable[[Store, str, Callable[[str], object]], object]) -> str:
+    """`sell(store, order, confirm)` puts an order into a list and confirms it; no power cut may take it then.
+
+    Between the orders come page views, which are to be as cheap as `everysec` makes them.
+    """
+    orders = [f"order-{number}" for number in range(5)]
+    clock, disk = FakeClock(), SimFs()
+    confirmed: list[str] = []
+    missing: list[str] = []
+
+    def confirm(order: str) -> None:
+        confirmed.append(order)
+        with open_store("shop", fs=_synced(disk).mount(), clock=clock, background=False, readonly=True) as found:
+            if order.encode() not in found.execute("LRANGE", "orders", 0, -1):
+                missing.append(order)
+
+    with open_store("shop", fs=disk, clock=clock, background=False, appendfsync="everysec") as store:
+        for order in orders:
+            for _ in range(200):
+                store.execute("INCR", "views")
+                clock.advance(0.005)
+                store.tick()
+            sell(store, order, confirm)
+        found = [order.decode() for order in store.execute("LRANGE", "orders", 0, -1)]
+        fsyncs, policy = store.stats().fsyncs, store.config_get("appendfsync")
+    _need(confirmed == orders, f"{len(confirmed)} of {len(orders)} orders were confirmed: call confirm(order) once.")
+    _need(found == orders, f"the list orders holds {found}, not the five orders in their order.")
+    _need(
+        not missing,
+        f"the power went just when {(missing or orders)[0]} was confirmed, and after the start it was not there. The "
+        "reply to RPUSH comes when the operating system has the bytes; what says that the disk has them?",
+    )
+    # One for each order, one for each second, and a few to spare.
+    _need(
+        fsyncs <= 30,
+        f"no order is lost, but the disk did {fsyncs} fsyncs, most of them for page views; 30 are allowed.",
+    )
+    _need(policy == "everysec", f"appendfsync is {policy} at the end: from now on page views pay for orders.")
+    return f"five orders, each on the disk before it was confirmed, and {fsyncs} fsyncs for 1,005 commands."
+
+
+def _synced(disk: SimFs) -> DiskImage:
+    """The least that a power cut leaves: what was synced, and not a byte more."""
+    files = disk.image().files
+    return DiskImage(tuple((path, None if data is None else data[: disk.synced_size(path)]) for path, data in files))
 
 
 # --- 4: fsync on a slow disk -----------------------------------------------------------------------------------
@@ -196,6 +256,68 @@ def _exploded_log(count_visit: Callable[[Store, str], object]) -> str:
     return f"{bytes_each:.0f} bytes of log for a visit."
 
 
+# --- 7: the FLUSHALL accident ----------------------------------------------------------------------------------
+
+
+def _flushall(rescue: Callable[[str, str], object]) -> str:
+    """`rescue(folder, target)` writes a new store to `target`, without the last FLUSHALL of the log in `folder`."""
+    for seed in range(2):
+        with _folder() as folder:
+            source, target = folder / "source", folder / "target"
+            expected = _flushed(source, random.Random(seed))
+            before = _content(source)
+            rescue(str(source), str(target))
+            _need(_content(source) == before, "the files of the source have changed: keep them, write a new folder.")
+            there = (target / "appendonlydir").is_dir()
+            _need(there, "there is no store in the target folder: plan.write(target) makes it.")
+            with open_store(target, readonly=True, progress=False) as store:
+                _judge_rescue(store, expected, f"in log {seed + 1} of 2 ")
+    return "two logs, and everything is there that should be, and nothing that should not."
+
+
+def _judge_rescue(store: Store, expected: dict[str, int], where: str) -> None:
+    found = {name.decode() for name in store.execute("KEYS", "*")}
+    tests = sorted(name for name in found if name.startswith("test:"))
+    _need(
+        not tests,
+        f"{where}{tests[0] if tests else None} is there, which the first FLUSHALL had deleted with good reason.",
+    )
+    missing = sorted(expected.keys() - found)
+    _need(
+        "cart:late" not in missing, f"{where}cart:late is missing, which somebody filled after the accident: keep that."
+    )
+    _need(not missing, f"{where}{len(missing)} keys are still missing: {', '.join(missing[:3])}, ...")
+    for name in expected:
+        value = int(store.execute("GET", name))
+        hint = "" if name != "revenue" else " It was counted before the accident and after it, and all of it counts."
+        _need(value == expected[name], f"{where}{name} is {value}, not {expected[name]}.{hint}")
+
+
+def _flushed(folder: Path, rng: random.Random) -> dict[str, int]:
+    """Write a log with a FLUSHALL that was right and one that was not; the keys that there should be."""
+    expected = {"revenue": 0}
+    with open_store(folder, appendfsync="no", progress=False) as store:
+        for number in range(rng.randrange(3, 9)):
+            store.execute("SET", f"test:{number}", "x")
+        store.execute("FLUSHALL")
+        for number in range(rng.randrange(20, 40)):
+            price = rng.randrange(100, 999)
+            expected[f"cart:{number}"] = price
+            store.execute("SET", f"cart:{number}", price)
+            store.execute("INCRBY", "revenue", price)
+            expected["revenue"] += price
+        store.execute("FLUSHALL")
+        expected["cart:late"] = 77
+        store.execute("SET", "cart:late", 77)
+        store.execute("INCRBY", "revenue", 77)
+        expected["revenue"] += 77
+    return expected
+
+
+def _content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("appendonly*") if path.is_file()}
+
+
 # --- 8: the time machine ---------------------------------------------------------------------------------------
 
 
@@ -229,6 +351,53 @@ def _sell_too_much(folder: Path, rng: random.Random) -> str:
                 where = f"{_INCR}:{begin}"
             after += bool(where)
     return where
+
+
+# --- 9: broken bytes -------------------------------------------------------------------------------------------
+
+
+def _broken_bytes(mend: Callable[[bytes], bytes]) -> str:
+    """`mend(log)` brings back every command of a log in which the length of one word is wrong."""
+    rng = random.Random(9)
+    commands = [["SET", f"price:{number}", rng.choice(["$9", "$12", "12", "gratis"])] for number in range(40)]
+    words = [word for argv in commands for word in argv]
+    for number in (0, 59, 119):
+        log, at = _with_wrong_length(commands, number)
+        mended = mend(log)
+        _need(isinstance(mended, bytes), f"mend gave {type(mended).__name__}, not bytes.")
+        with _folder() as folder:
+            _write_files(folder, f"file {_INCR} seq 1 type i\n", {_INCR: mended})
+            try:
+                with open_store(folder, readonly=True, progress=False) as store:
+                    found = [store.execute("GET", key) for _set, key, _value in commands]
+            except AofnbError as problem:
+                raise _WrongError(
+                    f"the store still refuses the log in which the length of {words[number]!r}, at byte {at}, was "
+                    f"wrong: {_said(problem)}{_TRAP if mended != log else ''}"
+                ) from None
+        for (_set, key, value), there in zip(commands, found, strict=True):
+            _need(
+                there == value.encode(),
+                f"{key} is {there!r}, not {value.encode()}: every command can be had.{_TRAP}",
+            )
+    return "three broken logs, and not one command is lost."
+
+
+_TRAP = " (A price such as $9 is a word and not a length, although it looks like one.)"
+
+
+def _with_wrong_length(commands: Sequence[Sequence[str]], broken: int) -> tuple[bytes, int]:
+    """The log of `commands`, with another length before word number `broken` of all; and where that is."""
+    log, at, number = bytearray(), 0, 0
+    for argv in commands:
+        log += b"*%d\r\n" % len(argv)
+        for word in argv:
+            length = len(word)
+            if number == broken:
+                at, length = len(log), length + 4
+            log += b"$%d\r\n%s\r\n" % (length, word.encode())
+            number += 1
+    return bytes(log), at
 
 
 # --- 10: it is really Redis ------------------------------------------------------------------------------------
@@ -278,7 +447,9 @@ def _at_scale(measure: Callable[[str], object]) -> str:
     _need(isinstance(answer, dict), f"the function gives a {type(answer).__name__}, not a dict.")
     assert isinstance(answer, dict)
     found = {str(name): int(size) for name, size in answer.items()}
-    _need(found.keys() == expected.keys(), f"the words are {sorted(expected)}, and you have {sorted(found)}.")
+    others = sorted(found.keys() - expected.keys())
+    _need(not others, f"{len(others)} words are none of the four first words of keys, {others[:1]} for one.")
+    _need(len(found) == len(expected), f"the words are {sorted(expected)}, and you have {sorted(found)}.")
     for name, size in expected.items():
         _need(found[name] == size, f"{name} has cost {size} bytes, and you say {found[name]}.")
     return f"{sum(expected.values())} bytes, and every one of them is accounted for."
@@ -330,6 +501,13 @@ def _need(holds: bool, otherwise: str) -> None:
         raise _WrongError(otherwise)
 
 
+def _said(problem: AofnbError) -> str:
+    """What the store says, without the folder, which means nothing to the learner, and without the remedies."""
+    if not isinstance(problem, AofError) or problem.offset is None:
+        return str(problem)
+    return f"at byte {problem.offset}: {str(problem).partition(': ')[2].partition(';')[0]}."
+
+
 @contextmanager
 def _folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="aofnb-") as place:
@@ -355,10 +533,13 @@ def _write_files(folder: Path, manifest: str, files: dict[str, bytes]) -> None:
 _JUDGES: dict[int, Callable[[Any], str]] = {
     1: _first_durable_key,
     2: _what_is_in_the_file,
+    3: _pull_the_plug,
     4: _slow_disk,
     5: _rewrite_live,
     6: _exploded_log,
+    7: _flushall,
     8: _time_machine,
+    9: _broken_bytes,
     10: _really_redis,
     11: _at_scale,
     12: _queue,

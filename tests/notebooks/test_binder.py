@@ -24,7 +24,7 @@ from support.require import need
 from support.server import free_port
 
 ROOT = Path(__file__).parents[2]
-FIRST = "notebooks/01-first-durable-key.ipynb"
+FIRST = "notebooks/index.ipynb"
 TOKEN = "test-only"
 # What repo2docker puts under the requirements, as far as a notebook meets it.
 BASE = ["ipykernel", "ipython", "ipywidgets", "jupyter_server", "jupyterlab", "jupyterlab_widgets", "notebook"]

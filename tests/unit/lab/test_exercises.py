@@ -83,7 +83,7 @@ def test_an_everlasting_function_is_refused():
         check(much, pieces, prepare=SHELF)
 
 
-@pytest.mark.parametrize("wrong", [(3, pieces), (nothing, None)])
+@pytest.mark.parametrize("wrong", [(nothing, None), (nothing, 3)])
 def test_what_cannot_be_called_is_refused(wrong):
     with pytest.raises(ConfigError):
         check(*wrong)
