@@ -378,7 +378,7 @@ def _broken_bytes(mend: Callable[[bytes], bytes]) -> str:
         for (_set, key, value), there in zip(commands, found, strict=True):
             _need(
                 there == value.encode(),
-                f"{key} is {there!r}, not {value.encode()}: every command can be had.{_TRAP}",
+                f"{key} is {there!r}, not {value.encode()!r}: every command can be had.{_TRAP}",
             )
     return "three broken logs, and not one command is lost."
 
