@@ -17,7 +17,8 @@ __all__ = ["as_sent", "name_of"]
 
 # Nil means that there is no array.
 _NIL_ARRAYS = frozenset(
-    b"BLMOVE BLMPOP BLPOP BRPOP BRPOPLPUSH BZMPOP BZPOPMAX BZPOPMIN EXEC LMPOP XREAD XREADGROUP ZMPOP".split()
+    b"BLMOVE BLMPOP BLPOP BRPOP BRPOPLPUSH BZMPOP BZPOPMAX BZPOPMIN EXEC LMPOP XRANGE XREAD XREADGROUP XREVRANGE "
+    b"ZMPOP".split()
 )
 # So it does where a count is given.
 _NIL_ARRAYS_IF_COUNTED = frozenset((b"LPOP", b"RPOP"))
@@ -58,6 +59,10 @@ def as_sent(argv: Sequence[bytes], reply: Any, queued: Sequence[Sequence[bytes]]
         reply = _with_coordinates(reply)
     if name in _NIL_ITEMS and isinstance(reply, list):
         return [NIL_ARRAY if item is None else item for item in reply]
+    if name == b"XREADGROUP" and isinstance(reply, list):
+        return [
+            [key, [[id_, NIL_ARRAY if fields is None else fields] for id_, fields in entries]] for key, entries in reply
+        ]
     if name == b"XPENDING" and isinstance(reply, list) and len(reply) == 4 and reply[3] is None:
         return [*reply[:3], NIL_ARRAY]
     if name in _TEXTS and isinstance(reply, bytes):

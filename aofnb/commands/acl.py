@@ -116,7 +116,7 @@ def acl_deluser(client: Client, *names: bytes) -> int:
 def acl_cat(client: Client, *category: bytes) -> list[bytes]:
     """Name the categories of commands, or the commands in one of them."""
     if len(category) > 1:
-        raise messages.unknown_subcommand_or_arity("CAT", "ACL")
+        raise messages.MisusedSubcommandError("CAT", "ACL")
     if not category:
         return [name.encode() for name in CATEGORIES]
     name = _text(category[0]).lower()
@@ -144,7 +144,7 @@ def acl_dryrun(client: Client, name: bytes, *argv: bytes) -> str | bytes:
 def acl_genpass(client: Client, *bits: bytes) -> bytes:
     """Make up a password of so many bits, 256 unless told otherwise."""
     if len(bits) > 1:
-        raise messages.unknown_subcommand_or_arity("GENPASS", "ACL")
+        raise messages.MisusedSubcommandError("GENPASS", "ACL")
     wanted = integer(bits[0]) if bits else 256
     if not 0 < wanted <= 4096:
         raise ReplyError(
@@ -159,7 +159,7 @@ def acl_genpass(client: Client, *bits: bytes) -> bytes:
 def acl_log(client: Client, *count: bytes) -> Any:
     """Tell what was denied lately, the latest first: ten entries, or so many; RESET forgets them."""
     if len(count) > 1:
-        raise messages.unknown_subcommand_or_arity("LOG", "ACL")
+        raise messages.MisusedSubcommandError("LOG", "ACL")
     users = client.server.users
     if count and count[0].upper() == b"RESET":
         users.log.clear()

@@ -21,6 +21,7 @@ from typing import Any
 
 from aofnb.clock import Clock
 from aofnb.commands.client import Argv, Client
+from aofnb.commands.key_uses import used_keys
 from aofnb.commands.registry import Command, all_commands, find
 from aofnb.commands.server import CATEGORIES, members
 from aofnb.config import Config
@@ -114,38 +115,6 @@ def _text(arg: bytes) -> str:
 
 # --- which keys and channels a command touches, and how --------------------------------------------------
 
-# Commands whose keys are not all read (readonly) or read and written (write): the first key, then all others.
-_NOT_READ = (
-    "EXISTS HEXISTS HLEN HSTRLEN LLEN SCARD SISMEMBER STRLEN TOUCH TYPE XLEN ZCARD WATCH,"
-    "MEMORY USAGE,OBJECT ENCODING,OBJECT FREQ,OBJECT IDLETIME,OBJECT REFCOUNT"
-)
-_ONLY_WRITTEN = (
-    "APPEND DEL EXPIRE EXPIREAT GEOADD HDEL HMSET HSET HSETNX LINSERT LPUSH LPUSHX LREM LSET LTRIM MSET MSETNX "
-    "PERSIST PEXPIRE PEXPIREAT PFADD PSETEX RESTORE RESTORE-ASKING RPUSH RPUSHX SADD SETEX SETNX SETRANGE SREM "
-    "UNLINK XACK XADD XAUTOCLAIM XCLAIM XDEL XSETID XTRIM ZADD ZREM ZREMRANGEBYLEX ZREMRANGEBYRANK ZREMRANGEBYSCORE,"
-    "XGROUP CREATE,XGROUP CREATECONSUMER,XGROUP DELCONSUMER,XGROUP DESTROY,XGROUP SETID"
-)
-_MOVED = "BLMOVE BRPOPLPUSH LMOVE RENAME RENAMENX RPOPLPUSH SMOVE"
-_STORED = "BITOP GEOSEARCHSTORE SDIFFSTORE SINTERSTORE SUNIONSTORE ZDIFFSTORE ZINTERSTORE ZRANGESTORE ZUNIONSTORE"
-
-
-def _names(listed: str) -> list[str]:
-    """Names of one word, then, behind commas, those of two."""
-    first, *others = listed.split(",")
-    return [*first.split(), *others]
-
-
-_ACCESS: dict[str, tuple[str, str]] = {
-    **dict.fromkeys(_names(_NOT_READ), ("", "")),
-    **dict.fromkeys(_names(_ONLY_WRITTEN), ("W", "W")),
-    **dict.fromkeys(_names(_MOVED), ("RW", "W")),
-    **dict.fromkeys(_names(_STORED), ("W", "R")),
-    **dict.fromkeys(("COPY", "SORT", "GEORADIUS", "GEORADIUSBYMEMBER"), ("R", "W")),
-    **dict.fromkeys(("PFDEBUG", "XREADGROUP"), ("R", "R")),
-    **dict.fromkeys(("EVAL", "EVALSHA", "FCALL"), ("RW", "RW")),
-    "PFMERGE": ("RW", "R"),
-}
-
 # Which arguments are channels, and whether they are patterns that must be allowed literally.
 _CHANNELS: dict[str, tuple[slice, bool]] = {
     "SUBSCRIBE": (slice(1, None), False),
@@ -156,25 +125,12 @@ _CHANNELS: dict[str, tuple[slice, bool]] = {
 }
 
 
-def _access(command: Command, argv: Argv) -> tuple[str, str]:
-    """How `command` touches its first key, and its others: ``R``, ``W``, both, or only whether it is there."""
-    if command.name == "SET":
-        returns_it = any(arg.upper() == b"GET" for arg in argv[3:])
-        return ("RW", "RW") if returns_it else ("W", "W")
-    if command.name == "BITFIELD":
-        return ("R", "R") if _only_gets(argv) else ("RW", "RW")
-    known = _ACCESS.get(command.name)
-    if known is not None:
-        return known
-    return ("RW", "RW") if command.writes else ("R", "R")
+_WRITES = frozenset({"insert", "update", "delete"})
 
 
-def _only_gets(argv: Argv) -> bool:
-    """Whether a BITFIELD has no subcommand but GET."""
-    rest = list(argv[2:])
-    while len(rest) >= 3 and rest[0].upper() == b"GET":
-        del rest[:3]
-    return not rest
+def _access(flags: Sequence[str]) -> str:
+    """What right the use of a key needs: ``R``, ``W``, both, or none where it only matters whether it is there."""
+    return "R" * ("access" in flags) + "W" * (not _WRITES.isdisjoint(flags))
 
 
 def redacted(argv: Argv) -> Argv:
@@ -306,10 +262,9 @@ class Selector:
         allowed = self.all_commands or "no_auth" in command.flags or command.name in self.commands
         if not allowed and not self._allows_first_arg(command, argv):
             return Denied("command", command.wire_name.encode())
-        if not self.all_keys and "pubsub" not in command.flags:
-            first, others = _access(command, argv)
-            for number, position in enumerate(command.key_positions(argv)):
-                if not self.allows_key(argv[position], others if number else first):
+        if not self.all_keys:
+            for position, flags in used_keys(command, argv):
+                if not self.allows_key(argv[position], _access(flags)):
                     return Denied("key", argv[position], position)
         if not self.all_channels and command.name in _CHANNELS:
             places, literally = _CHANNELS[command.name]

@@ -154,7 +154,7 @@ class Options:
         self._by_word = {option.name.encode(): option for option in options}
         self.options = options
 
-    def parse(self, args: Sequence[bytes], error: str = messages.SYNTAX_ERROR) -> dict[str, Any]:
+    def parse(self, args: Sequence[bytes], error: str | ReplyError = messages.SYNTAX_ERROR) -> dict[str, Any]:
         """Read all of `args` as options.
 
         Raises
@@ -168,9 +168,13 @@ class Options:
         while i < len(args):
             option = self._by_word.get(args[i].upper())
             if option is None or i + option.args >= len(args):
-                raise ReplyError(error)
+                raise _error(error)
             if option.group is not None and groups.setdefault(option.group, option.name) != option.name:
-                raise ReplyError(error)
+                raise _error(error)
             found[option.name.lower()] = option.convert(args[i + 1]) if option.args else True
             i += 1 + option.args
         return found
+
+
+def _error(problem: str | ReplyError) -> ReplyError:
+    return problem if isinstance(problem, ReplyError) else ReplyError(problem)

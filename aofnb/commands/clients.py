@@ -177,7 +177,7 @@ def client_kill(client: Client, *words: bytes) -> int | str:
 def client_pause(client: Client, timeout: bytes, *mode: bytes) -> str:
     """Put off all commands (ALL), or those that write (WRITE), for some milliseconds; nothing expires meanwhile."""
     if len(mode) > 1:
-        raise messages.unknown_subcommand_or_arity("PAUSE", "CLIENT")
+        raise messages.MisusedSubcommandError("PAUSE", "CLIENT")
     reach = mode[0].upper() if mode else b"ALL"
     if reach not in (b"ALL", b"WRITE"):
         raise ReplyError("ERR CLIENT PAUSE mode must be WRITE or ALL")

@@ -155,7 +155,7 @@ def client_setname(client: Client, name: bytes) -> str:
 def client_unblock(client: Client, id_arg: bytes, *reason: bytes) -> int:
     """End the waiting of a client as after its timeout, or with an ERROR; 0 if it does not wait."""
     if len(reason) > 1:
-        raise messages.unknown_subcommand_or_arity("UNBLOCK", "CLIENT")
+        raise messages.MisusedSubcommandError("UNBLOCK", "CLIENT")
     how = reason[0].upper() if reason else b"TIMEOUT"
     if how not in (b"TIMEOUT", b"ERROR"):
         raise ReplyError("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")

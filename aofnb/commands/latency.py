@@ -109,7 +109,7 @@ def slowlog(client: Client, *args: bytes) -> Any:
 def slowlog_get(client: Client, *words: bytes) -> list[list[Any]]:
     """Return slow commands, latest first: number, time, microseconds, arguments; 10 unless told, -1 means all."""
     if len(words) > 1:
-        raise ReplyError("ERR unknown subcommand or wrong number of arguments for 'GET'. Try SLOWLOG HELP.")
+        raise messages.MisusedSubcommandError("GET", "SLOWLOG")
     count = 10
     if words:
         try:

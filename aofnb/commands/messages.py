@@ -16,12 +16,12 @@ __all__ = [
     "OUT_OF_MEMORY",
     "OUT_OF_RANGE",
     "SYNTAX_ERROR",
+    "MisusedSubcommandError",
     "error",
     "help_lines",
     "shown",
     "unknown_command",
     "unknown_subcommand",
-    "unknown_subcommand_or_arity",
     "wrong_arity",
 ]
 
@@ -67,9 +67,16 @@ def unknown_subcommand(container: str, sub: bytes) -> ReplyError:
     return error(f"ERR unknown subcommand '{shown(sub[:128])}'. Try {container.upper()} HELP.")
 
 
-def unknown_subcommand_or_arity(sub: str, container: str) -> ReplyError:
+class MisusedSubcommandError(ReplyError):
     """What containers say of a subcommand that they know, with arguments that they do not."""
-    return ReplyError(f"ERR unknown subcommand or wrong number of arguments for '{sub}'. Try {container} HELP.")
+
+    def __init__(self, sub: str, container: str) -> None:
+        super().__init__(f"ERR unknown subcommand or wrong number of arguments for '{sub}'. Try {container} HELP.")
+        self._container = container
+
+    def spelled(self, sub: bytes) -> MisusedSubcommandError:
+        """The same with the subcommand as it was typed, which a handler does not see."""
+        return MisusedSubcommandError(shown(sub[:128]), self._container)
 
 
 def shown(text: bytes) -> str:

@@ -197,7 +197,7 @@ def pubsub(client: Client, *args: bytes) -> Any:
 
 def _matching(table: dict[bytes, dict[Client, None]], pattern: tuple[bytes, ...], sub: str) -> list[bytes]:
     if len(pattern) > 1:
-        raise messages.unknown_subcommand_or_arity(sub, "PUBSUB")
+        raise messages.MisusedSubcommandError(sub, "PUBSUB")
     return list(filter(matcher(pattern[0]), table)) if pattern else list(table)
 
 

@@ -84,7 +84,7 @@ def function_delete(client: Client, name: bytes) -> str:
 def function_flush(client: Client, *mode: bytes) -> str:
     """Delete all libraries. ASYNC and SYNC are the same here: it is one assignment."""
     if len(mode) > 1:
-        raise ReplyError("ERR unknown subcommand or wrong number of arguments for 'FLUSH'. Try FUNCTION HELP.")
+        raise messages.MisusedSubcommandError("FLUSH", "FUNCTION")
     if mode and mode[0].upper() not in (b"ASYNC", b"SYNC"):
         raise ReplyError("ERR FUNCTION FLUSH only supports SYNC|ASYNC option")
     client.server.keyspace.functions.clear()
@@ -148,7 +148,7 @@ def function_dump(client: Client) -> bytes:
 def function_restore(client: Client, dump: bytes, *policy: bytes) -> str:
     """Load libraries from what FUNCTION DUMP gave, all or none; FLUSH, APPEND or REPLACE what is there."""
     if len(policy) > 1:
-        raise ReplyError("ERR unknown subcommand or wrong number of arguments for 'RESTORE'. Try FUNCTION HELP.")
+        raise messages.MisusedSubcommandError("RESTORE", "FUNCTION")
     chosen = policy[0].upper() if policy else b"APPEND"
     if chosen not in (b"FLUSH", b"APPEND", b"REPLACE"):
         raise ReplyError("ERR Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE.")

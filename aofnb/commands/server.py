@@ -13,11 +13,12 @@ from typing import Any
 
 from aofnb.commands import messages
 from aofnb.commands.client import Client, SetReply
+from aofnb.commands.key_uses import NOTES, KeyUse, counts_fit, key_uses, used_keys
 from aofnb.commands.registry import Command, all_commands, command, find, table
 from aofnb.errors import ReplyError
 from aofnb.store.glob import matches
 
-__all__ = ["CATEGORIES", "categories", "members"]
+__all__ = ["CATEGORIES", "categories", "group_of", "members"]
 
 
 def _text(arg: bytes) -> str:
@@ -152,6 +153,42 @@ _CATEGORIES_OF = {
     "READONLY": ("connection",), "READWRITE": ("connection",), "ASKING": ("connection",), "WAITAOF": ("connection",),
     "SORT": ("set", "sortedset", "list", "dangerous"), "SORT_RO": ("set", "sortedset", "list", "dangerous"),
 }  # fmt: skip
+# What proxies in front of a cluster want to know of a command.
+_NODES, _SHARDS, _MULTI_SHARD = "request_policy:all_nodes", "request_policy:all_shards", "request_policy:multi_shard"
+_DONE, _SPECIAL, _SUM = "response_policy:all_succeeded", "response_policy:special", "response_policy:agg_sum"
+_CHANCE, _NO_ORDER = "nondeterministic_output", "nondeterministic_output_order"
+_TIPS = {
+    (_CHANCE,): (
+        "DUMP HRANDFIELD HSCAN LASTSAVE PTTL SPOP SRANDMEMBER SSCAN TIME TTL XADD XAUTOCLAIM XCLAIM XPENDING XTRIM "
+        "ZRANDMEMBER ZSCAN CLIENT|INFO CLIENT|LIST CLUSTER|BUMPEPOCH CLUSTER|COUNT-FAILURE-REPORTS "
+        "CLUSTER|GETKEYSINSLOT CLUSTER|INFO CLUSTER|LINKS CLUSTER|NODES CLUSTER|REPLICAS CLUSTER|SHARDS CLUSTER|SLAVES "
+        "CLUSTER|SLOTS OBJECT|ENCODING OBJECT|FREQ OBJECT|IDLETIME OBJECT|REFCOUNT XINFO|CONSUMERS"
+    ),
+    (_CHANCE, _NODES, _SPECIAL): "LATENCY|DOCTOR LATENCY|GRAPH LATENCY|HISTOGRAM LATENCY|HISTORY LATENCY|LATEST",
+    (_CHANCE, _SHARDS, _SPECIAL): "INFO FUNCTION|STATS MEMORY|DOCTOR MEMORY|MALLOC-STATS MEMORY|STATS",
+    (_CHANCE, "request_policy:special"): "SCAN",
+    (_NO_ORDER,): (
+        "COMMAND HGETALL HKEYS HVALS SDIFF SINTER SMEMBERS SUNION COMMAND|DOCS COMMAND|INFO COMMAND|LIST FUNCTION|LIST "
+        "MODULE|LIST"
+    ),
+    (_NODES, _CHANCE): "SLOWLOG|GET",
+    (_NODES, _SUM, _CHANCE): "SLOWLOG|LEN",
+    (_NODES, _DONE): "CONFIG|SET LATENCY|RESET SCRIPT|FLUSH SCRIPT|LOAD SLOWLOG|RESET",
+    (_SHARDS, _CHANCE): "RANDOMKEY",
+    (_SHARDS, _NO_ORDER): "KEYS",
+    (_SHARDS, "response_policy:agg_logical_and"): "SCRIPT|EXISTS",
+    (_SHARDS, "response_policy:agg_min"): "WAIT WAITAOF",
+    (_SHARDS, _SUM): "DBSIZE",
+    (_SHARDS, _DONE): (
+        "FLUSHALL FLUSHDB PING FUNCTION|DELETE FUNCTION|FLUSH FUNCTION|LOAD FUNCTION|RESTORE MEMORY|PURGE"
+    ),
+    (_SHARDS, "response_policy:one_succeeded"): "FUNCTION|KILL SCRIPT|KILL",
+    (_MULTI_SHARD,): "MGET",
+    (_MULTI_SHARD, "response_policy:agg_min"): "MSETNX",
+    (_MULTI_SHARD, _SUM): "DEL EXISTS TOUCH UNLINK",
+    (_MULTI_SHARD, _DONE): "MSET",
+}
+_TIPS_OF = {name.replace("|", " "): tips for tips, names in _TIPS.items() for name in names.split()}
 _FIXED_KEYS = {
     "SORT": (1, 1, 1), "SORT_RO": (1, 1, 1), "GEORADIUS": (1, 1, 1), "GEORADIUSBYMEMBER": (1, 1, 1),
     "ZDIFFSTORE": (1, 1, 1), "ZINTERSTORE": (1, 1, 1), "ZUNIONSTORE": (1, 1, 1),
@@ -190,7 +227,7 @@ def _words(client: Client, words: Iterable[str]) -> list[Any]:
 
 
 def _info(client: Client, entry: Command) -> list[Any]:
-    """What COMMAND INFO says of one command; tips and key specifications are left empty."""
+    """What COMMAND INFO says of one command."""
     first, last, step = _FIXED_KEYS.get(entry.name, (0, 0, 0)) if callable(entry.keys) else entry.keys
     return [
         _bytes(entry.wire_name),
@@ -200,17 +237,32 @@ def _info(client: Client, entry: Command) -> list[Any]:
         last,
         step,
         _words(client, [f"@{name}" for name in categories(entry)]),
-        _words(client, ()),
-        _words(client, ()),
-        client.set_reply([_info(client, sub) for sub in entry.subcommands.values()]),
+        client.set_reply([_bytes(tip) for tip in _TIPS_OF.get(entry.name, ())]),
+        client.set_reply([_key_use(client, use, note) for use, note in _noted_uses(entry)]),
+        # The server calls it a set only where it is empty.
+        [_info(client, sub) for sub in entry.subcommands.values()] or client.set_reply(()),
     ]
+
+
+def _noted_uses(entry: Command) -> Iterable[tuple[KeyUse, str]]:
+    uses = key_uses(entry)
+    return zip(uses, NOTES.get(entry.name, ("",) * len(uses)), strict=True)
+
+
+def _key_use(client: Client, use: KeyUse, note: str) -> Any:
+    told: dict[bytes, Any] = {b"notes": _bytes(note)} if note else {}
+    told[b"flags"] = _words(client, use.flags)
+    for name, (kind, numbers) in ((b"begin_search", use.begin), (b"find_keys", use.find)):
+        spec = {_bytes(of): _bytes(number) if isinstance(number, str) else number for of, number in numbers.items()}
+        told[name] = client.map_reply({b"type": _bytes(kind), b"spec": client.map_reply(spec)})
+    return client.map_reply(told)
 
 
 def _infos(client: Client) -> list[Any]:
     return [_info(client, entry) for entry in table.values()]
 
 
-def _group_of(entry: Command) -> str:
+def group_of(entry: Command) -> str:
     """The group that COMMAND DOCS names; subcommands are in that of their container."""
     container = entry.name.partition(" ")[0]
     own = _GROUP_OF.get(entry.name) or _GROUP_OF.get(container)
@@ -221,7 +273,7 @@ def _docs(client: Client, entry: Command) -> Any:
     docs: dict[bytes, Any] = {
         b"summary": _bytes(entry.summary),
         b"since": _bytes(entry.since),
-        b"group": _bytes(_group_of(entry)),
+        b"group": _bytes(group_of(entry)),
     }
     if entry.subcommands:
         docs[b"subcommands"] = client.map_reply(
@@ -288,21 +340,28 @@ def command_list(client: Client, *filter_: bytes) -> list[bytes]:
 @command("COMMAND GETKEYS", arity=-4, flags="loading stale", since="2.8.13")
 def command_getkeys(client: Client, *argv: bytes) -> list[bytes]:
     """Return the arguments of a command that are keys."""
+    return [argv[position] for position, _flags in _used(argv)]
+
+
+@command("COMMAND GETKEYSANDFLAGS", arity=-4, flags="loading stale", since="7.0.0")
+def command_getkeysandflags(client: Client, *argv: bytes) -> list[Any]:
+    """Return the arguments of a command that are keys, each with how it is used."""
+    return [[argv[position], _words(client, flags)] for position, flags in _used(argv)]
+
+
+def _used(argv: Sequence[bytes]) -> list[tuple[int, tuple[str, ...]]]:
+    """Where the keys of a command are, and how they are used."""
     entry = find(argv)
     if entry is None or (entry.subcommands and len(argv) > 1):
         raise ReplyError("ERR Invalid command specified")
-    if entry.keys == (0, 0, 0):
+    if all("not_key" in use.flags for use in key_uses(entry)):
         raise ReplyError("ERR The command has no key arguments")
     if not entry.min_argc <= len(argv) <= entry.max_argc:
         raise ReplyError("ERR Invalid number of arguments specified for command")
-    keys = _keys(entry, argv)
-    if not keys:
+    used = list(used_keys(entry, argv)) if counts_fit(entry, argv) else []
+    if not used and "no_mandatory_keys" not in entry.flags:
         raise ReplyError("ERR Invalid arguments specified for command")
-    return keys
-
-
-def _keys(entry: Command, argv: Sequence[bytes]) -> list[bytes]:
-    return [argv[position] for position in entry.key_positions(argv)]
+    return used
 
 
 @command("COMMAND HELP", arity=2, flags="loading stale", since="5.0.0")
@@ -326,4 +385,6 @@ def command_help(client: Client) -> list[str]:
         "    commands are returned.",
         "GETKEYS <full-command>",
         "    Return the keys from a full Redis command.",
+        "GETKEYSANDFLAGS <full-command>",
+        "    Return the keys and the access flags from a full Redis command.",
     )

@@ -446,10 +446,6 @@ def xgroup(client: Client, *args: bytes) -> NoReturn:
     _container_only("XGROUP")
 
 
-def _subcommand_error(container: str, sub: str) -> ReplyError:
-    return ReplyError(f"ERR unknown subcommand or wrong number of arguments for '{sub}'. Try {container} HELP.")
-
-
 def _existing_group(client: Client, key: bytes, name: bytes) -> tuple[Stream, Group]:
     stream = _existing_stream(client, key)
     group = stream.groups.get(name)
@@ -482,14 +478,14 @@ XGROUP_SETID_OPTIONS = Options(value("ENTRIESREAD", _entries_read))
 @command("XGROUP CREATE", arity=-5, flags="denyoom write", keys=(2, 2, 1), options=XGROUP_CREATE_OPTIONS, since="5.0.0")
 def xgroup_create(client: Client, key: bytes, name: bytes, last_id: bytes, *args: bytes) -> str:
     """Create a group that reads what comes after `last_id`."""
-    options = XGROUP_CREATE_OPTIONS.parse(args, str(_subcommand_error("XGROUP", "CREATE")))
+    options = XGROUP_CREATE_OPTIONS.parse(args, messages.MisusedSubcommandError("CREATE", "XGROUP"))
     stream: Stream | None
     if "mkstream" in options:
         stream = client.db.lookup_kind(key, Stream)
     else:
         stream = _existing_stream(client, key)
     if len(args) > 3:
-        raise _subcommand_error("XGROUP", "CREATE")
+        raise messages.MisusedSubcommandError("CREATE", "XGROUP")
     if last_id == b"$":
         start = MIN_ID if stream is None else stream.last_id
     else:
@@ -510,10 +506,10 @@ def xgroup_create(client: Client, key: bytes, name: bytes, last_id: bytes, *args
 @command("XGROUP SETID", arity=-5, flags="write", keys=(2, 2, 1), options=XGROUP_SETID_OPTIONS, since="5.0.0")
 def xgroup_setid(client: Client, key: bytes, name: bytes, last_id: bytes, *args: bytes) -> str:
     """Have a group go on reading after `last_id`."""
-    options = XGROUP_SETID_OPTIONS.parse(args, str(_subcommand_error("XGROUP", "SETID")))
+    options = XGROUP_SETID_OPTIONS.parse(args, messages.MisusedSubcommandError("SETID", "XGROUP"))
     stream, group = _existing_group(client, key, name)
     if len(args) > 2:
-        raise _subcommand_error("XGROUP", "SETID")
+        raise messages.MisusedSubcommandError("SETID", "XGROUP")
     group.last_id = stream.last_id if last_id == b"$" else parse_border(last_id, 0)
     group.entries_read = options.get("entriesread", ENTRIES_READ_UNKNOWN)
     client.dirty += 1
@@ -626,7 +622,7 @@ def _full_count(args: Sequence[bytes]) -> int | None:
     """How many entries FULL shows; None for all."""
     well_formed = args[0].upper() == b"FULL" and (len(args) == 1 or (len(args) == 3 and args[1].upper() == b"COUNT"))
     if not well_formed:
-        raise _subcommand_error("XINFO", "STREAM")
+        raise messages.MisusedSubcommandError("STREAM", "XINFO")
     if len(args) == 1:
         return 10
     count = integer(args[2])

@@ -18,6 +18,7 @@ from aofnb.commands.blocking import NOT_YET, Wait, wait_for
 from aofnb.commands.client import Client
 from aofnb.commands.registry import command
 from aofnb.errors import ReplyError
+from aofnb.resp.replies import PairsReply
 from aofnb.store.stream import MAX_ID, MIN_ID, UINT64_MAX, Items, Stream, StreamId, format_id
 
 __all__ = [
@@ -395,7 +396,8 @@ def take_entries(walk: Iterable[tuple[StreamId, Items]], count: int | None) -> l
 
 def keys_after_streams(argv: Sequence[bytes]) -> list[int]:
     """Positions of the keys: the first half of what follows STREAMS."""
-    for at in range(1, len(argv)):
+    # A group, too, may be called that.
+    for at in range(4 if argv[0].upper() == b"XREADGROUP" else 1, len(argv)):
         if argv[at].upper() == b"STREAMS":
             return list(range(at + 1, at + 1 + (len(argv) - at - 1) // 2))
     return []
@@ -458,7 +460,7 @@ def parse_reading(name: Literal["XREAD", "XREADGROUP"], args: Sequence[bytes]) -
 
 
 def streams_reply(client: Client, served: list[tuple[bytes, Any]]) -> Any:
-    return dict(served) if client.resp >= 3 else [list(pair) for pair in served]
+    return PairsReply(served) if client.resp >= 3 else [list(pair) for pair in served]
 
 
 @command(

@@ -198,6 +198,8 @@ class Engine:
                 timing.took(command, argv, took_s, failed=True)
             if client.dirty:
                 self._changed(client, command, argv)
+            if isinstance(problem, messages.MisusedSubcommandError):
+                raise problem.spelled(argv[1]) from None
             raise
         if timed and (took_s := self.clock.monotonic() - started_s) >= timing.least_s:
             timing.took(command, argv, took_s)

@@ -9,7 +9,7 @@ Redis: networking.c addReply and its kin (7.0.15).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from aofnb.errors import ReplyError
@@ -21,6 +21,7 @@ __all__ = [
     "LongDouble",
     "NilArray",
     "NoReply",
+    "PairsReply",
     "Push",
     "SetReply",
     "Verbatim",
@@ -31,6 +32,14 @@ __all__ = [
 
 class SetReply(list[Any]):
     """A RESP3 set, in the order the members were given."""
+
+
+class PairsReply(dict[Any, Any]):
+    """A RESP3 map that may name a key twice, as XREAD does if it was asked so: all `pairs` are sent."""
+
+    def __init__(self, pairs: Sequence[tuple[Any, Any]]) -> None:
+        super().__init__(pairs)
+        self.pairs = pairs
 
 
 class Push(list[Any]):
@@ -169,8 +178,9 @@ def _double(reply: float, resp: int, add: Callable[[bytes], None]) -> None:
 
 
 def _map(reply: dict[Any, Any], resp: int, add: Callable[[bytes], None]) -> None:
-    add(b"*%d\r\n" % (2 * len(reply)) if resp < 3 else b"%%%d\r\n" % len(reply))
-    for key, value in reply.items():
+    pairs = reply.pairs if isinstance(reply, PairsReply) else reply.items()
+    add(b"*%d\r\n" % (2 * len(pairs)) if resp < 3 else b"%%%d\r\n" % len(pairs))
+    for key, value in pairs:
         _add(key, resp, add)
         _add(value, resp, add)
 

@@ -174,6 +174,21 @@ SORT = [
     ("SORT l LIMIT 0 x", NOT_INTEGER),
     ("SORT w_1", Error("WRONGTYPE")),
     ("COMMAND GETKEYS SORT a GET store STORE b", [b"a", b"b"]),
+    ("COMMAND GETKEYSANDFLAGS SORT a GET store STORE b", [[b"a", ["RO", "access"]], [b"b", ["OW", "update"]]]),
+    ("COMMAND GETKEYSANDFLAGS SET k v", [[b"k", ["OW", "update"]]]),
+    ("COMMAND GETKEYSANDFLAGS SET k v GET", [[b"k", ["RW", "access", "update"]]]),
+    ("COMMAND GETKEYSANDFLAGS BITFIELD k GET u8 0", [[b"k", ["RO", "access"]]]),
+    ("COMMAND GETKEYSANDFLAGS BITFIELD k SET u8 0 1", [[b"k", ["RW", "access", "update"]]]),
+    ("COMMAND GETKEYSANDFLAGS COPY a b", [[b"a", ["RO", "access"]], [b"b", ["OW", "update"]]]),
+    ("COMMAND GETKEYSANDFLAGS TYPE k", [[b"k", ["RO"]]]),
+    (
+        "COMMAND GETKEYSANDFLAGS ZUNIONSTORE d 2 a b",
+        [[b"d", ["OW", "update"]], [b"a", ["RO", "access"]], [b"b", ["RO", "access"]]],
+    ),
+    ("COMMAND GETKEYS ZUNIONSTORE d 3 a b", Error("Invalid arguments specified for command")),
+    ("COMMAND GETKEYS EVAL script 0", []),
+    ("COMMAND GETKEYS XREADGROUP GROUP STREAMS c STREAMS a b 1 2", [b"a", b"b"]),
+    ("COMMAND GETKEYSANDFLAGS SPUBLISH channel x", Error("The command has no key arguments")),
 ]
 
 SERVER = [
@@ -225,7 +240,7 @@ def words(reply: Any) -> set[str]:
 
 
 def test_the_command_table_is_the_servers(tmp_path: Path) -> None:
-    """Arity, flags, key positions, ACL categories and group of every command are those of redis-server."""
+    """Arity, flags, keys, ACL categories, tips and group of every command are those of redis-server."""
     need("redis-server", available())
     different, later = [], []
     with redis_server(tmp_path / "redis", appendonly="no") as server, aofnb.open(None) as store:
@@ -242,7 +257,9 @@ def test_the_command_table_is_the_servers(tmp_path: Path) -> None:
             for field, what in ((1, "arity"), (3, "first key"), (4, "last key"), (5, "key step")):
                 if ours[field] != theirs[field]:
                     different.append(f"{name!r} {what}: {ours[field]}, server {theirs[field]}")
-            for field, what in ((2, "flags"), (6, "categories")):
+            if ours[8] != theirs[8]:
+                different.append(f"{name!r} uses of keys: {ours[8]}, server {theirs[8]}")
+            for field, what in ((2, "flags"), (6, "categories"), (7, "tips")):
                 if words(ours[field]) != words(theirs[field]):
                     different.append(f"{name!r} {what}: {words(ours[field]) ^ words(theirs[field])}")
             our_docs, their_docs = (side.execute("COMMAND", "DOCS", name)[1] for side in (store, server))

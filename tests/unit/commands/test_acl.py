@@ -31,24 +31,12 @@ def test_categories_are_the_servers(command):
     assert sorted(f"@{name}" for name in categories(command)) == FACTS[command.name.lower()]["categories"]
 
 
-def _expected_access(spec):
-    flags = set(spec["flags"])
-    return ("R" if "access" in flags else "") + ("W" if flags & {"insert", "delete", "update"} else "")
-
-
 @pytest.mark.parametrize(
-    "command", [c for c in all_commands() if FACTS.get(c.name.lower(), {}).get("key_specs")], ids=lambda c: c.name
+    ("flags", "needed"),
+    [("RO", ""), ("RO access", "R"), ("RW insert", "W"), ("RM delete", "W"), ("RW access update", "RW")],
 )
-def test_how_keys_are_touched_is_what_the_server_says(command):
-    specs = FACTS[command.name.lower()]["key_specs"]
-    if command.name in ("SET", "BITFIELD"):
-        pytest.skip("it depends on the options: compared in tests/conformance")
-    if "pubsub" in command.flags:
-        assert all("not_key" in spec["flags"] for spec in specs)
-        return
-    first, others = _access(command, [command.name.encode()])
-    assert first == _expected_access(specs[0])
-    assert len(specs) == 1 or others == _expected_access(specs[-1])
+def test_what_a_use_of_a_key_needs(flags, needed):
+    assert _access(flags.split()) == needed
 
 
 def test_the_session_of_the_process_may_do_everything_whatever_the_default_user_may(store):
