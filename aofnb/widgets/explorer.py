@@ -48,7 +48,7 @@ class Explorer(Panel):
     log
         What `aofnb.scan` gave.
     key
-        The key to look at.
+        The key to look at; by default that of the command before the position.
     where
         The position to begin at; by default the end.
     db
@@ -72,7 +72,10 @@ class Explorer(Panel):
         self._store: Any = None
         self.position = log.position(where)
         self._look()
+        if self.key is None:
+            self.key = self._key_before()
         self._make_controls()
+        self._offer(self._keys()[1])
 
     def _make_controls(self) -> None:
         self._slider = ipywidgets.IntSlider(
@@ -89,7 +92,8 @@ class Explorer(Panel):
             placeholder="#57, file:offset, 2026-11-20 14:03", description="go to", continuous_update=False
         )
         self._where.observe(lambda change: self._go_quietly(change["new"]), names="value")
-        self._key_box = ipywidgets.Text(
+        # It offers the keys that are listed, and takes any.
+        self._key_box = ipywidgets.Combobox(
             value=_shown(self.key) if self.key is not None else "", description="key", continuous_update=False
         )
         self._key_box.observe(lambda change: self.watch(change["new"]), names="value")
@@ -119,6 +123,14 @@ class Explorer(Panel):
                 [self._pattern_box, self._database, button("Done", "stop", "Leave a table here", self.close)],
             ]
         )
+
+    def refresh(self) -> None:
+        """Show what is true now, and offer the keys that there are now."""
+        super().refresh()
+        self._offer(self._keys()[1])
+
+    def _offer(self, keys: list[str]) -> None:
+        self._key_box.options = keys
 
     # --- where -----------------------------------------------------------------------------------------------
 
@@ -218,6 +230,17 @@ class Explorer(Panel):
         )
         words = {int(row): _command(args) for row, args in zip(frame.index, frame["args"], strict=True)}
         return words.get(seq - 1, "nothing: this is the beginning"), words.get(seq, "nothing: this is the end")
+
+    def _key_before(self) -> bytes | None:
+        """The key of the command before the position: what one is likeliest to look at."""
+        seq = self.position.seq
+        frame = self.log.to_pandas(
+            columns=["key", "db"], start=max(seq - 1, 0), stop=seq, on_bad="truncate", encoding=None
+        )
+        if not len(frame) or frame["db"].iloc[0] != self.db:
+            return None
+        key = frame["key"].iloc[0]
+        return key if isinstance(key, bytes) else None
 
     def _keys(self) -> tuple[int, list[str]]:
         """How many keys the database has, and the first of those that are asked for."""

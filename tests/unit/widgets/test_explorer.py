@@ -66,6 +66,20 @@ def test_goes_back_through_the_writes_of_a_key_and_forward_again(explorer):
     assert "no later write" in explorer._html.value
 
 
+def test_the_key_of_the_last_command_is_looked_at_first_and_others_are_offered(log):
+    with log.explorer() as explorer:
+        assert explorer.key == b"after"
+        assert "after (string)" in explorer.text()
+        assert list(explorer._key_box.options) == ["after"]
+        explorer.go(5)
+        assert list(explorer._key_box.options) == ["cart:42", "user:1", "user:[1]"]
+        explorer._key_box.value = "user:1"
+        assert "Ada" in explorer._html.value
+    with log.explorer(where=6) as explorer:
+        # A FLUSHALL has no key.
+        assert explorer.key is None
+
+
 def test_a_key_is_no_pattern(log):
     explorer = log.explorer("user:[1]")
     assert explorer.writes() == [4, 5]
