@@ -8,6 +8,8 @@ Redis: bio.c (7.0.15).
 
 from __future__ import annotations
 
+import errno
+import logging
 import queue
 import threading
 from collections.abc import Callable
@@ -17,6 +19,8 @@ from aofnb.aof.fs import File
 __all__ = ["Bio"]
 
 Job = Callable[[], None]
+
+_log = logging.getLogger("aofnb")
 
 
 class Bio:
@@ -47,6 +51,10 @@ class Bio:
                 file.fdatasync()
             except OSError as problem:
                 done(problem)
+            except Exception as problem:
+                # Nobody knows what is on the device: as bad as an error of the disk.
+                _log.exception("the fsync of %s failed", file.path)
+                done(OSError(errno.EIO, f"{type(problem).__name__}: {problem}"))
             else:
                 done(None)
             finally:
@@ -79,7 +87,11 @@ class Bio:
 
     def _loop(self) -> None:
         while (job := self._jobs.get()) is not None:
-            job()
+            try:
+                job()
+            except Exception:
+                # The next ones are waited for.
+                _log.exception("a job in the background failed")
 
     def _do_waiting(self) -> None:
         while self._waiting:

@@ -581,7 +581,7 @@ class AofDirectory:
         ------
         AofWriteError
             Before 3 was done: the log goes on in the old incr. If only the last sync failed: the new incr is
-            in force, and `writer` refuses to write.
+            in force, and `writer` refuses to write. Or the live incr is not as `writer` left it.
         """
         # The error of an fsync is told once: it must be known before another one says that all is well.
         assert self._bio is not None
@@ -597,6 +597,7 @@ class AofDirectory:
             writer.fsync_now()
         sources = [self.path_of(entry) for entry in self.manifest.data_files]
         live = self.manifest.incrs[-1].name
+        self._refuse_second_writer(self.path_of(self.manifest.incrs[-1]), writer.written_bytes)
         file, problem = self._publish_incr()
         self._sizes[live] = writer.written_bytes
         self._closed_bytes += writer.written_bytes
@@ -606,6 +607,18 @@ class AofDirectory:
             writer.poisoned = _cause(problem)
             raise problem
         return sources
+
+    def _refuse_second_writer(self, path: str, size: int) -> None:
+        """Replace nothing that somebody else wrote to, or cut: a server, say, which knows nothing of our lock."""
+        with _writing(path):
+            found = self.fs.size(path)
+        if found != size:
+            raise AofWriteError(
+                f"it has {found} bytes where this store wrote {size}: something else writes to it, or cut it. End that, "
+                "then close the store and open it again; a rewrite now would take what the other wrote",
+                file=path,
+                offset=min(found, size),
+            )
 
     def publish_base(self, temp: str, suffix: Suffix = "aof") -> None:
         """Put the finished base `temp`, which is in `path`, in the place of all files but the live incr.

@@ -8,6 +8,7 @@ Redis: server.c serverCron, databasesCron (7.0.15).
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 
@@ -15,8 +16,12 @@ from aofnb.clock import Clock
 
 __all__ = ["Cron"]
 
+_log = logging.getLogger("aofnb")
+
 # How long a store that was just written to is looked after, ten times a second.
 INTERVAL_S = 0.1
+# A tick that failed is followed by another so much later.
+RETRY_S = 1.0
 
 
 class Cron:
@@ -74,7 +79,7 @@ class Cron:
         while not stopping():
             # Before the tick looks: a write that comes later sees False and wakes us.
             self.awake = False
-            wait_s = self._tick()
+            wait_s = self._tick_or_tell()
             with self._condition:
                 if stopping():
                     return
@@ -85,6 +90,14 @@ class Cron:
                 # Awake, or just woken by a write: let more writes gather before looking.
                 if self._awake_now() and not stopping():
                     self._clock.wait(self._condition, INTERVAL_S)
+
+    def _tick_or_tell(self) -> float | None:
+        """One tick. Whatever goes wrong in it, there will be others: the fsync of everysec is their matter."""
+        try:
+            return self._tick()
+        except Exception:
+            _log.exception("the periodic job failed; it is tried again")
+            return RETRY_S
 
     def _awake_now(self) -> bool:
         """`awake` as another thread may have set it meanwhile."""

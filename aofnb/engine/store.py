@@ -17,7 +17,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -147,6 +147,9 @@ class Store:
                 else:
                     self._open_without_log(self.path, fs)
             except BaseException:
+                if self._writer is not None:
+                    with suppress(OSError):
+                        self._writer.file.close()
                 self._let_go()
                 raise
         if readonly:

@@ -171,3 +171,17 @@ def test_a_process_forked_while_a_store_is_opened_does_not_keep_its_lock(tmp_pat
         os.close(read)
         os.close(write)
         os.waitpid(pids[0], 0)
+
+
+def test_a_rewrite_takes_nothing_that_another_program_wrote(tmp_path: Path) -> None:
+    """redis-server knows nothing of our lock."""
+    with aofnb.open(tmp_path, background=False) as store:
+        store.execute("SET", "ours", 1)
+        live = tmp_path / "appendonlydir" / store.stats().files[-1][0]
+        with open(live, "ab") as other:
+            other.write(b"*3\r\n$3\r\nSET\r\n$6\r\ntheirs\r\n$1\r\n1\r\n")
+        with pytest.raises(aofnb.ReplyError):
+            store.bgrewriteaof()
+        assert "something else writes to it" in str(store.stats().last_rewrite_error)
+        store.execute("SET", "ours too", 1)
+    assert keys(tmp_path) == [b"ours", b"ours too", b"theirs"]

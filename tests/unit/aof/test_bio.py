@@ -50,3 +50,32 @@ def test_an_inline_fsync_tells_how_it_went(fail_at, tmp_path):
     assert bio.pending == 0
     assert [problem is None for problem in told] == [fail_at is None]
     file.close()
+
+
+@pytest.mark.parametrize("inline", [False, True])
+def test_whatever_an_fsync_raises_is_told_as_an_error_of_the_disk(inline, tmp_path):
+    bio = Bio(inline=inline)
+    file = FaultFs().create(str(tmp_path / "file"))
+
+    def broken() -> None:
+        raise ValueError("no such luck")
+
+    file.fdatasync = broken  # type: ignore[method-assign]
+    told = []
+    bio.fsync(file, told.append)
+    bio.drain()
+    assert bio.pending == 0
+    assert [str(problem) for problem in told] == ["[Errno 5] ValueError: no such luck"]
+    bio.close()
+    file.close()
+
+
+def test_a_job_that_fails_does_not_keep_the_others_waiting_for_ever(caplog):
+    bio = Bio()
+    done = []
+    bio.run(lambda: 1 / 0)
+    bio.run(lambda: done.append(1))
+    bio.drain()
+    assert done == [1]
+    assert "failed" in caplog.text
+    bio.close()
