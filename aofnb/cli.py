@@ -85,8 +85,9 @@ examples:
 
 Settings are those of redis.conf, with the values it takes; an unknown one is refused by
 name. What a redis.conf does not say is as redis-server has it: no log without
-"appendonly yes" in it, but snapshots. A directory has a log. It listens on this machine alone unless --bind says otherwise, and turns away whoever
-comes from elsewhere as long as there is no password (--requirepass), as redis-server does.
+"appendonly yes" in it, but snapshots. A directory has a log. It listens on this machine
+alone unless --bind says otherwise, and turns away whoever comes from elsewhere as long as
+there is no password (--requirepass), as redis-server does.
 
 exit code:
   0  ended by SIGTERM, SIGINT or SHUTDOWN, with everything durable

@@ -35,6 +35,8 @@ Argv = list[bytes]
 # Requests waiting for their turn, above which no more is read until some are done.
 _ENOUGH_REQUESTS = 4096
 _ENOUGH_BYTES = 4 << 20
+# Replies up to here never count against an output limit (PROTO_REPLY_CHUNK_BYTES).
+_REPLY_BYTES = 16 << 10
 
 
 class Connection(asyncio.Protocol):
@@ -48,6 +50,7 @@ class Connection(asyncio.Protocol):
         self.client = engine.new_client(trusted=False)
         self.client.sink = self._pushed
         self.client.end = self._end
+        self.client.buffers = self._buffers
         self.reader = RequestReader(engine.config.proto_max_bulk_len)
         self.requests: list[Argv] = []
         # The command that waits, and whose reply comes later: none behind it is run meanwhile.
@@ -97,6 +100,7 @@ class Connection(asyncio.Protocol):
         self.last_heard_s = self.server.now_s()
         self.server.input_bytes += len(data)
         reader = self.reader
+        reader.stranger = self._is_stranger()
         self.requests += reader.feed(data)
         if self.requests or reader.error is not None:
             if self.waiting_for is None:
@@ -111,6 +115,9 @@ class Connection(asyncio.Protocol):
                 "Closing client that reached max query buffer length: %s, %d bytes held", self.address, reader.held
             )
             self.abort()
+
+    def _is_stranger(self) -> bool:
+        return not self.client.authenticated and self.engine.users.password_needed
 
     def eof_received(self) -> bool:
         # What came before is run, and its replies are sent to whoever may still read them.
@@ -186,6 +193,10 @@ class Connection(asyncio.Protocol):
                 out.append(b"+OK\r\n")
             else:
                 out.append(encode_reply(as_sent(argv, reply), client.resp))
+        if self.reader.stranger and not self.requests and not self.closing:
+            # It may have told who it is: what stands behind is read with that in mind.
+            self.reader.stranger = self._is_stranger()
+            self.requests = self.reader.feed(b"")
         if self.closing:
             self.requests = []
         elif not self.requests and self.reader.error is not None:
@@ -286,6 +297,8 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         if transport is None:
             return
+        if len(data) > _REPLY_BYTES and self.check_output(len(data)):
+            return
         if self._first or self._behind:
             self._behind.append(data)
             self._behind_bytes += len(data)
@@ -322,6 +335,22 @@ class Connection(asyncio.Protocol):
         self._full = False
         self._send_pieces()
 
+    def _buffers(self) -> dict[str, int]:
+        """What CLIENT LIST says of descriptors and memory. There is no reply buffer of a fixed size."""
+        transport = self._transport
+        fd = -1 if transport is None else transport.get_extra_info("socket").fileno()
+        waiting = self.buffered
+        return {
+            "fd": fd,
+            "qbuf": self.reader.held,
+            "qbuf-free": 0,
+            "rbs": 0,
+            "rbp": 0,
+            "obl": 0,
+            "oll": int(waiting > 0),
+            "omem": waiting,
+        }
+
     @property
     def may_time_out(self) -> bool:
         """Whether ``timeout`` holds for it."""
@@ -342,12 +371,16 @@ class Connection(asyncio.Protocol):
             return "replica"
         return "pubsub" if self.client in self.engine.subscriptions.clients else "normal"
 
-    def check_output(self) -> None:
-        """Drop the client if it lets more lie than ``client-output-buffer-limit`` allows."""
+    def check_output(self, more: int = 0) -> bool:
+        """Drop the client if it lets more lie than ``client-output-buffer-limit`` allows; whether it was dropped.
+
+        `more` bytes are about to be sent: as in redis-server the hard limit holds for them, however fast the peer takes
+        them.
+        """
         hard, soft, soft_s = self.engine.config.client_output_buffer_limit[self.kind]
         size = self.buffered
         now_s = self.server.now_s()
-        over = hard and size > hard
+        over = hard and size + more > hard
         if soft and size > soft:
             if self._over_soft_since_s is None:
                 self._over_soft_since_s = now_s
@@ -356,9 +389,10 @@ class Connection(asyncio.Protocol):
             self._over_soft_since_s = None
         if over:
             self.server.log.warning(
-                "Client %s closed for overcoming of output buffer limits: %d bytes.", self.address, size
+                "Client %s closed for overcoming of output buffer limits: %d bytes.", self.address, size + more
             )
             self.abort()
+        return bool(over)
 
     def drop(self) -> None:
         """Close without waiting: what the peer does not take at once is lost to it."""

@@ -66,6 +66,7 @@ class Replication:
         self._waits: dict[Wait, tuple[int, int]] = {}
         self.full_syncs = 0
         self.partial_syncs = 0
+        self.refused_partial_syncs = 0
 
     # --- what the commands ask ---------------------------------------------------------------------------
 
@@ -107,6 +108,7 @@ class Replication:
             connection.add(bytes(self.backlog[len(self.backlog) - missing :]))
             return
         self.full_syncs += 1
+        self.refused_partial_syncs += replication_id not in (None, b"?")
         # The stream begins with a SELECT, whatever the log's last one was.
         writer.selected_db = -1
         pieces = [piece for _, piece in rdb_pieces(self._engine.keyspace, aux=self._aux(), config=self._store.config)]

@@ -298,6 +298,9 @@ def _load(arguments: Arguments, log: logging.Logger) -> Store:
         _say_what_failed(problem, directory, log)
         raise
     _say_what_was_loaded(store, time.monotonic() - started, log)
+    for client in store.engine.connected():
+        # What the store itself runs commands with is no client of a server.
+        store.engine.disconnect(client)
     return store
 
 

@@ -110,6 +110,7 @@ class Server:
             raise
         if store.engine.replication is None:
             store.engine.replication = self.replication
+            store.engine.socket_stats = self._counters
             store.engine.settings.server = {
                 "bind": " ".join(self.hosts),
                 "port": str(self.port if self.hosts else 0),
@@ -239,6 +240,7 @@ class Server:
             if engine.replication is self.replication:
                 engine.replication = None
                 engine.settings.server = {}
+                engine.socket_stats = dict
 
     def wait_closed(self) -> None:
         """Until it is served no more."""
@@ -284,6 +286,14 @@ class Server:
         return f"<aofnb.Server {self.url}: {state}>"
 
     # --- clients -----------------------------------------------------------------------------------------
+
+    def _counters(self) -> dict[str, int]:
+        return {
+            "connections": self.total_connections,
+            "rejected": self.rejected_connections,
+            "input_bytes": self.input_bytes,
+            "output_bytes": self.output_bytes,
+        }
 
     def admit(self, connection: Connection) -> bytes | None:
         """Take a new client up, or say why not."""

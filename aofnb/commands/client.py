@@ -50,6 +50,11 @@ ReplyMode = Literal["on", "off", "skip", "skip next"]
 class Replication(Protocol):
     """What handlers may ask of whoever serves the store to replicas."""
 
+    # Counters for INFO.
+    full_syncs: int
+    partial_syncs: int
+    refused_partial_syncs: int
+
     def sync(self, client: Client, replication_id: bytes | None, offset: int) -> None:
         """Make `client` a replica that has the stream `replication_id` up to `offset`; raises ReplyError."""
         ...
@@ -359,6 +364,7 @@ class Client:
         "address",
         "authenticated",
         "born_s",
+        "buffers",
         "db",
         "dirty",
         "effects",
@@ -410,6 +416,8 @@ class Client:
         # Closes the connection when what was answered is sent; None for a session of the process, which has none.
         # Called with the engine's lock held, in any thread.
         self.end: Callable[[], None] | None = None
+        # What CLIENT LIST says of its descriptor and of memory that waits for it; None where there is no socket.
+        self.buffers: Callable[[], dict[str, int]] | None = None
         # Who it is; None: whoever holds the store, who may do everything, and to whom a trusted client returns.
         self.username: bytes | None = None
         self.trusted = True

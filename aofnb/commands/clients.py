@@ -1,7 +1,7 @@
 """Who is connected, and what can be done about it: CLIENT LIST, INFO, KILL, PAUSE, UNPAUSE, NO-EVICT.
 
-A session of the process is listed as a client, but has no connection that CLIENT KILL could end: it is left out there.
-Of the fields of CLIENT LIST those about buffers and file descriptors are missing, since nothing here could fill them.
+A session of the process is listed as a client, but has no connection that CLIENT KILL could end: it is left out there,
+and its line has no fields about buffers and file descriptors.
 
 Redis: networking.c clientCommand, catClientInfoString, clientKillCommand, pauseClients (7.0.15).
 """
@@ -27,15 +27,21 @@ def _weight(argv: Argv) -> int:
     return sum(map(len, argv))
 
 
+def _some(buffers: dict[str, int], *names: str) -> dict[str, int]:
+    return {name: buffers[name] for name in names if name in buffers}
+
+
 def described(client: Client, running: Argv | None = None) -> bytes:
     """The line of CLIENT LIST about `client`; `running` is the command that it runs now, if that is known."""
     server = client.server
     listens = server.subscriptions
     queue = client.multi
+    buffers = client.buffers() if client.buffers is not None else {}
     fields: dict[str, object] = {
         "id": client.id,
         "addr": client.address,
         "laddr": client.local_address,
+        **_some(buffers, "fd"),
         "name": client.name.decode("utf-8", "surrogateescape"),
         "age": int(server.clock.monotonic() - client.born_s),
     }
@@ -43,6 +49,8 @@ def described(client: Client, running: Argv | None = None) -> bytes:
     said = running or said
     if said is not None:
         fields["idle"] = int(server.clock.monotonic() - said_s) if running is None else 0
+    argv_bytes = _weight(running[1:]) if running is not None else 0
+    queued_bytes = sum(_weight(argv) for _, argv in queue or ())
     fields |= {
         "flags": server.flags_of(client),
         "db": client.db.index,
@@ -50,9 +58,14 @@ def described(client: Client, running: Argv | None = None) -> bytes:
         "psub": len(listens.of(client, "patterns")),
         "ssub": len(listens.of(client, "shards")),
         "multi": -1 if queue is None else len(queue),
-        "argv-mem": _weight(running[1:]) if running is not None else 0,
-        "multi-mem": sum(_weight(argv) for _, argv in queue or ()),
+        **_some(buffers, "qbuf", "qbuf-free"),
+        "argv-mem": argv_bytes,
+        "multi-mem": queued_bytes,
+        **_some(buffers, "rbs", "rbp", "obl", "oll", "omem"),
     }
+    if buffers:
+        fields["tot-mem"] = buffers["qbuf"] + argv_bytes + queued_bytes + buffers["omem"]
+        fields["events"] = "rw" if buffers["omem"] else "r"
     if said is not None:
         entry = find(said)
         fields["cmd"] = "NULL" if entry is None else entry.wire_name

@@ -143,6 +143,8 @@ class Engine:
         self.aof_stats: Callable[[], AofStats | None] = lambda: None
         # Whoever serves the store to replicas.
         self.replication: Replication | None = None
+        # Counters of the sockets that the store is served on, for INFO: ``connections``, ``rejected``, bytes.
+        self.socket_stats: Callable[[], dict[str, int]] = dict
         self.timing = Timing(config, clock)
         self._expiry_began_s = 0.0
         self._watch_expiry()
@@ -843,6 +845,9 @@ class Engine:
                 # Nothing new is acknowledged while writes are refused: the retry is no matter of this turn.
                 with suppress(AofWriteError):
                     self.flush()
+            self.on_write()
+        elif writer is None:
+            # Deadlines and save points are there without a log, too.
             self.on_write()
         self.torn = False
         if self.tracking.clients:

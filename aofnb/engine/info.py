@@ -56,10 +56,11 @@ def _server(engine: Engine) -> Fields:
 
 def _clients(engine: Engine) -> Fields:
     return {
-        "connected_clients": sum(not client.loading for client in engine.clients),
+        "connected_clients": len(engine.connected()),
         "cluster_connections": 0,
-        "blocked_clients": 0,
-        "tracking_clients": 0,
+        "maxclients": engine.config.maxclients,
+        "blocked_clients": len(engine.waiting.waiters),
+        "tracking_clients": len(engine.tracking.clients),
     }
 
 
@@ -178,13 +179,28 @@ def _persistence(engine: Engine) -> Fields:
 
 def _stats(engine: Engine) -> Fields:
     stats = engine.aof_stats() or AofStats()
+    replication, tracking = engine.replication, engine.tracking
+    served = engine.socket_stats()
     return {
+        "total_connections_received": served.get("connections", 0),
         "total_commands_processed": engine.total_commands,
+        "total_net_input_bytes": served.get("input_bytes", 0),
+        "total_net_output_bytes": served.get("output_bytes", 0),
+        "rejected_connections": served.get("rejected", 0),
+        "sync_full": 0 if replication is None else replication.full_syncs,
+        "sync_partial_ok": 0 if replication is None else replication.partial_syncs,
+        "sync_partial_err": 0 if replication is None else replication.refused_partial_syncs,
         "expired_keys": engine.keyspace.expired_keys,
         "expired_subkeys": engine.keyspace.expired_fields,
         "evicted_keys": engine.keyspace.evicted_keys,
+        "pubsub_channels": len(engine.subscriptions.channels),
+        "pubsub_patterns": len(engine.subscriptions.patterns),
+        "pubsubshard_channels": len(engine.subscriptions.shards),
         "latest_fork_usec": round(stats.last_fork_s * 1e6),
         "total_forks": stats.forks,
+        "tracking_total_keys": len(tracking.table),
+        "tracking_total_items": sum(map(len, tracking.table.values())),
+        "tracking_total_prefixes": len(tracking.prefixes),
         "total_error_replies": sum(engine.timing.errors.values()),
     }
 

@@ -355,7 +355,11 @@ class Files:
                 engine.writer.sync()
             if save or (save is None and engine.config.save):
                 _log.log(NOTICE, "Saving the final RDB snapshot before exiting.")
-                self.save()
+                try:
+                    self.save()
+                except ReplyError:
+                    _log.warning("Error trying to save the DB, can't exit.")
+                    raise
         except (AofWriteError, ReplyError) as problem:
             engine.refresh_refusal()
             _log.warning("Errors trying to shut down the server: %s", problem)

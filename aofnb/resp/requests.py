@@ -45,7 +45,8 @@ class RequestReader:
     max_bulk
         The longest argument (``proto-max-bulk-len``).
     stranger
-        Whether the client has still to prove who he is: then only small requests are read.
+        Whether the client has still to prove who he is: then only small requests are read, and one at a time, since it
+        may be the one that proves it. `feed` with nothing goes on behind it.
     error
         Why reading stopped, or None. What comes behind is not read.
     held
@@ -123,6 +124,8 @@ class RequestReader:
                     pos = end + 1
                     if argv:
                         requests.append(argv)
+                        if self.stranger:
+                            return pos
                     continue
                 end = _header_end(data, pos, "too big mbulk count string")
                 if end < 0:
@@ -160,6 +163,8 @@ class RequestReader:
                 requests.append(self._argv)
                 self._argv = []
                 self._argv_bytes = 0
+                if self.stranger:
+                    return pos
         return pos
 
 

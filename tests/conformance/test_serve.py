@@ -210,7 +210,7 @@ def test_a_redis_conf_as_debian_has_it_makes_a_daemon_with_snapshots(tmp_path):
         finally:
             connection.close()
             os.kill(number, signal.SIGTERM)
-        _within(20, lambda: 1 / ((tmp_path / "log").read_text().count("bye bye") // starts))
+        _within(20, lambda ends=starts: 1 / ((tmp_path / "log").read_text().count("bye bye") // ends))
     log = (tmp_path / "log").read_text()
     for said in (f" PID: {number}", "Saving the final RDB snapshot before exiting.", "DB loaded from disk"):
         assert said in log

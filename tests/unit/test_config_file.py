@@ -46,7 +46,7 @@ def test_included_files_are_read_where_they_are_named(conf, tmp_path):
     assert (tmp_path / "b.conf").read_text() == before
     assert ConfigFile(conf).settings["appendfsync"] == "always"
     (tmp_path / "a.conf").write_text(f"include {conf}\n")
-    with pytest.raises(aofnb.ConfigError, match="line 1: .*includes itself"):
+    with pytest.raises(aofnb.ConfigError, match=r"line 1: .*includes itself"):
         ConfigFile(conf)
 
 

@@ -60,6 +60,8 @@ def test_a_user_of_a_socket_may_only_do_what_its_rules_say(served, connect):
 
 def test_a_killed_connection_is_answered_and_closed(served, connect):
     first, second = connect(), connect()
+    # So that the server has it.
+    assert second.execute("PING") == "PONG"
     assert first.execute("CLIENT", "KILL", "ADDR", second.address) == 1
     with pytest.raises(OSError):  # whichever way it notices
         second.execute("PING")

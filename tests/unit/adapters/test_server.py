@@ -160,6 +160,18 @@ def test_one_who_does_not_read_is_dropped_at_the_limit(store, server):
         assert ask(good, PING) == b"+PONG\r\n"
 
 
+def test_a_reply_beyond_the_hard_limit_is_not_sent(store, server):
+    """However fast the client would read it; and the limit of those who listen is another one."""
+    store.execute("CONFIG", "SET", "client-output-buffer-limit", "normal 100kb 0 0")
+    store.execute("SET", "big", b"x" * 200_000)
+    with connect(server) as sock, connect(server) as listener:
+        ask(listener, encode_command([b"SUBSCRIBE", b"c"]))
+        sock.sendall(encode_command([b"GET", b"big"]))
+        assert sock.recv(1) == b""
+        store.execute("PUBLISH", "c", b"x" * 200_000)
+        assert len(ask(listener, b"", 200_000)) > 200_000
+
+
 def _some(sock):
     try:
         return sock.recv(1 << 16)
@@ -236,3 +248,69 @@ def test_messages_and_replies_keep_their_order(server):
         )
         ask(sock, b"HELLO 3\r\n")
         assert ask(sock, b"SUBSCRIBE c\r\nPUBLISH c m\r\nPING\r\n", len(expected)) == expected
+
+
+def test_who_has_not_logged_in_may_send_small_requests_only(store, server):
+    store.execute("CONFIG", "SET", "requirepass", "secret")
+    for data, why in (
+        (b"*11\r\n", b"unauthenticated multibulk length"),
+        (b"*2\r\n$3\r\nGET\r\n$16385\r\n", b"unauthenticated bulk length"),
+    ):
+        with connect(server) as sock:
+            assert ask(sock, data) == b"-ERR Protocol error: " + why + b"\r\n"
+            assert ended(sock)
+    # What stands behind the request that logs in is read as from anybody, in the same piece too.
+    words = [b"SET", b"k", b"v" * 20000]
+    with connect(server) as sock:
+        sent = encode_command([b"AUTH", b"secret"]) + encode_command(words) + PING
+        assert ask(sock, sent, 15) == b"+OK\r\n+OK\r\n+PONG\r\n"
+        assert ask(sock, encode_command([b"DEL", *[b"k"] * 20]), 4) == b":1\r\n"
+
+
+def test_clients_and_counters_are_told(store, server):
+    with connect(server) as sock, connect(server) as waiting:
+        ask(sock, PING)
+        waiting.sendall(encode_command([b"BLPOP", b"none", b"0"]))
+        line = ask(sock, encode_command([b"CLIENT", b"INFO"])).decode()
+        names = [word.partition("=")[0] for word in line.split("\r\n")[1].split()]
+        assert names == [
+            "id",
+            "addr",
+            "laddr",
+            "fd",
+            "name",
+            "age",
+            "idle",
+            "flags",
+            "db",
+            "sub",
+            "psub",
+            "ssub",
+            "multi",
+            "qbuf",
+            "qbuf-free",
+            "argv-mem",
+            "multi-mem",
+            "rbs",
+            "rbp",
+            "obl",
+            "oll",
+            "omem",
+            "tot-mem",
+            "events",
+            "cmd",
+            "user",
+            "redir",
+            "resp",
+        ]
+        info = store.execute("INFO", "clients", "stats", "server").decode()
+        assert f"tcp_port:{server.port}\r\n" in info
+        assert "total_connections_received:2\r\n" in info
+        assert "blocked_clients:1\r\n" in info
+        assert f"total_net_output_bytes:{server.output_bytes}\r\n" in info
+        assert store.execute("CONFIG", "GET", "port") in (
+            {b"port": b"%d" % server.port},
+            [b"port", b"%d" % server.port],
+        )
+    server.close()
+    assert b"tcp_port:0\r\n" in store.execute("INFO", "server")

@@ -61,6 +61,16 @@ def test_a_store_without_a_log(tmp_path):
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.parametrize("settings", [{"path": None}, {"appendonly": "no"}], ids=str)
+def test_without_a_log_too_a_change_wakes_the_periodic_job(tmp_path, settings):
+    """Deadlines and save points are looked after there as well."""
+    with aofnb.open(**{"path": tmp_path, "background": False} | settings) as store:
+        woken = []
+        store.engine.on_write = lambda: woken.append(True)
+        store.execute("SET", "k", "v", "PX", 100)
+        assert woken
+
+
 def test_readonly_changes_nothing_and_refuses_writes(tmp_path):
     with aofnb.open(tmp_path / "data") as store:
         store.execute("SET", "a", 1, "PX", 50)
