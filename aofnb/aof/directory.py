@@ -241,8 +241,8 @@ class AofDirectory:
         if unlisted or waiting:
             found = ", ".join(sorted({*unlisted, *waiting}))
             raise AofManifestError(
-                f"the manifest lists no file to load, but there is data: {found}. Nothing was read or changed. "
-                + self._offer(),
+                f"{'there is no manifest' if self.manifest.source is None else 'the manifest lists no file to load'}, "
+                f"but there is data: {found}. Nothing was read or changed. " + self._offer(),
                 file=manifest_path,
             )
         if others and self.manifest.source is None:
@@ -533,7 +533,16 @@ class AofDirectory:
         with _writing(self.old_path):
             self._mkdir()
             self.manifest.persist(self.fs, self.path)
-            self.fs.rename(self.old_path, os.path.join(self.path, self.prefix))
+            moved = os.path.join(self.path, self.prefix)
+            self.fs.rename(self.old_path, moved)
+            if not self.fs.exists(moved):
+                # A link that is relative to where it was. redis-server has moved it, and cannot find the log any more.
+                self.fs.rename(moved, self.old_path)
+                raise AofWriteError(
+                    f"it is a link that cannot be moved to {self.path}, where newer versions keep the log. "
+                    "Put the file itself in its place, or make the link absolute",
+                    file=self.old_path,
+                )
             sync_dir(self.fs, self.path)
             sync_dir(self.fs, self.directory)
         self._state = "existing"

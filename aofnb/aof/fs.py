@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import sys
 from typing import BinaryIO, Protocol
 
@@ -136,6 +137,14 @@ def write_all(file: File, data: Data) -> None:
             taken += more
 
 
+def _no_pipe(path: str) -> os.stat_result:
+    """What stat says of `path`; an error for a pipe or a socket, which is read once and has no size."""
+    found = os.stat(path)
+    if stat.S_ISFIFO(found.st_mode) or stat.S_ISSOCK(found.st_mode):
+        raise OSError(errno.ESPIPE, "it is a pipe or a socket, not a file", path)
+    return found
+
+
 class OsFs:
     """The file system of the operating system."""
 
@@ -146,7 +155,7 @@ class OsFs:
         return os.path.exists(path)
 
     def size(self, path: str) -> int:
-        return os.stat(path).st_size
+        return _no_pipe(path).st_size
 
     def listdir(self, path: str) -> list[str]:
         return sorted(os.listdir(path))
@@ -158,6 +167,8 @@ class OsFs:
         return OsFile(path, 0)
 
     def open_read(self, path: str) -> BinaryIO:
+        # Opening a pipe would wait for whoever writes to it.
+        _no_pipe(path)
         return open(path, "rb")
 
     def truncate(self, path: str, size: int) -> None:

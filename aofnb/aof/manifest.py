@@ -266,6 +266,9 @@ def _entry(line: bytes, place: _Place) -> AofFile:
     name = os.fsdecode(pairs[b"file"])
     if "/" in name or "\\" in name:
         place.refuse("file must be a name inside the directory, not a path")
+    if "\0" in name:
+        # redis-server reads the name up to there.
+        place.refuse("the name of a file cannot hold a zero byte")
     match = _DECIMAL.match(pairs[b"seq"])
     seq = int(match[1]) if match else 0
     if seq == 0:

@@ -27,8 +27,8 @@ _BAD_TYPE = "ERR Invalid bitfield type. Use something like i16 u8. Note that u64
 
 def _bit_offset(client: Client, arg: bytes) -> int:
     offset = integer(arg, _BAD_OFFSET)
-    if offset < 0 or (not client.loading and offset >> 3 >= client.server.config.proto_max_bulk_len):
-        raise ReplyError(_BAD_OFFSET)
+    if offset < 0 or offset >> 3 >= client.server.config.proto_max_bulk_len:
+        raise ReplyError(messages.STRING_TOO_LONG if client.loading and offset >= 0 else _BAD_OFFSET)
     return offset
 
 

@@ -27,8 +27,19 @@ __all__: list[str] = []
 
 _log = logging.getLogger("aofnb")
 
-# As atoi reads it.
-_NUMBER = re.compile(rb"\s*[+-]?[0-9]+")
+_NUMBER = re.compile(rb"\s*([+-]?)0*([0-9]+)")
+_MICROSECONDS_MAX = 1 << 63
+
+
+def _atoi(text: bytes) -> int:
+    """The number that `text` begins with, as C reads it into 32 bits; 0 where it begins with none."""
+    match = _NUMBER.match(text)
+    if match is None:
+        return 0
+    # strtol stops at 64 bits, and atoi takes the lower half of that.
+    number = min(int(match[2][:20]), _MICROSECONDS_MAX - 1)
+    number = -number if match[1] == b"-" else number
+    return (number + (1 << 31)) % (1 << 32) - (1 << 31)
 
 
 @command("DEBUG", arity=-2, flags="admin loading noscript stale")
@@ -81,8 +92,7 @@ def _loadaof(client: Client, _args: Sequence[bytes]) -> str:
 
 
 def _aof_flush_sleep(client: Client, args: Sequence[bytes]) -> str:
-    number = _NUMBER.match(args[0])
-    client.server.persistence.sleep_before_flush(max(0, int(number[0])) / 1_000_000 if number else 0.0)
+    client.server.persistence.sleep_before_flush(max(0, _atoi(args[0])) / 1_000_000)
     return "OK"
 
 
@@ -97,14 +107,15 @@ def _write_to_log(_client: Client, args: Sequence[bytes]) -> str:
 
 def _sleep(_client: Client, args: Sequence[bytes]) -> str:
     seconds = strtod(args[0]) or 0.0
-    # Under the engine's lock: for everyone else the store stands still, which is what this is for.
-    time.sleep(max(0.0, seconds))
+    # Under the engine's lock: for everyone else the store stands still, which is what this is for. A time that is no
+    # number of microseconds is none, as on the server.
+    if 0 < seconds < _MICROSECONDS_MAX / 1_000_000:
+        time.sleep(seconds)
     return "OK"
 
 
 def _set_active_expire(client: Client, args: Sequence[bytes]) -> str:
-    number = _NUMBER.match(args[0])
-    client.server.keyspace.active_expire = number is not None and int(number[0]) != 0
+    client.server.keyspace.active_expire = _atoi(args[0]) != 0
     return "OK"
 
 

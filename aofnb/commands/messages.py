@@ -28,6 +28,7 @@ __all__ = [
 SYNTAX_ERROR = "ERR syntax error"
 NOT_AN_INTEGER = "ERR value is not an integer or out of range"
 NOT_A_FLOAT = "ERR value is not a valid float"
+STRING_TOO_LONG = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
 OUT_OF_RANGE = "ERR index out of range"
 NO_SUCH_KEY = "ERR no such key"
 OUT_OF_MEMORY = "OOM command not allowed when used memory > 'maxmemory'."

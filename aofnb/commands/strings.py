@@ -250,8 +250,8 @@ def getrange(client: Client, key: bytes, first: bytes, last: bytes) -> bytes:
 
 
 def _check_length(client: Client, length: int) -> None:
-    if length > client.server.config.proto_max_bulk_len and not client.loading:
-        raise ReplyError("ERR string exceeds maximum allowed size (proto-max-bulk-len)")
+    if length > client.server.config.proto_max_bulk_len:
+        raise ReplyError(messages.STRING_TOO_LONG)
 
 
 @command("SETRANGE", arity=4, flags="denyoom write", keys=(1, 1, 1), since="2.2.0")

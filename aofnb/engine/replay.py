@@ -5,6 +5,9 @@ a snapshot that are overdue are loaded too, since the commands behind it may ref
 a command that fails is reported and the next one runs, as redis-server does; a command that cannot be (unknown,
 or of the wrong arity, where the real server has crashed) ends the load with file and offset.
 
+Only what can change data is run. redis-server runs all that a file holds: DEBUG SLEEP and CLIENT PAUSE keep it waiting,
+CONFIG SET changes its settings, and a read may ask for more than fits into memory.
+
 Redis: aof.c loadSingleAppendOnlyFile (7.0.15).
 """
 
@@ -18,7 +21,7 @@ from typing import Any, BinaryIO
 
 from aofnb.aof.rewrite import key_delay
 from aofnb.commands import messages
-from aofnb.commands.registry import Command, find
+from aofnb.commands.registry import NEVER, Command, find
 from aofnb.commands.strings import set_many
 from aofnb.engine._replay_cy import OPERATIONS, apply
 from aofnb.engine.core import Engine
@@ -177,6 +180,8 @@ class Replayer:
         command = self._known.get(argv[0])
         if command is None or not command.min_argc <= len(argv) <= command.max_argc:
             command = self._look_up(file, block.offsets[index], argv)
+            if not self._may_change_data(file, block.offsets[index], command):
+                return
         if client.multi is not None:
             self._in_multi(file, block, index, command)
             return
@@ -194,6 +199,8 @@ class Replayer:
                 command.handler(client, *argv[1:])
         except ReplyError as problem:
             self._failed(file, block.offsets[index], argv, problem)
+        except (MemoryError, OverflowError) as problem:
+            raise _too_large(file, block.offsets[index], argv) from problem
 
     def _in_multi(self, file: str, block: Block, index: int, command: Command) -> None:
         """Queue a command of a transaction, or run what was queued."""
@@ -210,6 +217,8 @@ class Replayer:
                 reply = command.handler(client)
             except ReplyError as problem:
                 self._failed(file, block.offsets[index], argv, problem)
+            except (MemoryError, OverflowError) as problem:
+                raise _too_large(file, block.offsets[index], argv) from problem
             else:
                 self._check_exec(file, block.offsets[index], reply)
 
@@ -231,9 +240,18 @@ class Replayer:
                 file=file,
                 offset=offset,
             )
-        if command.words == 1:
+        if command.words == 1 and not _only_looks(command):
             self._known[argv[0]] = command
         return command
+
+    def _may_change_data(self, file: str, offset: int, command: Command) -> bool:
+        """Whether there is anything for `command` to do here; one about the server, which no log has, is reported."""
+        if not _only_looks(command):
+            return True
+        if "admin" in command.flags:
+            why = "ERR not run: it is about the server, not about data"
+            self.failed.append(FailedCommand(file, offset, command.name, why))
+        return False
 
     def _check_exec(self, file: str, offset: int, reply: Any) -> None:
         for item in reply if isinstance(reply, list) else ():
@@ -254,4 +272,27 @@ class Replayer:
                 file=file,
                 offset=offset,
             )
+        if str(problem) == messages.STRING_TOO_LONG:
+            # redis-server knows no limit while it loads, and is out of memory for a few bytes of damage.
+            raise AofFormatError(
+                f"{name} makes a string longer than proto-max-bulk-len; if that is no damage, open it with "
+                "proto_max_bulk_len=... as the server had that wrote it. No file was changed",
+                file=file,
+                offset=offset,
+            )
         self.failed.append(FailedCommand(file, offset, name, str(problem)))
+
+
+def _only_looks(command: Command) -> bool:
+    """Whether `command` cannot change data. PFCOUNT is flagged as a read and can, so it has a way to be logged."""
+    return command.propagate is NEVER and not command.flags.isdisjoint({"admin", "readonly"})
+
+
+def _too_large(file: str, offset: int, argv: Sequence[bytes]) -> AofFormatError:
+    name = argv[0].decode("utf-8", "backslashreplace").upper()
+    return AofFormatError(
+        f"{name} needs more memory than there is, or than anything can have: if it is not damaged, load the log on a "
+        "larger machine. No file was changed",
+        file=file,
+        offset=offset,
+    )

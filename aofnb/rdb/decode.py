@@ -28,7 +28,7 @@ from aofnb.store.stream import Stream
 from aofnb.store.values import Value
 from aofnb.store.zset import SortedSet
 
-__all__ = ["Context", "Unsupported", "decode_value"]
+__all__ = ["Context", "Unsupported", "check_type", "decode_value"]
 
 # Longer than any limit: for what is compact already and stays it, however long its members are.
 _ANY = 1 << 62
@@ -58,27 +58,35 @@ class Unsupported(Exception):  # noqa: N818  # no error: the value was read, and
     """A value that was skipped whole; str() says what it was."""
 
 
-def decode_value(source: Source, type_: int, context: Context) -> Value | None:
-    """The value of type `type_` that comes next; None for an empty collection.
+def check_type(source: Source, type_: int, context: Context) -> None:
+    """Refuse a type that cannot be read. Before its key: what follows a number that is no type need not be one.
 
     Raises
     ------
     RdbError
-        For damage, and for a type whose end cannot be found.
+        For a type that nobody knows, or whose end cannot be found, or that came with a later version.
+    """
+    if type_ not in (_VALKEY if context.valkey else _REDIS):
+        name = None if context.valkey and type_ > opcodes.STREAM_LISTPACKS_3 else opcodes.TYPE_NAMES.get(type_)
+        known = f"a value of type {type_} ({name})" if name else f"a record or value of the unknown type {type_}"
+        raise source.error(f"{known}: it is not known how to read it, so nothing after it can be read")
+    if context.version < opcodes.FIRST_VERSIONS.get(type_, 0):
+        raise source.error(f"a value of type {type_}, which version {context.version} does not have")
+
+
+def decode_value(source: Source, type_: int, context: Context) -> Value | None:
+    """The value of type `type_`, which `check_type` let pass, that comes next; None for an empty collection.
+
+    Raises
+    ------
+    RdbError
+        For damage.
     Unsupported
         For one that can only be skipped, and was.
     """
-    decoders = _VALKEY if context.valkey else _REDIS
-    decoder = decoders.get(type_)
-    if decoder is None:
-        name = None if context.valkey and type_ > opcodes.STREAM_LISTPACKS_3 else opcodes.TYPE_NAMES.get(type_)
-        known = f"{type_} ({name})" if name else str(type_)
-        raise source.error(f"a value of type {known}: it is not known how to read it, so nothing after it can be read")
-    if context.version < opcodes.FIRST_VERSIONS.get(type_, 0):
-        raise source.error(f"a value of type {type_}, which version {context.version} does not have")
     context.field_expires.clear()
     try:
-        value = decoder(source, type_, context)
+        value = (_VALKEY if context.valkey else _REDIS)[type_](source, type_, context)
         if context.field_expires and isinstance(value, HashValue):
             value.expire(context.field_expires)
         return value

@@ -11,7 +11,7 @@ from aofnb.config import Config
 from aofnb.errors import RdbError
 from aofnb.rdb import opcodes
 from aofnb.rdb.crc64 import crc64
-from aofnb.rdb.decode import Context, Unsupported, decode_value, function_pre_ga
+from aofnb.rdb.decode import Context, Unsupported, check_type, decode_value, function_pre_ga
 from aofnb.rdb.encode import encode_value
 from aofnb.rdb.primitives import string
 from aofnb.rdb.source import Source
@@ -70,6 +70,7 @@ def load_payload(payload: bytes, config: Config = _DEFAULTS, newest: int = opcod
     type_ = source.byte()
     source.opcode = type_
     context = Context(config, version)
+    check_type(source, type_, context)
     try:
         value = decode_value(source, type_, context)
     except Unsupported as problem:

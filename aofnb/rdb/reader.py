@@ -22,7 +22,15 @@ from typing import BinaryIO, Literal, NamedTuple, NoReturn
 from aofnb.config import Config
 from aofnb.errors import RdbError
 from aofnb.rdb import opcodes
-from aofnb.rdb.decode import Context, Unsupported, decode_value, function_pre_ga, module_name, skip_module_items
+from aofnb.rdb.decode import (
+    Context,
+    Unsupported,
+    check_type,
+    decode_value,
+    function_pre_ga,
+    module_name,
+    skip_module_items,
+)
 from aofnb.rdb.source import Source
 from aofnb.store.functions import LibraryError, parse_library
 from aofnb.store.keyspace import Keyspace
@@ -224,6 +232,8 @@ class RdbReader(Iterator[Entry]):
             code = source.byte()
             source.opcode = code
             if code < opcodes.FIRST_OPCODE:
+                if code != opcodes.STRING:
+                    check_type(source, code, context)
                 key = source.string()
                 try:
                     value = source.string() if code == opcodes.STRING else decode_value(source, code, context)

@@ -5,6 +5,7 @@ Where the outcomes differ on purpose, the test says what the real server does.
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from support.server import available, redis_server, start_fails
 from support.snapshots import RDB
 
 import aofnb
+from aofnb.aof.check import check
 from aofnb.errors import AofnbError
 from aofnb.rdb import base_aux, rdb_pieces
 from aofnb.store.keyspace import Keyspace
@@ -220,6 +222,109 @@ def test_too_few_words_are_refused(tmp_path: Path) -> None:
     ours, _ = both(tmp_path, A + record(b"SET", b"k"))
     with pytest.raises(aofnb.AofFormatError, match="wrong number of arguments"):
         aofnb.open(ours)
+
+
+def test_what_is_about_the_server_is_not_run(tmp_path: Path) -> None:
+    """redis-server runs it, and so a log changes settings, or keeps all clients waiting."""
+    ours, theirs = both(tmp_path, A + record(b"CONFIG", b"SET", b"maxmemory", b"100mb") + B)
+    with aofnb.open(ours) as store:
+        assert set(content(store)[0]) == {b"a", b"b"}
+        assert store.load_report is not None
+        assert [(each.command, each.offset) for each in store.load_report.failed] == [("CONFIG SET", len(A))]
+        assert store.config_get("maxmemory") == "0"
+    with redis_server(theirs) as server:
+        assert server.execute("CONFIG", "GET", "maxmemory") == [b"maxmemory", b"104857600"]
+
+
+def test_a_database_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    """redis-server goes on in the database before, and so mixes two."""
+    data = A + record(b"SELECT", b"20") + B
+    ours, theirs = both(tmp_path, data)
+    with pytest.raises(aofnb.AofFormatError, match="databases=21") as caught:
+        aofnb.open(ours)
+    assert caught.value.offset == len(A)
+    with aofnb.open(ours, databases=21) as store:
+        assert set(content(store)[0]) == {b"a"}
+        store.execute("SELECT", 20)
+        assert store.execute("KEYS", "*") == [b"b"]
+    with redis_server(theirs) as server:
+        assert set(content(server)[0]) == {b"a", b"b"}
+
+
+def test_a_string_beyond_the_limit_is_refused(tmp_path: Path) -> None:
+    """redis-server has no limit while it loads, so that 40 bytes of damage take all memory."""
+    data = A + record(b"SETRANGE", b"a", b"2000", b"x")
+    ours, theirs = both(tmp_path, data)
+    settings = {"proto_max_bulk_len": "1mb"}
+    with aofnb.open(ours, **settings) as store:
+        assert len(store.execute("GET", "a")) == 2001
+    data += record(b"SETRANGE", b"a", b"2000000", b"x")
+    for root in (ours, theirs):
+        (root / "appendonlydir" / INCR).write_bytes(data)
+    with pytest.raises(aofnb.AofFormatError, match="proto_max_bulk_len"):
+        aofnb.open(ours, **settings)
+    with redis_server(theirs, **settings) as server:
+        assert server.execute("STRLEN", "a") == 2_000_001
+
+
+def test_a_file_that_is_listed_twice_is_refused(tmp_path: Path) -> None:
+    """redis-server deletes what history lists, though it is the file in use, or applies a file twice."""
+    ours, theirs = both(tmp_path, A)
+    twice = MANIFEST + f"file {INCR} seq 1 type h\n"
+    for root in (ours, theirs):
+        (root / "appendonlydir" / "appendonly.aof.manifest").write_text(twice)
+    with pytest.raises(aofnb.AofManifestError, match="listed twice"):
+        aofnb.open(ours)
+    assert incr_of(ours) == A
+    with redis_server(theirs) as server:
+        server.execute("PING")
+    assert not (theirs / "appendonlydir" / INCR).exists()
+
+
+@pytest.mark.parametrize("listed", [b'file "a\\x00b" seq 2 type i\n', b'file "a\\x00b" seq 2 type h\n'])
+def test_a_name_with_a_zero_byte_is_refused(listed: bytes, tmp_path: Path) -> None:
+    """redis-server reads the name up to there: it misses the incr, and has no use for the history."""
+    ours, theirs = both(tmp_path, A)
+    for root in (ours, theirs):
+        with open(root / "appendonlydir" / "appendonly.aof.manifest", "ab") as file:
+            file.write(listed)
+    with pytest.raises(aofnb.AofManifestError, match="zero byte"):
+        aofnb.open(ours)
+    assert "zero byte" in (check(ours).problem or "")
+    if b"type i" in listed:
+        assert start_fails(theirs)[0] == 1
+
+
+def test_a_link_to_a_file_of_an_older_version_is_not_moved_to_where_it_leads_nowhere(tmp_path: Path) -> None:
+    """redis-server moves it, cannot start, and cannot find the file at the next start either."""
+    for root in (tmp_path / "ours", tmp_path / "theirs"):
+        root.mkdir()
+        (root / "real.aof").write_bytes(A)
+        (root / "appendonly.aof").symlink_to("real.aof")
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    for _ in range(2):
+        with pytest.raises(aofnb.AofWriteError, match="a link"):
+            aofnb.open(ours)
+    (ours / "appendonly.aof").unlink()
+    (ours / "appendonly.aof").symlink_to(ours / "real.aof")
+    for _ in range(2):
+        with aofnb.open(ours) as store:
+            assert store.execute("GET", "a") == b"v"
+    for _ in range(2):
+        assert start_fails(theirs)[0] == 1
+
+
+def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    """redis-server waits for somebody to write to it, without an end."""
+    ours, _ = both(tmp_path, A)
+    incr = ours / "appendonlydir" / INCR
+    incr.unlink()
+    os.mkfifo(incr)
+    with pytest.raises(aofnb.AofError, match="a pipe"):
+        aofnb.open(ours)
+    for path in (ours, incr):
+        with pytest.raises(aofnb.AofError, match="a pipe"):
+            check(path)
 
 
 # --- snapshots -----------------------------------------------------------------------------------------------

@@ -271,7 +271,7 @@ def test_a_missing_manifest_beside_data_is_an_error_with_an_offer(world):
     """redis-server starts empty, appends behind the unread incr, and resurrects it at the next start."""
     world.put(base1=A, incr1=B)
     before = world.files()
-    with pytest.raises(AofManifestError, match="there is data") as caught:
+    with pytest.raises(AofManifestError, match="there is no manifest, but there is data") as caught:
         world.directory()
     offer = str(caught.value).split("make the manifest of these lines: ")[1]
     assert world.files() == before
@@ -283,7 +283,7 @@ def test_a_missing_manifest_beside_data_is_an_error_with_an_offer(world):
 def test_a_manifest_that_lists_nothing_to_load_beside_data_is_an_error(world, manifest):
     """redis-server starts empty, and in the second case deletes the data."""
     world.put(incr1=B, manifest=manifest)
-    with pytest.raises(AofManifestError, match="there is data"):
+    with pytest.raises(AofManifestError, match="lists no file to load, but there is data"):
         world.directory()
 
 

@@ -70,3 +70,16 @@ def test_error_and_log_say_what_they_are_told(store: Store, caplog: pytest.LogCa
 def test_reload_knows_its_options(store: Store) -> None:
     with pytest.raises(ReplyError, match="only supports the MERGE, NOFLUSH and NOSAVE options"):
         store.execute("DEBUG", "RELOAD", "NOSUCH")
+
+
+@pytest.mark.parametrize("number", ["inf", "nan", "1e300", "-1", "", "x", "9" * 5000])
+def test_a_time_that_is_none_is_no_wait(store: Store, number: str) -> None:
+    assert store.execute("DEBUG", "SLEEP", number) == "OK"
+
+
+@pytest.mark.parametrize(
+    ("number", "active"), [("0", False), ("00", False), ("x", False), ("-1", True), (" +7x", True), ("9" * 5000, True)]
+)
+def test_numbers_are_read_as_by_atoi(store: Store, number: str, active: bool) -> None:
+    store.execute("DEBUG", "SET-ACTIVE-EXPIRE", number)
+    assert store.engine.keyspace.active_expire is active

@@ -108,3 +108,58 @@ def test_key_load_delay_rests_behind_each_command_and_each_key_of_a_snapshot(mon
         for block in CommandReader(io.BytesIO(log), len(log)):
             replayer.replay("log", block)
     assert rests == [7] * 5
+
+
+def test_what_is_about_the_server_is_not_run_and_told():
+    engine, replayer = replayed(
+        "SET k v",
+        "SHUTDOWN NOSAVE",
+        "DEBUG SLEEP 100",
+        "MULTI",
+        "CONFIG SET hash-max-listpack-entries 1",
+        "CLIENT PAUSE 100000",
+        "SET a 1",
+        "EXEC",
+        "SET b 1",
+    )
+    assert [(failed.command, failed.offset) for failed in replayer.failed] == [
+        ("SHUTDOWN", 27),
+        ("DEBUG", 57),
+        ("CONFIG SET", 107),
+        ("CLIENT PAUSE", 171),
+    ]
+    assert sorted(engine.keyspace[0].keys()) == [b"a", b"b", b"k"]
+    assert engine.config.hash_max_listpack_entries == 512
+    assert replayer.commands == 9
+
+
+def test_reads_are_not_run_but_for_one_that_writes():
+    engine, replayer = replayed("SADD s a", "SRANDMEMBER s -2147483648", "LPUSH l x", "GET l", "PFADD h a", "PFCOUNT h")
+    assert not replayer.failed
+    # The topmost bit of the cached number says that it is out of date.
+    assert engine.keyspace[0].lookup(b"h")[15] & 0x80 == 0
+    with pytest.raises(AofFormatError, match="wrong number of arguments"):
+        replayed("GET")
+
+
+@pytest.mark.parametrize(
+    "command", ["SETRANGE k 9223372036854775800 x", "SETBIT k 4294967296 1", "BITFIELD k SET u8 922337203685477580 1"]
+)
+@pytest.mark.parametrize("transaction", [False, True])
+def test_a_string_that_nobody_can_hold_is_damage_with_its_place(command, transaction):
+    commands = ["MULTI", command, "EXEC"] if transaction else [command]
+    with pytest.raises(AofFormatError, match="proto_max_bulk_len") as caught:
+        replayed("SET k v", *commands, "SET a 1")
+    assert caught.value.offset >= 27
+    assert caught.value.file == "log"
+
+
+def test_running_out_of_memory_has_a_place_too(monkeypatch):
+    def no_memory(*_args):
+        raise MemoryError
+
+    monkeypatch.setattr("aofnb.commands.strings._check_length", no_memory)
+    for commands in (["APPEND k x"], ["MULTI", "APPEND k x", "EXEC"]):
+        with pytest.raises(AofFormatError, match="more memory") as caught:
+            replayed("SET k v", *commands)
+        assert caught.value.offset is not None

@@ -347,9 +347,11 @@ def test_what_modules_keep_beside_a_key_is_skipped() -> None:
 
 @pytest.mark.parametrize("type_", [6, 8, 29, 31, 33, 107, 121, 200, 241])
 def test_an_unknown_type_ends_the_reading(type_: int) -> None:
-    with pytest.raises(RdbError) as caught:
-        read(frame(b"\x00\x01a\x01b" + bytes([type_]) + string(b"k"), 15))
-    assert (caught.value.offset, caught.value.opcode) == (14, type_)
+    # What follows may be a key, or anything.
+    for behind in (string(b"k"), b"\xff" * 9, b""):
+        with pytest.raises(RdbError, match=f"type {type_}") as caught:
+            read(frame(b"\x00\x01a\x01b" + bytes([type_]) + behind, 15))
+        assert (caught.value.offset, caught.value.opcode) == (14, type_)
 
 
 def test_a_compressed_snapshot_of_valkey_is_named() -> None:
