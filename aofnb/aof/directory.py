@@ -623,8 +623,8 @@ class AofDirectory:
             found = self.fs.size(path)
         if found != size:
             raise AofWriteError(
-                f"it has {found} bytes where this store wrote {size}: something else writes to it, or cut it. End that, "
-                "then close the store and open it again; a rewrite now would take what the other wrote",
+                f"it has {found} bytes where this store wrote {size}: something else writes to it, or cut it. End "
+                "that, then close the store and open it again; a rewrite now would take what the other wrote",
                 file=path,
                 offset=min(found, size),
             )

@@ -19,7 +19,7 @@ def test_a_tick_that_fails_is_told_and_followed_by_others(monkeypatch, caplog):
         ticks.append(1)
         if len(ticks) == 3:
             third.set()
-            return None
+            return
         raise RuntimeError("out of luck")
 
     cron = Cron(SystemClock(), tick)
