@@ -620,8 +620,8 @@ class Engine:
     def _wait_here(self, client: Client, argv: Argv, must: MustWait) -> Any:
         if self._batches or self._in_turn:
             raise ReplyError(
-                f"ERR {argv[0].decode('utf-8', 'replace').upper()} would wait, and nobody can end that inside a batch; "
-                "use the non-blocking form, or, in a cell, a timeout"
+                f"ERR {argv[0].decode('utf-8', 'replace').upper()} would wait, and keep everybody waiting, in a cell "
+                "or a batch; give it a timeout in a cell, or use the non-blocking form"
             )
         return self.waiting.wait_here(client, must.wait)
 

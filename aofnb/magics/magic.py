@@ -13,6 +13,7 @@ So a mistake of spelling in the last line leaves nothing half done, and an error
 from __future__ import annotations
 
 import ast
+import difflib
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,7 @@ from traitlets import Bool, Enum, Int, observe
 
 import aofnb
 from aofnb.commands.blocking import timeout_of
+from aofnb.commands.registry import all_commands
 from aofnb.errors import AofnbError, ReplyError
 from aofnb.magics import logview, show
 from aofnb.magics.cells import AnyStore, Cells, is_remote
@@ -207,6 +209,7 @@ class AofnbMagics(Magics):
                     except ReplyError as problem:
                         if not given.keep_going and self.on_error == "raise":
                             failed = CellError(problem, argv, None if single else command.line, replies)
+                            failed.hints += _meant(problem, argv)
                             failed.hints += _misplaced(argv, single)
                             if is_remote(store):
                                 failed.hints.append(f"on {self.stores.name_of(store)}")
@@ -405,6 +408,15 @@ def _no_vars(line: str, namespace: Mapping[str, Any]) -> bool:
     except MagicError:
         # Quotes inside braces look wrong in this reading; the other one decides.
         return False
+
+
+def _meant(problem: ReplyError, argv: Sequence[bytes]) -> list[str]:
+    """The hint for a command that is not there but for a letter or two."""
+    if not str(problem).startswith("ERR unknown command"):
+        return []
+    name = argv[0].decode("utf-8", "replace").upper()
+    close = difflib.get_close_matches(name, {known.name.split(" ")[0] for known in all_commands()}, n=2)
+    return [f"did you mean {' or '.join(close)}?"] if close else []
 
 
 def _misplaced(argv: Sequence[bytes], single: bool) -> list[str]:

@@ -87,13 +87,18 @@ class ShownError(_Shown, ReplyError):
 class Array(_Shown, list[Any]):
     """An array reply; ``.df()`` gives it as a table."""
 
-    pairs = False
+    # What it holds in turn, as `show.pair_names` tells.
+    names: tuple[str, str] | None = None
+
+    def html(self) -> str:
+        """As a table."""
+        return show.html(self, DISPLAY.limits, pairs=self.names)
 
     def _repr_html_(self) -> str | None:
-        return show.html(self, DISPLAY.limits, pairs=self.pairs) if DISPLAY.html and self else None
+        return self.html() if DISPLAY.html and self else None
 
     def df(self, encoding: str | None = "utf-8") -> pandas.DataFrame:
-        """The reply as a DataFrame: one row per item, or per field and value.
+        """The reply as a DataFrame: one row per item, or per field and value, member and score.
 
         Parameters
         ----------
@@ -103,15 +108,40 @@ class Array(_Shown, list[Any]):
         import pandas
 
         plain = _decoded(list(self), encoding)
-        if self.pairs and len(plain) % 2 == 0:
-            return pandas.DataFrame({"field": plain[::2], "value": plain[1::2]})
+        if self.names is not None and len(plain) % 2 == 0:
+            first, second = self.names
+            values = [float(score) for score in plain[1::2]] if second == "score" else plain[1::2]
+            return pandas.DataFrame({first: plain[::2], second: values})
         return pandas.DataFrame({"value": plain})
 
 
 class Pairs(Array):
-    """An array of fields and values in turn, as HGETALL gives it."""
+    """An array of two things in turn, such as fields and values of HGETALL; `names` says which."""
 
-    pairs = True
+    def __init__(self, items: Iterable[Any], names: tuple[str, str]) -> None:
+        super().__init__(items)
+        self.names = names
+
+
+class Entries(Array):
+    """A range of a stream: ``[id, [field, value, ...]]`` each."""
+
+    def html(self) -> str:
+        return show.entries_html(self, DISPLAY.limits)
+
+    def df(self, encoding: str | None = "utf-8") -> pandas.DataFrame:
+        """The entries as a DataFrame: a row for each, indexed by ``id``, and a column for each field.
+
+        Parameters
+        ----------
+        encoding
+            How to decode strings; what does not decode is escaped. None keeps bytes.
+        """
+        import pandas
+
+        rows = [(ident, dict(zip(pairs[::2], pairs[1::2], strict=True))) for ident, pairs in _decoded(self, encoding)]
+        index = pandas.Index([ident for ident, _ in rows], name="id")
+        return pandas.DataFrame([values for _, values in rows], index=index)
 
 
 class Members(_Shown, SetReply):
@@ -153,8 +183,13 @@ def wrap(reply: Any, argv: Sequence[bytes] = (b"",)) -> Any:
         return (Text if show.is_raw(argv) or isinstance(reply, Verbatim) else Bulk)(reply)
     if isinstance(reply, list) and show.has_places(argv):
         return _wrap_item(_coordinates(reply))
-    if isinstance(reply, list | tuple) and show.is_pairs(argv):
-        return Pairs(map(_wrap_item, reply))
+    if isinstance(reply, list | tuple):
+        names = show.pair_names(argv)
+        # In RESP3 the scores stand beside their members.
+        if names is not None and not any(isinstance(item, list | tuple) for item in reply):
+            return Pairs(map(_wrap_item, reply), names)
+        if show.is_entries(argv):
+            return Entries(map(_wrap_item, reply))
     return _wrap_item(reply)
 
 
@@ -274,7 +309,9 @@ class Replies(list[Any]):
 
 
 def _row(reply: Any) -> str:
-    return show.html(reply, DISPLAY.limits, pairs=isinstance(reply, Pairs), raw=isinstance(reply, Text))
+    if isinstance(reply, Array) and reply:
+        return reply.html()
+    return show.html(reply, DISPLAY.limits, raw=isinstance(reply, Text))
 
 
 def command_text(argv: Sequence[bytes], most: int = 60) -> str:

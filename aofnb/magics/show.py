@@ -19,7 +19,19 @@ from typing import Any
 from aofnb.errors import ReplyError
 from aofnb.resp.replies import LongDouble, SetReply, Verbatim, format_double
 
-__all__ = ["LIMITS", "NO_LIMITS", "Limits", "html", "html_table", "is_pairs", "is_raw", "quoted", "text"]
+__all__ = [
+    "LIMITS",
+    "NO_LIMITS",
+    "Limits",
+    "entries_html",
+    "html",
+    "html_table",
+    "is_entries",
+    "is_raw",
+    "pair_names",
+    "quoted",
+    "text",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,10 +229,12 @@ def _container_lines(reply: dict[Any, Any] | Sequence[Any], prefix: str, limits:
 # are; and gives <pre> a background of its own, which in the dark theme is a black box in a striped row.
 _TABLE = 'style="margin:0"'
 _LEFT = 'style="text-align:left"'
+# Of a stream, as columns.
+_MOST_FIELDS = 12
 _PRE = 'style="margin:0;padding:0;background:none;color:inherit;text-align:left"'
 
 
-def html(reply: Any, limits: Limits = LIMITS, *, pairs: bool = False, raw: bool = False) -> str:
+def html(reply: Any, limits: Limits = LIMITS, *, pairs: tuple[str, str] | None = None, raw: bool = False) -> str:
     """`reply` as HTML: an array is a table, anything else its text.
 
     Parameters
@@ -228,30 +242,46 @@ def html(reply: Any, limits: Limits = LIMITS, *, pairs: bool = False, raw: bool 
     reply, limits
         As for `text`.
     pairs
-        Whether an array holds fields and values in turn, as the reply of HGETALL does.
+        What an array holds in turn, as the reply of HGETALL does: names for two columns.
     raw
         As for `text`.
     """
     return _html(reply, limits, _Budget(limits), pairs, raw)
 
 
-def _html(reply: Any, limits: Limits, budget: _Budget, pairs: bool = False, raw: bool = False) -> str:
+def _html(reply: Any, limits: Limits, budget: _Budget, pairs: tuple[str, str] | None = None, raw: bool = False) -> str:
     if not isinstance(reply, dict | list | tuple) or not reply:
         return f"<pre {_PRE}>{html_module.escape(text(reply, limits, raw=raw))}</pre>"
     if isinstance(reply, dict):
-        return _pairs_table(list(reply.items()), limits, budget)
-    if pairs and len(reply) % 2 == 0:
-        return _pairs_table(list(zip(reply[::2], reply[1::2], strict=True)), limits, budget)
+        return _pairs_table(FIELDS, list(reply.items()), limits, budget)
+    if pairs is not None and len(reply) % 2 == 0:
+        return _pairs_table(pairs, list(zip(reply[::2], reply[1::2], strict=True)), limits, budget)
     count = len(reply)
     shown = budget.items(count, limits)
     rows = [[str(number), _cell(item, limits, budget)] for number, item in enumerate(reply[:shown], 1)]
     return html_table(["#", "value"], rows, count)
 
 
-def _pairs_table(entries: list[tuple[Any, Any]], limits: Limits, budget: _Budget) -> str:
+def entries_html(entries: Sequence[Any], limits: Limits) -> str:
+    """A range of a stream as HTML: a row for each entry, a column for each field, where they have few and the same."""
+    budget = _Budget(limits)
+    shown = entries[: budget.items(len(entries), limits)]
+    fields = list(dict.fromkeys(field for _, pairs in shown for field in pairs[::2]))
+    if len(fields) > _MOST_FIELDS or any(2 * len(set(pairs[::2])) != len(pairs) for _, pairs in shown):
+        # Many, or one of them twice in an entry.
+        return html(entries, limits)
+    rows = []
+    for ident, pairs in shown:
+        values = dict(zip(pairs[::2], pairs[1::2], strict=True))
+        cells = [_cell(values[field], limits, budget) if field in values else "" for field in fields]
+        rows.append([_cell(ident, limits, budget), *cells])
+    return html_table(["id", *map(readable, fields)], rows, len(entries))
+
+
+def _pairs_table(names: tuple[str, str], entries: list[tuple[Any, Any]], limits: Limits, budget: _Budget) -> str:
     shown = budget.items(len(entries), limits)
     rows = [[_cell(key, limits, budget), _cell(value, limits, budget)] for key, value in entries[:shown]]
-    return html_table(["field", "value"], rows, len(entries))
+    return html_table(names, rows, len(entries))
 
 
 def _cell(reply: Any, limits: Limits, budget: _Budget) -> str:
@@ -299,8 +329,15 @@ _RAW_SUB = {
 }
 # Their doubles are places on the earth, which a server prints with all digits.
 _PLACES = {b"GEOPOS", b"GEORADIUS", b"GEORADIUS_RO", b"GEORADIUSBYMEMBER", b"GEORADIUSBYMEMBER_RO", b"GEOSEARCH"}
-_PAIRS = {b"HGETALL"}
-_PAIRS_SUB = {(b"CONFIG", b"GET"), (b"XINFO", b"STREAM"), (b"MEMORY", b"STATS"), (b"PUBSUB", b"NUMSUB")}
+FIELDS = ("field", "value")
+_SCORES = ("member", "score")
+_PAIRS = {b"HGETALL": FIELDS}
+_PAIRS_SUB = {
+    (b"CONFIG", b"GET"): ("setting", "value"),
+    (b"XINFO", b"STREAM"): FIELDS,
+    (b"MEMORY", b"STATS"): FIELDS,
+    (b"PUBSUB", b"NUMSUB"): ("channel", "subscribers"),
+}
 
 
 def _verb(argv: Sequence[bytes]) -> tuple[bytes, bytes]:
@@ -318,11 +355,17 @@ def has_places(argv: Sequence[bytes]) -> bool:
     return argv[0].upper() in _PLACES
 
 
-def is_pairs(argv: Sequence[bytes]) -> bool:
-    """Whether the reply of `argv` is a flat list of fields and values, or of members and scores."""
+def pair_names(argv: Sequence[bytes]) -> tuple[str, str] | None:
+    """What the reply of `argv` is a flat list of, in turn: fields and values, members and scores; else None."""
     verb, sub = _verb(argv)
-    if verb in _PAIRS or (verb, sub) in _PAIRS_SUB:
-        return True
     if verb.startswith(b"Z") and verb != b"ZSCAN":
-        return any(arg.upper() == b"WITHSCORES" for arg in argv[2:])
-    return verb == b"HRANDFIELD" and argv[-1].upper() == b"WITHVALUES"
+        popped = verb in (b"ZPOPMIN", b"ZPOPMAX")
+        return _SCORES if popped or any(arg.upper() == b"WITHSCORES" for arg in argv[2:]) else None
+    if verb == b"HRANDFIELD" and argv[-1].upper() == b"WITHVALUES":
+        return FIELDS
+    return _PAIRS.get(verb) or _PAIRS_SUB.get((verb, sub))
+
+
+def is_entries(argv: Sequence[bytes]) -> bool:
+    """Whether the reply of `argv` is a range of a stream."""
+    return argv[0].upper() in (b"XRANGE", b"XREVRANGE")

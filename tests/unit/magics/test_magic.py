@@ -531,6 +531,13 @@ def test_aof_rewrite_starts_one(nb):
     assert nb.shown("%aof rewrite") == ["Background append only file rewriting started"]
 
 
+def test_a_command_that_is_not_there_but_for_a_letter_is_named(nb):
+    (line,) = nb.error("%redis HGETAL user:1")
+    assert "; did you mean HGETALL" in line
+    assert line.startswith("(error) ERR unknown command 'HGETAL'")
+    assert "did you mean" not in nb.error("%redis frobnicate x")[0]
+
+
 def test_aof_crash_says_what_a_power_cut_would_take(nb):
     nb.run("%redis -q CONFIG SET appendfsync no")
     nb.run("%redis -q SET k v")

@@ -66,6 +66,41 @@ def test_the_command_decides_how_a_reply_is_shown():
     assert pretty(wrap([b"f", b"v"], [b"HGETALL", b"h"])) == '1) "f"\n2) "v"'
 
 
+def test_members_and_scores_are_named_as_such():
+    reply = wrap([b"a", b"1.5", b"b", b"inf"], b"ZRANGE z 0 -1 WITHSCORES".split())
+    assert '<th style="text-align:left">member</th>' in reply._repr_html_()
+    frame = reply.df()
+    assert list(frame.columns) == ["member", "score"]
+    assert list(frame["score"]) == [1.5, float("inf")]
+    # RESP3 pairs them itself.
+    assert not isinstance(wrap([[b"a", 1.5]], b"ZRANGE z 0 -1 WITHSCORES".split()), Pairs)
+
+
+RANGE = [[b"1-1", [b"t", b"20", b"h", b"55"]], [b"2-1", [b"t", b"21"]]]
+
+
+def test_a_range_of_a_stream_is_a_table_of_its_fields():
+    reply = wrap(RANGE, [b"XRANGE", b"s", b"-", b"+"])
+    assert reply == RANGE
+    assert pretty(reply) == pretty(wrap(RANGE))
+    words = re.sub(r"<[^>]*>", " ", reply._repr_html_()).split()
+    assert words == ["id", "t", "h", "1-1", "20", "55", "2-1", "21"]
+    frame = reply.df()
+    assert list(frame.columns) == ["t", "h"]
+    assert list(frame.index) == ["1-1", "2-1"]
+    assert list(frame["t"]) == ["20", "21"]
+    assert frame["h"].isna().tolist() == [False, True]
+    assert wrap([], [b"XRANGE", b"s", b"-", b"+"]).df().empty
+
+
+@pytest.mark.parametrize("pairs", [[b"f", b"1", b"f", b"2"], [b"%d" % n for n in range(26)]])
+def test_entries_of_odd_fields_are_shown_whole(pairs):
+    """One field twice, or more than a table can hold."""
+    shown = wrap([[b"1-1", pairs]], [b"XREVRANGE", b"s", b"+", b"-"])._repr_html_()
+    for word in pairs:
+        assert f"<code>{word.decode()}</code>" in shown
+
+
 def test_scalars_have_no_html():
     assert not hasattr(wrap(b"a"), "_repr_html_")
     assert Array([])._repr_html_() is None

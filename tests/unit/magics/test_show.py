@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aofnb.errors import ReplyError
-from aofnb.magics.show import NO_LIMITS, Limits, html, is_pairs, is_raw, text
+from aofnb.magics.show import NO_LIMITS, Limits, html, is_raw, pair_names, text
 
 REPLIES = st.recursive(
     st.one_of(st.none(), st.integers(), st.binary(), st.text(), st.booleans(), st.builds(ReplyError, st.text())),
@@ -77,7 +77,7 @@ def test_limits_of_zero_show_everything():
 
 
 def test_html_of_fields_and_values_is_a_table_of_two_columns():
-    assert html([b"f", b"v", b"g", 2], pairs=True).replace(' style="text-align:left"', "") == (
+    assert html([b"f", b"v", b"g", 2], pairs=("field", "value")).replace(' style="text-align:left"', "") == (
         '<table style="margin:0"><thead><tr><th>field</th><th>value</th></tr></thead><tbody>'
         "<tr><td><code>f</code></td><td><code>v</code></td></tr>"
         "<tr><td><code>g</code></td><td>2</td></tr></tbody></table>"
@@ -95,17 +95,18 @@ def test_raw_text_is_shown_without_quotes():
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        (b"HGETALL h", True),
-        (b"config get *", True),
-        (b"CONFIG SET a b", False),
-        (b"ZRANGE z 0 -1 WITHSCORES", True),
-        (b"ZRANGE z 0 -1", False),
-        (b"HRANDFIELD h 2 WITHVALUES", True),
-        (b"GET withscores", False),
+        (b"HGETALL h", ("field", "value")),
+        (b"config get *", ("setting", "value")),
+        (b"CONFIG SET a b", None),
+        (b"ZRANGE z 0 -1 WITHSCORES", ("member", "score")),
+        (b"ZRANGE z 0 -1", None),
+        (b"zpopmin z 3", ("member", "score")),
+        (b"HRANDFIELD h 2 WITHVALUES", ("field", "value")),
+        (b"GET withscores", None),
     ],
 )
-def test_commands_whose_reply_is_fields_and_values(line, expected):
-    assert is_pairs(line.split()) is expected
+def test_commands_whose_reply_is_two_things_in_turn(line, expected):
+    assert pair_names(line.split()) == expected
 
 
 def test_only_the_top_level_of_info_is_raw():
