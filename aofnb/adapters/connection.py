@@ -37,6 +37,8 @@ _ENOUGH_REQUESTS = 4096
 _ENOUGH_BYTES = 4 << 20
 # Replies up to here never count against an output limit (PROTO_REPLY_CHUNK_BYTES).
 _REPLY_BYTES = 16 << 10
+# What HTTP says and Redis does not.
+_OF_BROWSERS = frozenset((b"POST", b"HOST:"))
 
 
 class Connection(asyncio.Protocol):
@@ -200,7 +202,8 @@ class Connection(asyncio.Protocol):
         if self.closing:
             self.requests = []
         elif not self.requests and self.reader.error is not None:
-            self._answer(ReplyError(f"ERR Protocol error: {self.reader.error}"))
+            if client.reply_mode == "on":
+                self._answer(ReplyError(f"ERR Protocol error: {self.reader.error}"))
             self.server.log.info("Protocol error (%s) from client %s", self.reader.error, self.address)
             self.closing = True
         return done
@@ -210,6 +213,9 @@ class Connection(asyncio.Protocol):
         client = self.client
         name = argv[0].upper()
         queued: Sequence[Argv] = ()
+        if name in _OF_BROWSERS:
+            self._turn_away_browser()
+            return
         if name == b"EXEC" and client.multi is not None:
             queued = [cast(Argv, inner) for _, inner in client.multi]
         try:
@@ -231,6 +237,12 @@ class Connection(asyncio.Protocol):
         self._answer(reply)
         if name == b"QUIT":
             self.closing = True
+
+    def _turn_away_browser(self) -> None:
+        """Close without a word, as redis-server: a page in a browser may have been made to send commands to us."""
+        self.server.warn_of_browser(self.address)
+        self.out.clear()
+        self.closing = True
 
     def _answer(self, reply: Any) -> None:
         """Give `reply` behind the messages that wait for the end of the turn, if there are any."""

@@ -91,6 +91,7 @@ class Server:
         self._flush_planned = False
         self._in_turn = False
         self._leaving: set[Connection] = set()
+        self._next_warning_s = 0.0
         self._turn_planned = False
         self._closed = False
         self._started = threading.Event()
@@ -318,6 +319,17 @@ class Server:
             self.replication.left(connection)
             engine.disconnect(connection.client)
         self._leaving.discard(connection)
+
+    def warn_of_browser(self, address: str) -> None:
+        """Say once a minute that somebody sends HTTP."""
+        if self.now_s() >= self._next_warning_s:
+            self._next_warning_s = self.now_s() + 60
+            self.log.warning(
+                "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: commands to Redis. "
+                "This is likely due to an attacker attempting to use Cross Protocol Scripting to compromise your Redis "
+                "instance. Connection from %s aborted.",
+                address,
+            )
 
     def ready(self, connection: Connection) -> None:
         """`connection` has requests: have a turn."""

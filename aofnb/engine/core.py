@@ -907,19 +907,20 @@ class Engine:
 
     def _check_client(self, client: Client, command: Command, argv: Argv) -> None:
         """Whether `client` may run `command`, being who it is and in the state it is in."""
-        if client.restricted:
-            try:
+        try:
+            if client.restricted:
                 self.rights.check(client, command, argv)
-            except ReplyError as problem:
-                if command.name != "EXEC":
-                    raise
-                discard_transaction(client)
-                raise ReplyError(f"EXECABORT Transaction discarded because of: {problem}") from None
-        if client.resp < 3 and client in self.subscriptions.clients and command.name not in _WHILE_SUBSCRIBED:
-            raise ReplyError(
-                f"ERR Can't execute '{command.wire_name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / "
-                "RESET are allowed in this context"
-            )
+            if client.resp < 3 and client in self.subscriptions.clients and command.name not in _WHILE_SUBSCRIBED:
+                raise ReplyError(
+                    f"ERR Can't execute '{command.wire_name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / "
+                    "RESET are allowed in this context"
+                )
+        except ReplyError as problem:
+            if command.name != "EXEC":
+                raise
+            discard_transaction(client)
+            why = str(problem).removeprefix("ERR ")
+            raise ReplyError(f"EXECABORT Transaction discarded because of: {why}") from None
 
     def _checked(self, client: Client, argv: Argv) -> Command:
         """The command that `argv` names, if it may run now."""

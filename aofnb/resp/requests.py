@@ -144,7 +144,8 @@ class RequestReader:
                 self._need = size - pos + 1
                 return pos
             if data[pos] != _DOLLAR:
-                raise ProtocolError(f"expected '$', got '{chr(data[pos])}'")
+                got = data[pos : pos + 1].decode("utf-8", "surrogateescape")
+                raise ProtocolError(f"expected '$', got '{got}'")
             length = _integer(data[pos + 1 : end])
             if length is None or not 0 <= length <= self.max_bulk:
                 raise ProtocolError("invalid bulk length")
@@ -194,7 +195,7 @@ def _plain(data: bytes, append: Callable[[Argv], None]) -> bytes:
 
 def _header_end(data: bytes, pos: int, too_big: str) -> int:
     """Where the CR of the header line at data[pos] is, or -1 if the line is not whole yet."""
-    end = data.find(b"\r", pos)
+    end = _before_nul(data, pos, data.find(b"\r", pos))
     if end < 0:
         if len(data) - pos > INLINE_MAX:
             raise ProtocolError(too_big)
@@ -203,10 +204,15 @@ def _header_end(data: bytes, pos: int, too_big: str) -> int:
 
 
 def _inline_end(data: bytes, pos: int) -> int:
-    end = data.find(b"\n", pos)
+    end = _before_nul(data, pos, data.find(b"\n", pos))
     if end < 0 and len(data) - pos > INLINE_MAX:
         raise ProtocolError("too big inline request")
     return end
+
+
+def _before_nul(data: bytes, pos: int, end: int) -> int:
+    """`end`, or -1 if a NUL stands before it: to the server a line is a string of C, and this one never ends."""
+    return -1 if end >= 0 and data.find(b"\0", pos, end) >= 0 else end
 
 
 def _integer(digits: bytes) -> int | None:
@@ -217,7 +223,10 @@ def _integer(digits: bytes) -> int | None:
     return int(digits)
 
 
+# What may stand in front of a word, and what ends one.
 _BLANKS = b" \t\n\r\v\f"
+_ENDS = b" \t\n\r\0"
+_SPECIAL = (b'"', b"'", b"\v", b"\f", b"\0")
 _ESCAPES = {ord("n"): b"\n", ord("r"): b"\r", ord("t"): b"\t", ord("b"): b"\b", ord("a"): b"\a"}
 _HEX = b"0123456789abcdefABCDEF"
 
@@ -233,27 +242,26 @@ def split_inline(line: bytes) -> Argv:
     ProtocolError
         For a quote that does not end, or ends inside a word.
     """
-    # To the server a line is a string of C.
-    line = line.partition(b"\0")[0]
-    if b'"' not in line and b"'" not in line:
+    if not any(special in line for special in _SPECIAL):
         return line.split()
     argv: Argv = []
     i, n = 0, len(line)
     while True:
         while i < n and line[i] in _BLANKS:
             i += 1
-        if i == n:
+        if i == n or line[i] == 0:
             return argv
         arg = bytearray()
-        while i < n and line[i] not in _BLANKS:
+        while i < n and line[i] not in _ENDS:
             quote = line[i]
             i += 1
             if quote not in b"\"'":
                 arg.append(quote)
                 continue
             i = _quoted(line, i, quote, arg)
-            if i < n and line[i] not in _BLANKS:
+            if i < n and line[i] not in _BLANKS and line[i] != 0:
                 raise ProtocolError("unbalanced quotes in request")
+            break
         argv.append(bytes(arg))
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import random
+import re
 import socket
 import subprocess
+from contextlib import suppress
 
 import pytest
 from support.require import need
@@ -216,12 +219,69 @@ def test_protocol_errors_are_answered_as_redis_answers_them(tmp_path):
             assert got == expected, data
 
 
+_WORDS = [
+    b"PING", b"SET k v", b"GET k", b"GET", b"NOSUCH a", b"HELLO 3", b"HELLO 9", b"MULTI", b"EXEC", b"DISCARD", b"RESET",
+    b"SUBSCRIBE c", b"QUIT", b"AUTH x", b"SELECT 99", b"HGETALL none", b"PING a b", b"INCR k",
+    b"CONFIG GET hz", b"CLIENT TRACKING on", b"CLIENT NOSUCH", b"LPUSH l 1",
+]  # fmt: skip
+_PIECES = [
+    b"*", b"$", b"\r\n", b"\n", b"\r", b"0", b"1", b"-1", b"+OK\r\n", b":1\r\n", b'"', b"'", b"\\x41", b" ", b"*1\r\n",
+    b"$4\r\nPING\r\n", b"*0\r\n", b"$-1\r\n", b"*2147483648\r\n", b"*1048577\r\n", b"$999999999999\r\n",
+    b"$536870913\r\n", b"GET / HTTP/1.1\r\n", b"\0", b"\xff", b"*3\r\n$3\r\nSET\r\n", b"%2\r\n", b"_\r\n", b"*01\r\n",
+    b"*+1\r\n", b"* 1\r\n", b"$04\r\nPING\r\n", b"\t", b"\v", b"A" * 100,
+]  # fmt: skip
+
+
+def _hostile(rng: random.Random) -> bytes:
+    """A few requests, whole, inline, torn, or of no sense."""
+    parts: list[bytes] = []
+    for _ in range(rng.randrange(1, 8)):
+        words = rng.choice(_WORDS)
+        kind = rng.random()
+        if kind < 0.4:
+            parts.append(encode_command(words.split()))
+        elif kind < 0.5:
+            parts.append(words + rng.choice([b"\r\n", b"\n", b" \r\n"]))
+        elif kind < 0.85:
+            parts += rng.choices(_PIECES, k=rng.randrange(1, 6))
+        else:
+            torn = bytearray(encode_command(words.split()))
+            torn[rng.randrange(len(torn))] = rng.choice(b"*$\r\n019-x\0\xff ")
+            parts.append(bytes(torn))
+    return b"".join(parts)
+
+
+def test_hostile_bytes_are_answered_as_redis_answers_them(tmp_path):
+    rng = random.Random(7)
+    with (
+        redis_server(tmp_path / "redis", appendonly="no") as theirs,
+        aofnb.open(None) as store,
+        store.serve() as ours,
+    ):
+        for _ in range(400):
+            data = _hostile(rng)
+            expected, got = (_everything(server.port, b"FLUSHALL\r\n" + data) for server in (theirs, ours))
+            # Each counts its clients by itself.
+            expected, got = (re.sub(rb"(id\r\n:)\d+", rb"\1", text) for text in (expected, got))
+            assert got == expected, data
+
+
+@pytest.mark.parametrize("word", [b"POST", b"host:"])
+def test_browsers_are_turned_away(word):
+    """What HTTP says ends the connection without a word: a page may have been made to send commands."""
+    with aofnb.open(None) as store, store.serve() as ours:
+        assert _everything(ours.port, word + b" / HTTP/1.1\r\nSET k v\r\n") == b""
+        assert store.execute("GET", "k") is None
+
+
 def _everything(port: int, data: bytes) -> bytes:
     with socket.create_connection(("127.0.0.1", port), timeout=20) as sock:
         sock.sendall(data)
         received = b""
-        while piece := sock.recv(65536):
-            received += piece
+        with suppress(ConnectionResetError):  # by a server that leaves before it has read everything
+            sock.shutdown(socket.SHUT_WR)
+            while piece := sock.recv(65536):
+                received += piece
         return received
 
 

@@ -111,3 +111,21 @@ def test_inline_commands_are_quoted_as_in_redis_cli(line, argv):
 def test_a_quote_that_does_not_end_is_an_error():
     with pytest.raises(ProtocolError):
         split_inline(b"SET 'k")
+
+
+def test_lines_are_strings_of_c_to_the_server():
+    """A NUL hides the end of a line; vertical tabs and form feeds stand in front of words only."""
+    reader = RequestReader()
+    assert reader.feed(b"PING\r\nECHO \0x\r\nPING\r\n") == [[b"PING"]]
+    assert reader.error is None
+    assert reader.feed(b"x" * INLINE_MAX) == []
+    assert str(reader.error) == "too big inline request"
+    assert RequestReader().feed(b"*1\0\r\n$4\r\nPING\r\n") == []
+    assert split_inline(b"\vSET\f \va\vb\f c") == [b"SET\f", b"a\vb\f", b"c"]
+    assert split_inline(b"\f'a b'\vc") == [b"a b", b"c"]
+
+
+def test_a_strange_byte_is_told_as_it_came():
+    reader = RequestReader()
+    reader.feed(b"*1\r\n\xff1\r\n")
+    assert str(reader.error).encode("utf-8", "surrogateescape") == b"expected '$', got '\xff'"
