@@ -260,6 +260,8 @@ def pubsub_help(client: Client) -> list[str]:
 @command("MONITOR", arity=1, flags="admin loading noscript stale")
 def monitor(client: Client) -> str:
     """Be told every command that anyone runs, administrative ones left out."""
+    if client.in_exec:
+        raise ReplyError("ERR MONITOR isn't allowed for DENY BLOCKING client")
     if client.sink is None:
         raise ReplyError(
             "ERR nobody would be given the commands: set `on_push` of the session to a function that takes them"

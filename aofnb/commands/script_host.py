@@ -18,6 +18,7 @@ from typing import Any
 
 from aofnb.clock import Clock
 from aofnb.commands import messages
+from aofnb.commands.blocking import timeout_of
 from aofnb.commands.client import Client, Server
 from aofnb.commands.registry import Command, find
 from aofnb.errors import ReplyError
@@ -400,6 +401,8 @@ class Scripts:
             raise ReplyError("ERR Write commands are not allowed from read-only scripts.")
         if not (run.wrote or run.allow_oom or own.loading) and "denyoom" in command.flags and self._out_of_memory():
             raise ReplyError(messages.OUT_OF_MEMORY)
+        if command.name in ("XREAD", "XREADGROUP") and timeout_of(argv) is not None:
+            raise messages.error(f"ERR {messages.shown(argv[0])} command is not allowed with BLOCK option from scripts")
         if command.writes and not run.wrote:
             # Once it wrote, refusing would leave it half done.
             if server.refusal is not None and not own.loading:

@@ -28,6 +28,8 @@ first time when the pause is over: at its end by whoever calls `time_out`, or be
 Timeouts are due by the clock's monotonic time. The periodic job ends them; a server whose own loop is finer calls
 ``engine.time_out()``, which gives the seconds to the next one.
 
+A value that takes the place of another (SORT STORE, ZUNIONSTORE) makes its key ready here, and not on a server.
+
 Redis: blocked.c, timeout.c, t_list.c serveClientBlockedOnList (7.0.15).
 """
 

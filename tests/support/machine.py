@@ -416,8 +416,7 @@ class Machine:
         if name == "sortable":
             name = chance.choice("lltz")
         if name == "c":
-            # Not of strings: INCRBYFLOAT leaves another encoding than a server, until that starts anew.
-            name = chance.choice("lthzx")
+            name = chance.choice("slthzx")
         if name in KINDS:
             return chance.choice(KINDS[name].split()).encode()
         if name == "y":

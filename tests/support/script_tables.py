@@ -118,6 +118,8 @@ PLAIN = [
     "return redis.call('object','nosuch')",
     "return redis.call('client','id')",
     "return redis.call('blpop','x',0)",
+    "return redis.call('xread','BLOCK',0,'STREAMS','nostream','$')",
+    "return redis.pcall('XReadGroup','GROUP','g','c','BLOCK',1,'STREAMS','nostream','>').err",
     "return redis.call('multi')",
     "return {loadstring('\\27Luaxx')}",
     "return select(2,loadstring('\\27Luaxx'))",

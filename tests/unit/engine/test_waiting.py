@@ -76,6 +76,16 @@ def test_threads_are_served_in_the_order_in_which_they_came(store, clock):
     assert log(store) == ["RPUSH q a b", "LPOP q", "LPOP q", "RPUSH q2 c", "LPOP q2"]
 
 
+def test_a_value_that_takes_the_place_of_another_is_served_too(store, clock):
+    """redis-server 7.0 lets BZPOPMIN wait on here: what overwrites a key makes nobody look at it."""
+    store.execute("ZADD", "z", 1, "a")
+    waiter = Waiter(store.session(), "BZPOPMIN k 0", clock)
+    store.execute("SADD", "k", "x")
+    store.execute("ZUNIONSTORE", "k", 1, "z")
+    assert waiter.result() == [b"k", b"a", b"1"]
+    assert log(store)[-2:] == ["ZUNIONSTORE k 1 z", "ZPOPMIN k"]
+
+
 def test_one_session_may_wait_in_one_thread_and_push_in_another(store, clock):
     waiter = Waiter(store, "BLPOP q 0", clock)
     store.execute("SELECT", 3)
