@@ -20,13 +20,13 @@ __all__ = ["SETTINGS", "Config", "Setting"]
 # Redis's level of log lines between verbose and warning.
 NOTICE = 25
 
-Kind = Literal["bool", "int", "memory", "enum", "string", "save", "output-limits", "events"]
+Kind = Literal["bool", "int", "memory", "enum", "string", "save", "output-limits", "events", "percentiles"]
 INT_MAX = 2147483647
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting. `low` and `high` bound numbers; `choices` are the words of an enum."""
+    """One setting. `low` and `high` bound numbers, `clamp` those that are taken; `choices` are the words of an enum."""
 
     name: str
     kind: Kind
@@ -35,6 +35,7 @@ class Setting:
     low: int = 0
     high: int = INT_MAX
     choices: tuple[str, ...] = ()
+    clamp: tuple[int, int] | None = None
     # Found by its exact name only: a test aid that is no business of CONFIG GET *.
     hidden: bool = False
     # CONFIG SET refuses it: whoever may send commands must not choose which files are written.
@@ -72,10 +73,12 @@ class Setting:
             return OutputLimits.parse(given)
         if self.kind == "save":
             return _parse_save(given)
+        if self.kind == "percentiles":
+            return _parse_percentiles(given)
         number = parse_memory(str(given)) if self.kind == "memory" else _parse_int(str(given))
         if not self.low <= number <= self.high:
             raise ConfigError(f"argument must be between {self.low} and {self.high} inclusive")
-        return number
+        return number if self.clamp is None else min(max(number, self.clamp[0]), self.clamp[1])
 
     def format(self, value: Any) -> str:
         """`value` as CONFIG GET shows it."""
@@ -85,6 +88,8 @@ class Setting:
             return format_events(value)
         if self.kind == "save":
             return " ".join(f"{seconds} {changes}" for seconds, changes in value)
+        if self.kind == "percentiles":
+            return " ".join(map(format_percentile, value))
         return str(value)
 
 
@@ -134,6 +139,26 @@ def _parse_save(given: object) -> tuple[tuple[int, int], ...]:
     if any(seconds < 1 or seconds > INT_MAX or changes > INT_MAX for seconds, changes in pairs):
         raise ConfigError("Invalid save parameters")
     return pairs
+
+
+def _parse_percentiles(given: object) -> tuple[float, ...]:
+    """Percentages, as text (``50 99.9``) or as what `Setting.parse` gave."""
+    try:
+        percentiles = given if isinstance(given, tuple) else tuple(map(float, str(given).split()))
+    except ValueError:
+        raise ConfigError("Invalid latency-tracking-info-percentiles parameters") from None
+    if not all(0 <= percentile <= 100 for percentile in percentiles):
+        raise ConfigError("latency-tracking-info-percentiles parameters should sit between [0.0,100.0]")
+    return percentiles
+
+
+def format_percentile(percentile: float) -> str:
+    """As INFO and CONFIG GET show it.
+
+    >>> format_percentile(50.0), format_percentile(99.9)
+    ('50', '99.9')
+    """
+    return f"{percentile:f}".rstrip("0").rstrip(".")
 
 
 def _parse_int(text: str) -> int:
@@ -217,12 +242,13 @@ SETTINGS: dict[str, Setting] = {
         Setting("latency-monitor-threshold", "int", 0, high=_LONG),
         # Counts every command and what it took: off unless asked for, since it costs a fifth of the speed.
         Setting("latency-tracking", "bool", False),
+        Setting("latency-tracking-info-percentiles", "percentiles", (50.0, 99.0, 99.9)),
         Setting("slowlog-log-slower-than", "int", 10_000, low=-1, high=_LONG),
         Setting("slowlog-max-len", "int", 128, high=_LONG),
         Setting("rdb-key-save-delay", "int", 0, low=-INT_MAX, hidden=True),
         Setting("key-load-delay", "int", 0, low=-INT_MAX, hidden=True),
         Setting("databases", "int", 16, runtime=False, low=1),
-        Setting("hz", "int", 10, low=1, high=500),
+        Setting("hz", "int", 10, clamp=(1, 500)),
         Setting("active-expire-effort", "int", 1, low=1, high=10),
         Setting("busy-reply-threshold", "int", 5000),
         Setting("lazyfree-lazy-expire", "bool", False),
@@ -307,6 +333,7 @@ class Config:
     rdbchecksum: bool
     latency_monitor_threshold: int
     latency_tracking: bool
+    latency_tracking_info_percentiles: tuple[float, ...]
     slowlog_log_slower_than: int
     slowlog_max_len: int
     rdb_key_save_delay: int

@@ -37,7 +37,7 @@ SERVER_ONLY = frozenset(
     cluster-preferred-endpoint-type cluster-replica-no-failover cluster-replica-validity-factor
     cluster-require-full-coverage crash-log-enabled crash-memcheck-enabled daemonize disable-thp dynamic-hz
     enable-debug-command enable-module-command enable-protected-configs ignore-warnings io-threads
-    io-threads-do-reads jemalloc-bg-thread latency-tracking-info-percentiles logfile loglevel masterauth
+    io-threads-do-reads jemalloc-bg-thread logfile loglevel masterauth
     masteruser maxmemory-eviction-tenacity min-replicas-max-lag oom-score-adj oom-score-adj-values pidfile port
     proc-title-template propagation-error-behavior protected-mode rdb-del-sync-files rdb-save-incremental-fsync
     repl-backlog-ttl repl-disable-tcp-nodelay repl-diskless-load repl-diskless-sync repl-diskless-sync-delay
@@ -233,8 +233,8 @@ class ConfigFile:
         elif setting.kind == "output-limits":
             # Each line is about some classes of clients.
             self.settings[setting.name] = " ".join([self.settings.get(setting.name, ""), *words]).strip()
-        elif len(words) == 1:
-            self.settings[setting.name] = words[0]
+        elif len(words) == 1 or (words and setting.kind == "percentiles"):
+            self.settings[setting.name] = " ".join(words)
         else:
             raise refused(f"{name} takes one value, not {len(words)}")
         try:
@@ -330,7 +330,7 @@ def _line_of(setting: Setting, config: Config) -> str:
         text = text if setting.name in ("appendfilename", "appenddirname") and _PLAIN.fullmatch(text) else quoted(text)
     elif setting.kind == "memory":
         text = _memory(value)
-    elif setting.kind == "save" and not text:
+    elif setting.kind in ("save", "percentiles") and not text:
         text = '""'
     return f"{setting.name} {text}"
 

@@ -70,6 +70,7 @@ FAMILIES = {
     "memory": "memory",
     "standalone": "what there is only in clusters, or with modules",
     "debug": "debugging",
+    "lolwut": "art",
 }
 
 

@@ -52,7 +52,7 @@ _BOUNDED = {"SET", "SETEX", "PSETEX", "MSET", "MSETNX", "SETRANGE", "GETRANGE", 
 # A family is a file, but for those that fill two.
 _FAMILY = {
     "stream_groups": "streams", "zset_algebra": "zsets", "latency": "server", "saving": "server",
-    "hash_fields": "hashes", "memory": "server", "standalone": "server",
+    "hash_fields": "hashes", "memory": "server", "standalone": "server", "lolwut": "server",
     "clients": "connection", "tracking": "connection",
 }  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 They are there since clients ask with them what they talk to. Nothing can be switched on.
 
-Redis: cluster.c, module.c moduleCommand, replication.c failoverCommand, lolwut.c (7.0.15).
+Redis: cluster.c, module.c moduleCommand, replication.c failoverCommand (7.0.15).
 """
 
 from __future__ import annotations
@@ -124,9 +124,3 @@ def module_help(client: Client) -> list[str]:
         "UNLOAD <name>",
         "    Unload a module.",
     )
-
-
-@command("LOLWUT", arity=-1, flags="fast readonly", since="5.0.0")
-def lolwut(client: Client, *args: bytes) -> bytes:
-    """Name the version; the pictures of older versions are left to them."""
-    return b"Redis ver. 7.0.15\n"

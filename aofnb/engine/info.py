@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from aofnb import _version
 from aofnb.aof.stats import AofStats
+from aofnb.config import format_percentile
 
 if TYPE_CHECKING:
     from aofnb.engine.core import Engine
@@ -23,7 +24,6 @@ __all__ = ["SECTIONS", "text"]
 
 # The server whose behaviour is the model; clients decide by it what they may ask for.
 REDIS_VERSION = "7.0.15"
-_PERCENTILES = (50, 99, 99.9)
 
 Fields = dict[str, object]
 
@@ -246,8 +246,9 @@ def _errorstats(engine: Engine) -> Fields:
 
 
 def _latencystats(engine: Engine) -> Fields:
+    percentiles = [(p, format_percentile(p)) for p in engine.config.latency_tracking_info_percentiles]
     return {
-        f"latency_percentiles_usec_{name}": ",".join(f"p{p}={stats.percentile(p):.3f}" for p in _PERCENTILES)
+        f"latency_percentiles_usec_{name}": ",".join(f"p{text}={stats.percentile(p):.3f}" for p, text in percentiles)
         for name, stats in engine.timing.commands.items()
     }
 

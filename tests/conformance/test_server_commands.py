@@ -57,6 +57,9 @@ SAME = [
     "CONFIG SET foo bar appendfsync",
     "CONFIG SET hz 20 hz 30",
     "CONFIG SET hz abc",
+    "CONFIG SET hz -1",
+    "CONFIG SET latency-tracking-info-percentiles 101",
+    "CONFIG SET latency-tracking-info-percentiles '50 x'",
     "CONFIG SET hz 20 appendfsync bad",
     "CONFIG GET hz",
     "CONFIG SET appendonly maybe",
@@ -126,6 +129,16 @@ def test_a_transaction_refuses_what_the_server_refuses(store: aofnb.Store, serve
         execute("MULTI")
         assert str(execute("SAVE")) == "ERR Command not allowed inside a transaction"
         assert str(execute("EXEC")).startswith("EXECABORT")
+
+
+def test_numbers_out_of_bounds_are_taken_for_the_nearest_where_the_server_does(server, tmp_path):
+    with aofnb.open(None, background=False) as store:
+        for hz, percentiles in (("501", "99.25 50.5555555 0"), ("0", ""), ("10", "50 99 99.9")):
+            told = []
+            for execute in (server.execute, store.execute):
+                execute("CONFIG", "SET", "hz", hz, "latency-tracking-info-percentiles", percentiles)
+                told.append(sorted(execute("CONFIG", "GET", "hz", "latency-tracking-info-percentiles")))
+            assert told[0] == told[1]
 
 
 def test_every_setting_of_ours_is_one_of_the_servers(store: aofnb.Store, server: RedisServer) -> None:

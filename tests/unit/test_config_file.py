@@ -81,6 +81,16 @@ def test_quoting_is_undone_by_reading(text):
     assert split_line(f"dir {quoted(text)}") == ["dir", text]
 
 
+def test_percentiles_are_one_line_of_several_numbers(conf):
+    conf.write_text("latency-tracking-info-percentiles 50 99.5\n")
+    with aofnb.open(None, config_file=conf, background=False) as store:
+        assert store.config_get("latency-tracking-info-percentiles") == "50 99.5"
+        for text, line in (("1 2", "1 2"), ("", '""')):
+            store.execute("CONFIG", "SET", "latency-tracking-info-percentiles", text)
+            store.execute("CONFIG", "REWRITE")
+            assert conf.read_text().splitlines()[0] == f"latency-tracking-info-percentiles {line}"
+
+
 def test_rewrite_keeps_comments_and_order_and_changes_lines_in_place(conf, tmp_path):
     conf.write_text(
         f"# mine\nport 7000\ndir {tmp_path / 'data'}\n\n# about sync\nappendfsync everysec\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -183,6 +184,10 @@ def test_tracking_counts_every_command(store, clock):
     assert "cmdstat_get:calls=3,usec=" in info
     assert "latency_percentiles_usec_get:p50=" in info
     assert "errorstat_ERR:count=2" in info
+    store.execute("CONFIG", "SET", "latency-tracking-info-percentiles", "12.5 100")
+    assert re.search(
+        r"latency_percentiles_usec_get:p12.5=[\d.]+,p100=[\d.]+\r\n", store.execute("INFO", "latencystats").decode()
+    )
     histogram = store.execute("LATENCY", "HISTOGRAM", "get", "nosuch")
     assert histogram[0] == b"get"
     assert histogram[1][:3] == [b"calls", 3, b"histogram_usec"]
