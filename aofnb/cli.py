@@ -9,28 +9,38 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aofnb import cli_forensics
 from aofnb._version import VERSION
 from aofnb.aof.check import CheckReport, FileCheck, Fixed, Outcome, check, fix
+from aofnb.cli_shared import examples_of
 from aofnb.errors import AofnbError
+
+if TYPE_CHECKING:
+    from aofnb.forensics.damage import DamageReport
 
 __all__ = ["main"]
 
-_EXAMPLES = f"""\
-examples:
-  aofnb check mydata                      is the log in this directory whole?
-  aofnb check --json mydata               the same, for a program
-  aofnb check --fix mydata                cut what a crash left at its end, after a copy was made
-  aofnb check --help                      everything about check
-{cli_forensics.EXAMPLES}\
+_EXAMPLES = """\
+  aofnb check mydata                      is it whole? if not: where, and what would each tool lose?
   aofnb serve mydata --port 7000          let redis-cli and other clients connect
+"""
+# In the order in which somebody asks who has had an accident.
+_FIRST = (
+    "triage", "check", "salvage", "history", "at", "diff", "find", "blame", "bisect", "undo", "recover", "compare",
+    "waste", "top", "cat", "follow", "export", "pii", "anonymize", "serve",
+)  # fmt: skip
+_EPILOG = """
+Where mydata is what redis-server calls dir, and what aofnb.open was given. `aofnb COMMAND --help`
+has more examples. Nothing that is read is ever changed, but by `aofnb check --fix`; all that is
+made goes into a new place.
 
-Where mydata is what redis-server calls dir, and what aofnb.open was given.
+exit code: 0 fine, 1 damaged but salvageable, 2 unreadable
 """
 
 _CHECK_EXAMPLES = """\
@@ -68,11 +78,14 @@ Commands are not judged: an unknown one is met when the log is loaded.
                              offset, reason}), server, aofnb, cut_at, truncate_at,
                              line_ends_changed
   fixed                      null, or {path, cut_at, bytes_cut, copy}
+  map                        null, or of a log that is not valid: verdict ("damaged", "unreadable"),
+                             commands, lost, truncation_keeps, regions (part, offset, nbytes,
+                             kind, reason, lost), and more, as Log.check() has it
 
-exit code, as that of redis-check-aof:
+exit code:
   0  every file is valid or empty, or was made so
   1  something is wrong: the output says what and where
-  2  the command line cannot be understood
+  2  there is no log, nothing in it is legible, or the command line cannot be understood
 """
 
 _SERVE_EXAMPLES = """\
@@ -95,6 +108,8 @@ exit code:
 """
 
 _WIDTH = 18
+# What shells say of a program that a signal ended.
+_BY_SIGNAL = 128
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -112,18 +127,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(options.run(options))
     except AofnbError as problem:
         print(f"aofnb: {_shown(str(problem))}", file=sys.stderr)
-        return 1
+        return 2
     except BrokenPipeError:
         # Whoever reads has seen enough; there is nobody left to tell, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return _BY_SIGNAL + getattr(signal, "SIGPIPE", 13)
+    except KeyboardInterrupt:
+        print("aofnb: interrupted", file=sys.stderr)
+        return _BY_SIGNAL + signal.SIGINT
+
+
+def _examples() -> str:
+    """The first example of each command."""
+    found = [examples_of(_EXAMPLES + cli_forensics.EXAMPLES, name)[0] for name in _FIRST]
+    return "examples:\n" + "\n".join(line for each in found for line in each) + "\n"
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="aofnb",
         description="Look after append-only files: those of aofnb, of redis-server and of its kin.",
-        epilog=_EXAMPLES,
+        epilog=_examples() + _EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"aofnb {VERSION}")
@@ -178,17 +202,34 @@ def _check(options: argparse.Namespace) -> int:
     fixed = None
     # A log that is damaged in front of that time is not cut to it: what would be left is damaged still.
     if options.fix and (timestamp_s is None or report.verdict == "valid"):
-        fixed = fix(report, truncate=timestamp_s is not None)
+        try:
+            fixed = fix(report, truncate=timestamp_s is not None)
+        except AofnbError as problem:
+            print(f"aofnb: {_shown(str(problem))}", file=sys.stderr)
+            return 1
     after = check(options.path) if fixed is not None else report
+    damage = None if after.verdict == "valid" else _damage_map(options.path)
     if options.json:
-        print(json.dumps(_as_json(report, fixed, after), indent=2))
+        print(json.dumps(_as_json(report, fixed, after, damage), indent=2))
     else:
-        for line in _lines(report, fixed, after, timestamp_s):
+        for line in _lines(report, fixed, after, timestamp_s, damage):
             print(_shown(line))
-    return 0 if after.verdict == "valid" else 1
+    return 0 if after.verdict == "valid" else 2 if damage is not None and damage.verdict == "unreadable" else 1
 
 
-def _as_json(report: CheckReport, fixed: Fixed | None, after: CheckReport) -> dict[str, Any]:
+def _damage_map(path: str) -> DamageReport | None:
+    """What is legible over all damage; None where the files cannot be found for that."""
+    from aofnb.forensics.log import scan
+
+    try:
+        return scan(path, on_bad="resync").check(progress=sys.stderr.isatty())
+    except (AofnbError, OSError):
+        return None
+
+
+def _as_json(
+    report: CheckReport, fixed: Fixed | None, after: CheckReport, damage: DamageReport | None
+) -> dict[str, Any]:
     """The report as plain values: the fields of `CheckReport`, and what follows from them."""
     return {
         **asdict(report),
@@ -200,10 +241,13 @@ def _as_json(report: CheckReport, fixed: Fixed | None, after: CheckReport) -> di
         "aofnb": asdict(report.aofnb),
         "fixed": None if fixed is None else asdict(fixed),
         "verdict_after": after.verdict,
+        "map": None if damage is None else damage.to_dict(),
     }
 
 
-def _lines(report: CheckReport, fixed: Fixed | None, after: CheckReport, timestamp_s: int | None) -> Iterator[str]:
+def _lines(
+    report: CheckReport, fixed: Fixed | None, after: CheckReport, timestamp_s: int | None, damage: DamageReport | None
+) -> Iterator[str]:
     """The report for a person."""
     if report.manifest is not None:
         yield report.manifest
@@ -221,6 +265,23 @@ def _lines(report: CheckReport, fixed: Fixed | None, after: CheckReport, timesta
             yield "The log is valid now."
             return
     yield from _advice(after, timestamp_s)
+    if damage is not None:
+        yield ""
+        yield from _map_lines(damage, after)
+
+
+def _map_lines(damage: DamageReport, report: CheckReport) -> Iterator[str]:
+    """Each damaged place, what is lost there, and what each way out keeps."""
+    from aofnb.forensics.words import count, shell_line
+
+    yield from damage.places()
+    if damage.verdict == "unreadable":
+        yield "Nothing in it is legible."
+        return
+    yield f"{count(damage.commands, 'command')} legible, {damage.lost:,} lost at least."
+    cutting = f"Cutting keeps {damage.truncation_keeps:,}. " if report.cut_at is not None else ""
+    yield f"{cutting}Salvage keeps {damage.kept:,}:"
+    yield f"  {shell_line('salvage', report.path)}   # says what it would write; --to DIR writes it"
 
 
 def _file_lines(file: FileCheck, timestamp_s: int | None) -> Iterator[str]:

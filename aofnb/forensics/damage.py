@@ -7,6 +7,7 @@ and aofnb.open make of the files is asked of `aofnb.aof.check`, which follows th
 from __future__ import annotations
 
 import html
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +18,7 @@ from aofnb.forensics.columns import RowBuilder, Selection
 from aofnb.forensics.dialects import dialect_of
 from aofnb.forensics.log import Log, OnBad, Progress, Report, tables
 from aofnb.forensics.parts import Part, PartFile
+from aofnb.forensics.reading import teller
 from aofnb.forensics.words import count, size
 
 if TYPE_CHECKING:
@@ -74,6 +76,8 @@ def survey(log: Log, progress: Progress = None, on_bad: OnBad = "resync") -> lis
     """Read every file to its end, over all damage. Memory is bounded by a table and the longest transaction."""
     builder = RowBuilder([part.name for part in log.parts], Selection.of(("cmd", "status")))
     found = []
+    tell = teller(progress)
+    done, total = 0, sum(part.size for part in log.parts)
     for number, part in enumerate(log.parts):
         builder.start_part(number)
         report = Report()
@@ -102,14 +106,15 @@ def survey(log: Log, progress: Progress = None, on_bad: OnBad = "resync") -> lis
                     seen.snapshot_rows += len(each) * each.from_snapshot
                     seen.before_damage += 0 if broken else len(each)
                     seen.lf += int(np.count_nonzero(each.lf))
+                tell(done + file.stored_bytes_read, total)
         if builder.in_multi:
             seen.discarded = waiting
             reason = "a transaction has no EXEC, so a server throws its commands away"
             report.add(part, "open_multi", opened, None, reason, 0)
         seen.damage = sorted(report.damage, key=lambda each: int(each["offset"]))
         found.append(seen)
-        if callable(progress):
-            progress(number + 1, len(log.parts))
+        done += part.size
+        tell(done, total)
     return found
 
 
@@ -215,27 +220,31 @@ class DamageReport:
             lines.append(f"  {count(lf, 'command')} had their CRs lost, as git does with text: salvage puts them back")
         if discarded := sum(part.discarded for part in self.parts):
             lines.append(f"  {count(discarded, 'command')} in a transaction without EXEC, which no server would run")
-        for part in self.parts:
-            for each in part.damage[:_SHOWN]:
-                length = "" if each["nbytes"] is None else f", {size(each['nbytes'])}"
-                lines.append(f"  {each['part']}:{each['offset']}{length}: {each['kind']}: {each['reason']}")
-            if len(part.damage) > _SHOWN:
-                lines.append(
-                    f"  and {count(len(part.damage) - _SHOWN, 'place')} more in {part.part.name}: see .regions"
-                )
+        lines += [f"  {place}" for place in self.places()]
         if self.tools is not None:
             lines.append(f"  redis-check-aof   {self.tools.verdict}")
             for who, outcome in (("redis-server 7.0", self.tools.server), ("aofnb.open", self.tools.aofnb)):
                 lines.append(f"  {who:<16}  {outcome.action} {outcome.reason}".rstrip())
         if self.verdict == "damaged":
             lines.append(
-                f"  cutting at the damage keeps {self.truncation_keeps:,}; log.salvage(dest) keeps {self._kept:,}"
+                f"  cutting at the damage keeps {self.truncation_keeps:,}; log.salvage(dest) keeps {self.kept:,}"
             )
         lines += [f"  {dialect}" for dialect in self.dialects]
         return lines
 
+    def places(self) -> Iterator[str]:
+        """The first damaged places of each file, a line each."""
+        for part in self.parts:
+            for each in part.damage[:_SHOWN]:
+                length = "" if each["nbytes"] is None else f", {size(each['nbytes'])}"
+                yield f"{each['part']}:{each['offset']}{length}: {each['kind']}: {each['reason']}"
+            if len(part.damage) > _SHOWN:
+                more = count(len(part.damage) - _SHOWN, "place")
+                yield f"and {more} more in {part.part.name}: see .regions, or --json"
+
     @property
-    def _kept(self) -> int:
+    def kept(self) -> int:
+        """How many commands `Log.salvage` would write."""
         return self.commands - sum(part.discarded for part in self.parts)
 
     def __repr__(self) -> str:

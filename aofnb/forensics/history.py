@@ -5,8 +5,9 @@ was there, as far as the log shows. Its `cause` is what the log is evidence of:
 
 - ``expiry``: DEL or UNLINK at a time at which the deadline of the key had passed;
 - ``expiry suspected``: the same, with a deadline set, in a log without times;
-- ``eviction suspected``: DEL or UNLINK in capitals, alone, of a key without deadline, where all else that clients
-  say to the key is not in capitals: it is a server's own hand then, since servers write capitals;
+- ``eviction suspected``: DEL or UNLINK in capitals, alone, in no transaction, of a key whose deadline had not passed,
+  where clients write small: it is a server's own hand then, since servers write capitals. Where clients write capitals,
+  too, an eviction looks like any ``delete``;
 - ``delete``, ``flush``, ``swap``, ``rename``, ``copy``, ``move``, ``restore``, ``script``, ``snapshot`` (a base had
   it), ``not run`` (cut, or of a transaction without EXEC);
 - ``overwrite``: it was there and another value took its place; ``client``: any other change.
@@ -15,7 +16,7 @@ was there, as far as the log shows. Its `cause` is what the log is evidence of:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,8 +48,15 @@ _FLUSHES = ("FLUSHALL", "FLUSHDB")
 _NAMED = {"RENAME": "rename", "RENAMENX": "rename", "COPY": "copy", "MOVE": "move", "RESTORE": "restore"}
 _REMOVES = ("DEL", "UNLINK")
 _SCRIPTS = ("EVAL", "EVALSHA", "FCALL")
-# What servers write whatever the client's spelling was.
-_REWRITTEN = ("PEXPIREAT", "DEL", "UNLINK", "SELECT", "MULTI", "EXEC")
+# What servers write in capitals whatever the client's spelling was, since it is not what the client said.
+_REWRITTEN = frozenset(
+    (
+        "PEXPIREAT", "PERSIST", "DEL", "UNLINK", "SELECT", "MULTI", "EXEC", "HSET", "SREM", "LPOP", "RPOP", "LMOVE",
+        "RPOPLPUSH", "ZPOPMIN", "ZPOPMAX", "XCLAIM", "XGROUP SETID", "XGROUP CREATECONSUMER",
+    )
+)  # fmt: skip
+# How many rows before and behind a command tell how clients write.
+_NEAR = 100
 _FOUND = ("part", "offset", "nbytes", "ts", "db", "txn", "cmd", "key", "status")
 # A row of `find` shows so much around what was found.
 _SHOWN_BYTES = 40
@@ -59,7 +67,7 @@ def history(
 ) -> pd.DataFrame:
     """What `Log.history` gives."""
     events = _events_of(log, key, db, stop.seq, progress)
-    causes, roles = _explained(events, key, db)
+    causes, roles = _explained(log, events, key, db)
     # Of what concerns whole databases only that counts which found the key there.
     shown = [number for number, event in enumerate(events) if causes[number] is not None and event.seq >= start.seq]
     chosen = [events[number] for number in shown]
@@ -124,11 +132,11 @@ def _concerns(event: Event, key: bytes, db: int) -> bool:
     return bool(event.argv) and (db, key) in touched(event)
 
 
-def _explained(events: Sequence[Event], key: bytes, db: int) -> tuple[list[str | None], list[str | None]]:
+def _explained(log: Log, events: Sequence[Event], key: bytes, db: int) -> tuple[list[str | None], list[str | None]]:
     """The cause of each event, None for one that did not meet the key; and what it did to the key."""
     causes: list[str | None] = []
     roles: list[str | None] = []
-    own_hand = _writes_small(events)
+    small = _writes_small(events)
     there = False
     deadline: int | None = None
     for event in events:
@@ -149,7 +157,7 @@ def _explained(events: Sequence[Event], key: bytes, db: int) -> tuple[list[str |
         elif event.from_snapshot:
             cause = "snapshot"
         elif name in _REMOVES:
-            cause = _why_removed(event, deadline, own_hand)
+            cause = _why_removed(log, event, deadline, small)
         elif name in _NAMED:
             cause = _NAMED[name]
         else:
@@ -185,26 +193,40 @@ def _role(event: Event, key: bytes, db: int, name: str | None) -> str | None:
     return "RW"
 
 
-def _writes_small(events: Sequence[Event]) -> bool:
-    """Whether what clients say to the key is spelled in a way that no server uses by itself."""
-    spelled = [
-        event.argv[0]
-        for event in events
-        if event.argv and not event.from_snapshot and _name(event.argv) not in (*_REWRITTEN, *_FLUSHES, "SWAPDB")
-    ]
-    return bool(spelled) and all(word != word.upper() for word in spelled)
+def _writes_small(events: Iterable[Event]) -> bool | None:
+    """Whether clients spell their commands in a way that no server uses by itself; None if nothing tells."""
+    small = None
+    for event in events:
+        if not event.argv or event.from_snapshot:
+            continue
+        verb = event.argv[0]
+        if verb != verb.upper():
+            small = True
+        elif not _may_be_the_servers(event.argv):
+            return False
+    return small
 
 
-def _why_removed(event: Event, deadline: int | None, own_hand: bool) -> str:
-    verb, alone = event.argv[0], len(event.argv) == 2
-    if verb != verb.upper() or not alone:
+def _may_be_the_servers(argv: Sequence[bytes]) -> bool:
+    """Whether a command in capitals may be how a server put what a client said in other words."""
+    name = _name(argv)
+    # SET ... PXAT was SETEX or SET ... EX, SET ... KEEPTTL was INCRBYFLOAT.
+    return name in _REWRITTEN or (name == "SET" and len(argv) > 3 and argv[3].upper() in (b"PXAT", b"KEEPTTL"))
+
+
+def _why_removed(log: Log, event: Event, deadline: int | None, small: bool | None) -> str:
+    verb = event.argv[0]
+    if verb != verb.upper() or len(event.argv) != 2:
         return "delete"
-    if deadline is not None:
-        if event.ts >= 0:
-            # A second of the log is over when the next one is written.
-            return "expiry" if deadline <= (event.ts + 1) * 1000 else "delete"
+    if deadline is not None and event.ts < 0:
         return "expiry suspected"
-    return "eviction suspected" if own_hand and not event.txn else "delete"
+    # A second of the log is over when the next one is written.
+    if deadline is not None and deadline <= (event.ts + 1) * 1000:
+        return "expiry"
+    if small is None:
+        near = range(max(event.seq - _NEAR, 0), min(event.seq + _NEAR, log.index().rows))
+        small = _writes_small(log.postings().events(near))
+    return "eviction suspected" if small and not event.txn else "delete"
 
 
 def _values(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 __all__ = ["Index", "Mark"]
 
@@ -55,12 +56,15 @@ class Index:
         How many there must be for every SELECT of the log.
     flushes
         The border before each of the last FLUSHALL, FLUSHDB and SWAPDB outside transactions: what people want back.
+    damage
+        What reading met, as in `aofnb.forensics.reading.Report`.
     """
 
     marks: tuple[Mark, ...]
     end: Mark
     databases: int
     flushes: tuple[Mark, ...] = ()
+    damage: tuple[dict[str, Any], ...] = ()
 
     @property
     def rows(self) -> int:

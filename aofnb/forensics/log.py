@@ -20,7 +20,7 @@ from aofnb.forensics.cache import Cache, CacheDir
 from aofnb.forensics.index import Index, Mark
 from aofnb.forensics.parts import Part, PartFile
 from aofnb.forensics.position import Position, Where
-from aofnb.forensics.reading import OnBad, Progress, Report, borders_before, rows_between, teller
+from aofnb.forensics.reading import OPEN_MULTI, OnBad, Progress, Report, borders_before, rows_between, teller
 from aofnb.forensics.scan import Damage, Records, scan_file
 from aofnb.forensics.snapshot import SnapshotRows
 from aofnb.forensics.sources import Compression, Source, found_parts
@@ -267,10 +267,9 @@ class Log:
                 waiting.append(rows.open)
         if not waiting:
             return
-        reason = "the file ends inside a transaction: MULTI has no EXEC, so a server throws its commands away"
         if on_bad == "error":
-            raise AofTruncatedError(f"{reason}; on_bad='truncate' reads them", file=part.path, offset=opened)
-        report.add(part, "open_multi", opened, None, reason)
+            raise AofTruncatedError(f"{OPEN_MULTI}; on_bad='truncate' reads them", file=part.path, offset=opened)
+        report.add(part, "open_multi", opened, None, OPEN_MULTI)
         yield from map(builder.discarded, waiting)
 
     @property
@@ -321,22 +320,31 @@ class Log:
         total = sum(part.size for part in self.parts)
         done = 0
         marks: list[Mark] = []
+        met = Report()
         for number, part in enumerate(self.parts):
             builder.start_part(number)
             marks.append(builder.mark(0))
             with PartFile(part.path, part.compression) as file:
-                for found in tables(part, file, 0, self.tolerant, Report()):
-                    flushes.extend(borders_before(builder.batch(found).settled, number))
+                opened: int | None = None
+                for found in tables(part, file, 0, self.tolerant, met):
+                    rows = builder.batch(found)
+                    flushes.extend(borders_before(rows.settled, number))
+                    if rows.open is None:
+                        opened = None
+                    elif opened is None or rows.settled is not None:
+                        opened = rows.opened_at
                     end = int(found.offset[-1] + found.nbytes[-1]) if len(found) else 0
                     mark = builder.mark(end)
                     # Inside a snapshot nothing can begin to read.
                     if is_far(mark, marks[-1]) and not builder.in_multi and not found.from_snapshot:
                         marks.append(mark)
                     tell(done + file.stored_bytes_read, total)
+                if opened is not None:
+                    met.add(part, "open_multi", opened, None, OPEN_MULTI)
             done += part.size
             tell(done, total)
         last = self.parts[-1].size if self.parts else 0
-        return Index(tuple(marks), builder.mark(last), builder.highest_db + 1, tuple(flushes))
+        return Index(tuple(marks), builder.mark(last), builder.highest_db + 1, tuple(flushes), tuple(met.damage))
 
     def position(self, where: Where) -> Position:
         """The place that `where` names, see `aofnb.forensics.position`; reads the log once if it was not yet.
@@ -350,8 +358,15 @@ class Log:
 
         return find_position(self, where)
 
-    def at(self, where: Where) -> Store:
+    def at(self, where: Where, *, progress: Progress = None) -> Store:
         """The data as the command at `where` found it, in a read-only store on which every command works.
+
+        Parameters
+        ----------
+        where
+            A position: see `aofnb.forensics.position`.
+        progress
+            As in `aofnb.read_aof`.
 
         Examples
         --------
@@ -359,7 +374,7 @@ class Log:
         """
         from aofnb.forensics.travel import store_at
 
-        return store_at(self, self.position(where))
+        return store_at(self, self.position(where), progress)
 
     def explorer(self, key: str | bytes | None = None, where: Where = "end", *, db: int = 0) -> Any:
         """A slider through the time of this log: the keys and one value as they were. Needs a notebook.
@@ -454,6 +469,7 @@ class Log:
         from aofnb.forensics.history import history
         from aofnb.forensics.slicing import as_bytes
 
+        self.postings(progress=progress)
         return history(self, as_bytes(key), db, self.position(start), self.position(stop), values, progress)
 
     def last_write(
@@ -482,6 +498,7 @@ class Log:
         from aofnb.forensics.slicing import as_bytes
 
         part = None if field is None else as_bytes(field)
+        self.postings(progress=progress)
         return last_write(self, as_bytes(key), part, db, self.position(before), progress)
 
     def get(self, key: str | bytes, *, db: int = 0, at: Where = "end") -> Any:
@@ -505,6 +522,7 @@ class Log:
         """
         from aofnb.forensics.slicing import as_bytes, get
 
+        self.postings()
         return get(self, as_bytes(key), db, self.position(at))
 
     def diff(
@@ -541,6 +559,7 @@ class Log:
         from aofnb.forensics.slicing import as_bytes
 
         name = None if key is None else as_bytes(key)
+        self.postings(progress=progress)
         return diff(self, self.position(a), self.position(b), name, db, progress)
 
     def blame(self, key: str | bytes, *, db: int = 0, at: Where = "end", progress: Progress = None) -> pd.DataFrame:
@@ -561,6 +580,7 @@ class Log:
         from aofnb.forensics.changes import blame
         from aofnb.forensics.slicing import as_bytes
 
+        self.postings(progress=progress)
         return blame(self, as_bytes(key), db, self.position(at), progress)
 
     def bisect(
@@ -589,6 +609,7 @@ class Log:
         """
         from aofnb.forensics.changes import bisect
 
+        self.postings()
         return bisect(self, predicate, self.position(lo), self.position(hi))
 
     def waste(self, *, by: Literal["template", "key", "cmd"] = "template", progress: Progress = None) -> pd.DataFrame:
@@ -699,6 +720,7 @@ class Log:
         drop: Any = None,
         stop: Where | None = None,
         keep: str | bytes | Iterable[str | bytes] | None = None,
+        progress: Progress = None,
     ) -> Plan:
         """A plan for a log without what went wrong; `plan.write(dest)` makes it, in a new directory.
 
@@ -713,6 +735,8 @@ class Log:
             Leave out everything from this position on.
         keep
             Only commands with a key that matches this pattern, or one of these; FLUSHALL and its like stay, too.
+        progress
+            As in `aofnb.read_aof`; the log is read several times.
 
         Examples
         --------
@@ -720,9 +744,16 @@ class Log:
         """
         from aofnb.forensics.recover import recover
 
-        return recover(self, drop, stop, keep)
+        return recover(self, drop, stop, keep, progress)
 
-    def undo(self, what: Any, mode: Mode = "graft", dest: str | PathLike[str] | None = None) -> Plan:
+    def undo(
+        self,
+        what: Any,
+        mode: Mode = "graft",
+        dest: str | PathLike[str] | None = None,
+        *,
+        progress: Progress = None,
+    ) -> Plan:
         """A plan for a log in which some commands are undone; written at once if `dest` is given.
 
         Parameters
@@ -734,6 +765,8 @@ class Log:
             now; ``rewind`` ends the log before the first of them; ``excise`` leaves them out and runs all others.
         dest
             A new data directory.
+        progress
+            As in `aofnb.read_aof`; the log is read several times.
 
         Raises
         ------
@@ -742,7 +775,7 @@ class Log:
         """
         from aofnb.forensics.recover import undo
 
-        plan = undo(self, what, mode)
+        plan = undo(self, what, mode, progress)
         if dest is not None:
             plan.write(dest)
         return plan
@@ -764,7 +797,13 @@ class Log:
         return find_pii(self, kinds, show, progress)
 
     def anonymize(
-        self, dest: str | PathLike[str], *, secret: bytes, plain: Sequence[str] = (), verify: bool = True
+        self,
+        dest: str | PathLike[str],
+        *,
+        secret: bytes,
+        plain: Sequence[str] = (),
+        verify: bool = True,
+        progress: Progress = None,
     ) -> Written:
         """Write the log without what it says into the new data directory `dest`: for a bug report, or a stranger.
 
@@ -782,10 +821,12 @@ class Log:
             Words that stay as they are, such as parts of keys: ``["user", "cart"]``.
         verify
             Load the new log, and have redis-server load a copy of it where there is one.
+        progress
+            As in `aofnb.read_aof`.
         """
         from aofnb.forensics.privacy import anonymize
 
-        return anonymize(self, dest, secret=secret, plain=plain, verify=verify)
+        return anonymize(self, dest, secret=secret, plain=plain, verify=verify, progress=progress)
 
     # --- for other tools ---------------------------------------------------------------------------------
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from aofnb.forensics.columns import Selection
 from aofnb.forensics.index import Mark
-from aofnb.forensics.position import Estimated, Position, Row, Second, Where, parse_position
+from aofnb.forensics.position import Estimated, Position, Row, Second, TimeOfDay, Where, parse_position
 from aofnb.forensics.reading import Report
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ def find_position(log: Log, where: Where) -> Position:
         return _row_position(log, wanted.seq)
     if isinstance(wanted, Estimated):
         return _row_position(log, min(log.times().row_of(wanted.ms), log.index().rows))
+    if isinstance(wanted, TimeOfDay):
+        wanted = _on_its_day(log, wanted)
     if isinstance(wanted, Second):
         return _found(log, log.index().before_second(wanted.ts), lambda seq, offset, ts: ts > wanted.ts)
     number = next((n for n, part in enumerate(log.parts) if part.name == wanted.part), None)
@@ -36,7 +39,33 @@ def find_position(log: Log, where: Where) -> Position:
     if wanted.offset > log.parts[number].size:
         raise ValueError(f"{wanted.part} has {log.parts[number].size} bytes; offset {wanted.offset} is behind it")
     mark = log.index().before_place(number, wanted.offset)
-    return _found(log, mark, lambda seq, offset, ts: offset >= wanted.offset, part=number)
+    found = _found(log, mark, lambda seq, offset, ts: offset >= wanted.offset, part=number)
+    if not wanted.nth:
+        return found
+    exact = _row_position(log, min(found.seq + wanted.nth, log.index().rows))
+    if (exact.part, exact.offset, exact.nth) != (wanted.part, wanted.offset, wanted.nth):
+        raise ValueError(f"{wanted.part} has no {wanted.nth + 1} rows at byte {wanted.offset}")
+    return exact
+
+
+def _on_its_day(log: Log, wanted: TimeOfDay) -> Second:
+    """The second of that time on the one day on which the log has it."""
+    index = log.index()
+    if index.end.ts < 0:
+        raise ValueError(
+            f"{wanted.time} is no position here: the log has no times (aof-timestamp-enabled was off); "
+            "'~2026-11-20 14:03' estimates"
+        )
+    first = _found(log, [mark for mark in index.marks if mark.ts < 0][-1], lambda seq, offset, ts: ts >= 0).time
+    last = datetime.fromtimestamp(index.end.ts, UTC)
+    assert first is not None
+    days = [first.date() + timedelta(days=number) for number in range((last.date() - first.date()).days + 1)]
+    moments = [datetime.combine(day, wanted.time, UTC) for day in days]
+    inside = [moment for moment in moments if first <= moment <= last] or moments
+    if len(inside) > 1:
+        shown = ", ".join(f"{moment:%Y-%m-%d}" for moment in inside[:4]) + (", ..." if len(inside) > 4 else "")
+        raise ValueError(f"the log has {wanted.time} on {len(inside)} days: {shown}; say which")
+    return Second(int(inside[0].timestamp()))
 
 
 def _row_position(log: Log, seq: int) -> Position:
@@ -59,6 +88,9 @@ def _found(log: Log, mark: Mark, holds: Callable[[Any, Any, Any], Any], part: in
     The file's own numbers serve: ts is -1 before the first annotation.
     """
     selection = Selection.of(("part", "offset", "ts"))
+    # Where the rows before are, and since which row they are there: those of one key of a snapshot share a place.
+    place: tuple[int, int] | None = None
+    since = 0
     for batch in log.read_rows(selection, log.tolerant, None, Report(), mark):
         seq = batch.column(0).to_numpy()
         parts = batch.column(1).indices.to_numpy()
@@ -70,8 +102,20 @@ def _found(log: Log, mark: Mark, holds: Callable[[Any, Any, Any], Any], part: in
         hits = np.flatnonzero(chosen)
         if len(hits):
             row = int(hits[0])
-            second = int(ts[row])
-            return Position(
-                int(seq[row]), log.parts[int(parts[row])].name, int(offset[row]), None if second < 0 else second
-            )
+            second = None if ts[row] < 0 else int(ts[row])
+            here = (int(parts[row]), int(offset[row]))
+            begin = _run_begin(parts, offset, row)
+            first = since if begin == 0 and here == place else int(seq[begin])
+            return Position(int(seq[row]), log.parts[here[0]].name, here[1], second, int(seq[row]) - first)
+        if len(seq):
+            here = (int(parts[-1]), int(offset[-1]))
+            begin = _run_begin(parts, offset, len(seq) - 1)
+            if begin or here != place:
+                place, since = here, int(seq[begin])
     return _end(log)
+
+
+def _run_begin(parts: Any, offset: Any, row: int) -> int:
+    """The first of the rows in front of `row`, itself among them, that are at its place."""
+    other = np.flatnonzero((offset[:row] != offset[row]) | (parts[:row] != parts[row]))
+    return int(other[-1]) + 1 if len(other) else 0

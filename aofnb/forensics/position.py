@@ -3,9 +3,11 @@
 A position stands *before* the command it names: the state at it is what that command found. It may be given as
 
 - a row: ``57``, ``"#57"`` (``df.index`` of `aofnb.read_aof`); negative counts from the end;
-- a place in a file: ``"appendonly.aof.1.incr.aof:4096"``, as positions print themselves;
-- a moment: a datetime, or text such as ``"2026-11-20 14:03:05"`` (UTC unless it says otherwise): before the first
-  command later than that second; only what the log says by ``#TS`` counts;
+- a place in a file: ``"appendonly.aof.1.incr.aof:4096"``, as positions print themselves; several rows that rebuild one
+  key of a snapshot share its place: ``"appendonly.aof.1.base.rdb:4096+2"`` is the third of them;
+- a moment: a datetime, or text such as ``"2026-11-20 14:03:05"`` (UTC unless it says otherwise), ``"#TS:1795183385"``:
+  before the first command later than that second; only what the log says by ``#TS`` counts;
+- a time of day, ``"14:03"`` or ``"14:03:05"``, where the log has that moment on one day only;
 - an estimated moment: ``"~2026-11-20 14:03"``, before the first command that `Log.infer_time` takes to be later;
 - ``"start"`` and ``"end"``.
 """
@@ -15,14 +17,16 @@ from __future__ import annotations
 import operator
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import SupportsIndex
 
-__all__ = ["Estimated", "Place", "Position", "Row", "Second", "Where", "parse_position"]
+__all__ = ["Estimated", "Place", "Position", "Row", "Second", "TimeOfDay", "Where", "parse_position"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ROW = re.compile(r"#?(-?[0-9]+)")
-_PLACE = re.compile(r"(.+):([0-9]+)")
+_PLACE = re.compile(r"(.+):([0-9]+)(?:\+([0-9]+))?")
+_ANNOTATION = re.compile(r"#TS:([0-9]{1,11})")
+_TIME_OF_DAY = re.compile(r"[0-9]{1,2}:[0-9]{2}(:[0-9]{2})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +41,18 @@ class Position:
         File, by its name in the directory, and byte where that command begins.
     ts
         Seconds since the epoch of the last ``#TS`` before it, None if there was none.
+    nth
+        How many rows before it are at the same byte: a key of a snapshot may take several commands to rebuild.
     """
 
     seq: int
     part: str
     offset: int
     ts: int | None = None
+    nth: int = 0
 
     def __str__(self) -> str:
-        return f"{self.part}:{self.offset}"
+        return f"{self.part}:{self.offset}" + (f"+{self.nth}" if self.nth else "")
 
     @property
     def time(self) -> datetime | None:
@@ -65,10 +72,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A file of the log and an offset in it."""
+    """A file of the log, an offset in it, and how many rows at that offset are left aside."""
 
     part: str
     offset: int
+    nth: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +87,24 @@ class Second:
 
 
 @dataclass(frozen=True, slots=True)
+class TimeOfDay:
+    """The end of a second of some day that the log knows; UTC."""
+
+    time: time
+
+
+@dataclass(frozen=True, slots=True)
 class Estimated:
     """A moment as `Log.infer_time` estimates it, in milliseconds since the epoch."""
 
     ms: int
 
 
-def parse_position(where: Where) -> Row | Place | Second | Estimated:
+def parse_position(where: Where) -> Row | Place | Second | TimeOfDay | Estimated:
     """What kind of place `where` names; only the log knows whether there is one.
 
     >>> parse_position("#57"), parse_position("appendonly.aof.1.incr.aof:4096")
-    (Row(seq=57), Place(part='appendonly.aof.1.incr.aof', offset=4096))
+    (Row(seq=57), Place(part='appendonly.aof.1.incr.aof', offset=4096, nth=0))
     >>> parse_position("2026-11-20 14:03:05"), parse_position("start")
     (Second(ts=1795183385), Row(seq=0))
 
@@ -114,16 +129,22 @@ def parse_position(where: Where) -> Row | Place | Second | Estimated:
         return Row(0)
     if match := _ROW.fullmatch(text):
         return Row(int(match[1]))
+    if match := _ANNOTATION.fullmatch(text):
+        return Second(int(match[1]))
+    # As texts of this package say it.
+    text = text.removesuffix(" UTC")
     try:
+        if _TIME_OF_DAY.fullmatch(text):
+            return TimeOfDay(time.fromisoformat(text.zfill(5 if text.count(":") == 1 else 8)))
         if text.startswith("~"):
             return Estimated(_milliseconds(datetime.fromisoformat(text[1:].strip())))
         return _second(datetime.fromisoformat(text))
     except ValueError:
         pass
     if match := _PLACE.fullmatch(text):
-        return Place(match[1], int(match[2]))
+        return Place(match[1], int(match[2]), int(match[3] or 0))
     raise ValueError(
-        f"{where!r} names no position: give a row ('#57'), 'file:offset', a time ('2026-11-20 14:03:05'; "
+        f"{where!r} names no position: give a row ('#57'), 'file:offset', a time ('2026-11-20 14:03:05', '14:03'; "
         "estimated with ~ in front), "
         "'start' or 'end'"
     )

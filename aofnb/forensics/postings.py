@@ -30,7 +30,7 @@ from aofnb.forensics.columns import STATUSES, RowBuilder, Selection
 from aofnb.forensics.index import Index, Mark
 from aofnb.forensics.log import is_far, tables
 from aofnb.forensics.parts import PartFile
-from aofnb.forensics.reading import Report, teller
+from aofnb.forensics.reading import OPEN_MULTI, Report, teller
 from aofnb.forensics.scan import Record, read_record
 from aofnb.forensics.snapshot import commands_of_entry
 from aofnb.rdb.reader import RdbReader
@@ -314,8 +314,16 @@ class _Growing:
 class _Pass:
     """One reading of the log, or of what was added to it: segments, and all that makes an `Index`."""
 
-    def __init__(self, log: Log, kept: Sequence[Segment], marks: Sequence[Mark], flushes: Sequence[Mark]) -> None:
+    def __init__(
+        self,
+        log: Log,
+        kept: Sequence[Segment],
+        marks: Sequence[Mark],
+        flushes: Sequence[Mark],
+        damage: Sequence[dict[str, Any]] = (),
+    ) -> None:
         self.log = log
+        self.met = Report(list(damage))
         self.segments = list(kept)
         self.marks = list(marks)
         self.flushes = list(flushes)
@@ -349,7 +357,7 @@ class _Pass:
         self.marks.append(builder.mark(offset))
         waiting: list[pa.RecordBatch] = []
         end = offset
-        for found in tables(self.log.parts[number], file, offset, self.log.tolerant, Report()):
+        for found in tables(self.log.parts[number], file, offset, self.log.tolerant, self.met):
             rows = builder.batch(found)
             if rows.settled is not None:
                 for each in (*waiting, rows.settled):
@@ -367,6 +375,9 @@ class _Pass:
             if end - growing.begin.offset >= _SEGMENT_BYTES or growing.rows >= _SEGMENT_ROWS:
                 yield growing.finish(number, end)
                 growing = _Growing(mark, not found.from_snapshot)
+        if waiting:
+            opened = waiting[0].column("offset")[0].as_py()
+            self.met.add(self.log.parts[number], "open_multi", opened, None, OPEN_MULTI)
         for each in map(builder.discarded, waiting):
             growing.add(each)
         if growing.rows:
@@ -386,7 +397,7 @@ class _Pass:
         del self.flushes[:-_FLUSHES]
 
     def index(self) -> Index:
-        return Index(tuple(self.marks), self.end, self.highest_db + 1, tuple(self.flushes))
+        return Index(tuple(self.marks), self.end, self.highest_db + 1, tuple(self.flushes), tuple(self.met.damage))
 
 
 def kept_postings(log: Log) -> tuple[Postings, Index] | None:
@@ -460,6 +471,7 @@ def _save(log: Log, run: _Pass) -> None:
         "flushes": [_listed(mark) for mark in run.flushes],
         "end": _listed(run.end),
         "highest_db": run.highest_db,
+        "damage": run.met.damage,
     }
     log.cache.save("postings", content)
     names = {f"{segment.file}-{name}.npy" for segment in run.segments for name in _ARRAYS}
@@ -486,7 +498,7 @@ def _resumed(log: Log, kept: dict[str, Any]) -> tuple[_Pass, Mark | None, bool]:
     marks = [Mark(*each) for each in kept["marks"]]
     flushes = [Mark(*each) for each in kept["flushes"]]
     if same == len(now) == len(kept["parts"]):
-        run = _Pass(log, segments, marks, flushes)
+        run = _Pass(log, segments, marks, flushes, kept["damage"])
         run.end, run.highest_db = Mark(*kept["end"]), kept["highest_db"]
         return run, None, True
     good = [segment for segment in segments if segment.part < same]
@@ -510,9 +522,16 @@ def _resumed(log: Log, kept: dict[str, Any]) -> tuple[_Pass, Mark | None, bool]:
         good,
         [mark for mark in marks if mark.seq < begin.seq or (mark.part < begin.part)],
         [mark for mark in flushes if mark.seq < begin.seq],
+        [each for each in kept["damage"] if _is_before(log, each, begin)],
     )
     run.highest_db = max([0, *(int(each.arrays["db"][:, 1].max()) for each in good if len(each.arrays["db"]))])
     return run, begin, False
+
+
+def _is_before(log: Log, damage: dict[str, Any], mark: Mark) -> bool:
+    """Whether what is damaged is in front of `mark`, so that it is not read again."""
+    number = next((number for number, part in enumerate(log.parts) if part.name == damage["part"]), len(log.parts))
+    return (number, damage["offset"]) < (mark.part, mark.offset)
 
 
 def _unchanged(now: dict[str, Any], then: dict[str, Any]) -> bool:

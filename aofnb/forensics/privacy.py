@@ -20,6 +20,7 @@ from aofnb.forensics.log import Log, Progress, Report, tables
 from aofnb.forensics.newlog import Written, checked_dest, write_log
 from aofnb.forensics.parts import PartFile
 from aofnb.forensics.pseudonym import Pseudonyms
+from aofnb.forensics.reading import teller
 from aofnb.forensics.roles import key_roles, template
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ PII_KINDS: dict[str, re.Pattern[bytes]] = {
     "email": re.compile(rb"[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}"),
     "jwt": re.compile(rb"eyJ[A-Za-z0-9_-]{5,4096}\.eyJ[A-Za-z0-9_-]{5,4096}\.[A-Za-z0-9_-]{5,4096}"),
     "card": re.compile(rb"(?<![0-9.-])[3-6][0-9]{3}(?:[ -]?[0-9]{4}){2}[ -]?[0-9]{1,7}(?![0-9])"),
-    "phone": re.compile(rb"(?<![0-9A-Za-z+])\+[1-9][0-9](?:[ ().-]{0,2}[0-9]){6,12}(?![0-9])"),
+    "phone": re.compile(rb"(?<![0-9A-Za-z+])\+[1-9](?:[ ().-]{0,2}[0-9]){7,13}(?![0-9])"),
     "ip": re.compile(rb"(?<![0-9.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![0-9.])"),
 }
 
@@ -48,12 +49,17 @@ def find_pii(log: Log, kinds: Iterable[str], show: bool, progress: Progress) -> 
         raise ValueError(f"no kind {unknown[0]!r} of personal data: there are {', '.join(PII_KINDS)}")
     found: dict[tuple[str, str, str], list[Any]] = {}
     seq = 0
+    tell = teller(progress)
+    done, total = 0, sum(part.size for part in log.parts)
     for part in log.parts:
         with PartFile(part.path, part.compression) as file:
             for table in tables(part, file, 0, log.tolerant, Report()):
                 for kind in chosen:
                     _search(kind, table, seq, found)
                 seq += len(table)
+                tell(done + file.stored_bytes_read, total)
+        done += part.size
+        tell(done, total)
     rows = [
         (
             kind,
@@ -212,7 +218,9 @@ def _is_syntax(arg: bytes) -> bool:
     return arg.upper() in _WORDS or arg in _SYMBOLS or (len(arg) <= 40 and _NUMBER.fullmatch(arg) is not None)
 
 
-def anonymize(log: Log, dest: str | PathLike[str], *, secret: bytes, plain: Sequence[str], verify: bool) -> Written:
+def anonymize(
+    log: Log, dest: str | PathLike[str], *, secret: bytes, plain: Sequence[str], verify: bool, progress: Progress = None
+) -> Written:
     """See `Log.anonymize`."""
     disguise = _Disguise(Pseudonyms(secret, tuple(plain)))
     change: Callable[[list[bytes]], list[bytes]] = disguise
@@ -221,7 +229,7 @@ def anonymize(log: Log, dest: str | PathLike[str], *, secret: bytes, plain: Sequ
     written = write_log(
         log,
         path,
-        survey(log, on_bad=log.tolerant),
+        survey(log, progress, log.tolerant),
         change=change,
         on_bad=log.tolerant,
         about=about,

@@ -15,10 +15,11 @@ from aofnb.forensics.words import size
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["OnBad", "Progress", "Report", "borders_before", "rows_between", "teller"]
+__all__ = ["OPEN_MULTI", "OnBad", "Progress", "Report", "borders_before", "rows_between", "teller"]
 
 OnBad = Literal["error", "truncate", "resync"]
 Progress = Callable[[int, int], object] | bool | None
+OPEN_MULTI = "the file ends inside a transaction: MULTI has no EXEC, so a server throws its commands away"
 
 
 @dataclass(slots=True)

@@ -19,10 +19,11 @@ from aofnb.commands import registry
 from aofnb.engine.replay import Replayer
 from aofnb.engine.store import Store, open_store
 from aofnb.forensics.damage import PartSurvey, survey
-from aofnb.forensics.log import Log, Report, tables
+from aofnb.forensics.log import Log, Progress, Report, tables
 from aofnb.forensics.newlog import Written, checked_dest, write_log
 from aofnb.forensics.parts import PartFile
 from aofnb.forensics.position import Where
+from aofnb.forensics.reading import teller
 from aofnb.forensics.resync import Mended
 from aofnb.forensics.roles import key_roles
 from aofnb.forensics.scan import Records
@@ -167,6 +168,7 @@ def recover(
     drop: Any | None = None,
     stop: Where | None = None,
     keep: str | bytes | Iterable[str | bytes] | None = None,
+    progress: Progress = None,
 ) -> Plan:
     """See `Log.recover`."""
     if drop is None and stop is None and keep is None:
@@ -202,8 +204,8 @@ def recover(
         if said
     )
     parts = survey(log, on_bad=log.tolerant)
-    now, _ = _digests(log, None)
-    then, failed = _digests(log, choose)
+    now, _ = _digests(log, None, progress)
+    then, failed = _digests(log, choose, progress)
     found: list[tuple[int, bytes, str]] = []
     for place, digest in then.items():
         if place not in now:
@@ -215,7 +217,7 @@ def recover(
     return Plan(title, log, parts, choose, touched, [], rows, sorted(found), _damaged(log, parts) + conflicts)
 
 
-def undo(log: Log, what: Any, mode: Mode = "graft") -> Plan:
+def undo(log: Log, what: Any, mode: Mode = "graft", progress: Progress = None) -> Plan:
     """See `Log.undo`."""
     if mode not in ("graft", "rewind", "excise"):
         raise ValueError(f"mode= is 'graft', 'rewind' or 'excise', not {mode!r}")
@@ -224,18 +226,18 @@ def undo(log: Log, what: Any, mode: Mode = "graft") -> Plan:
         raise ValueError("there is no such command: nothing to undo")
     rows = [seq for seq, _, _ in commands]
     if mode == "excise":
-        return recover(log, drop=rows)
+        return recover(log, drop=rows, progress=progress)
     if mode == "rewind":
-        return recover(log, stop=min(rows))
-    return _graft(log, commands)
+        return recover(log, stop=min(rows), progress=progress)
+    return _graft(log, commands, progress)
 
 
-def _graft(log: Log, commands: list[tuple[int, int, list[bytes]]]) -> Plan:
+def _graft(log: Log, commands: list[tuple[int, int, list[bytes]]], progress: Progress) -> Plan:
     """Put back what `commands` took and what is absent now."""
     saved: dict[_Key, tuple[str, list[list[bytes]]]] = {}
     parts = survey(log, on_bad=log.tolerant)
     conflicts = _damaged(log, parts)
-    with _States(log) as states:
+    with _States(log, progress=progress) as states:
         databases = states.store.engine.keyspace
         for seq, db, argv in commands:
             states.advance(seq)
@@ -385,14 +387,19 @@ def _is_kept(argv: list[bytes], patterns: Sequence[Callable[[bytes], object]]) -
 class _States:
     """The data of a log as it comes about: a store that is replayed further with each `advance`."""
 
-    def __init__(self, log: Log, choose: Callable[[Records, int], npt.NDArray[np.bool_]] | None = None) -> None:
+    def __init__(
+        self,
+        log: Log,
+        choose: Callable[[Records, int], npt.NDArray[np.bool_]] | None = None,
+        progress: Progress = None,
+    ) -> None:
         self._choose = choose
         databases = max(16, log.index().databases)
         self.store: Store = open_store(
             None, clock=StoppedClock(0), background=False, progress=False, databases=databases
         )
         self._replayer = Replayer(self.store.engine)
-        self._tables = _all_tables(log)
+        self._tables = _all_tables(log, progress)
         self._rest: tuple[str, Records, int, int] | None = None
 
     def __enter__(self) -> _States:
@@ -437,10 +444,12 @@ class _States:
             self._replayer.replay(name, Block.of(argvs, offsets, offsets[-1] + 1))
 
 
-def _all_tables(log: Log) -> Iterator[tuple[str, Records, int]]:
+def _all_tables(log: Log, progress: Progress) -> Iterator[tuple[str, Records, int]]:
     """Every table with its file and the number of its first row; a transaction that damage cut open is closed."""
     refuse_history(log)
     seq = 0
+    tell = teller(progress)
+    done, total = 0, sum(part.size for part in log.parts)
     for part in log.parts:
         open_ = False
         with PartFile(part.path, part.compression) as file:
@@ -451,13 +460,16 @@ def _all_tables(log: Log) -> Iterator[tuple[str, Records, int]]:
                 open_ = leaves_open(found, open_ and not found.behind_damage)
                 yield part.path, found, seq
                 seq += len(found)
+                tell(done + file.stored_bytes_read, total)
+        done += part.size
+        tell(done, total)
 
 
 def _digests(
-    log: Log, choose: Callable[[Records, int], npt.NDArray[np.bool_]] | None
+    log: Log, choose: Callable[[Records, int], npt.NDArray[np.bool_]] | None, progress: Progress
 ) -> tuple[dict[_Key, str], list[str]]:
     """What the log makes of each key, and the commands that failed."""
-    with _States(log, choose) as states:
+    with _States(log, choose, progress) as states:
         states.advance(log.index().rows)
         found = {
             (db.index, key): value_digest(value, deadline)

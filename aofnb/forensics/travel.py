@@ -29,6 +29,7 @@ from aofnb.forensics.cache import identity
 from aofnb.forensics.index import Mark
 from aofnb.forensics.log import Report, tables
 from aofnb.forensics.parts import PartFile
+from aofnb.forensics.reading import Progress, teller
 from aofnb.forensics.scan import Records
 from aofnb.rdb.writer import write_rdb
 from aofnb.resp.reader import Block
@@ -84,9 +85,9 @@ def empty_store(log: Log, ts: int | None, databases: int = 16) -> Store:
     )
 
 
-def store_at(log: Log, position: Position) -> Store:
+def store_at(log: Log, position: Position, progress: Progress = None) -> Store:
     """A read-only store with the data before `position`."""
-    return Traveller(log, position).store
+    return Traveller(log, position, progress).store
 
 
 def replay_into(store: Store, log: Log, position: Position) -> None:
@@ -106,8 +107,9 @@ class Traveller:
         Read-only, with the data before row `seq`.
     """
 
-    def __init__(self, log: Log, position: Position) -> None:
+    def __init__(self, log: Log, position: Position, progress: Progress = None) -> None:
         self._log = log
+        self._progress = progress
         self._begin_anew(position)
         checkpoints = log.checkpoints
         found = checkpoints.before(position.seq)
@@ -163,7 +165,7 @@ class Traveller:
 
     def _replay_to(self, stop: int) -> None:
         with self._replayer.loading():
-            for name, block in blocks(self._log, stop, self.seq):
+            for name, block in blocks(self._log, stop, self.seq, self._progress):
                 self._replayer.replay(name, block)
         self.seq = max(stop, self.seq)
 
@@ -183,11 +185,13 @@ def leaves_open(found: Records, open_: bool) -> bool:
     return open_
 
 
-def blocks(log: Log, stop: int, start: int = 0) -> Iterator[tuple[str, Block]]:
+def blocks(log: Log, stop: int, start: int = 0, progress: Progress = None) -> Iterator[tuple[str, Block]]:
     """The commands from row `start` to before row `stop`, each file's under its path."""
     refuse_history(log)
     begin = log.index().before_row(start)
     seq = begin.seq
+    tell = teller(progress)
+    sizes = [part.size for part in log.parts]
     for number, part in enumerate(log.parts):
         if number < begin.part or seq >= stop:
             continue
@@ -207,8 +211,10 @@ def blocks(log: Log, stop: int, start: int = 0) -> Iterator[tuple[str, Block]]:
                     offsets = found.offset[first:last].tolist()
                     end = offsets[-1] + int(found.nbytes[last - 1])
                     yield part.path, Block.of(found.argvs(last)[first:], offsets, end)
+                tell(sum(sizes[:number]) + file.stored_bytes_read, sum(sizes))
                 if seq >= stop:
                     break
+    tell(sum(sizes), sum(sizes))
 
 
 # --- checkpoints --------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import html
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ import numpy as np
 from aofnb.forensics.columns import Selection
 from aofnb.forensics.log import Progress, Report
 from aofnb.forensics.roles import template
-from aofnb.forensics.words import count, size
+from aofnb.forensics.words import count, shell_line, size
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,7 +47,7 @@ class Triage:
     source, parts
         The log, and its files with type, format and size in bytes.
     valid
-        Whether every file could be read to its end.
+        Whether every file could be read to its end, as a server would.
     damage
         Where not: part, kind, offset, nbytes, reason.
     commands, nbytes, transactions
@@ -83,7 +83,12 @@ class Triage:
 
     @property
     def valid(self) -> bool:
-        return not any(each["kind"] != "skipped" for each in self.damage)
+        return not any(each["kind"] != "skipped" for each in self.damage) and not self._lf
+
+    @property
+    def _lf(self) -> int:
+        """Commands without CRs."""
+        return self.statuses.get("lf_repaired", 0)
 
     @property
     def seconds(self) -> int | None:
@@ -98,30 +103,60 @@ class Triage:
         what = f"{count(self.commands, 'command')} in {size(self.nbytes)}"
         if self.valid:
             return f"whole: {what}"
-        first = next(each for each in self.damage if each["kind"] != "skipped")
+        first = next((each for each in self.damage if each["kind"] != "skipped"), None)
+        if first is None:
+            return (
+                f"DAMAGED: {what} can be read, but no server loads it: git, or an editor, took the CRs of its line ends"
+            )
         return f"DAMAGED: {what} can be read; {first['part']}, byte {first['offset']}: {first['reason']}"
 
-    def next_questions(self) -> list[str]:
-        """What to type next, and why."""
-        asked: list[str] = []
+    def next_questions(self, *, shell: str | None = None) -> list[str]:
+        """What to type next, and why: in Python, or in a shell that knows the log by the path `shell`."""
+        if shell is not None:
+            return [f"{shell_line(command, shell, *words)}   # {why}" for _, (command, *words), why in self._asked()]
+        return [f"{call}   # {why}" for call, _, why in self._asked()]
+
+    def _asked(self) -> Iterator[tuple[str, tuple[str, *tuple[object, ...]], str]]:
+        """Each question as a call of Python, as words for the shell, and why it is asked."""
         if not self.valid:
-            asked.append("log.check()   # where exactly, and what each tool would lose")
-        first = next((each for each in self.suspects if each["kind"].startswith("FLUSH")), None)
-        if first is not None:
-            asked.append(f"log.at({first['seq']})   # the data just before {first['kind']}")
-        deleted = next((each for each in self.suspects if each["kind"] == "big delete"), None)
+            yield "log.check()", ("check",), "where exactly, and what each tool would lose"
+            yield "log.salvage()", ("salvage",), "what can be had of it all the same"
+        flush = self._last("FLUSHALL") or self._last("FLUSHDB")
+        if flush is not None:
+            seq, kind = flush["seq"], flush["kind"]
+            yield f"log.at({seq})", ("at", seq), f"the data just before the last {kind}"
+            yield f"log.undo({seq})", ("undo", seq), "what putting it back would change"
+        deleted = self._last("big delete")
         if deleted is not None:
-            asked.append(f"log.diff({deleted['seq']}, {deleted['seq'] + 1})   # what {deleted['cmd']} took")
+            seq = deleted["seq"]
+            yield f"log.diff({seq}, {seq + 1})", ("diff", seq, seq + 1), f"what {deleted['cmd']} took"
+        renamed = self._last("RENAME")
+        if renamed is not None and renamed["key"]:
+            key, db = renamed["key"], renamed["db"]
+            yield (
+                f"log.history({key!r}, db={db})",
+                ("history", key, "--db", db),
+                "what had this name before it was renamed",
+            )
         giant = next((each for each in self.suspects if each["kind"] == "giant"), None)
         if giant is not None and giant["key"]:
-            asked.append(
-                f"log.history({giant['key']!r}, db={giant['db']})   # who writes {size(giant['nbytes'])} at once"
+            key, db = giant["key"], giant["db"]
+            yield (
+                f"log.history({key!r}, db={db})",
+                ("history", key, "--db", db),
+                f"who writes {size(giant['nbytes'])} at once",
             )
         if self.commands:
-            asked.append("log.waste()   # what a rewrite would save")
+            yield "log.waste()", ("waste",), "what a rewrite would save"
             if self.first_ts is None:
-                asked.append("log.infer_time()   # the log has no times: estimate them")
-        return asked
+                yield (
+                    "log.infer_time()",
+                    ("export", "times.csv", "--columns", "cmd,key,time,time_src,time_err"),
+                    "the log has no times: estimate them",
+                )
+
+    def _last(self, kind: str) -> dict[str, Any] | None:
+        return next((each for each in reversed(self.suspects) if each["kind"] == kind), None)
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain JSON."""
@@ -185,6 +220,10 @@ class Triage:
         return facts
 
     def __repr__(self) -> str:
+        return "\n".join(self.lines())
+
+    def lines(self, *, shell: str | None = None) -> list[str]:
+        """All of it as text; what to ask next is for Python, or for a shell."""
         lines = [f"{self.source}: {count(len(self.parts), 'file')}"]
         lines += [f"  {name:<14}{value}" for name, value in self._facts()]
         for title, head, rows in self._tables():
@@ -196,11 +235,11 @@ class Triage:
                     for i, (cell, width) in enumerate(zip(row, widths, strict=True))
                 )
                 lines.append(("  " + "  ".join(cells)).rstrip())
-        asked = self.next_questions()
+        asked = self.next_questions(shell=shell)
         if asked:
             lines.append("next:")
             lines += [f"  {each}" for each in asked]
-        return "\n".join(lines)
+        return lines
 
     def _repr_html_(self) -> str:
         pieces = [f"<div><b>{html.escape(self.source)}</b><table>"]

@@ -1,8 +1,10 @@
-"""Numbers as people read them."""
+"""Numbers as people read them, and command lines as they copy them."""
 
 from __future__ import annotations
 
-__all__ = ["count", "size"]
+import shlex
+
+__all__ = ["count", "shell_line", "size"]
 
 
 def count(number: int, noun: str) -> str:
@@ -26,3 +28,12 @@ def size(nbytes: int) -> str:
             return f"{nbytes} B" if unit == "B" else f"{number:.1f} {unit}"
         number /= 1000
     return f"{number:.1f} TB"
+
+
+def shell_line(command: str, path: str, *words: object) -> str:
+    """A line for a shell; words that need it are quoted.
+
+    >>> shell_line("at", "my data", 57, "KEYS", "*")
+    "aofnb at 'my data' 57 KEYS '*'"
+    """
+    return " ".join(["aofnb", command, *(shlex.quote(str(word)) for word in (path, *words))])

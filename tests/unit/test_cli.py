@@ -58,6 +58,20 @@ def test_damage_is_1_with_the_place_and_the_remedy_and_no_change(log: Path, caps
     assert log.read_bytes() == A + MULTI + B
 
 
+def test_damage_is_mapped_with_what_each_way_out_keeps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = tmp_path / "log.aof"
+    log.write_bytes(A + bytes(30) + B + B)
+    assert main(["check", str(log)]) == 1
+    out = capsys.readouterr().out
+    assert f"log.aof:{len(A)}, 30 B: zeros" in out
+    assert "3 commands legible, 1 lost at least" in out
+    assert "Cutting keeps 1. Salvage keeps 3:" in out
+    assert f"aofnb salvage {log}" in out
+    assert main(["check", "--json", str(log)]) == 1
+    region = json.loads(capsys.readouterr().out)["map"]["regions"][0]
+    assert (region["offset"], region["nbytes"], region["kind"], region["lost"]) == (len(A), 30, "zeros", 1)
+
+
 def test_fix_says_what_it_did(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--fix", str(log)]) == 0
     out = capsys.readouterr().out
@@ -130,7 +144,7 @@ def test_the_fields_of_the_json_are_those_of_the_help(log: Path, capsys: pytest.
     report = json.loads(capsys.readouterr().out)
     assert set(report) == {
         "path", "directory", "manifest", "problem", "verdict", "verdict_after", "ok_up_to", "damage", "cut_at",
-        "server", "aofnb", "files", "fixed",
+        "server", "aofnb", "files", "fixed", "map",
     }  # fmt: skip
     assert set(report["files"][0]) == {
         "path", "name", "size", "type", "last", "snapshot", "verdict", "ok_up_to", "ok_up_to_line", "damage", "server",
@@ -146,7 +160,7 @@ def test_the_fields_of_the_json_are_those_of_the_help(log: Path, capsys: pytest.
 
 
 def test_errors_are_one_line_on_stderr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["check", str(tmp_path)]) == 1
+    assert main(["check", str(tmp_path)]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("aofnb: ")

@@ -1,4 +1,4 @@
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, time, timedelta, timezone
 from functools import partial
 
 import numpy as np
@@ -7,7 +7,7 @@ import pytest
 from support.samples import sample
 
 import aofnb
-from aofnb.forensics.position import Place, Row, Second, parse_position
+from aofnb.forensics.position import Place, Row, Second, TimeOfDay, parse_position
 
 TIMED = sample("03-timestamps") / "data"
 WITH_SNAPSHOT = sample("01-rdb-base-incr") / "data"
@@ -22,6 +22,12 @@ WITH_SNAPSHOT = sample("01-rdb-base-incr") / "data"
         (" -1 ", Row(-1)),
         ("start", Row(0)),
         ("my data.aof.1.incr.aof:12", Place("my data.aof.1.incr.aof", 12)),
+        ("a.rdb:12+3", Place("a.rdb", 12, 3)),
+        ("#TS:1795183385", Second(1795183385)),
+        ("2026-11-20 14:03:05 UTC", Second(1795183385)),
+        (str(pd.Timestamp("2026-11-20 14:03:05", tz="UTC")), Second(1795183385)),
+        ("14:03", TimeOfDay(time(14, 3))),
+        ("4:03:05", TimeOfDay(time(4, 3, 5))),
         ("2026-11-20T14:03:05Z", Second(1795183385)),
         ("2026-11-20 14:03:05.900", Second(1795183385)),
         (datetime(2026, 11, 20, 14, 3, 5), Second(1795183385)),
@@ -33,7 +39,7 @@ def test_what_a_person_may_give(given, means):
     assert parse_position(given) == means
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "file:", "#x", ":"])
+@pytest.mark.parametrize("text", ["", "yesterday", "file:", "#x", ":", "file:1+"])
 def test_what_names_no_position_is_refused_with_the_forms(text):
     with pytest.raises(ValueError, match="names no position: give a row"):
         parse_position(text)
@@ -52,9 +58,8 @@ def test_every_row_is_found_again_by_number_and_by_itself(directory):
         position = log.position(seq)
         assert (position.seq, position.part, position.offset) == (seq, frame.part[seq], frame.offset[seq])
         assert log.position(position) == position
-        # Several rows of a snapshot share the place of their key: the first of them is meant.
-        assert log.position(str(position)).offset == position.offset
-        assert log.position(str(position)).seq <= seq
+        assert log.position(str(position)) == position
+        assert log.position(f"#{seq}") == position
     assert log.position("end").seq == len(frame)
     assert log.position(-1).seq == len(frame) - 1
 
@@ -68,6 +73,24 @@ def test_a_moment_stands_behind_all_commands_of_its_second():
     assert log.position("2100-01-01") == log.position("end")
 
 
+def timed_log(path, *seconds):
+    path.write_bytes(b"".join(b"#TS:%d\r\n*2\r\n$4\r\nINCR\r\n$1\r\nk\r\n" % second for second in seconds))
+    return aofnb.scan(path)
+
+
+def test_a_time_of_day_is_of_the_day_on_which_the_log_has_it(tmp_path):
+    begin = 1795132800  # midnight
+    log = timed_log(tmp_path / "a.aof", begin + 60, begin + 3600, begin + 7200)
+    assert [log.position(text).seq for text in ("0:00", "00:01", "01:00:00", "01:59:59", "23:00")] == [0, 1, 2, 2, 3]
+    log = timed_log(tmp_path / "b.aof", begin + 60, begin + 86400)
+    assert log.position("12:00").seq == 1
+    log = timed_log(tmp_path / "c.aof", begin + 60, begin + 2 * 86400)
+    with pytest.raises(ValueError, match="on 2 days: 2026-11-20, 2026-11-21; say which"):
+        log.position("12:00")
+    with pytest.raises(ValueError, match="has no times"):
+        aofnb.scan(WITH_SNAPSHOT).position("12:00")
+
+
 def test_places_that_are_not_there_are_said():
     log = aofnb.scan(TIMED)
     with pytest.raises(ValueError, match="the log has 21 rows, 0 to 20"):
@@ -76,6 +99,8 @@ def test_places_that_are_not_there_are_said():
         log.position("other.aof:0")
     with pytest.raises(ValueError, match="is behind it"):
         log.position("appendonly.aof.2.incr.aof:99999")
+    with pytest.raises(ValueError, match="has no 3 rows at byte 0"):
+        log.position("appendonly.aof.2.incr.aof:0+2")
 
 
 def test_rows_between_two_positions_are_those_of_the_whole_frame():

@@ -23,7 +23,11 @@ def log(tmp_path):
         [b"SET", b"user:17:mail", b"alice@example.com", b"PXAT", b"4000000000000"],
         [b"SET", b"user:18:mail", b"bob@example.com"],
         [b"HSET", b"h", b"card", b"4111 1111 1111 1111", b"no card", b"4111 1111 1111 1112"],
-        [b"SET", b"session:9f86d081884c7d65", b'{"ip": "10.1.2.3", "tel": "+49 170 1234567"}'],
+        [
+            b"SET",
+            b"session:9f86d081884c7d65",
+            b'{"ip": "10.1.2.3", "tel": "+49 170 1234567", "fax": "+1 202 555 0142"}',
+        ],
         [b"SET", b"carol@example.com", b"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abcdefgh"],
         [b"MULTI"],
         [b"ZADD", b"z", b"NX", b"1.5", b"member", b"-inf", b"other"],

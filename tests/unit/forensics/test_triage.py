@@ -40,7 +40,8 @@ def test_what_is_in_it(tmp_path):
         ("big delete", 6),
         ("giant", 7),
     ]
-    assert "log.at(5)   # the data just before FLUSHALL" in found.next_questions()
+    assert "log.at(5)   # the data just before the last FLUSHALL" in found.next_questions()
+    assert "aofnb undo 'my data' 5   # what putting it back would change" in found.next_questions(shell="my data")
     assert "log.diff(6, 7)   # what DEL took" in found.next_questions()
 
 
