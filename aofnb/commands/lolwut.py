@@ -1,7 +1,7 @@
 """LOLWUT: a picture of computer art, another one for each old version, and the version itself.
 
-Version 5 is after "Schotter" by Georg Nees (1968): squares in rows, which fall into disorder towards the bottom. Version
-6 is a skyline by night in the colours of a terminal. Both are drawn by chance, but for what is in order.
+Version 5 is after "Schotter" by Georg Nees (1968): squares in rows, which fall into disorder towards the bottom.
+Version 6 is a skyline by night in the colours of a terminal. Both are drawn by chance, but for what is in order.
 
 Redis: lolwut.c, lolwut5.c, lolwut6.c (7.0.15).
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from aofnb.commands.args import integer
 from aofnb.commands.client import Client
@@ -96,7 +97,7 @@ def _square(sheet: Dots, x: int, y: int, side: float, turn: float) -> None:
     radius = round(side / math.sqrt(2))
     angles = [turn + (quarter * 2 + 1) * math.pi / 4 for quarter in range(5)]
     corners = [(round(math.sin(angle) * radius + x), round(math.cos(angle) * radius + y)) for angle in angles]
-    for (x1, y1), (x2, y2) in zip(corners, corners[1:], strict=False):
+    for (x1, y1), (x2, y2) in pairwise(corners):
         sheet.line(x1, y1, x2, y2)
 
 
