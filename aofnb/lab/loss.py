@@ -18,8 +18,9 @@ from __future__ import annotations
 import logging
 import os
 import random
+import threading
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -188,14 +189,24 @@ class Run:
         return len(found)
 
 
+class _Silence(threading.local):
+    """How many `quiet` blocks this thread is in: others may have something to say meanwhile."""
+
+    depth = 0
+
+
+_silence = _Silence()
+_log.addFilter(lambda _record: not _silence.depth)
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Torn tails are what is looked for here: no word of each."""
-    was, _log.disabled = _log.disabled, True
+    _silence.depth += 1
     try:
         yield
     finally:
-        _log.disabled = was
+        _silence.depth -= 1
 
 
 def _opened(fs: SimFs, clock: FakeClock, **settings: Any) -> Store:
@@ -471,8 +482,12 @@ class CrashTest:
         )
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{escape(title)}</th>" for title in _COLUMNS.values())
-        body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in self._rows())
+        kinds = ['style="text-align: left"', *['class="n" style="text-align: right"'] * (len(_COLUMNS) - 1)]
+        head = "".join(f"<th {kind}>{escape(title)}</th>" for kind, title in zip(kinds, _COLUMNS.values(), strict=True))
+        body = "".join(
+            "<tr>" + "".join(f"<td {kind}>{cell}</td>" for kind, cell in zip(kinds, row, strict=True)) + "</tr>"
+            for row in self._rows()
+        )
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
@@ -495,6 +510,7 @@ def crash_test(
     seconds: int = 60,
     rate: float = 20.0,
     fsync_ms: int = 20,
+    progress: Callable[[int, int], object] | None = None,
 ) -> CrashTest:
     """Crash a store `trials` times under each policy, open what is left, and count what is gone.
 
@@ -512,6 +528,8 @@ def crash_test(
         ``power`` for power cuts, ``kill`` for killed processes.
     seconds, rate, fsync_ms
         As in `record`.
+    progress
+        Called after each crash with how many there were, and how many there will be.
 
     Examples
     --------
@@ -533,11 +551,16 @@ def crash_test(
         raise ConfigError(f"trials: 1 to 100,000 (given: {trials!r})")
     if kind not in ("power", "kill"):
         raise ConfigError(f"kind is power or kill (given: {kind!r})")
-    outcomes = {}
+    outcomes: dict[Policy, tuple[Outcome, ...]] = {}
     for policy in policies:
         run = record(policy, seed=seed, seconds=seconds, rate=rate, fsync_ms=fsync_ms)
         # The same moments under each policy.
         rng = random.Random(seed)
         moments = [rng.uniform(0, run.seconds) for _ in range(trials)]
-        outcomes[policy] = tuple(run.crash(at_s, kind, rng) for at_s in moments)
+        found = []
+        for at_s in moments:
+            found.append(run.crash(at_s, kind, rng))
+            if progress is not None:
+                progress(len(outcomes) * trials + len(found), len(policies) * trials)
+        outcomes[policy] = tuple(found)
     return CrashTest(outcomes, seed)

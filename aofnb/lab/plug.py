@@ -3,19 +3,28 @@
 The store runs on a simulated disk, once, before anything is shown (`aofnb.lab.loss`); what is played is the recording,
 and a crash opens the disk of that moment with the real loader. The same clicks at the same moments give the same
 numbers.
+
+Many crashes are counted by a thread of their own, so that the kernel is free meanwhile; it ends when the panel is
+closed.
 """
 
 from __future__ import annotations
 
+import contextvars
 import random
+import threading
+from collections.abc import Callable
 from html import escape
 
 import ipywidgets
 
+from aofnb.clock import SystemClock
 from aofnb.errors import ConfigError
+from aofnb.lab import pictures
 from aofnb.lab.disk import Crash
 from aofnb.lab.loss import POLICIES, CrashTest, Moment, Outcome, Policy, crash_test, record
-from aofnb.panel import NEUTRAL, Panel, button, image_of
+from aofnb.lab.pictures import BUFFER, CACHE, DISK
+from aofnb.panel import Panel, button, image_of
 
 __all__ = ["Plug", "pull_the_plug"]
 
@@ -28,6 +37,12 @@ _MEANINGS = {
     "page cache": "lost with the power",
     "disk": "stays",
 }
+_COLOURS = {"aof_buf": BUFFER, "page cache": CACHE, "disk": DISK}
+_PROGRESS_EVERY_S = 0.25
+
+
+class _ClosedError(Exception):
+    """Nobody waits for the count any more."""
 
 
 def pull_the_plug(
@@ -78,6 +93,10 @@ class Plug(Panel):
         self.at_s = 0.0
         self.results: list[tuple[Policy, int, Outcome]] = []
         self.test: CrashTest | None = None
+        self._test_title = ""
+        self._worker: threading.Thread | None = None
+        self._counted: tuple[int, int] | None = None
+        self._drawn: pictures.Course | None = None
         self._make_controls()
 
     def _make_controls(self) -> None:
@@ -104,7 +123,7 @@ class Plug(Panel):
         crashes = [
             button("kill process", "times-circle", "kill -9 now, then start again", self.kill, "danger"),
             button("cut power", "bolt", "Power cut now, then start again", self.cut_power, "danger"),
-            button("1,000 crashes", "bar-chart", "How much each policy loses; takes seconds", self.distribution),
+            button("1,000 crashes", "bar-chart", "How much each policy loses; takes seconds", self._distribute),
             button("Done", "stop", "Leave a table here", self.close),
         ]
         self.build(
@@ -175,11 +194,64 @@ class Plug(Panel):
 
     def distribution(self, trials: int = 1000) -> CrashTest:
         """Cut the power `trials` times under each policy on this disk, at moments that the seed chooses."""
+        return self._count(trials, None)
+
+    def _count(self, trials: int, progress: Callable[[int, int], object] | None) -> CrashTest:
+        fsync_ms = self.run.fsync_ms
         self.test = crash_test(
-            POLICIES, trials, self.seed, seconds=self.seconds, rate=self.rate, fsync_ms=self.run.fsync_ms
+            POLICIES,
+            trials,
+            self.seed,
+            seconds=self.seconds,
+            rate=self.rate,
+            fsync_ms=fsync_ms,
+            progress=progress,
         )
+        self._test_title = f"{trials:,} power cuts under each policy, an fsync takes {fsync_ms} ms"
         self.refresh()
         return self.test
+
+    def _distribute(self) -> None:
+        """As `distribution`, without making the kernel wait."""
+        if self._worker is not None and self._worker.is_alive():
+            return
+        # ipykernel finds the cell that an output belongs to in the context.
+        context = contextvars.copy_context()
+        self._worker = threading.Thread(
+            target=context.run, args=(self._count_and_tell,), name="aofnb-plug", daemon=True
+        )
+        try:
+            self._worker.start()
+        except RuntimeError:  # there are no threads in a browser's Python
+            self._worker = None
+            self.distribution()
+
+    def _count_and_tell(self) -> None:
+        clock = SystemClock()
+        next_s = 0.0
+
+        def progress(done: int, total: int) -> None:
+            nonlocal next_s
+            if self._closed:
+                raise _ClosedError
+            if clock.monotonic() >= next_s:
+                next_s = clock.monotonic() + _PROGRESS_EVERY_S
+                self._counted = (done, total)
+                self.refresh()
+
+        try:
+            self._count(1000, progress)
+        except _ClosedError:
+            return
+        finally:
+            self._counted = None
+        self.refresh()
+
+    def close(self) -> None:
+        """Leave a table in place of the widgets, and stop counting."""
+        super().close()
+        if self._worker is not None and self._worker is not threading.current_thread():
+            self._worker.join()
 
     # --- pictures ------------------------------------------------------------------------------------------
 
@@ -221,21 +293,46 @@ class Plug(Panel):
             f'<span class="soft end">{self.at_s:.2f} s of {run.seconds} s, '
             f"{now.acknowledged:,} acknowledged</span></div>"
         )
+        stages = self._stages()
         bars = "".join(
             f'<div><b>{title}</b> <span class="soft">{_MEANINGS[title]}</span></div>'
             f'<div class="bar" role="img" aria-label="{title}: {nbytes:,} bytes, {_commands(commands)}">'
-            f'<i style="width: {share:.0%}"></i></div>'
+            f'<i style="width: {share:.0%}; background: {_COLOURS[title]}"></i></div>'
             f'<div class="n">{nbytes:,} B, {_commands(commands)}</div>'
-            for title, nbytes, commands, share in self._stages()
+            for title, nbytes, commands, share in stages
         )
         power, kill = self._verdicts
         syncing = "an fsync is on its way" if now.syncing > now.synced else "no fsync is running"
-        mark = "var(--jp-success-color1, #388e3c)" if power.endswith("nothing") else "var(--jp-warn-color1, #ef6c00)"
-        note = (
-            f'<div class="note" style="--mark: {mark}" role="status">{power}; {kill} <span class="soft">({syncing})'
-            "</span></div>"
+        mark = DISK if power.endswith("nothing") else CACHE
+        note = f'<div class="note" style="--mark: {mark}">{power}; {kill} <span class="soft">({syncing})</span></div>'
+        return (
+            f'{top}<div class="bars">{bars}</div>{note}{self._strip()}{self._strip_legend()}{self._results()}'
+            f"{self._distribution()}"
         )
-        return f'{top}<div class="bars">{bars}</div>{note}{self._results()}{self._distribution()}'
+
+    def _strip(self) -> str:
+        """What a crash takes, over the whole run, with now and the crashes of this run in it."""
+        crashes = [
+            outcome for policy, ms, outcome in self.results if (policy, ms) == (self.run.policy, self.run.fsync_ms)
+        ]
+        return pictures.strip(self._course, self.at_s, crashes, self._strip_words())
+
+    @property
+    def _course(self) -> pictures.Course:
+        if self._drawn is None or self._drawn.run is not self.run:
+            self._drawn = pictures.course_of(self.run)
+        return self._drawn
+
+    def _strip_words(self) -> str:
+        run = self.run
+        return f"what a crash takes over time; now is {self.at_s:.2f} s of {run.seconds} s: {self._verdicts[0]}"
+
+    def _strip_legend(self) -> str:
+        return (
+            f'<div class="soft">what a crash takes at each moment of the run, {_commands(self._course.most)} at most: '
+            f'<span style="color: {CACHE}">&#9632;</span> a power cut '
+            f'<span style="color: {BUFFER}">&#9632;</span> a kill</div>'
+        )
 
     def _results(self) -> str:
         if not self.results:
@@ -243,38 +340,50 @@ class Plug(Panel):
                 '<div class="soft" style="margin-top: 8px">No crash yet: play, then press one of the red buttons.</div>'
             )
         rows = "".join(
-            f"<tr><td>{'process killed' if outcome.kind == 'kill' else 'power cut'} at {outcome.at_s:.2f} s</td>"
-            f'<td>{policy}, {fsync_ms} ms</td><td class="n">{outcome.acknowledged:,}</td>'
+            f"<tr><td {_LEFT_SIDE}>{'process killed' if outcome.kind == 'kill' else 'power cut'} "
+            f"at {outcome.at_s:.2f} s</td>"
+            f'<td {_LEFT_SIDE}>{policy}, {fsync_ms} ms</td><td class="n">{outcome.acknowledged:,}</td>'
             f'<td class="n">{outcome.survived:,}</td><td class="n"><b>{outcome.lost:,}</b></td>'
-            f"<td>{_torn(outcome)}</td></tr>"
+            f"<td {_LEFT_SIDE}>{_torn(outcome)}</td></tr>"
             for policy, fsync_ms, outcome in self.results[: -KEPT - 1 : -1]
         )
         return (
-            '<table><thead><tr><th>crash</th><th>policy, fsync</th><th class="n">acknowledged</th>'
-            f'<th class="n">survived</th><th class="n">lost</th><th>torn tail, cut off</th></tr></thead>'
+            f"<table><thead><tr><th {_LEFT_SIDE}>crash</th><th {_LEFT_SIDE}>policy, fsync</th>"
+            '<th class="n">acknowledged</th><th class="n">survived</th><th class="n">lost</th>'
+            f"<th {_LEFT_SIDE}>torn tail, cut off</th></tr></thead>"
             f"<tbody>{rows}</tbody></table>"
         )
 
     def _distribution(self) -> str:
+        if self._counted is not None:
+            done, total = self._counted
+            return (
+                f'<div style="margin-top: 8px" class="soft"><progress max="{total}" value="{done}" '
+                f'aria-label="crashes"></progress> {done:,} of {total:,} crashes</div>'
+            )
         if self.test is None:
             return ""
         label = "; ".join(
             f"{policy}: {sum(outcome.lost > 0 for outcome in outcomes):,} of {len(outcomes):,} lost something"
             for policy, outcomes in self.test.outcomes.items()
         )
-        picture = image_of(_histogram(self.test), f"seconds lost by power cuts. {label}", 560, 150)
-        return f'<div style="margin-top: 8px">{self.test._repr_html_()}{picture}</div>'
+        svg, width, height = pictures.histogram(self.test)
+        picture = image_of(svg, f"seconds lost by power cuts. {label}", width, height)
+        title = f'<div class="soft">{self._test_title}:</div>'
+        return f'<div style="margin-top: 12px">{title}{self.test._repr_html_()}{picture}</div>'
 
     def table(self) -> str:
         stages = "".join(
             f'<tr><th style="text-align: left">{title}</th><td style="text-align: left">{nbytes:,} B, '
-            f"{_commands(commands)}</td><td>{_MEANINGS[title]}</td></tr>"
+            f"{_commands(commands)}</td><td {_LEFT_SIDE}>{_MEANINGS[title]}</td></tr>"
             for title, nbytes, commands, _ in self._stages()
         )
         caption = f"<b>pull the plug</b>: {escape(self._state())}"
+        strip = image_of(self._strip(), self._strip_words(), pictures.WIDE, pictures.HIGH)
         results = self._results() if self.results else ""
         return (
-            f'<table><caption style="text-align: left">{caption}</caption>{stages}</table>{results}'
+            f'<table><caption style="text-align: left; white-space: nowrap">{caption}</caption>{stages}</table>'
+            f"{strip}{self._strip_legend()}{results}"
             f"{self._distribution()}"
         )
 
@@ -293,7 +402,7 @@ class Plug(Panel):
         ]
         lines += [f"  {policy}, {ms} ms: {outcome}" for policy, ms, outcome in self.results[-KEPT:]]
         if self.test is not None:
-            lines += ["", *repr(self.test).splitlines()]
+            lines += ["", f"{self._test_title}:", *repr(self.test).splitlines()]
         return "\n".join(lines)
 
 
@@ -309,44 +418,4 @@ def _torn(outcome: Outcome) -> str:
     return f"<code>{escape(repr(outcome.torn)[2:-1])}</code>"
 
 
-_WIDTH, _ROW, _LEFT = 560, 46, 74
-# Borders of the histogram's columns, in seconds lost.
-_EDGES = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 40.0)
-
-
-def _histogram(test: CrashTest) -> str:
-    """How many crashes lost how many seconds: a row per policy, the first column for those that lost nothing."""
-    columns = len(_EDGES)
-    step = (_WIDTH - _LEFT - 10) / columns
-    shapes: list[str] = []
-    for row, (policy, outcomes) in enumerate(test.outcomes.items()):
-        floor = (row + 1) * _ROW - 6
-        counts = [0] * columns
-        for outcome in outcomes:
-            counts[_column(outcome)] += 1
-        shapes.append(f'<text x="0" y="{floor - 8}">{policy}</text>')
-        shapes.append(f'<path d="M{_LEFT} {floor}H{_WIDTH}" stroke="{NEUTRAL}" stroke-opacity=".5"/>')
-        for column, count in enumerate(counts):
-            if count:
-                height = max(2.0, count / len(outcomes) * (_ROW - 12))
-                shapes.append(
-                    f'<rect x="{_LEFT + column * step + 2:.1f}" y="{floor - height:.1f}" width="{step - 4:.1f}"'
-                    f' height="{height:.1f}" fill="{NEUTRAL}"/>'
-                )
-    bottom = len(test.outcomes) * _ROW + 8
-    labels = ["0", *(f"&lt;{edge:g}" for edge in _EDGES[1:])]
-    shapes += [
-        f'<text x="{_LEFT + (column + 0.5) * step:.1f}" y="{bottom}" text-anchor="middle">{label}</text>'
-        for column, label in enumerate(labels)
-    ]
-    height = bottom + 6
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}"'
-        f' font-family="sans-serif" font-size="11" fill="{NEUTRAL}">{"".join(shapes)}</svg>'
-    )
-
-
-def _column(outcome: Outcome) -> int:
-    if not outcome.lost:
-        return 0
-    return next((number for number, edge in enumerate(_EDGES) if number and outcome.lost_s < edge), len(_EDGES) - 1)
+_LEFT_SIDE = 'style="text-align: left"'

@@ -24,16 +24,25 @@ _LOG = os.path.join(DIRECTORY, "appendonlydir")
 # More than any step leaves; beyond, images are drawn.
 _IMAGES = 2000
 _MANIFEST = "appendonly.aof.manifest"
+# Crashes shown.
+KEPT = 6
+_LEFT_SIDE = 'style="text-align: left"'
+_NOW = "background: var(--jp-brand-color1, #1976d2); color: #fff"
+_THEN = "background: var(--jp-layout-color2, rgba(128,128,128,.15))"
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file of the log after a step. A power cut cannot take `synced` bytes of it, nor its name if `name_synced`."""
+    """A file of the log after a step. A power cut cannot take `synced` bytes of it, nor its name if `name_synced`.
+
+    A start reads it if it is `listed` in the manifest that is there.
+    """
 
     name: str
     size: int
     synced: int
     name_synced: bool
+    listed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +95,19 @@ class Crashed:
     issued: int
     problem: str | None = None
 
+    @property
+    def found(self) -> str:
+        """How many commands a start finds, in words."""
+        return f"{self.fewest}" if self.fewest == self.most else f"{self.fewest} to {self.most}"
+
     def __str__(self) -> str:
         how = "kill" if self.kind == "kill" else "power cut"
         disks = "1 disk is possible" if self.disks == 1 else f"{self.disks} disks are possible"
         words = f"{how} after step {self.step}: {disks}; "
         if self.problem is not None:
             return words + self.problem
-        found = f"{self.fewest}" if self.fewest == self.most else f"{self.fewest} to {self.most}"
         each = "it opens" if self.disks == 1 else "each opens"
-        return words + f"{each}, with {found} of {self.issued} commands ({self.promised} promised)"
+        return words + f"{each}, with {self.found} of {self.issued} commands ({self.promised} promised)"
 
 
 class _Recording(Trial):
@@ -112,8 +125,10 @@ class _Recording(Trial):
         name = os.path.basename(path)
         self.phase = _phase(operation, name, self.phase)
         title, why = _words(operation, name)
+        with self.fs.open_read(os.path.join(_LOG, _MANIFEST)) as manifest:
+            listed = {line.split()[1].decode() for line in manifest.read().splitlines()}
         files = tuple(
-            File(each, self.fs.size(full), self.fs.synced_size(full), self.fs.name_is_synced(full))
+            File(each, self.fs.size(full), self.fs.synced_size(full), self.fs.name_is_synced(full), each in listed)
             for each in self.fs.listdir(_LOG)
             for full in [os.path.join(_LOG, each)]
         )
@@ -344,29 +359,57 @@ class Stepper(Panel):
     def body(self) -> str:
         step = self.step
         top = (
-            f'<div class="top"><b>{escape(step.phase)}</b><span class="soft">appendfsync {self.policy}</span>'
+            f'<div class="top"><b>steps of a {self.what}</b><span class="soft">appendfsync {self.policy}</span>'
             f'<span class="soft end">step {self.number} of {len(self.steps)}</span></div>'
         )
-        note = (
-            f'<div class="note" role="status"><b>{escape(step.title)}</b><br>'
-            f'<span class="soft">{escape(step.why)}</span></div>'
+        note = f'<div class="note"><b>{escape(step.title)}</b><br><span class="soft">{escape(step.why)}</span></div>'
+        return f"{top}{self._phases()}{note}{self._files()}{self._crashes()}"
+
+    def _phases(self) -> str:
+        """The phases in a row, with the one that is now."""
+        phases = dict.fromkeys(step.phase for step in self.steps)
+        chips = "".join(
+            f'<span style="padding: 1px 9px; border-radius: 9px; {_NOW if phase == self.step.phase else _THEN}">'
+            f"{escape(phase)}</span>"
+            for phase in phases
         )
-        return f"{top}{note}{self._files()}{self._crashes()}"
+        return f'<div style="display: flex; flex-wrap: wrap; gap: 4px; font-size: 12px; margin-top: 6px">{chips}</div>'
 
     def _files(self) -> str:
         rows = "".join(
-            f'<tr><td>{escape(file.name)}</td><td class="n">{file.size}</td><td class="n">{file.synced}</td>'
-            f"<td>{'yes' if file.name_synced else 'no'}</td></tr>"
+            f'<tr><td {_LEFT_SIDE}>{escape(file.name)}</td><td class="n">{file.size}</td>'
+            f'<td class="n">{file.synced}</td><td {_LEFT_SIDE}>{"yes" if file.name_synced else "<b>not yet</b>"}</td>'
+            f"<td {_LEFT_SIDE}>{self._role(file)}</td></tr>"
             for file in self.step.files
         )
         return (
-            '<table><thead><tr><th>file</th><th class="n">bytes</th><th class="n">bytes synced</th>'
-            f"<th>name synced</th></tr></thead><tbody>{rows}</tbody></table>"
+            f'<table><thead><tr><th {_LEFT_SIDE}>file</th><th class="n">bytes</th><th class="n">synced</th>'
+            f"<th {_LEFT_SIDE}>name synced</th><th {_LEFT_SIDE}>a start</th></tr></thead><tbody>{rows}</tbody></table>"
         )
 
+    @staticmethod
+    def _role(file: File) -> str:
+        if file.name == _MANIFEST:
+            return "begins here"
+        return "reads it" if file.listed else "ignores it"
+
     def _crashes(self) -> str:
-        lines = "".join(f"<div>{escape(str(crashed))}</div>" for crashed in self.crashes[:-6:-1])
-        return f'<div class="soft" style="margin-top: 8px">{lines or "No crash yet."}</div>'
+        if not self.crashes:
+            return (
+                '<div class="soft" style="margin-top: 8px">No crash yet: go to any step, and press a red button.</div>'
+            )
+        rows = "".join(
+            f"<tr><td {_LEFT_SIDE}>{'kill' if crashed.kind == 'kill' else 'power cut'} after step {crashed.step}</td>"
+            f'<td class="n">{crashed.disks}</td><td class="n">{crashed.found}</td>'
+            f'<td class="n">{crashed.promised} of {crashed.issued}</td>'
+            f"<td {_LEFT_SIDE}>{escape(crashed.problem or 'the promise holds')}</td></tr>"
+            for crashed in self.crashes[: -KEPT - 1 : -1]
+        )
+        return (
+            f'<table><thead><tr><th {_LEFT_SIDE}>crash</th><th class="n">possible disks</th>'
+            f'<th class="n">commands found</th><th class="n">promised</th><th {_LEFT_SIDE}>on each of them</th></tr>'
+            f"</thead><tbody>{rows}</tbody></table>"
+        )
 
     def table(self) -> str:
         rows = "".join(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import random
+import threading
 
 import pytest
 from support.require import need_module
 
 from aofnb.errors import ConfigError
 from aofnb.lab import crash_test, record
-from aofnb.lab.loss import POLICIES
+from aofnb.lab.loss import POLICIES, quiet
 
 SHORT = {"seconds": 12, "rate": 15.0}
 
@@ -117,3 +119,24 @@ class TestCrashTest:
     def test_what_makes_no_test_is_refused(self, wrong):
         with pytest.raises(ConfigError):
             crash_test(**{"trials": 5, **wrong})
+
+
+def test_progress_is_told_after_each_crash():
+    told = []
+    crash_test(["always", "no"], trials=3, seconds=5, progress=lambda done, total: told.append((done, total)))
+    assert told == [(number, 6) for number in range(1, 7)]
+
+
+def test_only_the_thread_that_crashes_stores_is_silent(caplog):
+    log = logging.getLogger("aofnb")
+
+    def other():
+        log.warning("from another thread")
+
+    with quiet(), quiet():
+        log.warning("from this one")
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+    log.warning("afterwards")
+    assert caplog.messages == ["from another thread", "afterwards"]

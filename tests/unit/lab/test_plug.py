@@ -74,6 +74,40 @@ def test_the_distribution_is_in_words_and_in_a_picture(plug):
         assert 'alt="seconds lost by power cuts. always: 0 of 30 lost something' in html
 
 
+def test_many_crashes_are_counted_beside_the_kernel(plug):
+    seen = []
+    plug._html.observe(lambda change: seen.append(change["new"]), names="value")
+    clicked(plug, "1,000 crashes")
+    worker = plug._worker
+    clicked(plug, "1,000 crashes")
+    assert plug._worker is worker
+    worker.join(60)
+    assert {len(outcomes) for outcomes in plug.test.outcomes.values()} == {1000}
+    assert any("of 3,000 crashes" in html for html in seen)
+    assert "of 3,000 crashes" not in plug._html.value
+    assert "1,000 power cuts under each policy, an fsync takes 20 ms:" in plug.text()
+
+
+def test_closing_ends_the_count():
+    plug = pull_the_plug(seconds=11, rate=15.0)
+    clicked(plug, "1,000 crashes")
+    plug.close()
+    assert not plug._worker.is_alive()
+
+
+def test_the_strip_shows_what_a_crash_takes_over_time(plug):
+    assert plug._course.most == max(plug._course.power)
+    assert not any(plug._course.kill)
+    plug.seek(5.9).cut_power()
+    assert plug._strip().count('stroke-width="4"') == 1
+    plug.choose("everysec", 1500)
+    assert any(plug._course.kill)
+    # The crash was on another disk.
+    assert 'stroke-width="4"' not in plug._strip()
+    plug.choose("always")
+    assert plug._course.most == 0
+
+
 def test_what_is_saved_needs_no_style_and_no_script(plug):
     plug.seek(4.0).cut_power()
     bundle = plug._repr_mimebundle_()

@@ -26,6 +26,17 @@ def test_a_rewrite_has_its_phases_in_order():
     steps.close()
 
 
+def test_a_start_reads_what_the_manifest_lists():
+    steps = stepper("rewrite")
+    read = [[file.name[11:] for file in step.files if file.listed] for step in steps.steps]
+    assert read[0] == ["aof.1.base.rdb", "aof.1.incr.aof"]
+    assert ["aof.1.base.rdb", "aof.1.incr.aof", "aof.2.incr.aof"] in read
+    assert read[-1] == ["aof.2.base.rdb", "aof.2.incr.aof"]
+    # Never fewer files than a start needs.
+    assert all(len(names) >= 2 for names in read)
+    steps.close()
+
+
 @pytest.mark.slow
 def test_no_crash_of_a_rewrite_breaks_a_promise():
     steps = stepper("rewrite")
@@ -59,7 +70,8 @@ def test_a_power_cut_says_what_may_be_left():
     clicked(steps, "cut power")
     (crashed,) = steps.crashes
     assert (crashed.fewest, crashed.most, crashed.promised, crashed.issued) == (1, 2, 1, 2)
-    assert str(crashed) in steps._html.value
+    assert "power cut after step 1</td>" in steps._html.value
+    assert f'<td class="n">{crashed.disks}</td><td class="n">1 to 2</td><td class="n">1 of 2</td>' in steps._html.value
     assert str(crashed) in steps.text()
     assert "<svg" not in steps.table()
     steps.close()
