@@ -332,6 +332,9 @@ class Trial:
         self._acknowledged = found
         self._acknowledgements.clear()
         self._listen(writer)
+        # While somebody watches a key, no run of commands goes to the log at once: each unit is noted by itself.
+        self._watcher = self.store.session()
+        self._watcher.execute("WATCH", "a key that no script has")
         self._opened = True
 
     def _listen(self, writer: AofWriter) -> None:

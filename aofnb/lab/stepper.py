@@ -24,6 +24,8 @@ _LOG = os.path.join(DIRECTORY, "appendonlydir")
 # More than any step leaves; beyond, images are drawn.
 _IMAGES = 2000
 _MANIFEST = "appendonly.aof.manifest"
+# What a start does with a file, by its letter in the manifest.
+_ROLES = {"b": "reads it", "i": "reads it", "h": "deletes it", "": "ignores it"}
 # Crashes shown.
 KEPT = 6
 _LEFT_SIDE = 'style="text-align: left"'
@@ -35,14 +37,15 @@ _THEN = "background: var(--jp-layout-color2, rgba(128,128,128,.15))"
 class File:
     """A file of the log after a step. A power cut cannot take `synced` bytes of it, nor its name if `name_synced`.
 
-    A start reads it if it is `listed` in the manifest that is there.
+    `listed` is how the manifest that is there has it: ``b`` for the base, ``i`` for an increment, ``h`` for history,
+    and nothing if it is not in it.
     """
 
     name: str
     size: int
     synced: int
     name_synced: bool
-    listed: bool
+    listed: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +129,13 @@ class _Recording(Trial):
         self.phase = _phase(operation, name, self.phase)
         title, why = _words(operation, name)
         with self.fs.open_read(os.path.join(_LOG, _MANIFEST)) as manifest:
-            listed = {line.split()[1].decode() for line in manifest.read().splitlines()}
+            lines = [line.split() for line in manifest.read().decode().splitlines()]
+        # file NAME seq NUMBER type LETTER
+        listed = {words[1]: words[5] for words in lines}
         files = tuple(
-            File(each, self.fs.size(full), self.fs.synced_size(full), self.fs.name_is_synced(full), each in listed)
+            File(
+                each, self.fs.size(full), self.fs.synced_size(full), self.fs.name_is_synced(full), listed.get(each, "")
+            )
             for each in self.fs.listdir(_LOG)
             for full in [os.path.join(_LOG, each)]
         )
@@ -391,7 +398,7 @@ class Stepper(Panel):
     def _role(file: File) -> str:
         if file.name == _MANIFEST:
             return "begins here"
-        return "reads it" if file.listed else "ignores it"
+        return _ROLES[file.listed]
 
     def _crashes(self) -> str:
         if not self.crashes:
@@ -414,7 +421,7 @@ class Stepper(Panel):
     def table(self) -> str:
         rows = "".join(
             f'<tr><td>{number}</td><td style="text-align: left">{escape(step.phase)}</td>'
-            f'<td style="text-align: left">{escape(step.title)}</td></tr>'
+            f'<td style="text-align: left">{_now(escape(step.title), number == self.number)}</td></tr>'
             for number, step in enumerate(self.steps, 1)
         )
         caption = f"<b>steps of a {self.what}</b>, appendfsync {self.policy}; at step {self.number}"
@@ -430,3 +437,7 @@ class Stepper(Panel):
             for number, step in enumerate(self.steps, 1)
         ]
         return "\n".join([*lines, *map(str, self.crashes)])
+
+
+def _now(words: str, now: bool) -> str:
+    return f"<b>{words}</b>" if now else words

@@ -97,11 +97,13 @@ def test_closing_ends_the_count():
 
 def test_the_strip_shows_what_a_crash_takes_over_time(plug):
     assert plug._course.most == max(plug._course.power)
-    assert not any(plug._course.kill)
+    # A write waits for the fsync that is running, so a few may be in aof_buf.
+    few = max(plug._course.kill)
+    assert few < plug._course.most / 3
     plug.seek(5.9).cut_power()
     assert plug._strip().count('stroke-width="4"') == 1
     plug.choose("everysec", 1500)
-    assert any(plug._course.kill)
+    assert max(plug._course.kill) > 3 * few
     # The crash was on another disk.
     assert 'stroke-width="4"' not in plug._strip()
     plug.choose("always")

@@ -28,7 +28,7 @@ def test_a_rewrite_has_its_phases_in_order():
 
 def test_a_start_reads_what_the_manifest_lists():
     steps = stepper("rewrite")
-    read = [[file.name[11:] for file in step.files if file.listed] for step in steps.steps]
+    read = [[file.name[11:] for file in step.files if file.listed in ("b", "i")] for step in steps.steps]
     assert read[0] == ["aof.1.base.rdb", "aof.1.incr.aof"]
     assert ["aof.1.base.rdb", "aof.1.incr.aof", "aof.2.incr.aof"] in read
     assert read[-1] == ["aof.2.base.rdb", "aof.2.incr.aof"]
