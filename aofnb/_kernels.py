@@ -27,6 +27,7 @@ from typing import Literal
 __all__ = ["KERNELS", "KernelWarning", "describe", "digest", "install_finder", "kernels", "stale"]
 
 KERNELS = (
+    "aofnb.store._packed_cy",
     "aofnb.resp._plain_cy",
     "aofnb.resp._encode_cy",
     "aofnb.aof._snapshot_cy",

@@ -228,6 +228,8 @@ cdef void _list(Out *out, PyObject *chunks) noexcept nogil
 cdef void _set(Out *out, PyObject *members) noexcept nogil
 cdef void _hash(Out *out, PyObject *fields) noexcept nogil
 cdef void _zset(Out *out, PyObject *scores) noexcept nogil
+cdef void _packed_texts(Out *out, PyObject *packed, int width) noexcept nogil
+cdef void _packed_scores(Out *out, PyObject *packed) noexcept nogil
 cdef void _stream(Out *out, PyObject *stream) noexcept nogil
 cdef void _node(Out *out, PyObject *node) noexcept nogil
 cdef void _node_elements(Out *out, PyObject *ids, PyObject *entries, PyObject *fields, uint64_t ms,

@@ -272,6 +272,9 @@ def _list(out, chunks):
     j: cython.Py_ssize_t
     count: cython.Py_ssize_t = 0
     chunk: cython.pointer(PyObject)
+    if aofnb_is_bytes(chunks):
+        _packed_texts(out, chunks, 1)
+        return
     if not aofnb_is_sequence(chunks):
         out.problem = NOT_WALKABLE
         return
@@ -304,6 +307,9 @@ def _hash(out, fields):
     place: cython.Py_ssize_t = 0
     field: cython.pointer(PyObject) = cython.NULL
     value: cython.pointer(PyObject) = cython.NULL
+    if aofnb_is_bytes(fields):
+        _packed_texts(out, fields, 2)
+        return
     if not aofnb_is_dict(fields):
         out.problem = NOT_WALKABLE
         return
@@ -319,6 +325,9 @@ def _zset(out, scores):
     score: cython.pointer(PyObject) = cython.NULL
     number: cython.double
     bits: uint64_t = 0
+    if aofnb_is_bytes(scores):
+        _packed_scores(out, scores)
+        return
     if not aofnb_is_dict(scores):
         out.problem = NOT_WALKABLE
         return
@@ -331,6 +340,58 @@ def _zset(out, scores):
         number = float_value(score)
         memcpy(cython.address(bits), cython.address(number), 8)
         _little_endian(out, bits, 8)
+
+
+def _packed_texts(out, packed, width):
+    """A list (a width of 1) or a hash (2) that is one string of bytes: see `aofnb.store._packed_cy`."""
+    p: cython.p_uchar = cython.cast(cython.p_uchar, bytes_text(packed))
+    size: cython.Py_ssize_t = bytes_size(packed)
+    at: cython.Py_ssize_t = 1
+    count: cython.Py_ssize_t = 0
+    _length(out, p[0])
+    while at < size:
+        if at + 1 + p[at] > size:
+            break
+        _string(out, cython.cast(cython.p_char, p + at + 1), p[at])
+        at += 1 + p[at]
+        count += 1
+    if at != size or count != p[0] * width:
+        out.problem = NOT_WALKABLE
+
+
+def _packed_scores(out, packed):
+    """A sorted set that is one string of bytes."""
+    p: cython.p_uchar = cython.cast(cython.p_uchar, bytes_text(packed))
+    size: cython.Py_ssize_t = bytes_size(packed)
+    at: cython.Py_ssize_t = 1
+    i: cython.Py_ssize_t
+    kind: cython.int
+    width: cython.Py_ssize_t
+    count: cython.Py_ssize_t = 0
+    whole: int64_t
+    number: cython.double
+    bits: uint64_t
+    _length(out, p[0])
+    while at < size:
+        kind = p[at] >> 6
+        width = 8 if kind == 3 else 6 if kind == 2 else 3 if kind == 1 else 1
+        if at + 1 + (p[at] & 63) + width > size:
+            break
+        _string(out, cython.cast(cython.p_char, p + at + 1), p[at] & 63)
+        at += 1 + (p[at] & 63)
+        bits = 0
+        for i in range(width - 1, -1, -1):
+            bits = (bits << 8) | p[at + i]
+        if kind != 3:
+            # The sign is the highest bit of those stored.
+            whole = cython.cast(int64_t, bits << (64 - 8 * width)) >> (64 - 8 * width)
+            number = cython.cast(cython.double, whole)
+            memcpy(cython.address(bits), cython.address(number), 8)
+        _little_endian(out, bits, 8)
+        at += width
+        count += 1
+    if at != size or count != p[0]:
+        out.problem = NOT_WALKABLE
 
 
 # --- streams ---------------------------------------------------------------------------------------------------

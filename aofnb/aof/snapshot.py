@@ -44,10 +44,10 @@ _ASK_S = 0.02
 
 # Classes, and behind each the slots that the kernel follows, in the order of its `Layout`.
 _SLOTS: tuple[tuple[type, tuple[str, ...]], ...] = (
-    (ListValue, ("chunks",)),
+    (ListValue, ("_data",)),
     (SetValue, ("members",)),
-    (HashValue, ("fields",)),
-    (SortedSet, ("_scores",)),
+    (HashValue, ("_data",)),
+    (SortedSet, ("_data",)),
     (Stream, ("nodes", "length", "last_id", "max_deleted_id", "entries_added", "groups")),
     (Node, ("master_id", "fields", "ids", "entries")),
     (Group, ("last_id", "entries_read", "pel", "consumers")),

@@ -166,7 +166,7 @@ def hget(client: Client, key: bytes, field: bytes) -> bytes | None:
     found = client.db.lookup_kind(key, HashValue)
     if found is None:
         return None
-    return found.fields.get(field) if not found.deadlines else value_of_field(client, key, found, field)
+    return found.get(field) if not found.deadlines else value_of_field(client, key, found, field)
 
 
 @command("HMGET", arity=-3, flags="fast readonly", keys=(1, 1, 1), since="2.0.0")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from typing import Any, Literal, NamedTuple
 
 from aofnb.commands import messages
@@ -152,8 +152,8 @@ def zscore(client: Client, key: bytes, member: bytes) -> Any:
 def zmscore(client: Client, key: bytes, *members: bytes) -> list[Any]:
     """The scores of several members."""
     found = client.db.lookup_kind(key, SortedSet)
-    scores: Mapping[bytes, float] = {} if found is None else found.scores
-    return [client.double_reply(scores[member]) if member in scores else None for member in members]
+    scores = [None] * len(members) if found is None else list(map(found.score, members))
+    return [None if score is None else client.double_reply(score) for score in scores]
 
 
 @command("ZRANK", arity=3, flags="readonly fast", keys=(1, 1, 1), since="2.0.0")
@@ -630,7 +630,8 @@ def _random_entries(found: SortedSet, count: int, rng: random.Random) -> list[En
         # All of them: no chance is involved, and the server gives them from the highest.
         return found.entries()[::-1]
     members = found.random_members(count, rng) if count >= 0 else [found.random_member(rng) for _ in range(-count)]
-    return [(found.scores[member], member) for member in members]
+    scores = found.scores
+    return [(scores[member], member) for member in members]
 
 
 @command(

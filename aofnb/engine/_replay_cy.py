@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from aofnb.store._packed_cy import add, with_fields, with_score
 from aofnb.store.hash_value import HashValue
 from aofnb.store.keyspace import Database
 from aofnb.store.list_value import CHUNK, ListValue
@@ -67,6 +68,9 @@ def apply(
     ends: list[Any]
     end: list[bytes]
     found: Any
+    inner: Any
+    made: Any
+    i: cython.Py_ssize_t
     score: cython.double
     if type(db) is not Database or db._pool is not None:
         return index
@@ -74,7 +78,7 @@ def apply(
         argv = argvs[index]
         argc = len(argv)
         found = _OPERATIONS.get(argv[0])
-        if found is None or argc < 2 or argc > 4:
+        if found is None or argc < 2:
             return index
         operation = found
         key = argv[1]
@@ -107,67 +111,101 @@ def apply(
             if key in data:
                 expires[key] = int(argv[2])
         elif operation == 4:
-            if argc != 4:
+            if argc < 4 or argc % 2:
                 return index
             found = data.get(key)
             if type(found) is not HashValue:
                 if found is not None:
                     return index
                 data[key] = found = HashValue()
-            elif found._pool is not None or found.deadlines is not None:
+            inner = found._data
+            if type(inner) is bytes:
+                made = with_fields(inner, argv[2:], hash_entries, hash_bytes)
+                if made is None:
+                    found.update(argv[2:], hash_entries, hash_bytes)
+                else:
+                    found._data = made
+            elif argc > 4 or type(found._state) is not bool:
                 return index
-            known = found.fields
-            arg = argv[3]
-            known[argv[2]] = arg
-            if found._listpack and (len(known) > hash_entries or len(argv[2]) > hash_bytes or len(arg) > hash_bytes):
-                found._listpack = False
+            else:
+                known = inner
+                arg = argv[3]
+                known[argv[2]] = arg
+                if len(known) > hash_entries or len(argv[2]) > hash_bytes or len(arg) > hash_bytes:
+                    found._state = False
         elif operation == 5 or operation == 6:
-            if argc != 3:
+            if argc < 3:
                 return index
             found = data.get(key)
             if type(found) is not ListValue:
                 if found is not None:
                     return index
                 data[key] = found = ListValue()
-            ends = found.chunks
-            if operation == 5:
-                end = ends[len(ends) - 1] if ends else []
-                if 0 < len(end) < CHUNK:
-                    end.append(argv[2])
+            for i in range(2, argc):
+                arg = argv[i]
+                inner = found._data
+                if type(inner) is bytes:
+                    made = add(inner, arg, operation == 6)
+                    if made is not None:
+                        found._data = made
+                    elif operation == 5:
+                        found.append(arg)
+                    else:
+                        found.prepend(arg)
+                elif operation == 5:
+                    ends = inner
+                    end = ends[len(ends) - 1] if ends else []
+                    if 0 < len(end) < CHUNK:
+                        end.append(arg)
+                    else:
+                        ends.append([arg])
                 else:
-                    ends.append([argv[2]])
-            else:
-                found.prepend(argv[2])
+                    found.prepend(arg)
         elif operation == 7:
-            if argc != 3:
+            if argc < 3:
                 return index
             found = data.get(key)
             if type(found) is not SetValue:
                 if found is not None:
                     return index
                 data[key] = found = SetValue()
-            if found._intset or found._pool is not None:
-                found.add(argv[2], intset_entries)
-            else:
-                known = found.members
-                known[argv[2]] = None
+            for i in range(2, argc):
+                if found._intset or found._pool is not None:
+                    found.add(argv[i], intset_entries)
+                else:
+                    known = found.members
+                    known[argv[i]] = None
         else:
-            if argc != 4 or not _is_plain_score(argv[2]):
+            if argc < 4 or argc % 2:
                 return index
+            for i in range(2, argc, 2):
+                if not _is_plain_score(argv[i]):
+                    return index
             found = data.get(key)
             if type(found) is not SortedSet:
                 if found is not None:
                     return index
                 data[key] = found = SortedSet()
-            elif found._order is not None:
+            elif type(found._state) is not bool:
                 return index
-            known = found._scores
-            arg = argv[3]
-            score = float(argv[2])
-            if score == 0 or (found._listpack and (len(known) >= zset_entries or len(arg) > zset_bytes)):
-                found.add(arg, score, zset_entries, zset_bytes)
-            else:
-                known[arg] = score
+            for i in range(2, argc, 2):
+                arg = argv[i + 1]
+                score = float(argv[i])
+                inner = found._data
+                if type(inner) is bytes:
+                    made = None
+                    if len(arg) <= zset_bytes and len(found) < zset_entries:
+                        made = with_score(inner, arg, score)
+                    if made is None:
+                        found.add(arg, score, zset_entries, zset_bytes)
+                    else:
+                        found._data = made
+                    continue
+                known = inner
+                if score == 0 or (found._state is True and (len(known) >= zset_entries or len(arg) > zset_bytes)):
+                    found.add(arg, score, zset_entries, zset_bytes)
+                else:
+                    known[arg] = score
         index += 1
     return index
 

@@ -26,6 +26,8 @@ _FLOAT_BYTES = getsizeof(0.5)
 _INT_BYTES = getsizeof(1 << 40)
 # A container and the dict, or the list, in it.
 _CONTAINER_BYTES = 200
+# A container whose elements are one string of bytes, and the header of that.
+_PACKED_BYTES = 48 + getsizeof(b"")
 # An element that is kept in order besides: the pair, and its place in a list.
 _ORDERED_BYTES = 72
 # An entry of a stream: its id, and the tuple of its fields.
@@ -42,6 +44,9 @@ def value_bytes(value: Value, samples: int = SAMPLES) -> int:
     """Bytes that `value` takes, from up to `samples` of its elements; 0 looks at all."""
     if isinstance(value, bytes | bytearray):
         return getsizeof(value)
+    packed: int | None = getattr(value, "packed_bytes", None)
+    if packed is not None:
+        return _PACKED_BYTES + packed
     count = len(value)
     sizes = [_element(value, element) for element in islice(_elements(value), samples or None)]
     return _CONTAINER_BYTES + (sum(sizes) * count // len(sizes) if sizes else 0)

@@ -1,8 +1,9 @@
 """Sorted sets: members with scores, in the order of (score, member bytes).
 
-The scores are a dict; the order is made at the first question that needs it and kept up to date from then on, so
-that loading a million ZADDs sorts once or never. Rules of this file: where the order exists it holds exactly the
-entries of the dict; a rank is a place counted from the lowest entry, a range of ranks is (start, stop), stop
+The scores are a dict, or, while there are few, one string of bytes (`aofnb.store._packed_cy`). The order is made at
+the first question that needs it and kept up to date from then on, so that loading a million ZADDs sorts once or never;
+it makes a dict of what was packed, for good. Rules of this file: where the order exists it holds exactly the entries of
+the dict; a rank is a place counted from the lowest entry, a range of ranks is (start, stop), stop
 exclusive.
 
 Redis: t_zset.c zsetAdd, zsetDel, zslParseRange, zslIsInLexRange, zsetConvertToListpackIfNeeded (7.0.15).
@@ -18,11 +19,16 @@ from itertools import accumulate
 from types import MappingProxyType
 from typing import NamedTuple
 
+from aofnb.store import _packed_cy as packed
+
 __all__ = ["ABOVE_ALL", "BELOW_ALL", "Entry", "LexBound", "LexRange", "ScoreRange", "SortedSet"]
 
 Entry = tuple[float, bytes]
 # What is compared with entries: a score alone lies below all entries of that score.
 _Probe = tuple[float] | Entry
+
+# Where the kernel is not compiled nothing is packed: that would save memory at several times the time.
+PACKS: bool = packed.PACKS
 
 # One block while small: a plain list beats anything cleverer there (guides: 0.4 us an insertion at 100, 1.5 at 10k).
 _SPLIT_AT = 4096
@@ -76,22 +82,24 @@ class SortedSet:
 
     type_name = "zset"
 
-    __slots__ = ("_listpack", "_order", "_scores")
+    __slots__ = ("_data", "_state")
 
     def __init__(self) -> None:
-        self._scores: dict[bytes, float] = {}
-        self._order: _Order | None = None
-        self._listpack = True
+        # Packed, or the dict; a packed set is a listpack to Redis, and has no order yet.
+        self._data: bytes | dict[bytes, float] = packed.EMPTY if PACKS else {}
+        # Whether it is a listpack; or the order, which knows that too.
+        self._state: bool | _Order = True
 
     @classmethod
     def of(cls, scores: dict[bytes, float], max_entries: int = 128, max_member_bytes: int = 64) -> SortedSet:
         """A set of all of `scores`, which it takes over."""
         made = cls()
-        made._listpack = len(scores) <= max_entries and all(len(member) <= max_member_bytes for member in scores)
-        if made._listpack:
+        made._state = len(scores) <= max_entries and all(len(member) <= max_member_bytes for member in scores)
+        if made._state:
             for member in [member for member, score in scores.items() if score == 0]:
                 scores[member] = 0.0
-        made._scores = scores
+        data = _packed(scores) if PACKS and made._state else None
+        made._data = scores if data is None else data
         return made
 
     # --- what it is --------------------------------------------------------------------------------------
@@ -101,30 +109,46 @@ class SortedSet:
         """What OBJECT ENCODING says."""
         return "listpack" if self._listpack else "skiplist"
 
+    @property
+    def _listpack(self) -> bool:
+        state = self._state
+        return state if isinstance(state, bool) else state.listpack
+
+    @property
+    def packed_bytes(self) -> int | None:
+        """How many bytes the members and scores take in one piece; None where they are a dict."""
+        return len(self._data) if isinstance(self._data, bytes) else None
+
     def __len__(self) -> int:
-        return len(self._scores)
+        data = self._data
+        return data[0] if isinstance(data, bytes) else len(data)
 
     def __contains__(self, member: bytes) -> bool:
-        return member in self._scores
+        return self.score(member) is not None
 
     def __iter__(self) -> Iterator[bytes]:
         """The members, in no promised order: see `entries`."""
-        return iter(self._scores)
+        return iter(self.scores)
 
     @property
     def scores(self) -> Mapping[bytes, float]:
-        """Score by member, in no promised order: a live view."""
-        return MappingProxyType(self._scores)
+        """Score by member, in no promised order; not to be kept."""
+        data = self._data
+        return packed.scores(data) if isinstance(data, bytes) else MappingProxyType(data)
 
     def score(self, member: bytes) -> float | None:
         """The score of `member`, or None."""
-        return self._scores.get(member)
+        data = self._data
+        if isinstance(data, bytes):
+            return packed.score_of(data, member)
+        return data.get(member)
 
     def copy(self) -> SortedSet:
         """An independent copy of the same encoding."""
         made = SortedSet()
-        made._scores = self._scores.copy()
-        made._listpack = self._listpack
+        data = self._data
+        made._data = data if isinstance(data, bytes) else data.copy()
+        made._state = self._listpack
         return made
 
     # --- change ------------------------------------------------------------------------------------------
@@ -134,19 +158,27 @@ class SortedSet:
 
         `score` is a number, not NaN. One that equals the old score changes nothing: a minus zero stays what it was.
         """
-        scores = self._scores
-        old = scores.get(member)
+        old = self.score(member)
         if old == score:
             return old
+        data = self._data
+        if isinstance(data, bytes) and (
+            old is not None or (data[0] < max_entries and len(member) <= max_member_bytes)  # stays a listpack
+        ):
+            made = packed.with_score(data, member, score + 0.0)
+            if made is not None:
+                self._data = made
+                return old
+        scores = self._unpack()
         if self._listpack:
             if old is None and (len(scores) >= max_entries or len(member) > max_member_bytes):
-                self._listpack = False
+                self.to_skiplist()
             else:
                 # Redis keeps whole numbers of a listpack as integers, which have no minus zero.
                 score += 0.0
         scores[member] = score
-        order = self._order
-        if order is not None:
+        order = self._state
+        if not isinstance(order, bool):
             if old is not None:
                 order.remove((old, member))
             order.insert((score, member))
@@ -154,33 +186,55 @@ class SortedSet:
 
     def to_skiplist(self) -> None:
         """Leave the compact encoding for good."""
-        self._listpack = False
+        self._unpack()
+        state = self._state
+        if isinstance(state, bool):
+            self._state = False
+        else:
+            state.listpack = False
 
     def remove(self, member: bytes) -> bool:
         """Take `member` out; False where it is not there."""
-        score = self._scores.pop(member, None)
+        data = self._data
+        if isinstance(data, bytes):
+            self._data = packed.without_member(data, member)
+            return self._data is not data
+        score = data.pop(member, None)
         if score is None:
             return False
-        if self._order is not None:
-            self._order.remove((score, member))
+        order = self._state
+        if not isinstance(order, bool):
+            order.remove((score, member))
         return True
 
     def remove_ranks(self, start: int, stop: int) -> list[Entry]:
         """Take out the entries of a range of ranks; returns them, lowest first."""
         removed = self._ordered().remove_slice(start, stop)
+        scores = self._unpack()
         for _score, member in removed:
-            del self._scores[member]
+            del scores[member]
         return removed
+
+    def _unpack(self) -> dict[bytes, float]:
+        """The dict, made now if there is none, to be changed."""
+        data = self._data
+        if isinstance(data, bytes):
+            data = self._data = packed.scores(data)
+        return data
 
     # --- order -------------------------------------------------------------------------------------------
 
     def entries(self, start: int = 0, stop: int | None = None) -> list[Entry]:
         """The entries of a range of ranks, lowest first; to the end without `stop`."""
-        return self._ordered().slice(start, len(self._scores) if stop is None else stop)
+        data = self._data
+        if isinstance(data, bytes):
+            # A few are sorted sooner than kept.
+            return sorted([(score, member) for member, score in packed.scores(data).items()])[start:stop]
+        return self._ordered().slice(start, len(data) if stop is None else stop)
 
     def rank(self, member: bytes) -> int | None:
         """How many entries are below that of `member`, or None where it is not there."""
-        score = self._scores.get(member)
+        score = self.score(member)
         return None if score is None else self._ordered().below((score, member))
 
     def ranks_by_score(self, wanted: ScoreRange) -> tuple[int, int]:
@@ -196,7 +250,7 @@ class SortedSet:
         what Redis finds in a listpack: the run that begins at the first member not below the range (or, with
         `from_top`, ends at the last one not above it).
         """
-        if not self._scores or wanted.is_void():
+        if not len(self) or wanted.is_void():
             return 0, 0
         order = self._ordered()
         (lowest_score, lowest), (highest_score, highest) = order.first(), order.last()
@@ -213,14 +267,14 @@ class SortedSet:
 
     def _up_to(self, score: float) -> int:
         if score == math.inf:
-            return len(self._scores)
+            return len(self)
         return self._ordered().below((math.nextafter(score, math.inf),))
 
     def _lex_place(self, score: float, bound: LexBound, after: bool) -> int:
         if bound == BELOW_ALL:
             return 0
         if bound == ABOVE_ALL:
-            return len(self._scores)
+            return len(self)
         # No bytes lie between a member and the same with a zero byte behind it.
         return self._ordered().below((score, bound[1] + b"\0" if after else bound[1]))
 
@@ -243,43 +297,64 @@ class SortedSet:
         return start, stop
 
     def _ordered(self) -> _Order:
-        if self._order is None:
-            self._order = _Order(sorted([(score, member) for member, score in self._scores.items()]))
-        return self._order
+        state = self._state
+        if isinstance(state, bool):
+            entries = sorted([(score, member) for member, score in self._unpack().items()])
+            state = self._state = _Order(entries, state)
+        return state
 
     # --- chance ------------------------------------------------------------------------------------------
 
     def random_member(self, rng: random.Random) -> bytes:
         """Any member with equal chance; the set is not empty."""
-        rank = int(rng.random() * len(self._scores))
-        return self.entries(rank, rank + 1)[0][1]
+        rank = int(rng.random() * len(self))
+        return self._ordered().slice(rank, rank + 1)[0][1]
 
     def random_members(self, count: int, rng: random.Random) -> list[bytes]:
         """`count` different members in random order; all of them where there are no more."""
-        ranks = rng.sample(range(len(self._scores)), min(count, len(self._scores)))
-        return [self.entries(rank, rank + 1)[0][1] for rank in ranks]
+        ranks = rng.sample(range(len(self)), min(count, len(self)))
+        order = self._ordered()
+        return [order.slice(rank, rank + 1)[0][1] for rank in ranks]
 
     # --- check -------------------------------------------------------------------------------------------
 
     def _check(self) -> None:
         """Assert that order and scores agree; for tests."""
-        assert not any(math.isnan(score) for score in self._scores.values())
-        if self._order is not None:
-            self._order._check()
-            entries = self._order.slice(0, len(self._scores) + 1)
-            assert entries == sorted((score, member) for member, score in self._scores.items())
+        scores = self.scores
+        assert len(scores) == len(self)
+        assert not any(math.isnan(score) for score in scores.values())
+        order = self._state
+        if isinstance(self._data, bytes):
+            assert order is True
+        elif not isinstance(order, bool):
+            order._check()
+            entries = order.slice(0, len(scores) + 1)
+            assert entries == sorted((score, member) for member, score in scores.items())
+
+
+def _packed(scores: dict[bytes, float]) -> bytes | None:
+    """`scores`, packed; None if they are too many, or too long."""
+    made = packed.EMPTY
+    for member, score in scores.items():
+        more = packed.with_score(made, member, score)
+        if more is None:
+            return None
+        made = more
+    return made
 
 
 class _Order:
     """Sorted entries in one list, or, past a few thousand, in a list of lists.
 
     `_lasts` holds the last entry of each block, so that two bisections find any place; `_ends` how many entries
-    there are up to the end of each block, or None after a change, so that a rank finds its block.
+    there are up to the end of each block, or None after a change, so that a rank finds its block. `listpack` is whether
+    the set is one to Redis: it has no other place for it.
     """
 
-    __slots__ = ("_blocks", "_ends", "_lasts")
+    __slots__ = ("_blocks", "_ends", "_lasts", "listpack")
 
-    def __init__(self, entries: list[Entry]) -> None:
+    def __init__(self, entries: list[Entry], listpack: bool) -> None:
+        self.listpack = listpack
         half = _SPLIT_AT // 2
         self._blocks = (
             [entries[i : i + half] for i in range(0, len(entries), half)] if len(entries) > _SPLIT_AT else [entries]

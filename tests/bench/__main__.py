@@ -12,21 +12,28 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.bench import bench_commands, bench_log, bench_rewrite, bench_server
+from tests.bench import bench_commands, bench_log, bench_memory, bench_rewrite, bench_server
 from tests.bench.harness import machine, print_table
+
+_SUBJECTS = {
+    "commands": bench_commands,
+    "log": bench_log,
+    "rewrite": bench_rewrite,
+    "server": bench_server,
+    "memory": bench_memory,
+}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small and once")
-    parser.add_argument("subjects", nargs="*", choices=["commands", "log", "rewrite", "server", []], help="only these")
+    parser.add_argument("subjects", nargs="*", choices=[*_SUBJECTS, []], help="only these")
     args = parser.parse_args()
-    modules = {"commands": bench_commands, "log": bench_log, "rewrite": bench_rewrite, "server": bench_server}
     print(machine())
     cases = []
     with tempfile.TemporaryDirectory() as directory:
-        for name in args.subjects or modules:
-            cases += modules[name].run(Path(directory) / name, args.quick)
+        for name in args.subjects or _SUBJECTS:
+            cases += _SUBJECTS[name].run(Path(directory) / name, args.quick)
     print_table(cases)
     results = Path("bench-results")
     results.mkdir(exist_ok=True)

@@ -49,7 +49,7 @@ def state(engine: Engine) -> list[Any]:
             if not isinstance(value, bytes | bytearray):
                 content = [
                     list(getattr(value, name).items() if name != "chunks" else value)
-                    for name in ("fields", "members", "_scores", "chunks")
+                    for name in ("fields", "members", "scores", "chunks")
                     if hasattr(value, name)
                 ]
             encoding = getattr(value, "encoding", type(value))

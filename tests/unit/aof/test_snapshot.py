@@ -137,6 +137,10 @@ def large_stream() -> Stream:
     return stream
 
 
+# On both sides of each size that a packed score may have.
+SCORES = [0.0, 1.0, -1.0, 127.0, 128.0, -128.0, -129.0, 8388607.0, -8388609.0, 2.0**47 - 1, -(2.0**47), 2.0**47, 0.1]
+
+
 def test_containers_come_back(tmp_path):
     values: dict[bytes, Value] = {
         b"list": ListValue([b"%d" % i for i in range(1000)]),
@@ -144,12 +148,18 @@ def test_containers_come_back(tmp_path):
         b"ints": SetValue.of([b"%d" % i for i in range(100)]),
         b"hash": HashValue.of({b"f%d" % i: b"v" * i for i in range(700)}),
         b"zset": SortedSet.of({b"m%d" % i: i / 7 for i in range(300)} | {b"inf": float("inf"), b"low": -float("inf")}),
+        b"few items": ListValue([b"one", b"", b"17", b"-5", b"x" * 255]),
+        b"few fields": HashValue.of({b"f": b"v", b"": b"7", b"number": b"2147483647", b"e": b""}),
+        b"few members": SortedSet.of({b"m%d" % i: score for i, score in enumerate(SCORES)} | {b"": 0.5}),
         b"stream": large_stream(),
         b"no entries": Stream(),
     }
     data = written(keyspace_of(values), tmp_path / "a")
     found: dict[bytes, Any] = {entry.key: entry.value for entry in RdbReader(io.BytesIO(data))}
     assert list(found[b"list"]) == list(values[b"list"])  # type: ignore[call-overload]
+    assert list(found[b"few items"]) == list(values[b"few items"])  # type: ignore[call-overload]
+    assert found[b"few fields"].fields == values[b"few fields"].fields  # type: ignore[union-attr]
+    assert found[b"few members"].scores == values[b"few members"].scores  # type: ignore[union-attr]
     assert found[b"set"].members == values[b"set"].members  # type: ignore[union-attr]
     assert found[b"ints"].encoding == "intset"
     assert found[b"hash"].fields == values[b"hash"].fields  # type: ignore[union-attr]
@@ -184,16 +194,26 @@ def test_the_child_sees_the_data_as_it_was(tmp_path):
 @pytest.mark.parametrize("broken", ["value", "member", "score", "id"])
 def test_a_value_that_the_kernel_does_not_know_is_said(tmp_path, broken):
     zset = SortedSet.of({b"m": 1.0})
-    zset._scores[b"m"] = 1 if broken == "score" else 1.0
+    zset._unpack()[b"m"] = 1 if broken == "score" else 1.0
     stream = Stream()
     stream.append((1, 1), [b"f", b"v"], 100, 4096)
     if broken == "id":
         stream.nodes[0].ids[0] = (1.5, 1)  # type: ignore[assignment]
     fields: dict[Any, Any] = {b"f": "text" if broken == "member" else b"v"}
     hash_ = HashValue()
-    hash_.fields = fields
+    hash_._data = fields
     values: dict[bytes, Any] = {b"z": zset, b"x": stream, b"h": hash_, b"v": object() if broken == "value" else b"v"}
     child = fork_snapshot(keyspace_of(values), str(tmp_path / "a"), FORM)
+    with pytest.raises(NotWalkableError, match="does not know"):
+        child.wait()
+
+
+@pytest.mark.parametrize("kind", [HashValue, ListValue, SortedSet])
+@pytest.mark.parametrize("data", [b"\2\1a", b"\1\5a", b"\1\x81a", b"\0\1a\1b\0"])
+def test_what_is_packed_wrongly_is_not_written(tmp_path, kind, data):
+    value = kind()
+    value._data = data
+    child = fork_snapshot(keyspace_of({b"k": value}), str(tmp_path / "a"), FORM)
     with pytest.raises(NotWalkableError, match="does not know"):
         child.wait()
 

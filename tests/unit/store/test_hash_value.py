@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from aofnb.store.hash_value import HashValue
 
+pytestmark = pytest.mark.usefixtures("packing")
+
 FIELDS = [b"", b"a", b"b", b"c", b"x" * 65]
 
 

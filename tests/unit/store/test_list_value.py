@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from aofnb.store.list_value import CHUNK, ListValue
 
+pytestmark = pytest.mark.usefixtures("packing")
+
 # Around the borders of one, two and three chunks.
 SIZES = [0, 1, 2, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 2 * CHUNK + 1, 3 * CHUNK, 5 * CHUNK + 7]
 
