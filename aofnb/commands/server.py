@@ -13,6 +13,7 @@ from typing import Any
 
 from aofnb.commands import messages
 from aofnb.commands.client import Client, SetReply
+from aofnb.commands.documentation import DEPRECATED, SYSTEM, arguments
 from aofnb.commands.key_uses import NOTES, KeyUse, counts_fit, key_uses, used_keys
 from aofnb.commands.registry import Command, all_commands, command, find, table
 from aofnb.errors import ReplyError
@@ -269,12 +270,32 @@ def group_of(entry: Command) -> str:
     return own or _FAMILY_GROUP.get(entry.group, entry.group)
 
 
+def _argument(client: Client, argument: dict[str, Any]) -> Any:
+    told: dict[bytes, Any] = {}
+    for name, value in argument.items():
+        if name == "flags":
+            told[_bytes(name)] = _words(client, value)
+        elif name == "arguments":
+            told[_bytes(name)] = [_argument(client, inner) for inner in value]
+        else:
+            told[_bytes(name)] = _bytes(value) if isinstance(value, str) else value
+    return client.map_reply(told)
+
+
 def _docs(client: Client, entry: Command) -> Any:
     docs: dict[bytes, Any] = {
         b"summary": _bytes(entry.summary),
         b"since": _bytes(entry.since),
         b"group": _bytes(group_of(entry)),
     }
+    flags = ["deprecated"] * (entry.name in DEPRECATED) + ["syscmd"] * (entry.name in SYSTEM)
+    if flags:
+        docs[b"doc_flags"] = _words(client, flags)
+    if entry.name in DEPRECATED:
+        docs[b"deprecated_since"] = _bytes(DEPRECATED[entry.name])
+    told = arguments(entry)
+    if told:
+        docs[b"arguments"] = [_argument(client, argument) for argument in told]
     if entry.subcommands:
         docs[b"subcommands"] = client.map_reply(
             {_bytes(sub.wire_name): _docs(client, sub) for sub in entry.subcommands.values()}

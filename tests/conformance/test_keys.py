@@ -240,7 +240,7 @@ def words(reply: Any) -> set[str]:
 
 
 def test_the_command_table_is_the_servers(tmp_path: Path) -> None:
-    """Arity, flags, keys, ACL categories, tips and group of every command are those of redis-server."""
+    """Arity, flags, keys, ACL categories, tips, group and arguments of every command are those of redis-server."""
     need("redis-server", available())
     different, later = [], []
     with redis_server(tmp_path / "redis", appendonly="no") as server, aofnb.open(None) as store:
@@ -263,8 +263,8 @@ def test_the_command_table_is_the_servers(tmp_path: Path) -> None:
                 if words(ours[field]) != words(theirs[field]):
                     different.append(f"{name!r} {what}: {words(ours[field]) ^ words(theirs[field])}")
             our_docs, their_docs = (side.execute("COMMAND", "DOCS", name)[1] for side in (store, server))
-            for field in (b"since", b"group"):
-                mine, real = (docs[docs.index(field) + 1] for docs in (our_docs, their_docs))
+            for field in (b"since", b"group", b"doc_flags", b"deprecated_since", b"arguments"):
+                mine, real = (docs[docs.index(field) + 1] if field in docs else None for docs in (our_docs, their_docs))
                 if mine != real:
                     different.append(f"{name!r} {field!r}: {mine!r}, server {real!r}")
     assert not different, "\n".join(different)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import aofnb.commands.all  # noqa: F401  # fills the table
+from aofnb.commands.documentation import _all_arguments, arguments
 from aofnb.commands.key_uses import KeyUse, key_uses
 from aofnb.commands.registry import NEVER, Command, all_commands
 from aofnb.commands.server import group_of
@@ -99,6 +100,16 @@ def test_what_writes_is_logged_and_what_is_declared_is_documented(command: Comma
     assert command.summary, "the docstring is what help shows"
     assert len(command.summary) < 160
     assert command.summary.endswith(".")
+
+
+def test_every_command_that_takes_arguments_tells_which() -> None:
+    """And nothing else does: one that takes what its declaration does not know, or is not there any more."""
+    told = {name for name in _all_arguments() if name not in {command.name for command in COMMANDS}}
+    assert not told
+    for command in COMMANDS:
+        takes_any = not command.subcommands and (command.arity < 0 or command.min_argc > command.words)
+        without = {"COMMAND GETKEYS", "COMMAND GETKEYSANDFLAGS", "DEBUG", "QUIT", "REPLCONF"}
+        assert bool(arguments(command)) == takes_any or command.name in without, command.name
 
 
 def test_no_name_is_declared_twice_or_in_lower_case() -> None:
