@@ -30,7 +30,7 @@ from aofnb.aof.manifest import Manifest, sync_dir
 from aofnb.config import Config
 from aofnb.errors import AofError, AofManifestError, AofWriteError
 from aofnb.rdb import is_rdb
-from aofnb.resp.reader import LINE_MAX, Block, CommandReader, End
+from aofnb.resp.reader import LINE_MAX, Block, CommandReader, End, not_cut_short
 
 __all__ = ["CheckReport", "Damage", "FileCheck", "Fixed", "Outcome", "check", "fix"]
 
@@ -394,6 +394,7 @@ class _Examiner:
             end = reader.end
             assert end is not None
             half_annotation = end.kind == "truncated" and byte_at(probe, end.offset) == b"#"
+            ours = not_cut_short(file, end, found.size)
         self._line = tool.line
         cut_at = None if end.kind == "clean" and loader.multi_at is None else loader.cut_at(end)
         return replace(
@@ -403,7 +404,7 @@ class _Examiner:
             ok_up_to_line=tool.line,
             damage=tool.damage,
             server=_server_outcome(loader, end, found, half_annotation=half_annotation),
-            aofnb=_our_outcome(loader, end, found),
+            aofnb=_our_outcome(loader, ours, found),
             cut_at=cut_at,
             truncate_at=tool.truncate_at,
             line_ends_changed=end.line_ends_changed,

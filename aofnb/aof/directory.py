@@ -417,7 +417,7 @@ class AofDirectory:
         if tail.kind == "format":
             raise AofFormatError(
                 f"{tail.reason}; {behind} bytes from byte {tail.cut_at} on are in doubt, no file was changed. "
-                "`aofnb check` shows the place, `aofnb.read_aof(..., on_bad='truncate')` all that comes before it; "
+                "`aofnb check` shows the place, `aofnb salvage` writes all that can be had to a new directory; "
                 "in the last file `aofnb check --fix` keeps a copy and cuts there",
                 file=path,
                 offset=tail.offset,

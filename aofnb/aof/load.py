@@ -4,7 +4,8 @@ Rules of this file: what a file holds is decided by its first bytes, not by its 
 given only once its EXEC was read; where a file ends inside a command, inside a transaction or inside an annotation,
 `Tail.cut_at` is the end of the last whole unit, or of the snapshot. That departs from redis-server, which cuts behind
 the last whole record and so leaves a MULTI open, which leaves half an annotation in place for the next record to be
-appended to, and which cuts the file to 0 bytes where the first record behind a snapshot is cut short.
+appended to, and which cuts the file to 0 bytes where the first record behind a snapshot is cut short. And where one
+damaged length takes all that follows for an argument: that is no cut, and the server deletes it.
 
 Redis: aof.c loadSingleAppendOnlyFile (7.0.15).
 """
@@ -19,7 +20,7 @@ from typing import BinaryIO, Literal
 from aofnb.aof.fs import Fs
 from aofnb.errors import RdbError
 from aofnb.rdb import MAGIC_BYTES, Loaded, is_rdb
-from aofnb.resp.reader import Block, CommandReader
+from aofnb.resp.reader import Block, CommandReader, not_cut_short
 
 __all__ = ["RestoreSnapshot", "Tail", "UnitReader", "read_units"]
 
@@ -114,8 +115,8 @@ class UnitReader(Iterator[Block]):
                     yield whole
                 held.append(rest)
                 multi_at = rest.start
-        end = reader.end
-        assert end is not None
+            assert reader.end is not None
+            end = not_cut_short(file, reader.end, self._size)
         cut_at = end.offset if multi_at is None else multi_at
         if end.kind == "clean" and multi_at is not None:
             self._tail = Tail("open_multi", multi_at, cut_at, self._size, "a transaction has no EXEC")

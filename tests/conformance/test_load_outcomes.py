@@ -224,6 +224,21 @@ def test_too_few_words_are_refused(tmp_path: Path) -> None:
         aofnb.open(ours)
 
 
+def test_a_damaged_length_is_no_cut(tmp_path: Path) -> None:
+    """redis-server takes it for one, and deletes the whole commands behind it."""
+    ours, theirs = both(tmp_path, A + B.replace(b"$1\r\nv", b"$900\r\nv") + C * 3)
+    data = incr_of(ours)
+    report = check(ours)
+    assert (report.aofnb.action, report.server.action, report.server.offset) == ("refuses", "cuts", len(A))
+    with pytest.raises(aofnb.AofFormatError, match="the length is damaged") as caught:
+        aofnb.open(ours)
+    assert caught.value.offset == len(A)
+    assert incr_of(ours) == data
+    with redis_server(theirs) as server:
+        assert set(content(server)[0]) == {b"a"}
+    assert incr_of(theirs) == A
+
+
 def test_what_is_about_the_server_is_not_run(tmp_path: Path) -> None:
     """redis-server runs it, and so a log changes settings, or keeps all clients waiting."""
     ours, theirs = both(tmp_path, A + record(b"CONFIG", b"SET", b"maxmemory", b"100mb") + B)

@@ -62,10 +62,21 @@ def test_a_byte_flipped_in_a_header(directory: Path) -> None:
     assert "read_aof" in str(problem) or "check" in str(problem), "the remedy is missing"
 
 
-def test_a_length_beyond_the_file_is_a_cut_tail(directory: Path) -> None:
-    """The length swallows the rest of the file: nothing tells it from a cut, and nothing is allocated for it."""
+def test_a_length_beyond_the_file_is_no_cut_tail(directory: Path) -> None:
+    """The length swallows the rest of the file, and whole commands are in that: redis-server deletes them."""
     incr = directory / "appendonlydir" / INCR
     record = b"*3\r\n$3\r\nSET\r\n$5\r\nkey:4\r\n$7\r\n"
+    offset = edit(incr, record, record[:-4] + b"$999999999999\r\n")
+    problem = refused(directory, aofnb.AofFormatError)
+    assert problem.offset == offset
+    assert "the length is damaged" in str(problem)
+    assert "salvage" in str(problem)
+
+
+def test_a_length_beyond_the_file_in_the_last_record_is_a_cut_tail(directory: Path) -> None:
+    """Nothing tells it from a cut, and nothing is allocated for it."""
+    incr = directory / "appendonlydir" / INCR
+    record = b"*3\r\n$3\r\nSET\r\n$5\r\nkey:9\r\n$7\r\n"
     offset = edit(incr, record, record[:-4] + b"$999999999999\r\n")
     problem = refused(directory, aofnb.AofTruncatedError, aof_load_truncated=False)
     assert problem.offset == offset

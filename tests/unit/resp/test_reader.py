@@ -7,7 +7,7 @@ import io
 import pytest
 
 from aofnb.resp.encode import encode_command
-from aofnb.resp.reader import Block, CommandReader, End
+from aofnb.resp.reader import Block, CommandReader, End, not_cut_short
 
 
 def read(data: bytes, piece: int = 1 << 17, size: int | None = None) -> tuple[list[Block], End]:
@@ -196,3 +196,55 @@ def test_a_file_that_became_shorter_meanwhile_is_cut_short():
 
 def test_an_empty_file_is_clean():
     assert read(b"") == ([], End("clean", 0))
+
+
+def judged(data: bytes) -> End:
+    file = io.BytesIO(data)
+    reader = CommandReader(file, len(data))
+    for _block in reader:
+        pass
+    assert reader.end is not None
+    return not_cut_short(file, reader.end, len(data))
+
+
+@pytest.mark.parametrize("between", [1, 70_000, 200_000])
+def test_whole_commands_behind_a_length_that_is_too_large_are_seen(between: int) -> None:
+    """Wherever they begin: also across two pieces of the file."""
+    swallowed = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$99999999\r\n"
+    for size in range(between, between + 40):
+        data = encode_command([b"PING"]) + swallowed + b"v" * size + b"\r\n" + encode_command([b"SET", b"a", b"b"]) * 3
+        end = judged(data)
+        assert (end.kind, end.offset) == ("format", 14)
+        assert f"from byte {len(data) - 81} " in end.reason
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$9999\r\nvalue",
+        b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$9999\r\nvalue\r\n",
+        b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$9999\r\n" + (b"\r\n*1\r\n$4\r\nPING\r\n" * 99)[:-5],
+        b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$9999\r\n\r\n" + b"*1\r\n$4\r\nPING\r\n" * 2,
+        b"*9\r\n$3\r\nSET\r\n",
+        b"*",
+        b"#TS:12",
+    ],
+)
+def test_a_record_that_is_cut_short_is_told_from_it(tail: bytes) -> None:
+    assert (judged(encode_command([b"PING"]) + tail).kind, judged(tail).kind) == ("truncated", "truncated")
+
+
+def test_looking_for_them_takes_no_longer_than_reading_twice() -> None:
+    class Counting(io.BytesIO):
+        taken = 0
+
+        def read(self, size: int | None = -1) -> bytes:
+            data = super().read(size)
+            self.taken += len(data)
+            return data
+
+    # From each place where a record begins all can be read but for the very end.
+    data = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$99999999\r\n\r\n" + encode_command([b"PING"]) * 100_000 + b"*2\r\n"
+    file = Counting(data)
+    assert not_cut_short(file, End("truncated", 0), len(data)).kind == "truncated"
+    assert file.taken < 4 * len(data)
