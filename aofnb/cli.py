@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -188,8 +189,10 @@ def _serve(words: Sequence[str]) -> int:
 
 
 def _seconds(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time; give whole seconds since the epoch, as in #TS: lines")
+    if not re.fullmatch("[0-9]{1,18}", text) or int(text) == 0:
+        raise argparse.ArgumentTypeError(
+            f"{text[:40]!r} is no time; give whole seconds since the epoch, as in #TS: lines"
+        )
     return int(text)
 
 

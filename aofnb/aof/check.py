@@ -41,6 +41,7 @@ _MAGIC_BYTES = 5
 # The tool looks for a snapshot in files that are no smaller.
 _SNAPSHOT_MIN = 8
 _FRAMES = (b"MULTI", b"EXEC")
+_PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _COPY_PIECE = 1 << 20
 
 
@@ -204,6 +205,8 @@ def check(
         A file cannot be read.
     """
     fs = fs or OsFs()
+    if not os.fspath(path):
+        raise AofError("the path is empty; give a directory ('.' is this one), a manifest or a file")
     given = os.path.abspath(os.fspath(path))
     examine = _Examiner(fs, timestamp_s)
     try:
@@ -221,6 +224,7 @@ def check(
             return _check_manifest(fs, given, examine)
         else:
             given_file = given
+        _refuse_packed(fs, given_file)
         directory, last = _home(fs, given_file)
         file = examine.file(given_file, os.path.basename(given_file), "single", last=last)
         return CheckReport(given, directory, None, (file,), None)
@@ -250,6 +254,10 @@ def _found_log(fs: Fs, path: str, names: list[str]) -> tuple[str, str | None]:
         inside = None if homes and homes[0] == path else _listed(fs, os.path.join(path, name))
         if inside is not None and _manifests(inside):
             homes.append(os.path.join(path, name))
+    usual = os.path.join(path, "appendonlydir")
+    if usual in homes:
+        # What opening `path` would load; the others may be copies of it.
+        homes = [usual]
     if len(homes) > 1:
         raise AofManifestError(
             f"there are several logs: {', '.join(map(os.path.basename, homes))}; check one of them", file=path
@@ -273,6 +281,17 @@ def _found_log(fs: Fs, path: str, names: list[str]) -> tuple[str, str | None]:
         "there is no log here: no manifest, no appendonlydir, no appendonly.aof; give the server's dir, or the file",
         file=path,
     )
+
+
+def _refuse_packed(fs: Fs, path: str) -> None:
+    """Refuse what was compressed: all of it is damage to redis-check-aof, and a fix would cut all of it."""
+    with fs.open_read(path) as file:
+        head = file.read(4)
+    for magic, name in _PACKED.items():
+        if head.startswith(magic):
+            raise AofError(
+                f"it is compressed with {name}: unpack it, or see `aofnb triage`, which reads it so", file=path
+            )
 
 
 def _home(fs: Fs, path: str) -> tuple[str, bool]:

@@ -137,11 +137,11 @@ def write_all(file: File, data: Data) -> None:
             taken += more
 
 
-def _no_pipe(path: str) -> os.stat_result:
-    """What stat says of `path`; an error for a pipe or a socket, which is read once and has no size."""
+def _with_a_size(path: str) -> os.stat_result:
+    """What stat says of `path`; an error for a pipe, a socket or a device: opening may wait, and there is no size."""
     found = os.stat(path)
-    if stat.S_ISFIFO(found.st_mode) or stat.S_ISSOCK(found.st_mode):
-        raise OSError(errno.ESPIPE, "it is a pipe or a socket, not a file", path)
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+        raise OSError(errno.ESPIPE, "it is a pipe, a socket or a device, not a file", path)
     return found
 
 
@@ -155,7 +155,7 @@ class OsFs:
         return os.path.exists(path)
 
     def size(self, path: str) -> int:
-        return _no_pipe(path).st_size
+        return _with_a_size(path).st_size
 
     def listdir(self, path: str) -> list[str]:
         return sorted(os.listdir(path))
@@ -167,8 +167,7 @@ class OsFs:
         return OsFile(path, 0)
 
     def open_read(self, path: str) -> BinaryIO:
-        # Opening a pipe would wait for whoever writes to it.
-        _no_pipe(path)
+        _with_a_size(path)
         return open(path, "rb")
 
     def truncate(self, path: str, size: int) -> None:

@@ -20,8 +20,9 @@ from aofnb.commands.client import Client
 from aofnb.commands.keys import encoding_of, refcount_of
 from aofnb.commands.registry import command
 from aofnb.errors import ReplyError
-from aofnb.rdb import dump_payload
+from aofnb.rdb import dump_payload, list_node_sizes
 from aofnb.store.digest import keyspace_digest, value_digest
+from aofnb.store.list_value import ListValue
 
 __all__: list[str] = []
 
@@ -72,7 +73,19 @@ def _object(client: Client, args: Sequence[bytes]) -> str:
     lru = client.server.clock.now_ms() // 1000 & 0xFFFFFF
     return (
         f"Value at:{id(value):#x} refcount:{refcount} encoding:{encoding.decode()} "
-        f"serializedlength:{saved} lru:{lru} lru_seconds_idle:0"
+        f"serializedlength:{saved} lru:{lru} lru_seconds_idle:0{_nodes(client, value)}"
+    )
+
+
+def _nodes(client: Client, value: Any) -> str:
+    """What a list adds: its nodes, as many as there are where it grew and shrank at its ends only."""
+    if not isinstance(value, ListValue):
+        return ""
+    fill = client.server.config.list_max_listpack_size
+    sizes = list_node_sizes(value, fill)
+    return (
+        f" ql_nodes:{len(sizes)} ql_avg_node:{len(value) / len(sizes):.2f} ql_listpack_max:{fill} ql_compressed:0 "
+        f"ql_uncompressed_size:{sum(sizes)}"
     )
 
 

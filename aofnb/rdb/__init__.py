@@ -5,6 +5,7 @@
 """
 
 from aofnb.rdb.dump import ChecksumError, dump_functions, dump_payload, load_functions, load_payload
+from aofnb.rdb.encode import list_node_sizes
 from aofnb.rdb.reader import MAGIC_BYTES, Entry, Loaded, RdbReader, Skipped, is_rdb, load_rdb
 from aofnb.rdb.writer import base_aux, rdb_pieces, write_rdb
 
@@ -19,6 +20,7 @@ __all__ = [
     "dump_functions",
     "dump_payload",
     "is_rdb",
+    "list_node_sizes",
     "load_functions",
     "load_payload",
     "load_rdb",

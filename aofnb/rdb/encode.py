@@ -23,7 +23,7 @@ from aofnb.store.stream import Stream
 from aofnb.store.values import Value
 from aofnb.store.zset import Entry, SortedSet
 
-__all__ = ["encode_value"]
+__all__ = ["encode_value", "list_node_sizes"]
 
 _DOUBLE = Struct("<d")
 _INT64 = Struct("<q")
@@ -65,6 +65,14 @@ def _list(value: ListValue, fill: int, compressed: bool) -> Iterator[bytes]:
             yield length(opcodes.NODE_PLAIN) + string(node, compressed)
         else:
             yield length(opcodes.NODE_PACKED) + string(frame(node), compressed)
+
+
+def list_node_sizes(value: ListValue, fill: int) -> list[int]:
+    """Bytes of each node that a list has where nothing but its ends was ever changed; `fill` as for `_nodes`."""
+    return [
+        len(node) if isinstance(node, bytes) else _EMPTY_LISTPACK_BYTES + sum(map(len, node))
+        for node in _nodes(value, fill)
+    ]
 
 
 def _nodes(value: ListValue, fill: int) -> Iterator[bytes | list[bytes]]:

@@ -7,9 +7,9 @@ piece, and without the kernel a value that holds CRLF) is read byte by byte, the
 
 What is accepted is what redis-server's loader accepts, with four departures. That one crashes, or allocates what a
 damaged header asks for: a negative length is a format error; a length beyond the end of the file is a record cut short,
-found before anything is allocated (and `not_cut_short` looks whether it is); a number of arguments that does not fit 31 bits is a format error. And it takes
-zeros that a power cut left for a value that someone wrote: zero bytes in a line, or where an argument's CRLF should be,
-are a format error.
+found before anything is allocated (`not_cut_short` looks closer); a number of arguments that does not fit 31 bits is a
+format error. And it takes zeros that a power cut left for a value that someone wrote: zero bytes in a line, or where an
+argument's CRLF should be, are a format error.
 
 Redis: aof.c loadSingleAppendOnlyFile (7.0.15).
 """
@@ -224,8 +224,8 @@ def not_cut_short(file: BinaryIO, end: End, size: int) -> End:
     """`end`, or a format error where the record that seems cut short is one whose length is damaged.
 
     A length that was too large takes the rest of the file for its argument. Then whole records follow somewhere behind
-    it, up to the end: nothing is missing, and to cut there would lose them all. One or two may be inside of a value that
-    is cut short indeed, right behind them, so they do not count.
+    it, up to the end: nothing is missing, and to cut there would lose them all. One or two may be inside of a value
+    that is cut short indeed, right behind them, so they do not count.
 
     Time is linear in what is behind ``end.offset``, memory that of one piece.
     """

@@ -328,3 +328,26 @@ def settings_of(conf: Path) -> dict[str, str]:
         line.split(" ", 1) for line in conf.read_text().splitlines() if line and not line.startswith(("#", "user "))
     )
     return {name.replace("-", "_"): value.strip('"') for name, value in pairs}
+
+
+def test_debug_object_tells_the_same_of_every_kind(store: aofnb.Store, server: RedisServer) -> None:
+    lines = [
+        "SET o:string hello",
+        "SET o:number 12345",
+        f"SET o:long {'a' * 100}",
+        "RPUSH o:list a b c 1 2",
+        "RPUSH o:nodes " + " ".join(str(number) * 9 for number in range(2000)),
+        "SADD o:intset 1 2 3",
+        "SADD o:set a b",
+        "HSET o:hash f v",
+        "ZADD o:zset 1 a 2.5 b",
+        "XADD o:stream 1-1 f v",
+        "PFADD o:hll a b",
+    ]
+    for line in lines:
+        server.execute(*line.split())
+        store.execute(*line.split())
+        key = line.split()[1]
+        told = [side.execute("DEBUG", "OBJECT", key) for side in (server, store)]
+        theirs, mine = (re.sub(r"0x[0-9a-f]+|(?<=lru:)\d+|(?<=idle:)\d+", "", text) for text in told)
+        assert mine == theirs

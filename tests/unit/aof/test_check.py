@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import shutil
 from pathlib import Path
 
 import pytest
@@ -156,8 +158,28 @@ def test_no_log_or_several_is_an_error_that_says_what_to_give(tmp_path: Path) ->
     make(tmp_path, A)
     (tmp_path / "appendonlydir").rename(tmp_path / "one")
     make(tmp_path, A)
-    with pytest.raises(AofManifestError, match="several logs: appendonlydir, one"):
+    (tmp_path / "appendonlydir").rename(tmp_path / "two")
+    with pytest.raises(AofManifestError, match="several logs: one, two"):
         check(tmp_path)
+    with pytest.raises(AofError, match="the path is empty"):
+        check("")
+
+
+def test_a_copy_beside_the_log_is_not_what_is_checked(tmp_path: Path) -> None:
+    make(tmp_path, A[:-3])
+    shutil.copytree(tmp_path / "appendonlydir", tmp_path / "appendonlydir.bak")
+    report = check(tmp_path)
+    assert report.manifest == str(tmp_path / "appendonlydir" / "appendonly.aof.manifest")
+    assert fix(report) is not None
+    assert check(tmp_path).verdict == "valid"
+    assert check(tmp_path / "appendonlydir.bak").verdict == "damaged"
+
+
+def test_what_is_compressed_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "appendonly.aof.gz"
+    path.write_bytes(gzip.compress(A))
+    with pytest.raises(AofError, match=r"gzip.*triage"):
+        check(path)
 
 
 @pytest.mark.parametrize(
