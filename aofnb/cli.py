@@ -281,7 +281,7 @@ def _map_lines(damage: DamageReport, report: CheckReport) -> Iterator[str]:
     if damage.verdict == "unreadable":
         yield "Nothing in it is legible."
         return
-    yield f"{count(damage.commands, 'command')} legible, {damage.lost:,} lost at least."
+    yield f"{count(damage.commands, 'command')} legible, {damage.told_lost()}."
     cutting = f"Cutting keeps {damage.truncation_keeps:,}. " if report.cut_at is not None else ""
     yield f"{cutting}Salvage keeps {damage.kept:,}:"
     yield f"  {shell_line('salvage', report.path)}   # says what it would write; --to DIR writes it"

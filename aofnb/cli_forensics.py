@@ -57,6 +57,7 @@ def register(commands: Any) -> None:
         "--drop", metavar="WHAT", action="append", help="leave out this command: a position, or a name such as FLUSHALL"
     )
     recover.add_argument("--keep", metavar="PATTERN", action="append", help="only keys that match, as KEYS reads it")
+    recover.add_argument("--full", action="store_true", help="name every key that changes")
     _verifies(recover)
 
     undo = _add(commands, "undo", _undo, "undo commands, such as a FLUSHALL")
@@ -68,6 +69,7 @@ def register(commands: Any) -> None:
         default="graft",
         help="graft (the default): put back what is absent now; rewind: end before it; excise: run all but it",
     )
+    undo.add_argument("--full", action="store_true", help="name every key that changes")
     _verifies(undo)
 
     export = _add(commands, "export", _export, "write the commands as a table: .parquet, .csv or .jsonl")
@@ -140,15 +142,20 @@ def _undo(options: argparse.Namespace) -> int:
 def _planned(options: argparse.Namespace, plan: Any, command: str, *words: str) -> int:
     if options.to is None:
         if options.json:
-            json_text(plan.to_dict())
+            json_text(plan.to_dict(keys=options.full))
         else:
-            print_lines([*plan.lines()[:-1], *_not_yet(options, command, *words, why="writes it into a new directory")])
+            print_lines(
+                [
+                    *plan.lines(full=options.full)[:-1],
+                    *_not_yet(options, command, *words, why="writes it into a new directory"),
+                ]
+            )
         return 0
     written = plan.write(options.to, verify=not options.no_verify)
     if options.json:
-        json_text({**plan.to_dict(), "written": written.to_dict()})
+        json_text({**plan.to_dict(keys=options.full), "written": written.to_dict()})
     else:
-        print_lines([*plan.lines()[:-1], *written.lines(), *_what_now(options, written)])
+        print_lines([*plan.lines(full=options.full)[:-1], *written.lines(), *_what_now(options, written)])
     return 1 if written.problems else 0
 
 

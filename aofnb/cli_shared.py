@@ -219,7 +219,7 @@ def quoted(arg: bytes, full: bool = False) -> str:
     more = "" if full or len(arg) <= _SHOWN_BYTES else f" (+{size(len(arg) - _SHOWN_BYTES)})"
     shown = arg if full else arg[:_SHOWN_BYTES]
     text = shown.decode("utf-8", "backslashreplace")
-    if shown and all(char.isalnum() or char in "_-.:/@*{}[]" for char in text):
+    if shown and all(char.isalnum() or char in "_-.:/@*{}[]=~+," for char in text):
         return text + more
     return '"' + repr(shown)[2:-1].replace('"', '\\"').replace("\\'", "'") + '"' + more
 

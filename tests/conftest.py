@@ -14,7 +14,7 @@ from aofnb import _kernels
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 settings.register_profile(
-    "long", deadline=None, max_examples=5000, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    "long", deadline=None, max_examples=10_000, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 settings.load_profile(os.environ.get("AOFNB_HYPOTHESIS", "default"))
 

@@ -350,12 +350,12 @@ class RowBuilder:
         return codes, lines
 
     def _uncertain_rows(self, codes: Ints) -> int:
-        """How many rows of the table are behind damage with no SELECT since."""
+        """How many rows of the table are behind damage with no SELECT before them, which may be part of a value."""
         if not self._uncertain:
             return 0
         selects = np.flatnonzero(codes == _SELECT)
         self._uncertain = not len(selects)
-        return int(selects[0]) if len(selects) else len(codes)
+        return int(selects[0]) + 1 if len(selects) else len(codes)
 
     def _state(self, records: Records, codes: Ints) -> tuple[Ints, Ints, Ints, int | None]:
         """Database, transaction (0 outside) and second (-1 unknown) of each row; the row of a MULTI still open."""

@@ -71,6 +71,15 @@ class PartSurvey:
         """Commands that are lost, at least."""
         return sum(each.get("lost") or 0 for each in self.damage)
 
+    @property
+    def lost_about(self) -> int:
+        """How many commands are lost, by the size of the gaps and of the commands that are legible."""
+        gaps = [each["nbytes"] for each in self.damage if each.get("lost") and each["nbytes"]]
+        legible = self.part.size - sum(gaps)
+        if self.snapshot_rows or self.part.compression or legible <= 0:
+            return self.lost
+        return max(self.lost, round(sum(gaps) * self.rows / legible))
+
 
 def survey(log: Log, progress: Progress = None, on_bad: OnBad = "resync") -> list[PartSurvey]:
     """Read every file to its end, over all damage. Memory is bounded by a table and the longest transaction."""
@@ -171,6 +180,11 @@ class DamageReport:
         return sum(part.lost for part in self.parts)
 
     @property
+    def lost_about(self) -> int:
+        """How many are lost, by the size of the gaps."""
+        return sum(part.lost_about for part in self.parts)
+
+    @property
     def truncation_keeps(self) -> int:
         """How many are left if the first damaged file is cut at its first damage and later files are not read."""
         kept = 0
@@ -201,6 +215,7 @@ class DamageReport:
             "exit_code": self.exit_code,
             "commands": self.commands,
             "lost": self.lost,
+            "lost_about": self.lost_about,
             "truncation_keeps": self.truncation_keeps,
             "lf_repaired": sum(part.lf for part in self.parts),
             "discarded": sum(part.discarded for part in self.parts),
@@ -215,7 +230,7 @@ class DamageReport:
         """The report as text."""
         lines = [f"{self.source}: {self.verdict}", f"  {count(self.commands, 'command')} legible"]
         if self.lost:
-            lines[-1] += f", at least {self.lost:,} lost"
+            lines[-1] += f", {self.told_lost()}"
         if lf := sum(part.lf for part in self.parts):
             lines.append(f"  {count(lf, 'command')} had their CRs lost, as git does with text: salvage puts them back")
         if discarded := sum(part.discarded for part in self.parts):
@@ -231,6 +246,11 @@ class DamageReport:
             )
         lines += [f"  {dialect}" for dialect in self.dialects]
         return lines
+
+    def told_lost(self) -> str:
+        """How many are lost, in words."""
+        about = f", about {self.lost_about:,} by the size of the gaps" if self.lost_about > self.lost else ""
+        return f"at least {self.lost:,} lost{about}"
 
     def places(self) -> Iterator[str]:
         """The first damaged places of each file, a line each."""

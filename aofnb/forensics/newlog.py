@@ -42,8 +42,6 @@ REPORT_NAME = "aofnb-report.json"
 _PREFIX, _DIRNAME = "appendonly.aof", "appendonlydir"
 _COPY_BYTES = 1 << 20
 _SHOWN = 10
-# A key that is over before a server has been asked for its digest makes that differ.
-_MARGIN_MS = 120_000
 
 Keep = npt.NDArray[np.bool_]
 # Of a table and the number of its first row: which rows are wanted.
@@ -83,7 +81,9 @@ class Written:
     def lines(self) -> list[str]:
         """What was made, as text."""
         made = f"{self.path}: {count(self.commands, 'command')}, {count(self.keys, 'key')}"
-        lines = [made, f"  redis-server: {self.server_digest or 'not asked'}; report: {REPORT_NAME}"]
+        same = bool(self.digest) and self.server_digest == self.digest
+        server = "loads the same data from it" if same else self.server_digest or "not asked"
+        lines = [made, f"  redis-server: {server}; report: {REPORT_NAME}"]
         lines += [f"  {problem}" for problem in self.problems[:_SHOWN]]
         if len(self.problems) > _SHOWN:
             lines.append(f"  and {count(len(self.problems) - _SHOWN, 'problem')} more: see .problems")
@@ -301,11 +301,9 @@ def _verify(written: Written) -> None:
             written.digest = keyspace_digest(keyspace)
             failed = loaded.failed if loaded is not None else ()
             written.problems = [f"{each.file}:{each.offset}: {each.command}: {each.error}" for each in failed]
-            first_deadline = keyspace.next_deadline_ms()
-            overdue = first_deadline is not None and first_deadline <= keyspace.now_ms() + _MARGIN_MS
     except AofnbError as problem:
         written.problems.append(f"aofnb.open refuses it: {problem}")
         return
-    written.server_digest = server_digest(written.path, databases, overdue=overdue)
+    written.server_digest = server_digest(written.path, databases)
     if len(written.server_digest) == 40 and written.server_digest != written.digest:
         written.problems.append("redis-server loaded other data from it than aofnb")

@@ -124,9 +124,14 @@ class Plan:
             verify=verify,
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """The plan as plain JSON, without the keys."""
+    def to_dict(self, *, keys: bool = False) -> dict[str, Any]:
+        """The plan as plain JSON; the keys that change only if asked for, since there may be many."""
+        listed = [
+            {"db": db, "key": key.decode("utf-8", "backslashreplace"), "change": change}
+            for db, key, change in self.found
+        ]
         return {
+            **({"keys": listed} if keys else {}),
             "plan": self.title,
             "source": self.log.source,
             "rows": self.commands[:1000],
@@ -135,21 +140,22 @@ class Plan:
             "conflicts": self.conflicts,
         }
 
-    def lines(self) -> list[str]:
-        """The plan as text."""
+    def lines(self, *, full: bool = False) -> list[str]:
+        """The plan as text; of keys and notes the first ones, unless `full`."""
+        shown = None if full else _SHOWN
         lines = [ADVICE, self.title]
         for kind, number in self.counts().items():
             if number:
                 keys = [
                     f"{key.decode('utf-8', 'backslashreplace')!r}" for _, key, change in self.found if change == kind
                 ]
-                more = ", ..." if number > _SHOWN else ""
-                lines.append(f"  {kind}: {count(number, 'key')}: {', '.join(keys[:_SHOWN])}{more}")
+                more = ", ..." if number > len(keys[:shown]) else ""
+                lines.append(f"  {kind}: {count(number, 'key')}: {', '.join(keys[:shown])}{more}")
         if not self.found:
             lines.append("  no key would be other than it is now")
-        lines += [f"  note: {conflict}" for conflict in self.conflicts[:_SHOWN]]
-        if len(self.conflicts) > _SHOWN:
-            lines.append(f"  and {count(len(self.conflicts) - _SHOWN, 'note')} more: see .conflicts")
+        lines += [f"  note: {conflict}" for conflict in self.conflicts[:shown]]
+        if len(self.conflicts) > len(self.conflicts[:shown]):
+            lines.append(f"  and {count(len(self.conflicts) - _SHOWN, 'note')} more: see .conflicts, or --full")
         lines.append("nothing was written; plan.write(dest) makes a new directory")
         return lines
 
@@ -274,7 +280,9 @@ def _graft(log: Log, commands: list[tuple[int, int, list[bytes]]], progress: Pro
             found.append((index, key, "comes back"))
     stay = sum(change == "stays" for _, _, change in found)
     if stay:
-        conflicts.append(f"{count(stay, 'key')} exist again with another value and stay as they are; see .changes")
+        conflicts.append(
+            f"{count(stay, 'key')} exist again with another value and stay as they are: see .changes, or --full"
+        )
     rows = [seq for seq, _, _ in commands]
     title = f"everything, and behind it what {count(len(rows), 'command')} took: {_shown_rows(rows)}"
     return Plan(title, log, parts, None, lambda seen: False, extra, rows, found, conflicts)

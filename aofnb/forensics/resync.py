@@ -13,7 +13,7 @@ its own. So, in this order:
    stood inside a value, and the search goes on behind it.
 
 Whatever passes these tests inside a value whose header is gone is taken for a command: no test can tell. Rows say so by
-their status, until a SELECT shows where the log stands.
+their status, up to and with the first SELECT, which shows where the log stands.
 
 Memory is bounded by a window and the largest record.
 """

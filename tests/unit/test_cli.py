@@ -64,7 +64,7 @@ def test_damage_is_mapped_with_what_each_way_out_keeps(tmp_path: Path, capsys: p
     assert main(["check", str(log)]) == 1
     out = capsys.readouterr().out
     assert f"log.aof:{len(A)}, 30 B: zeros" in out
-    assert "3 commands legible, 1 lost at least" in out
+    assert "3 commands legible, at least 1 lost" in out
     assert "Cutting keeps 1. Salvage keeps 3:" in out
     assert f"aofnb salvage {log}" in out
     assert main(["check", "--json", str(log)]) == 1

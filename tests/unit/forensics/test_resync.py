@@ -95,7 +95,7 @@ def test_the_database_is_uncertain_until_the_next_select(path):
     log = [[b"SELECT", b"3"], [b"SET", b"a", b"1"], [b"SET", b"b", b"2"], SELECT, [b"SET", b"c", b"3"]]
     records = list(map(encode_command, log))
     frame = read(path, records[0] + b"%" + records[1][1:5] + b"x" + records[1][6:] + b"".join(records[2:]))
-    assert list(frame.status) == ["ok", "resynced", "ok", "ok"]
+    assert list(frame.status) == ["ok", "resynced", "resynced", "ok"]
     assert list(frame.db) == [3, 3, 0, 0]
 
 
