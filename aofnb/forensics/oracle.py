@@ -39,10 +39,10 @@ def server_digest(directory: str, databases: int) -> str:
         shutil.copytree(os.path.join(directory, "appendonlydir"), os.path.join(home, "appendonlydir"))
         settings = {
             "port": "0", "unixsocket": path, "dir": home, "save": "", "appendonly": "yes", "daemonize": "no",
-            "replicaof": "127.0.0.1 1", "databases": str(databases), "enable-debug-command": "local", "auto-aof-rewrite-percentage": "0",
+            "databases": str(databases), "enable-debug-command": "local", "auto-aof-rewrite-percentage": "0",
         }  # fmt: skip
-        words = [(f"--{name}", *(value.split() or [""])) for name, value in settings.items()]
-        command = [program, *(word for each in words for word in each)]
+        command = [program, *(word for name, value in settings.items() for word in (f"--{name}", value))]
+        command += ["--replicaof", "127.0.0.1", "1"]
         log = Path(home, "server.log")
         with log.open("wb") as output:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
