@@ -85,6 +85,12 @@ SORT {sortable} [DESC] [BY|w_*] [GET|#] [GET|{get}] [LIMIT|{n}|{n}] [STORE|{k}]
 SORT_RO {sortable} [ASC] [BY|{h}->*]
 DUMP {k}
 RESTORE {k} {restorettl} {dump} [REPLACE] [ABSTTL] [IDLETIME|{n}] [FREQ|{n}]
+RESTORE-ASKING {k} {restorettl} {dump} [REPLACE] [ABSTTL]
+OBJECT REFCOUNT {c}
+OBJECT FREQ {k}
+PUBLISH {m} {v}
+SPUBLISH {m} {v}
+COMMAND GETKEYSANDFLAGS COPY {k} {k}
 OBJECT HELP
 WAIT 0 0
 """,
@@ -164,6 +170,7 @@ ZADD {y} 0|{m} 0|{m} 0|{m}
 ZRANGE {y} {lex} {lex} BYLEX [REV] [LIMIT|{n}|{n}]
 ZRANGESTORE {z} {z} {n} {n} [REV]
 ZRANGESTORE {z} {z} {score} {score} BYSCORE [LIMIT|{n}|{n}]
+ZRANGESTORE {y} {y} {lex} {lex} BYLEX [REV] [LIMIT|{n}|{n}]
 ZREVRANGE {z} {n} {n} [WITHSCORES]
 ZRANGEBYSCORE {z} {score} {score} [WITHSCORES] [LIMIT|{n}|{n}]
 ZREVRANGEBYSCORE {z} {score} {score} [WITHSCORES]
@@ -194,6 +201,8 @@ GEOPOS {g} {m}+
 GEOSEARCH {g} FROMMEMBER {m} BYRADIUS {radius} {distance} {order} [COUNT|{n}] [WITHCOORD] [WITHDIST] [WITHHASH]
 GEOSEARCH {g} FROMLONLAT {longitude} {latitude} BYBOX {radius} {radius} {distance} {order} [WITHDIST]
 GEOSEARCHSTORE {g} {g} FROMMEMBER {m} BYRADIUS {radius} {distance} [STOREDIST]
+GEOSEARCHSTORE {g} {g} FROMLONLAT {longitude} {latitude} BYBOX {radius} {radius} {distance} {order} [STOREDIST]
+GEORADIUSBYMEMBER_RO {g} {m} {radius} {distance} {order} [COUNT|{n}] [WITHHASH]
 GEORADIUS {g} {longitude} {latitude} {radius} {distance} {order} [WITHDIST] [COUNT|{n}] [STORE|{g}]
 GEORADIUSBYMEMBER {g} {m} {radius} {distance} {order} [WITHCOORD] [STOREDIST|{g}]
 GEORADIUS_RO {g} {longitude} {latitude} {radius} {distance} {order}
@@ -251,6 +260,8 @@ FCALL_RO {function} 1 {k} {v} {n}
 FUNCTION LOAD [REPLACE] {library}
 FUNCTION DELETE lib
 FUNCTION FLUSH
+SCRIPT LOAD {script}
+SCRIPT FLUSH
 SCRIPT EXISTS 0000000000000000000000000000000000000000
 """,
 }

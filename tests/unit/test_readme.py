@@ -6,6 +6,9 @@ import importlib.util
 import re
 from pathlib import Path
 
+import aofnb.commands.all  # noqa: F401  # fills the table
+from aofnb.commands.registry import all_commands
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -17,6 +20,14 @@ def test_tour_and_list_of_commands_are_up_to_date() -> None:
     parts = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(parts)
     assert parts.updated(README) == README, "run: python docs/make_readme_parts.py"
+
+
+def test_every_command_is_on_the_list_once() -> None:
+    listed = README.split("<!-- commands: ")[1].split("<!-- end of commands -->")[0]
+    told = re.findall(r"`([A-Z][A-Z0-9_ -]*)`", listed)
+    declared = [c.name for c in all_commands() if not c.subcommands or c.name == "COMMAND"]
+    assert len(declared) > 350
+    assert sorted(told) == sorted(declared)
 
 
 def test_every_module_is_on_the_tour() -> None:
