@@ -56,6 +56,8 @@ class Appendonly:
         self._retry_at_s = 0.0
         # The engine's writer while the log is waiting and a child writes its base.
         self._held: AofWriter | None = None
+        # Whether the base that is being made was begun to turn the log on.
+        self._turning_on = False
         # Called when new files hold everything and are on the device.
         self.on_replaced: Callable[[], None] = lambda: None
         directory.sample = engine.timing.monitor.sample
@@ -95,9 +97,10 @@ class Appendonly:
             return
         engine = self.engine
         self.state = "waiting"
+        # A base that was begun while the log was off lacks what came since, and nobody keeps that for the incr.
+        ending = self.rewriter.running and self.rewriter.abandon()
         # What runs now in EXEC has begun before: the base must hold all of it.
-        later = engine.in_exec or self.rewriter.running
-        if later:
+        if engine.in_exec or ending:
             self.rewriter.scheduled = True
             engine.afterwards.append(self._begin)
             engine.on_write()
@@ -133,6 +136,7 @@ class Appendonly:
         self.engine.refresh_refusal()
 
     def _prepare_anew(self) -> None:
+        self._turning_on = self.state == "waiting"
         if self.engine.writer is None:
             self._prepare()
             self.directory.prepare_anew()
@@ -140,7 +144,7 @@ class Appendonly:
     def _replace(self, temp: str, suffix: Suffix) -> None:
         """Put a base that was made from memory in its place."""
         writer = self.engine.writer
-        if self.state == "waiting":
+        if self.state == "waiting" and self._turning_on:
             self.started(self.directory.start_anew(temp, suffix, self.engine.clock, self.bio, self._held))
             self._held = None
         elif writer is not None:
@@ -207,6 +211,7 @@ class Appendonly:
 
     def _begin(self) -> None:
         """The turn that turned the log on is over: what it changed is to be on disk before its caller goes on."""
+        self.rewriter.wait_for_end()
         with self.engine.lock:
             if self.engine.closed is None:
                 self.tick()

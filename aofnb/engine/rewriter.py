@@ -517,6 +517,11 @@ class Rewriter:
         self.wait()
         return found
 
+    def wait_for_end(self) -> None:
+        """`wait`, if what runs is being ended: it takes no time."""
+        if self._cancelled:
+            self.wait()
+
     def wait(self) -> None:
         """Return when no child is watched any more; not from the thread that watches, nor under the lock."""
         watcher = self._watcher

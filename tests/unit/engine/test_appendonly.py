@@ -17,6 +17,7 @@ from support.require import need
 import aofnb
 from aofnb.aof import snapshot
 from aofnb.aof.fs import OsFs
+from aofnb.aof.rewrite import BaseForm, write_keyspace
 from aofnb.clock import FakeClock
 
 
@@ -452,6 +453,35 @@ def test_a_child_that_is_killed_is_followed_by_another_which_holds_everything(tm
         waited_for(store)
         assert not store.stats().waiting
         assert keys_on_disk(tmp_path) == [b"a", b"b", b"d"]
+
+
+def test_a_base_that_was_begun_while_the_log_was_off_does_not_turn_it_on(tmp_path):
+    """It does not hold what came since, and nobody kept that for the incr: all of it would be lost."""
+    with off_and_large(tmp_path, NEVER) as store:
+        assert store.bgrewriteaof() == "Background append only file rewriting started"
+        first = store._rewriter._child
+        store.run([("SELECT", 0), ("SET", "d", 1)])
+        store.config_set("rdb-key-save-delay", 0)
+        store.config_set("appendonly", True)
+        assert store._rewriter._child is not first, "the old one is ended at once, as in redis-server"
+        store.execute("SET", "e", 1)
+        assert waited_for(store).waiting is False
+        assert keys_on_disk(tmp_path) == [b"a", b"b", b"d", b"e"]
+
+
+def test_a_base_that_comes_when_the_log_is_to_be_on_is_the_base_alone(tmp_path):
+    """The same, where the child was done before it could be ended."""
+    with off_and_large(tmp_path, NEVER) as store:
+        store.bgrewriteaof()
+        store.run([("SELECT", 0), ("SET", "d", 1)])
+        rewriter = store._rewriter
+        temp = tmp_path / "made"
+        write_keyspace(OsFs(), str(temp), store.engine.keyspace, BaseForm("rdb"), store.config)
+        store._appendonly.state = "waiting"
+        rewriter.replace(str(temp), "rdb")
+        assert store._appendonly.state == "waiting"
+        assert store.engine.writer is None
+        rewriter.cancel()
 
 
 def test_the_log_may_be_turned_off_while_a_child_makes_its_base(tmp_path):
