@@ -829,10 +829,18 @@ class AofDirectory:
         if writer.file.path != live:
             with _writing(live):
                 self._close_later(writer.switch(self.fs.open_append(live), self.fs.size(live)))
-        self.manifest.persist(self.fs, self.path)
+        # Only where the step had come to it: what Ctrl-C tore in memory needs no disk that can be written to.
+        if self._manifest_on_disk() != self.manifest:
+            self.manifest.persist(self.fs, self.path)
         closed = self.manifest.data_files[:-1]
         self._sizes = {entry.name: self._size_of(self.path_of(entry)) for entry in closed}
         self._closed_bytes = sum(self._sizes.values())
+
+    def _manifest_on_disk(self) -> Manifest | None:
+        try:
+            return Manifest.load(self.fs, self.path, self.prefix)
+        except (OSError, AofError):
+            return None
 
     @contextmanager
     def _sampled(self, event: str) -> Iterator[None]:

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from support.faults import FaultFs
 
 import aofnb
 from aofnb.clock import FakeClock
@@ -118,6 +119,31 @@ def test_an_interrupted_store_is_mended_by_the_next_turn_or_by_closing(tmp_path:
     store.close()
     with aofnb.open(tmp_path / "data") as store:
         assert store.execute("GET", "x") == b"2"
+
+
+def test_an_interrupted_store_is_mended_on_a_full_disk_too(tmp_path: Path) -> None:
+    """Nothing has to be written for it, so that what was acknowledged can be read on."""
+    fs = FaultFs()
+    store = aofnb.open(tmp_path / "data", fs=fs, background=False)
+    store.execute("SET", "x", 1)
+
+    def interrupted(*_args: object) -> None:
+        raise KeyboardInterrupt
+
+    writer = store.engine.writer
+    assert writer is not None
+    writer.feed_one = interrupted  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        store.execute("SET", "x", 2)
+    del writer.feed_one
+    fs.fail_at, fs.lasting = fs.done, True
+    assert store.execute("GET", "x") == b"1"
+    assert not store.engine.torn
+    store.execute("DEBUG", "LOADAOF")
+    assert store.execute("GET", "x") == b"1"
+    assert fs.failed == []
+    fs.mend()
+    store.close()
 
 
 def test_a_transaction_interrupted_half_way_is_not_there_for_a_reader_either(tmp_path: Path) -> None:
