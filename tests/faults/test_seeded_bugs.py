@@ -213,6 +213,7 @@ def test_an_fsync_that_is_called_redundant_is(site: str) -> None:
         live(BuggyFs(site), policy, seed, upgrade="_upgrade" in site)
 
 
+@pytest.mark.timeout(300)
 def test_every_fsync_there_is_stands_in_one_of_the_lists() -> None:
     met: Counter[str] = Counter()
     for policy, seed in LIVES[:4]:
