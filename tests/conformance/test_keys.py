@@ -219,6 +219,30 @@ SERVER = [
 ]
 
 
+# What DUMP gives of the string "value".
+VALUE = b"\x00\x05value\n\x00\x81\xf6\xc18\xc1\xaa\x9bn"
+PAYLOADS: list[tuple[Any, Any]] = [
+    ("SET k value", OK),
+    ("DUMP k", VALUE),
+    ("DUMP nokey", None),
+    (("RESTORE", "r", 0, VALUE), OK),
+    (("RESTORE", "r", 0, VALUE), Error("BUSYKEY Target key name already exists.")),
+    (("RESTORE", "r", 100000, VALUE, "REPLACE"), OK),
+    ("PTTL r", approx(100000, 5000)),
+    (("RESTORE", "at", 1900000000000, VALUE, "ABSTTL", "IDLETIME", 5), OK),
+    ("PEXPIRETIME at", 1900000000000),
+    (("RESTORE", "past", 1, VALUE, "ABSTTL"), OK),
+    ("EXISTS past", 0),
+    (("RESTORE", "x", -1, VALUE), Error("Invalid TTL value, must be >= 0")),
+    (("RESTORE", "x", 0, VALUE[:-1]), Error("DUMP payload version or checksum are wrong")),
+    (("RESTORE", "x", 0, b"\x63" + VALUE[1:]), Error("DUMP payload version or checksum are wrong")),
+    (("RESTORE", "x", 0, VALUE, "FREQ", 256), Error("Invalid FREQ value, must be >= 0 and <= 255")),
+    (("RESTORE", "x", 0, VALUE, "IDLETIME", -1), Error("Invalid IDLETIME value, must be >= 0")),
+    (("RESTORE", "x", 0, VALUE, "IDLETIME", 1, "FREQ", 1), SYNTAX),
+    (("RESTORE-ASKING", "asked", 0, VALUE), OK),
+]
+
+
 @pytest.mark.parametrize(
     ("rows", "reads"),
     [
@@ -226,8 +250,9 @@ SERVER = [
         (EXPIRY, [("PEXPIRETIME k", 1900000000000), ("DBSIZE", 1)]),
         (SORT, [("LRANGE d 0 -1", [b"a", b"b", b"c"])]),
         (SERVER, []),
+        (PAYLOADS, [("MGET r at asked past", [b"value", b"value", b"value", None]), ("TTL r", approx(100, 20))]),
     ],
-    ids=["keys", "expiry", "sort", "server"],
+    ids=["keys", "expiry", "sort", "server", "payloads"],
 )
 def test_transcript(rows: list[tuple[object, object]], reads: list[tuple[object, object]], tmp_path: Path) -> None:
     need("redis-server", available())

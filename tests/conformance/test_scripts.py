@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from support.require import need
 from support.script_tables import LIBRARIES, PLAIN, SCRIPTS
 from support.server import Connection, RedisServer, available, redis_server
+from support.transcripts import OK, Error, approx, check_transcript
 
 import aofnb
 from aofnb.commands.client import SetReply
@@ -252,3 +253,59 @@ def test_codecs_agree_on_any_bytes(server, ours, text):
             f"local ok, v = pcall({function}, ARGV[1]) if ok then return {{type(v), cmsgpack.pack(v)}} end return v"
         )
         assert plain(ours.execute("EVAL", script, 0, text)) == plain(server.execute("EVAL", script, 0, text))
+
+
+LIBRARY = (
+    "#!lua name=lib\n"
+    "redis.register_function('put', function(keys, args) return redis.call('set', keys[1], args[1]) end)\n"
+    "redis.register_function{function_name='look', flags={'no-writes'},"
+    " callback=function(keys) return redis.call('strlen', keys[1]) end}"
+)
+SHA = b"e0e1f9fabfc9d4800c877a703b823ac0578ff8db"
+TRANSCRIPT: list[tuple[Any, Any]] = [
+    (("FUNCTION", "LOAD", LIBRARY), b"lib"),
+    (("FUNCTION", "LOAD", LIBRARY), Error("Library 'lib' already exists")),
+    (("FUNCTION", "LOAD", "REPLACE", LIBRARY), b"lib"),
+    (("FUNCTION", "LOAD", "#!lua name=other\nredis.register_function('put', function() end)"), Error("already exists")),
+    (("FUNCTION", "LOAD", "return 1"), Error("Missing library metadata")),
+    ("FCALL put 1 k value", OK),
+    ("FCALL look 1 k", 5),
+    ("FCALL_RO look 1 k", 5),
+    ("FCALL_RO put 1 k other", Error("Can not execute a script with write flag using *_ro command.")),
+    ("FCALL nosuch 0", Error("Function not found")),
+    ("FCALL put -1", Error("Number of keys can't be negative")),
+    (("EVAL", "redis.call('set', KEYS[1], 1) return redis.call('incrby', KEYS[1], ARGV[1])", 1, "n", 4), 5),
+    (("EVAL", "redis.call('rpush', KEYS[1], 'a') redis.call('incr', KEYS[1])", 1, "l"), Error("WRONGTYPE")),
+    (("EVAL", "redis.call('sadd', 's', 1, 2, 3) redis.call('spop', 's', 3) return redis.call('exists', 's')", 0), 0),
+    (("EVAL", "return redis.call('set', 'e', 'v', 'EX', 100000)", 0), OK),
+    (("EVAL", "redis.call('select', 1) return redis.call('set', 'far', 'away')", 0), OK),
+    (
+        ("EVAL_RO", "return redis.call('set', 'k', 'x')", 0),
+        Error("Write commands are not allowed from read-only scripts"),
+    ),
+    (("EVALSHA", SHA, 0), Error("NOSCRIPT No matching script")),
+    ("SCRIPT LOAD 'return 1'", SHA),
+    (("EVALSHA", SHA, 0), 1),
+    (("EVALSHA_RO", SHA, 0), 1),
+    (("SCRIPT", "EXISTS", SHA, "0" * 40), [1, 0]),
+    ("SCRIPT FLUSH", OK),
+    (("EVALSHA_RO", SHA, 0), Error("NOSCRIPT")),
+    (("FUNCTION", "LOAD", "#!lua name=gone\nredis.register_function('away', function() end)"), b"gone"),
+    ("FUNCTION DELETE gone", OK),
+    ("FUNCTION DELETE gone", Error("Library not found")),
+]
+READS: list[tuple[Any, Any]] = [
+    ("FCALL_RO look 1 k", 5),
+    (("EVAL_RO", "return {KEYS[1], redis.call('get', KEYS[1])}", 1, "k"), [b"k", b"value"]),
+    ("FCALL away 0", Error("Function not found")),
+    ("GET n", b"5"),
+    ("LRANGE l 0 -1", [b"a"]),
+    ("EXISTS s", 0),
+    ("TTL e", approx(100000, 20)),
+    ("SELECT 1", OK),
+    ("GET far", b"away"),
+]
+
+
+def test_transcript_of_scripts_and_functions(tmp_path):
+    check_transcript(TRANSCRIPT, tmp_path, reads=READS)
