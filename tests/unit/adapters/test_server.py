@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import threading
 
 import pytest
 
 import aofnb
+from aofnb.adapters.serve import _Signals
 from aofnb.resp.encode import encode_command
 
 PING = encode_command([b"PING"])
@@ -314,3 +316,20 @@ def test_clients_and_counters_are_told(store, server):
         )
     server.close()
     assert b"tcp_port:0\r\n" in store.execute("INFO", "server")
+
+
+def test_no_signal_is_lost_between_two_waits():
+    """A handler may run between any two steps of whoever waits."""
+    signals = _Signals()
+    signals.serving = True
+    told = 0
+    for _ in range(3):
+        # As if each came right behind the look.
+        told += signals.wait(0)
+        signals.heard(signal.SIGTERM, None)
+    assert told == 2
+    assert signals.wait(0)
+    assert not signals.wait(0)
+    signals.heard(signal.SIGINT, None)
+    with pytest.raises(BaseException, match="^$"):
+        signals.heard(signal.SIGINT, None)
