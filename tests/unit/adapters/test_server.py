@@ -331,5 +331,5 @@ def test_no_signal_is_lost_between_two_waits():
     assert signals.wait(0)
     assert not signals.wait(0)
     signals.heard(signal.SIGINT, None)
-    with pytest.raises(BaseException, match="^$"):
+    with pytest.raises(BaseException, match=r"^$"):
         signals.heard(signal.SIGINT, None)
