@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.random_logs import random_commands
@@ -14,6 +15,7 @@ from support.require import need
 from support.server import Connection, RedisServer, available, redis_server
 
 import aofnb
+from aofnb.clock import FakeClock
 from aofnb.store.digest import keyspace_digest
 
 pytestmark = pytest.mark.server
@@ -183,3 +185,49 @@ def test_a_deletion_in_capitals_is_a_clients_where_clients_write_capitals(tmp_pa
         server.execute("DEL", "k:1")
         server.execute("SPOP", "nothing")
     assert str(aofnb.scan(tmp_path).history("k:1").cause.iloc[-1]) == "delete"
+
+
+# --- a log that grows ------------------------------------------------------------------------------------
+
+
+class Steps(FakeClock):
+    """A clock whose waiting is when things happen on the server: the next step each time, then the end."""
+
+    def __init__(self, steps: list[Callable[[], object]]) -> None:
+        super().__init__()
+        self.steps = steps
+        self.follow: Any = None
+
+    def wait(self, condition: object, timeout_s: float | None) -> None:
+        if self.steps:
+            self.steps.pop(0)()
+        else:
+            self.follow.stop()
+
+
+def test_follow_misses_nothing_and_tells_nothing_twice_over_rewrites(tmp_path: Path) -> None:
+    with redis_server(tmp_path) as server:
+
+        def write(*keys: str) -> None:
+            for key in keys:
+                server.execute("SET", key, "v")
+
+        def rewrite() -> None:
+            server.execute("BGREWRITEAOF")
+            write("while it is rewritten")
+            while b"aof_rewrite_in_progress:1" in server.execute("INFO", "persistence"):
+                time.sleep(0.01)  # another process works
+            write("just behind")
+
+        def transaction() -> None:
+            for argv in (["MULTI"], ["SET", "m", "1"], ["SET", "n", "1"], ["EXEC"]):
+                server.execute(*argv)
+
+        write("before")
+        clock = Steps([lambda: write("a", "b"), rewrite, transaction, rewrite, lambda: write("z")])
+        clock.follow = aofnb.scan(tmp_path).follow(columns=["part", "key", "cmd"], clock=clock)
+        frames = list(clock.follow)
+    keys = [key for frame in frames for key in frame[frame.cmd == "SET"].key]
+    over = ["while it is rewritten", "just behind"]
+    assert keys == ["a", "b", *over, "m", "n", *over, "z"]
+    assert len({str(part) for frame in frames for part in frame.part}) == 3
