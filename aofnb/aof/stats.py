@@ -88,6 +88,9 @@ class AofStats:
     delayed_fsync: int = 0
     postponed_s: float = 0.0
     write_error: str | None = None
+    """Why writes are refused now."""
+    last_write_error: str | None = None
+    """Why a write or an fsync failed last since the log was turned on, also where that is over."""
     current_size: int = 0
     base_size: int = 0
     files: tuple[tuple[str, str, int], ...] = ()

@@ -68,6 +68,8 @@ class AofWriter:
         self.last_fsync_duration_s = 0.0
         self.peak_bytes = 0
         self.write_error: OSError | None = None
+        # The last write or fsync that failed, however long ago, and whatever became of it.
+        self.last_error: OSError | None = None
         # Set once and for good: what was acknowledged may not be on the device, or may be there twice.
         self.poisoned: OSError | None = None
         # Whether an fsync is why. Then the kernel may go on to show pages that never reach the device.
@@ -266,7 +268,7 @@ class AofWriter:
                     self.tap(bytes(self.aof_buf[:taken]))
                 del self.aof_buf[:taken]
                 self._whole_bytes = len(self.aof_buf)
-        self.write_error = problem
+        self.write_error = self.last_error = problem
         self._log_error("Error writing to", problem)
         if self.config.appendfsync == "always":
             self.poisoned = problem
@@ -346,7 +348,7 @@ class AofWriter:
 
     def _fsync_failed(self, problem: OSError) -> None:
         self.fsync_failed = True
-        self.poisoned = problem
+        self.poisoned = self.last_error = problem
         self._log_error("Failed to fsync", problem)
 
     def _fsync_in_background(self) -> None:

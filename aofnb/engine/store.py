@@ -499,7 +499,7 @@ class Store:
         peak = writer.peak_bytes
         if reset_peak:
             writer.peak_bytes = 0
-        problem = writer.refusal
+        problem, last = writer.refusal, writer.last_error
         return replace(
             rewrites,
             aof_enabled=True,
@@ -518,6 +518,7 @@ class Store:
             postponed_s=0.0 if postponed_since is None else max(0.0, now_s - postponed_since),
             fsync_held_back=writer.fsync_held_back,
             write_error=None if problem is None else problem.strerror,
+            last_write_error=None if last is None else last.strerror,
         )
 
     @property

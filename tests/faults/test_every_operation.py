@@ -154,6 +154,7 @@ def test_a_rewrite_heals_a_log_that_can_no_longer_be_trusted(tmp_path: Path) -> 
         assert "started" in store.bgrewriteaof()
         store.execute("SET", "after", 1)
         assert store.stats().write_error is None
+        assert store.stats().last_write_error == "Input/output error"
     with aofnb.open(tmp_path / "data") as again:
         assert again.execute("MGET", "during", "refused", "after") == [b"1", None, b"1"]
 
