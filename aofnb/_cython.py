@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-__all__ = ["cfunc", "compiled", "exceptval", "inline"]
+__all__ = ["cfunc", "compiled", "exceptval", "inline", "nogil"]
 
 T = TypeVar("T")
 
@@ -28,3 +28,19 @@ def inline(function: T) -> T:
 def exceptval(*_value: Any, **_check: Any) -> Callable[[T], T]:
     """In C: the returned value that tells of an exception."""
     return cfunc
+
+
+class _NoGil:
+    """In C: a function that may run, or a block that runs, without the interpreter's lock."""
+
+    def __call__(self, function: T) -> T:
+        return function
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+
+nogil = _NoGil()

@@ -34,6 +34,7 @@ KERNELS = (
     "aofnb.aof._write_cy",
     "aofnb.engine._replay_cy",
     "aofnb.engine._turn_cy",
+    "aofnb.forensics._columns_cy",
     "aofnb.forensics._walk_cy",
     "aofnb.rdb._crc64_cy",
     "aofnb.rdb._lzf_cy",

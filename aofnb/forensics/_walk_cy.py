@@ -1,13 +1,12 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""Kernel: where the commands of a chunk are, and where its lines end.
+"""Kernel: where the commands of a chunk are, and, where that is asked, where its lines end.
 
-It follows the headers, byte by byte, and stops at the first command that is not in the form Redis writes or not all
-there; what that is, the caller finds out (`forensics.scan`).
+`skip` follows the headers, byte by byte, jumps over the arguments, and stops at the first command that is not in the
+form Redis writes or not all there; what that is, the caller finds out (`forensics.scan`). It runs without the
+interpreter's lock.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 try:
     import cython
@@ -16,85 +15,124 @@ except ModuleNotFoundError:
 
 COMPILED = cython.compiled
 
-# The longest annotation, its line end not counted.
-_NOTE_BYTES = 1021
 
-
-def walk(
+def skip(
     data: bytes,
     pos: cython.Py_ssize_t,
-    ends: cython.longlong[::1],
-    first: cython.longlong[::1],
+    start: cython.longlong[::1],
+    nbytes: cython.longlong[::1],
     argc: cython.longlong[::1],
-    offset: cython.longlong[::1],
-    notes: list[tuple[int, int, int]],
-) -> tuple[Any, ...]:
-    """Follow the commands from data[pos] on: how many commands, how many lines, and where it stopped.
+    notes: cython.longlong[::1],
+) -> tuple[int, int, int]:
+    """Follow the commands from data[pos] on: how many commands, how many annotations, and where it stopped.
 
-    The arrays are int64 and are filled from the front: `ends` with where each line ends; `first`, `argc` and `offset`
-    with the first line of each command, its number of arguments and its place in `data`. Room for a line in 3 bytes
-    and a command in 10 is enough. `notes` gets (row, start, end) of each annotation, which stands before that row.
+    The arrays are int64 and are filled from the front: `start`, `nbytes` and `argc` with place, size and number of
+    arguments of each command, `notes` with (row, start, end) of each annotation, which stands before that row; it ends
+    at ``end``, its line end not counted. It stops where an array is full, too.
     """
     p: cython.p_const_uchar = data
     size: cython.Py_ssize_t = len(data)
+    room: cython.Py_ssize_t = len(start)
+    note_room: cython.Py_ssize_t = len(notes) - 2
     rows: cython.Py_ssize_t = 0
-    lines: cython.Py_ssize_t = 0
-    line: cython.Py_ssize_t
+    noted: cython.Py_ssize_t = 0
     at: cython.Py_ssize_t
     end: cython.Py_ssize_t
     k: cython.longlong
     count: cython.longlong
     header: cython.longlong
-    while pos < size:
-        if p[pos] == 35:  # #
-            end = pos
-            while end < size and p[end] != 10 and end - pos <= _NOTE_BYTES + 1:
-                end += 1
-            if end >= size or p[end] != 10 or p[end - 1] != 13 or end - 1 - pos > _NOTE_BYTES:
+    # The longest annotation, its line end not counted.
+    longest: cython.Py_ssize_t = 1021
+    with cython.nogil:
+        while pos < size:
+            if p[pos] == 35:  # #
+                end = pos
+                while end < size and p[end] != 10 and end - pos <= longest + 1:
+                    end += 1
+                if end >= size or p[end] != 10 or p[end - 1] != 13 or end - 1 - pos > longest:
+                    break
+                if noted >= note_room:
+                    break
+                notes[noted] = rows
+                notes[noted + 1] = pos
+                notes[noted + 2] = end - 1
+                noted += 3
+                pos = end + 1
+                continue
+            header = _header(p, pos, size, 42)  # *
+            if header < 256:
                 break
-            notes.append((rows, pos, end - 1))
-            ends[lines] = end - 1
-            lines += 1
-            pos = end + 1
-            continue
-        header = _header(p, pos, size, 42)  # *
-        if header < 256:
-            break
-        count = header >> 8
-        at = pos + (header & 255)
-        # Six bytes an argument at least.
-        if count > (size - at) // 6:
-            break
-        line = lines
-        ends[line] = at - 2
-        line += 1
-        k = 0
-        while k < count:
-            header = _header(p, at, size, 36)  # $
-            if header < 0:
+            count = header >> 8
+            at = pos + (header & 255)
+            # Six bytes an argument at least.
+            if count > (size - at) // 6 or rows >= room:
                 break
+            k = 0
+            while k < count:
+                header = _header(p, at, size, 36)  # $
+                if header < 0:
+                    break
+                end = at + (header & 255) + (header >> 8)
+                if end > size - 2 or p[end] != 13 or p[end + 1] != 10:
+                    break
+                at = end + 2
+                k += 1
+            if k < count:
+                break
+            start[rows] = pos
+            nbytes[rows] = at - pos
+            argc[rows] = count
+            rows += 1
+            pos = at
+    return rows, noted // 3, pos
+
+
+def lines(
+    data: bytes,
+    begin: cython.Py_ssize_t,
+    start: cython.longlong[::1],
+    argc: cython.longlong[::1],
+    ends: cython.longlong[::1],
+    first: cython.longlong[::1],
+) -> int:
+    """Where the lines end of commands that `skip` found in `data` from `begin` on; how many lines there are.
+
+    Fills `ends` with where each line ends, annotations included, and `first` with the first line of each command.
+    """
+    p: cython.p_const_uchar = data
+    size: cython.Py_ssize_t = len(data)
+    at: cython.Py_ssize_t = begin
+    row: cython.Py_ssize_t
+    line: cython.Py_ssize_t = 0
+    k: cython.longlong
+    header: cython.longlong
+    with cython.nogil:
+        for row in range(len(start)):
+            while at < start[row]:
+                while p[at] != 10:
+                    at += 1
+                ends[line] = at - 1
+                line += 1
+                at += 1
+            first[row] = line
+            header = _header(p, at, size, 42)
             at += header & 255
-            end = at + (header >> 8)
-            if end > size - 2 or p[end] != 13 or p[end + 1] != 10:
-                break
             ends[line] = at - 2
-            ends[line + 1] = end
-            line += 2
-            at = end + 2
-            k += 1
-        if k < count:
-            break
-        first[rows] = lines
-        argc[rows] = count
-        offset[rows] = pos
-        rows += 1
-        lines = line
-        pos = at
-    return rows, lines, pos
+            line += 1
+            for k in range(argc[row]):
+                header = _header(p, at, size, 36)
+                at += header & 255
+                ends[line] = at - 2
+                at += header >> 8
+                ends[line + 1] = at
+                line += 2
+                at += 2
+    return line
 
 
 @cython.cfunc
 @cython.inline
+@cython.nogil
 @cython.exceptval(check=False)
 def _header(
     p: cython.p_const_uchar, at: cython.Py_ssize_t, size: cython.Py_ssize_t, kind: cython.uchar

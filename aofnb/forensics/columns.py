@@ -2,6 +2,9 @@
 
 Carries what one command leaves for the next: the selected database and an open MULTI within a file, the last ``#TS``
 and the transaction number over all files.
+
+What is in the bytes of a table is found by the kernel `_columns_cy`, or, where that is not compiled, by Arrow from the
+lines that the scanner cut: `_ByKernel` and `_ByLines` answer the same questions.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import pyarrow as pa
 import aofnb.commands.all  # noqa: F401  fills the table
 from aofnb.commands import registry
 from aofnb.errors import ReplyError
+from aofnb.forensics import _columns_cy
 from aofnb.forensics.index import Mark
 from aofnb.forensics.scan import Ints, Records
 from aofnb.store import glob
@@ -32,8 +36,12 @@ DEFAULT_COLUMNS = ("part", "offset", "nbytes", "ts", "db", "txn", "cmd", "key", 
 _MORE_COLUMNS = ("verb", "keys", "args")
 _ARG = re.compile(r"arg([1-9][0-9]{0,8})")
 
+# As `_columns_cy.follow` has them.
 _NO_COMMAND, _SELECT, _MULTI, _EXEC = range(4)
+# So many are told apart without asking Python: far more than there are commands.
+_SPELLINGS = 1 << 12
 _INT16_MAX = (1 << 15) - 1
+_INT32_MAX = (1 << 31) - 1
 
 
 def _words(value: object, name: str, types: tuple[type, ...]) -> list[Any]:
@@ -148,6 +156,9 @@ class _CommandTable:
         # An unknown command may spell the name of a known one with its subcommand as one word.
         self._names: dict[str, int] = {}
         self._name_of: list[int] = []
+        # For the kernel: spellings that were met, see `_columns_cy.names`.
+        self._spellings: dict[bytes, int] = {}
+        self._resize(512)
         self._add("", None)
         for name in ("SELECT", "MULTI", "EXEC"):
             self._add(name, registry.table[name])
@@ -175,17 +186,40 @@ class _CommandTable:
         self._arrays: tuple[Any, ...] | None = None
         return code
 
+    def met(self, spelling: bytes) -> int:
+        """The number of the command that is spelled so; the kernel will know the next one itself."""
+        code = self.code(spelling)
+        if len(spelling) <= _columns_cy.NAME_BYTES and len(self._spellings) < _SPELLINGS:
+            self._spellings[spelling] = code
+            if 2 * len(self._spellings) > len(self.slots[2]):
+                self._resize(2 * len(self.slots[2]))
+            else:
+                self._put(spelling, code)
+        return code
+
+    def _resize(self, count: int) -> None:
+        self.slots = (np.zeros(count, np.uint64), np.zeros(count, np.uint64), np.full(count, -1, np.int32))
+        for spelling, code in self._spellings.items():
+            self._put(spelling, code)
+
+    def _put(self, spelling: bytes, code: int) -> None:
+        lows, highs, numbers = self.slots
+        low, high, slot = _columns_cy.packed(spelling, len(numbers))
+        while numbers[slot] >= 0:
+            slot = (slot + 1) % len(numbers)
+        lows[slot], highs[slot], numbers[slot] = low, high, code
+
     def names(self, codes: Ints) -> pa.Array:
         """The names of these commands, null for number 0."""
-        return _dictionary(
-            np.where(codes == _NO_COMMAND, -1, np.array(self._name_of)[codes]), pa.array(list(self._names))
-        )
+        places = np.array(self._name_of, np.int32)
+        places[_NO_COMMAND] = -1
+        return _dictionary(places[codes], pa.array(list(self._names)))
 
     def arrays(self) -> tuple[Ints, Ints, Ints, npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
         """First key, last key, step; known, container, wanted: each by command number."""
         if self._arrays is None:
             specs = [entry.keys if entry and not callable(entry.keys) else (0, 0, 1) for entry in self.entries]
-            first, last, step = np.array(specs, np.int64).T
+            first, last, step = np.ascontiguousarray(np.array(specs, np.int64).T)
             self._arrays = (
                 first,
                 last,
@@ -271,83 +305,91 @@ class RowBuilder:
         total = len(records)
         if records.behind_damage:
             self._in_multi, self._uncertain = False, True
-        codes, lines = self._codes(records)
+        arguments = _ByKernel(records) if _columns_cy.COMPILED else _ByLines(records)
+        codes = self._codes(records, arguments)
         uncertain = self._uncertain_rows(codes)
-        db, txn, ts, open_at = self._state(records, codes)
-        first_key, last_key, step, known, _, wanted = self._commands.arrays()
+        db, txn, open_at = self._state(records, arguments, codes)
+        known, wanted = self._commands.arrays()[3], self._commands.arrays()[5]
 
-        rows = np.arange(total)
+        # None is for all of them, as it is where nothing was filtered.
+        rows: Ints | None = None
         if self.selection.cmd is not None:
-            rows = rows[wanted[codes[rows]]]
+            rows = np.flatnonzero(wanted[codes])
         if self.selection.db is not None:
+            rows = np.arange(total) if rows is None else rows
             rows = rows[np.isin(db[rows], list(self.selection.db))]
-
-        keys = _Keys(records, lines, rows, first_key[codes[rows]], last_key[codes[rows]], step[codes[rows]])
+        keys: _Keys | None = None
         if self._needs_keys:
-            keys.find_odd(self._commands.odd, codes[rows])
-        if self.selection.keys is not None:
-            chosen = keys.matching(self.selection.keys)
-            keys.keep(chosen)
-            rows = rows[chosen]
+            keys = _Keys(records, arguments, rows, codes, self._commands)
+            if self.selection.keys is not None:
+                rows = keys.keep_matching(self.selection.keys)
+        count = total if rows is None else len(rows)
 
-        columns = [pa.array(self.seq + rows)]
+        def of(column: npt.NDArray[Any]) -> npt.NDArray[Any]:
+            return column if rows is None else column[rows]
+
+        columns = [pa.array(np.arange(self.seq, self.seq + total) if rows is None else self.seq + rows)]
         for name in self.selection.columns:
             if name == "part":
-                column = _dictionary(np.full(len(rows), self._part), self._parts)
+                column = _dictionary(np.full(count, self._part, np.int32), self._parts)
             elif name == "offset":
-                column = pa.array(records.offset[rows])
+                column = pa.array(of(records.offset))
             elif name == "nbytes":
-                column = pa.array(records.nbytes[rows])
+                column = pa.array(of(records.nbytes))
             elif name == "ts":
-                column = pa.array(ts[rows], mask=ts[rows] < 0).cast(pa.timestamp("s", "UTC"))
+                column = _nullable(of(self._seconds(records)), pa.timestamp("s", "UTC"), lambda ts: ts >= 0)
             elif name == "db":
-                column = pa.array(db[rows].astype(np.int16))
+                column = pa.array(of(db))
             elif name == "txn":
-                column = pa.array(txn[rows], mask=txn[rows] == 0)
+                column = _nullable(of(txn), pa.int64(), lambda txn: txn > 0)
             elif name == "cmd":
-                column = self._commands.names(codes[rows])
-            elif name == "key":
+                column = self._commands.names(of(codes))
+            elif name == "key" and keys is not None:
                 column = self._text(keys.first())
-            elif name == "nkeys":
+            elif name == "nkeys" and keys is not None:
                 column = pa.array(np.minimum(keys.count, _INT16_MAX).astype(np.int16))
             elif name == "argc":
-                argc = records.argc[rows] if records.cut_argc is None else np.full(len(rows), records.cut_argc)
+                argc = of(records.argc) if records.cut_argc is None else np.full(count, records.cut_argc)
                 column = pa.array(np.minimum(argc, (1 << 31) - 1).astype(np.int32))
             elif name == "status":
-                status = np.where(records.lf[rows], _LF_REPAIRED, _OK)
-                status = np.where(known[codes[rows]], status, _UNKNOWN)
-                status = np.where(records.mended | (rows < uncertain), _RESYNCED, status)
-                column = self._status(status if records.cut_argc is None else np.full(len(rows), _TRUNCATED))
+                column = self._status(of(self._statuses_of(records, known[codes], uncertain)))
             elif name == "verb":
-                column = _verbs(_arguments(records, lines, rows, 0))
-            elif name == "keys":
+                column = _verbs(arguments.one(rows, 0))
+            elif name == "keys" and keys is not None:
                 column = keys.all()
             elif name == "args":
-                column = _argument_lists(records, lines, rows)
+                column = _argument_lists(records, arguments, rows)
             else:
-                column = _arguments(records, lines, rows, int(name[3:])).cast(pa.binary())
+                column = arguments.one(rows, int(name[3:]))
             columns.append(column)
+        if records.ts:
+            self._ts = records.ts[-1][1]
         batch = pa.RecordBatch.from_arrays(columns, schema=self.schema)
         self.seq += total
         if open_at is None:
             return Rows(batch, None, 0)
-        split = int(np.searchsorted(rows, open_at))
+        split = open_at if rows is None else int(np.searchsorted(rows, open_at))
         opened_at = int(records.offset[open_at]) if total else 0
         return Rows(batch.slice(0, split) if open_at else None, batch.slice(split), opened_at)
 
-    def _codes(self, records: Records) -> tuple[Ints, pa.Array]:
-        """The command number of each row, and all lines of the table as one Arrow array."""
-        lines = _lines(records)
-        verbs = _arguments(records, lines, np.arange(len(records)), 0).dictionary_encode()
-        by_verb = np.array([self._commands.code(verb) for verb in verbs.dictionary.to_pylist()], np.int64)
-        if not len(by_verb):
-            return np.full(len(records), _NO_COMMAND), lines
-        indices = verbs.indices.fill_null(-1).to_numpy()
-        codes = np.where(indices < 0, _NO_COMMAND, by_verb[indices])
+    def _codes(self, records: Records, arguments: _ByKernel | _ByLines) -> Ints:
+        """The command number of each row."""
+        codes = arguments.codes(self._commands)
         containers = self._commands.arrays()[4]
         for row in np.flatnonzero(containers[codes] & (records.argc > 1)).tolist():
             codes[row] = self._commands.code(records.arg(row, 0), records.arg(row, 1).upper())
-        return codes, lines
+        return codes
+
+    def _seconds(self, records: Records) -> Ints:
+        return _spread([(0, self._ts), *records.ts], len(records))
+
+    def _statuses_of(self, records: Records, known: npt.NDArray[np.bool_], uncertain: int) -> npt.NDArray[np.int32]:
+        status = np.full(len(records), _TRUNCATED if records.cut_argc is not None else _OK, np.int32)
+        if records.cut_argc is None:
+            status[records.lf] = _LF_REPAIRED
+            status[~known] = _UNKNOWN
+            status[: len(status) if records.mended else uncertain] = _RESYNCED
+        return status
 
     def _uncertain_rows(self, codes: Ints) -> int:
         """How many rows of the table are behind damage with no SELECT before them, which may be part of a value."""
@@ -357,8 +399,10 @@ class RowBuilder:
         self._uncertain = not len(selects)
         return int(selects[0]) + 1 if len(selects) else len(codes)
 
-    def _state(self, records: Records, codes: Ints) -> tuple[Ints, Ints, Ints, int | None]:
-        """Database, transaction (0 outside) and second (-1 unknown) of each row; the row of a MULTI still open."""
+    def _state(self, records: Records, arguments: _ByKernel | _ByLines, codes: Ints) -> tuple[Ints, Ints, int | None]:
+        """Database and transaction (0 outside) of each row; the row of a MULTI still open."""
+        if isinstance(arguments, _ByKernel):
+            return self._state_by_kernel(arguments, codes)
         open_at = 0 if self._in_multi else None
         db_turns, txn_turns = [(0, self._db)], [(0, self._txn if self._in_multi else 0)]
         for row in np.flatnonzero((codes >= _SELECT) & (codes <= _EXEC)).tolist():
@@ -379,10 +423,16 @@ class RowBuilder:
                 self._in_multi = False
                 txn_turns.append((row + 1, 0))
                 open_at = None
-        ts = _spread([(0, self._ts), *records.ts], len(records))
-        if records.ts:
-            self._ts = records.ts[-1][1]
-        return _spread(db_turns, len(records)), _spread(txn_turns, len(records)), ts, open_at
+        return _spread(db_turns, len(records)).astype(np.int16), _spread(txn_turns, len(records)), open_at
+
+    def _state_by_kernel(self, arguments: _ByKernel, codes: Ints) -> tuple[Ints, Ints, int | None]:
+        state = np.array([self._db, self._in_multi, self._txn, self.highest_db], np.int64)
+        db, txn = np.empty(len(codes), np.int16), np.empty(len(codes), np.int64)
+        records = arguments.records
+        open_at = _columns_cy.follow(records.data, arguments.heads, records.argc, codes, state, db, txn)
+        self._db, in_multi, self._txn, self.highest_db = state.tolist()
+        self._in_multi = bool(in_multi)
+        return db, txn, None if open_at < 0 else open_at
 
     def _status(self, codes: npt.NDArray[Any]) -> pa.Array:
         return _dictionary(codes, self._statuses)
@@ -391,7 +441,7 @@ class RowBuilder:
         """`keys` in the encoding that was asked for."""
         encoding, errors = self.selection.encoding, self.selection.encoding_errors
         if encoding is None:
-            return keys.cast(pa.binary())
+            return keys
         if encoding.replace("_", "-").lower() in ("utf-8", "utf8"):
             try:
                 return keys.cast(pa.string())
@@ -407,55 +457,151 @@ class RowBuilder:
         return pa.array(decoded, pa.string())
 
 
+class _ByLines:
+    """Arguments of a table as Arrow arrays, from the lines that the scanner cut."""
+
+    def __init__(self, records: Records) -> None:
+        self.records = records
+        self._lines = _lines(records)
+
+    def codes(self, commands: _CommandTable) -> Ints:
+        """The number of the command that each name stands for."""
+        verbs = self.one(None, 0).dictionary_encode()
+        by_verb = np.array([commands.code(verb) for verb in verbs.dictionary.to_pylist()], np.int32)
+        if not len(by_verb):
+            return np.full(len(self.records), _NO_COMMAND, np.int32)
+        indices = verbs.indices.fill_null(-1).to_numpy()
+        return np.where(indices < 0, np.int32(_NO_COMMAND), by_verb[indices])
+
+    def one(self, rows: Ints | None, k: int | Ints, present: npt.NDArray[np.bool_] | None = None) -> pa.Array:
+        """Argument `k` of each of `rows`, null where not `present`, which is where the command is shorter."""
+        first, argc = _of_rows(self.records.first, rows), _of_rows(self.records.argc, rows)
+        present = argc > k if present is None else present
+        places = np.where(present, 2 * (first + 2 + 2 * k), 0)
+        return self._lines.take(pa.array(places, mask=~present)).cast(pa.binary())
+
+    def some(self, rows: Ints | None, start: Ints, count: Ints, step: Ints) -> pa.Array:
+        """`count` arguments of each of `rows`, from `start` on, every `step`: all in one array."""
+        begins = np.cumsum(count) - count
+        nth = np.arange(int(count.sum())) - np.repeat(begins, count)
+        at = np.repeat(start, count) + nth * np.repeat(step, count)
+        first = np.repeat(_of_rows(self.records.first, rows), count)
+        return self._lines.take(pa.array(2 * (first + 2 + 2 * at))).cast(pa.binary())
+
+
+class _ByKernel:
+    """What `_ByLines` gives, by the kernel; `heads` are where the headers of the names are, once `codes` was called."""
+
+    def __init__(self, records: Records) -> None:
+        self.records = records
+        self.heads = np.empty(len(records), np.int64)
+
+    def codes(self, commands: _CommandTable) -> Ints:
+        records, heads = self.records, self.heads
+        codes = np.empty(len(records), np.int32)
+        row = 0
+        while True:
+            row = _columns_cy.names(records.data, records.start, records.argc, row, *commands.slots, codes, heads)
+            if row == len(records):
+                return codes
+            codes[row] = commands.met(records.arg(row, 0))
+            row += 1
+
+    def one(self, rows: Ints | None, k: int | Ints, present: npt.NDArray[np.bool_] | None = None) -> pa.Array:
+        argc = _of_rows(self.records.argc, rows)
+        present = argc > k if present is None else present
+        ks = np.full(len(argc), k) if isinstance(k, int) else k
+        count = present.astype(np.int64)
+        at, nbytes = self.places(rows, ks, count, count, gaps=True)
+        return self._gathered(at, nbytes, None if present.all() else present)
+
+    def some(self, rows: Ints | None, start: Ints, count: Ints, step: Ints) -> pa.Array:
+        return self._gathered(*self.places(rows, start, count, step), None)
+
+    def places(
+        self, rows: Ints | None, start: Ints, count: Ints, step: Ints, *, gaps: bool = False
+    ) -> tuple[Ints, Ints]:
+        """Where these arguments are in the data, and how long."""
+        total = int(np.maximum(count, 1).sum() if gaps else count.sum())
+        at, nbytes = np.empty(total, np.int64), np.empty(total, np.int64)
+        _columns_cy.find(self.records.data, _of_rows(self.heads, rows), start, count, step, gaps, at, nbytes)
+        return at, nbytes
+
+    def _gathered(self, at: Ints, nbytes: Ints, present: npt.NDArray[np.bool_] | None) -> pa.Array:
+        offsets, out = np.empty(len(at) + 1, np.int32), np.empty(int(nbytes.sum()), np.uint8)
+        if len(out) > _INT32_MAX:
+            raise pa.ArrowInvalid(f"{len(out)} bytes in one column of one piece of a file")
+        _columns_cy.gather(self.records.data, at, nbytes, offsets, out)
+        buffers = [_bitmap(present), pa.py_buffer(offsets), pa.py_buffer(out)]
+        return pa.Array.from_buffers(pa.binary(), len(at), buffers)
+
+
 class _Keys:
     """Where the keys of some rows are: `count` of them from argument `start`, every `step` arguments.
 
-    Commands whose keys follow no such rule have all their positions in `odd`, by row.
+    Commands whose keys follow no such rule have all their positions in `odd`, by place among the rows.
     """
 
     def __init__(
         self,
         records: Records,
-        lines: pa.Array,
-        rows: Ints,
-        first: Ints,
-        last: Ints,
-        step: Ints,
+        arguments: _ByLines | _ByKernel,
+        rows: Ints | None,
+        codes: Ints,
+        commands: _CommandTable,
     ) -> None:
-        self.records, self.lines, self.rows = records, lines, rows
-        self.start, self.step = first, step
-        argc = records.argc[rows]
-        end = np.minimum(np.where(last < 0, last + argc, last), argc - 1)
-        has_key = (first > 0) & (first <= end)
-        self.count = np.where(has_key, (end - first) // step + 1, 0)
+        self.records, self.arguments, self.rows = records, arguments, rows
+        codes, argc = _of_rows(codes, rows), _of_rows(records.argc, rows)
+        first, last, step = commands.arrays()[:3]
+        if _columns_cy.COMPILED:
+            self.start, self.count = np.empty(len(codes), np.int64), np.empty(len(codes), np.int64)
+            _columns_cy.keys(codes, argc, first, last, step, self.start, self.count)
+            self.step = step[codes]
+        else:
+            self.start, self.step = first[codes], step[codes]
+            end = np.minimum(np.where(last[codes] < 0, last[codes] + argc, last[codes]), argc - 1)
+            has_key = (self.start > 0) & (self.start <= end)
+            self.count = np.where(has_key, (end - self.start) // self.step + 1, 0)
         self.odd: dict[int, list[int]] = {}
+        if commands.odd:
+            self._find_odd(commands.odd, codes)
 
-    def find_odd(self, commands: Mapping[int, registry.Command], codes: Ints) -> None:
+    def _find_odd(self, commands: Mapping[int, registry.Command], codes: Ints) -> None:
         """Ask each of `commands`, by number, for its keys where `codes` has it."""
         for place in np.flatnonzero(np.isin(codes, list(commands))).tolist():
-            row = int(self.rows[place])
+            row = place if self.rows is None else int(self.rows[place])
             positions = _positions(commands[int(codes[place])], self.records.argv(row))
             if positions:
-                self.odd[row] = positions
+                self.odd[place] = positions
                 self.start[place], self.count[place] = positions[0], len(positions)
 
     def first(self) -> pa.Array:
-        """The first key of each row, as large_binary, null where there is none."""
-        return _take(self.records, self.lines, self.rows, self.start, self.count > 0)
+        """The first key of each row, null where there is none."""
+        return self.arguments.one(self.rows, self.start, self.count > 0)
 
     def all(self) -> pa.Array:
         """All keys of each row, as lists of binary."""
-        count = self.count
-        offsets = np.concatenate(([0], np.cumsum(count)))
-        nth = np.arange(offsets[-1]) - np.repeat(offsets[:-1], count)
-        at = np.repeat(self.start, count) + nth * np.repeat(self.step, count)
-        for place in np.flatnonzero(np.isin(self.rows, list(self.odd))).tolist():
-            at[offsets[place] : offsets[place + 1]] = self.odd[int(self.rows[place])]
-        values = self.lines.take(pa.array(2 * (np.repeat(self.records.first[self.rows], count) + 2 + 2 * at)))
-        return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), values.cast(pa.binary()))
+        offsets = np.concatenate(([0], np.cumsum(self.count)))
+        values = self.arguments.some(*self.each())
+        return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), values)
 
-    def matching(self, patterns: Iterable[Callable[[bytes], object]]) -> npt.NDArray[np.bool_]:
-        """Which rows have at least one key that one of `patterns` matches."""
+    def each(self) -> tuple[Ints | None, Ints, Ints, Ints]:
+        """Rows, start, count and step of runs of keys: those of a row with odd places are runs of one."""
+        if not self.odd:
+            return self.rows, self.start, self.count, self.step
+        runs = np.ones(len(self.count), np.int64)
+        for place, positions in self.odd.items():
+            runs[place] = len(positions)
+        rows = np.repeat(np.arange(len(self.count)) if self.rows is None else self.rows, runs)
+        start, count, step = (np.repeat(column, runs) for column in (self.start, self.count, self.step))
+        begins = np.cumsum(runs) - runs
+        for place, positions in self.odd.items():
+            begin = int(begins[place])
+            start[begin : begin + len(positions)], count[begin : begin + len(positions)] = positions, 1
+        return rows, start, count, step
+
+    def keep_matching(self, patterns: Iterable[Callable[[bytes], object]]) -> Ints:
+        """Forget all rows but those that have a key which one of `patterns` matches; which these are."""
 
         def matches(key: bytes) -> bool:
             return any(pattern(key) is not None for pattern in patterns)
@@ -464,17 +610,19 @@ class _Keys:
         by_key = np.array([matches(key) for key in firsts.dictionary.to_pylist()] + [False])
         chosen = by_key[firsts.indices.fill_null(-1).to_numpy()]
         for place in np.flatnonzero(~chosen & (self.count > 1)).tolist():
-            row = int(self.rows[place])
+            row = place if self.rows is None else int(self.rows[place])
             start, step, count = int(self.start[place]), int(self.step[place]), int(self.count[place])
-            positions = self.odd.get(row) or range(start, start + step * count, step)
+            positions = self.odd.get(place) or range(start, start + step * count, step)
             chosen[place] = any(matches(self.records.arg(row, k)) for k in positions)
-        return chosen
-
-    def keep(self, chosen: npt.NDArray[np.bool_]) -> None:
-        """Forget all rows but the chosen."""
-        self.rows, self.start, self.step, self.count = (
-            column[chosen] for column in (self.rows, self.start, self.step, self.count)
+        places = np.flatnonzero(chosen)
+        self.rows = places if self.rows is None else self.rows[places]
+        self.start, self.step, self.count = self.start[places], self.step[places], self.count[places]
+        self.odd = (
+            {int(place): self.odd[int(old)] for place, old in enumerate(places) if int(old) in self.odd}
+            if self.odd
+            else {}
         )
+        return self.rows
 
 
 def _positions(entry: registry.Command, argv: list[bytes]) -> list[int]:
@@ -491,9 +639,25 @@ def _spread(turns: list[tuple[int, int]], total: int) -> Ints:
     return np.repeat(np.array([value for _, value in turns], np.int64), np.diff(starts))
 
 
-def _dictionary(codes: npt.NDArray[Any], names: pa.Array) -> pa.Array:
+def _of_rows(column: npt.NDArray[Any], rows: Ints | None) -> npt.NDArray[Any]:
+    return column if rows is None else column[rows]
+
+
+def _bitmap(present: npt.NDArray[np.bool_] | None) -> pa.Buffer | None:
+    """Arrow's bits for what is there; None if all is."""
+    return None if present is None else pa.py_buffer(np.packbits(present, bitorder="little"))
+
+
+def _nullable(values: Ints, type_: pa.DataType, is_there: Callable[[Ints], npt.NDArray[np.bool_]]) -> pa.Array:
+    """Whole numbers as an Arrow array of that type, null where they are not there."""
+    present = is_there(values)
+    buffers = [_bitmap(None if present.all() else present), pa.py_buffer(values)]
+    return pa.Array.from_buffers(type_, len(values), buffers)
+
+
+def _dictionary(codes: npt.NDArray[np.int32], names: pa.Array) -> pa.Array:
     """Arrow's dictionary array; a negative code is null."""
-    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32), mask=codes < 0), names)
+    return pa.DictionaryArray.from_arrays(_nullable(codes, pa.int32(), lambda codes: codes >= 0), names)
 
 
 def _lines(records: Records) -> pa.Array:
@@ -506,23 +670,11 @@ def _lines(records: Records) -> pa.Array:
     return pa.Array.from_buffers(pa.large_binary(), len(offsets) - 1, buffers)
 
 
-def _take(records: Records, lines: pa.Array, rows: Ints, k: Any, present: npt.NDArray[np.bool_]) -> pa.Array:
-    """Argument `k` of each of `rows` as large_binary, null where not `present`."""
-    places = np.where(present, 2 * (records.first[rows] + 2 + 2 * k), 0)
-    return lines.take(pa.array(places, mask=~present))
-
-
-def _arguments(records: Records, lines: pa.Array, rows: Ints, k: int) -> pa.Array:
-    return _take(records, lines, rows, k, records.argc[rows] > k)
-
-
-def _argument_lists(records: Records, lines: pa.Array, rows: Ints) -> pa.Array:
-    argc = records.argc[rows]
-    offsets = np.concatenate(([0], np.cumsum(argc)))
-    k = np.arange(offsets[-1]) - np.repeat(offsets[:-1], argc)
-    places = 2 * (np.repeat(records.first[rows], argc) + 2 + 2 * k)
-    values = lines.take(pa.array(places)).cast(pa.binary())
-    return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), values)
+def _argument_lists(records: Records, arguments: _ByLines | _ByKernel, rows: Ints | None) -> pa.Array:
+    argc = _of_rows(records.argc, rows)
+    offsets = np.concatenate(([0], np.cumsum(argc))).astype(np.int32)
+    values = arguments.some(rows, np.zeros(len(argc), np.int64), argc, np.ones(len(argc), np.int64))
+    return pa.ListArray.from_arrays(pa.array(offsets), values)
 
 
 def _verbs(verbs: pa.Array) -> pa.Array:
@@ -530,5 +682,5 @@ def _verbs(verbs: pa.Array) -> pa.Array:
     names = [verb.decode("utf-8", "backslashreplace") for verb in encoded.dictionary.to_pylist()]
     # Two spellings may look alike once escaped: Arrow wants the words of a dictionary to differ.
     words = {name: code for code, name in enumerate(dict.fromkeys(names))}
-    by_spelling = np.array([words[name] for name in names] + [-1], np.int64)
+    by_spelling = np.array([words[name] for name in names] + [-1], np.int32)
     return _dictionary(by_spelling[encoded.indices.fill_null(-1).to_numpy()], pa.array(list(words), pa.string()))

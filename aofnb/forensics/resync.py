@@ -112,20 +112,6 @@ def can_be(argv: Sequence[bytes]) -> bool:
     return not (entry.subcommands and len(argv) > 1)
 
 
-def _without_last(records: Records, rows: int = 1) -> Records:
-    """The table without its last `rows` rows."""
-    keep = len(records) - rows
-    return replace(
-        records,
-        first=records.first[:keep],
-        argc=records.argc[:keep],
-        offset=records.offset[:keep],
-        nbytes=records.nbytes[:keep],
-        lf=records.lf[:keep],
-        ts=[(row, second) for row, second in records.ts if row <= keep],
-    )
-
-
 class Source:
     """A file by offsets, its last window kept."""
 
@@ -442,7 +428,7 @@ def tables(part: Part, file: PartFile, scanned: Iterator[Records | Damage], repo
             if before is not None and not _counts_too_few(source, before, found.offset):
                 before = None
             if held is not None:
-                yield held if before is None else _without_last(held)
+                yield held if before is None else held.without_last()
             yield from _rows(part, source, pieces_behind(source, found, before), report)
         return
     if held is not None:

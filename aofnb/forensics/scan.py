@@ -2,9 +2,9 @@
 
 A file is read in chunks. In each:
 
-1. The kernel `_walk_cy` follows the headers. Where it is not compiled, `_walk_lines` cuts the chunk at every CRLF at
-   once and follows the headers over the lines: that an argument is as long as its header says is checked for all
-   lines together, so a command costs a few list look-ups.
+1. The kernel `_walk_cy` follows the headers and jumps over the arguments. Where it is not compiled, `_walk_lines` cuts
+   the chunk at every CRLF at once and follows the headers over the lines: that an argument is as long as its header
+   says is checked for all lines together, so a command costs a few list look-ups.
 2. Where that does not fit (line ends lost, damage, the end of the chunk), `_walk_carefully` reads record by record:
    `read_record` is the one place that says what a record is, and what is wrong where there is none.
 3. What is left goes before the next chunk. A file ends with a `Damage` if anything in it could not be read.
@@ -21,7 +21,7 @@ import os
 import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -30,6 +30,7 @@ import numpy.typing as npt
 from aofnb.errors import AofError, AofFormatError, AofTruncatedError
 from aofnb.forensics import _walk_cy
 from aofnb.forensics.dialects import name_of
+from aofnb.resp import _plain_cy
 
 __all__ = [
     "CHUNK_BYTES",
@@ -48,6 +49,9 @@ CHUNK_BYTES = 4 << 20
 MAX_LINE_BYTES = 1023
 # The last second of the year 9999: a later annotation is not a time.
 MAX_TS = 253_402_300_799
+
+# So many annotations are taken at once.
+_NOTES = 1 << 14
 
 _STAR, _DOLLAR, _HASH, _CR, _LF, _ZERO = b"*$#\r\n0"
 
@@ -120,9 +124,7 @@ class Damage:
 class Records:
     """A run of commands of one file as arrays of shape (n,), and the bytes they were read from.
 
-    `data` is cut into lines at CRLFs: line i ends (without its CRLF) at ``ends[i]``, the first begins at `begin`, and
-    argument k of a command is line ``first + 2 + 2 * k``. A CRLF inside an argument ends no line.
-
+    `start` : int64, where each command begins in `data`; the first, or an annotation before it, at `begin`.
     `offset`, `nbytes` : int64, place and size in the file, in bytes.
     `argc` : int64, arguments in `data`, the name included.
     `lf` : bool, the CRs were lost in the file and are put back in `data`.
@@ -131,12 +133,13 @@ class Records:
     `from_snapshot` : the file has keys there, not these commands.
     `behind_damage` : commands were lost in front of the first row, so that database and transaction are unknown.
     `mended` : what Redis calls a format error is in the file there; `data` is right.
+
+    `lines` : `ends` and `first`, see there; None as long as nobody asked.
     """
 
     data: bytes
     begin: int
-    ends: Ints
-    first: Ints
+    start: Ints
     argc: Ints
     offset: Ints
     nbytes: Ints
@@ -146,14 +149,17 @@ class Records:
     from_snapshot: bool = False
     behind_damage: bool = False
     mended: bool = False
+    lines: tuple[Ints, Ints] | None = None
 
     @classmethod
     def of(
         cls,
         argvs: Sequence[Sequence[bytes]],
-        offsets: Sequence[int],
-        nbytes: Sequence[int],
+        offsets: Sequence[int] | Ints,
+        nbytes: Sequence[int] | Ints,
         *,
+        lf: Sequence[bool] | None = None,
+        ts: Sequence[tuple[int, int]] = (),
         cut_argc: int | None = None,
         from_snapshot: bool = False,
         mended: bool = False,
@@ -162,41 +168,100 @@ class Records:
         data, ends = encode_records(argvs)
         argc = np.fromiter(map(len, argvs), np.int64, len(argvs))
         lines = 1 + 2 * argc
+        first = np.cumsum(lines) - lines
         return cls(
             data=data,
             begin=0,
-            ends=ends,
-            first=np.cumsum(lines) - lines,
+            start=np.concatenate(([0], ends + 2))[first],
             argc=argc,
             offset=np.array(offsets, np.int64),
             nbytes=np.array(nbytes, np.int64),
-            lf=np.zeros(len(argc), bool),
-            ts=[],
+            lf=np.zeros(len(argc), bool) if lf is None else np.array(lf, bool),
+            ts=list(ts),
             cut_argc=cut_argc,
             from_snapshot=from_snapshot,
             mended=mended,
+            lines=(ends, first),
         )
 
     def __len__(self) -> int:
-        return len(self.first)
+        return len(self.start)
+
+    @property
+    def ends(self) -> Ints:
+        """`data` cut into lines at CRLFs: where each ends, without its CRLF; the first begins at `begin`.
+
+        A CRLF inside an argument ends no line.
+        """
+        return self._lines()[0]
+
+    @property
+    def first(self) -> Ints:
+        """The first line of each command: its argument `k` is line ``first + 2 + 2 * k``."""
+        return self._lines()[1]
+
+    def _lines(self) -> tuple[Ints, Ints]:
+        if self.lines is None:
+            last = int(self.start[-1] + self.nbytes[-1]) if len(self) else self.begin
+            ends, first = np.empty((last - self.begin) // 3 + 1, np.int64), np.empty(len(self), np.int64)
+            count = _walk_cy.lines(self.data, self.begin, self.start, self.argc, ends, first)
+            # The one thing that changes, and only from unknown to known.
+            object.__setattr__(self, "lines", (ends[:count].copy(), first))
+        assert self.lines is not None
+        return self.lines
+
+    def without_last(self) -> Records:
+        """The table without its last row."""
+        keep = len(self) - 1
+        return replace(
+            self,
+            start=self.start[:keep],
+            argc=self.argc[:keep],
+            offset=self.offset[:keep],
+            nbytes=self.nbytes[:keep],
+            lf=self.lf[:keep],
+            ts=[(row, second) for row, second in self.ts if row <= keep],
+            lines=None if self.lines is None else (self.ends, self.first[:keep]),
+        )
 
     def arg(self, row: int, k: int) -> bytes:
         """Argument `k` of command `row`; 0 is the name."""
-        line = int(self.first[row]) + 2 + 2 * k
-        return self.data[int(self.ends[line - 1]) + 2 : int(self.ends[line])]
+        data = self.data
+        at = data.index(b"\n", int(self.start[row])) + 1
+        for _ in range(k + 1):
+            header, at = at, data.index(b"\r", at) + 2
+            size = int(data[header + 1 : at - 2])
+            at += size + 2
+        return data[at - size - 2 : at - 2]
 
     def argv(self, row: int) -> list[bytes]:
         """All arguments of command `row`, the name first."""
-        return [self.arg(row, k) for k in range(int(self.argc[row]))]
+        data = self.data
+        at = data.index(b"\n", int(self.start[row])) + 1
+        argv = []
+        for _ in range(int(self.argc[row])):
+            value = data.index(b"\r", at) + 2
+            end = value + int(data[at + 1 : value - 2])
+            argv.append(data[value:end])
+            at = end + 2
+        return argv
 
     def argvs(self, rows: int) -> list[list[bytes]]:
         """All arguments of each of the first `rows` commands."""
-        data, ends = self.data, self.ends.tolist()
-        places = zip(self.first[:rows].tolist(), self.argc[:rows].tolist(), strict=True)
-        return [
-            [data[ends[line - 1] + 2 : ends[line]] for line in range(first + 2, first + 2 + 2 * argc, 2)]
-            for first, argc in places
-        ]
+        if not _plain_cy.COMPILED:
+            data, ends = self.data, self.ends.tolist()
+            places = zip(self.first[:rows].tolist(), self.argc[:rows].tolist(), strict=True)
+            return [
+                [data[ends[line - 1] + 2 : ends[line]] for line in range(first + 2, first + 2 + 2 * argc, 2)]
+                for first, argc in places
+            ]
+        found: list[list[bytes]] = []
+        while (row := len(found)) < rows:
+            # As far as no annotation stands between them.
+            _plain_cy.plain(self.data, int(self.start[row]), found)
+            if len(found) == row:
+                found.append(self.argv(row))
+        return found[:rows]
 
 
 # --- One record at a time ---------------------------------------------------------------------------------------------
@@ -412,7 +477,7 @@ def _walk_lines(data: bytes, pos: int, base: int) -> tuple[Records | None, int]:
     stop = int(starts[stop_line]) if stop_line < len(ends) else int(ends[-1]) + 2
 
     argc = numbers[first]
-    offset = starts[first]
+    start = starts[first]
     if inner:
         kept = np.ones(len(ends), bool)
         kept[inner] = False
@@ -421,41 +486,48 @@ def _walk_lines(data: bytes, pos: int, base: int) -> tuple[Records | None, int]:
     records = Records(
         data=data,
         begin=pos,
-        ends=ends,
-        first=first,
+        start=start,
         argc=argc,
-        offset=offset + base,
-        nbytes=ends[first + 2 * argc] + 2 - offset,
+        offset=start + base,
+        nbytes=ends[first + 2 * argc] + 2 - start,
         lf=np.zeros(len(first), bool),
         ts=ts,
+        lines=(ends, first),
     )
     return records, stop
 
 
-def _walk_bytes(data: bytes, pos: int, base: int) -> tuple[Records | None, int]:
-    """What `_walk_lines` does, by the kernel, which also takes CRLFs inside arguments as it goes."""
-    room = len(data) - pos
-    # Pages that are not filled cost nothing.
-    ends = np.empty(room // 3 + 1, np.int64)
-    first, argc, offset = (np.empty(room // 10 + 1, np.int64) for _ in range(3))
-    notes: list[tuple[int, int, int]] = []
-    rows, lines, stop = _walk_cy.walk(data, pos, ends, first, argc, offset, notes)
-    if not lines:
-        return None, stop
-    ends, first, argc, offset = ends[:lines].copy(), first[:rows].copy(), argc[:rows].copy(), offset[:rows].copy()
-    seconds = ((row, _ts(data[start:end])) for row, start, end in notes)
-    records = Records(
-        data=data,
-        begin=pos,
-        ends=ends,
-        first=first,
-        argc=argc,
-        offset=offset + base,
-        nbytes=ends[first + 2 * argc] + 2 - offset,
-        lf=np.zeros(rows, bool),
-        ts=[(row, second) for row, second in seconds if second is not None],
-    )
-    return records, stop
+class _Walk:
+    """What `_walk_lines` does, by the kernel, which also takes CRLFs inside arguments as it goes.
+
+    Its arrays are used for one chunk after the other: memory that was never touched is slow.
+    """
+
+    def __init__(self) -> None:
+        self._room = 0
+
+    def __call__(self, data: bytes, pos: int, base: int) -> tuple[Records | None, int]:
+        if self._room < (len(data) - pos) // 10 + 1:
+            self._room = (len(data) - pos) // 9 + 1
+            self._start, self._nbytes, self._argc = (np.empty(self._room, np.int64) for _ in range(3))
+            self._notes = np.empty(3 * _NOTES, np.int64)
+        rows, noted, stop = _walk_cy.skip(data, pos, self._start, self._nbytes, self._argc, self._notes)
+        if not rows and not noted:
+            return None, stop
+        start = self._start[:rows].copy()
+        notes = self._notes[: 3 * noted].reshape(-1, 3).tolist()
+        seconds = ((row, _ts(data[begin:end])) for row, begin, end in notes)
+        records = Records(
+            data=data,
+            begin=pos,
+            start=start,
+            argc=self._argc[:rows].copy(),
+            offset=start + base,
+            nbytes=self._nbytes[:rows].copy(),
+            lf=np.zeros(rows, bool),
+            ts=[(row, second) for row, second in seconds if second is not None],
+        )
+        return records, stop
 
 
 def _follow(kinds: Bytes, numbers: Ints, starts: Ints, ends: Ints) -> tuple[Ints, int, list[int]]:
@@ -562,21 +634,8 @@ def _walk_carefully(
         pos = found.end
     if not argvs and not ts:
         return None, pos, stopped
-    encoded, ends = encode_records(argvs)
-    argc = np.array([len(argv) for argv in argvs], np.int64)
-    lines = 1 + 2 * argc
     places = np.array(spans, np.int64).reshape(-1, 2)
-    records = Records(
-        data=encoded,
-        begin=0,
-        ends=ends,
-        first=np.cumsum(lines) - lines,
-        argc=argc,
-        offset=places[:, 0],
-        nbytes=places[:, 1],
-        lf=np.array(lf, bool),
-        ts=ts,
-    )
+    records = Records.of(argvs, places[:, 0], places[:, 1], lf=lf, ts=ts)
     return records, pos, stopped
 
 
@@ -610,7 +669,7 @@ def scan_file(
     data = b""
     left: Any = float("inf") if size is None else size
     want = chunk_bytes
-    walk = _walk_bytes if _walk_cy.COMPILED else _walk_lines
+    walk = _Walk() if _walk_cy.COMPILED else _walk_lines
     while True:
         fresh = file.read(int(min(want, left)))
         left -= len(fresh)

@@ -1,0 +1,308 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""Kernel: what the table of commands needs of each command that the walk found, without making an object of it.
+
+No policy here: which command a name stands for, where its keys are and what is to be a column, the caller says
+(`forensics.columns`). Places are those in `data`; what is there was checked by the walk. All of it runs without the
+interpreter's lock.
+"""
+
+from __future__ import annotations
+
+try:
+    import cython
+except ModuleNotFoundError:
+    from aofnb import _cython as cython
+
+COMPILED = cython.compiled
+
+# Longer names are left to the caller.
+NAME_BYTES = 15
+
+
+def packed(name: bytes, slots: int) -> tuple[int, int, int]:
+    """A name of at most `NAME_BYTES` as two numbers, and its place in a table of so many slots, a power of two."""
+    low = int.from_bytes(name[:8], "big")
+    high = int.from_bytes(name[8:], "big") << 8 | len(name)
+    return low, high, _slot(low, high, slots)
+
+
+def names(
+    data: bytes,
+    start: cython.longlong[::1],
+    argc: cython.longlong[::1],
+    row: cython.Py_ssize_t,
+    lows: cython.ulonglong[::1],
+    highs: cython.ulonglong[::1],
+    numbers: cython.int[::1],
+    codes: cython.int[::1],
+    heads: cython.longlong[::1],
+) -> int:
+    """Which command each row is, from `row` on; the first row whose name is not in the table, or how many there are.
+
+    The table is `lows`, `highs` (as `packed` gives them) and `numbers`, negative in an empty slot. Fills `codes` with
+    the number of each, 0 for a row without arguments, and `heads` with the place of the header of its name, also for
+    the row at which it stops.
+    """
+    p: cython.p_const_uchar = data
+    rows: cython.Py_ssize_t = len(start)
+    slots: cython.longlong = len(numbers)
+    at: cython.Py_ssize_t
+    size: cython.longlong
+    i: cython.longlong
+    low: cython.ulonglong
+    high: cython.ulonglong
+    slot: cython.longlong
+    with cython.nogil:
+        while row < rows:
+            at = start[row]
+            while p[at] != 10:
+                at += 1
+            at += 1
+            heads[row] = at
+            if argc[row] == 0:
+                codes[row] = 0
+                row += 1
+                continue
+            size = 0
+            at += 1
+            while p[at] != 13:
+                size = size * 10 + (p[at] - 48)
+                at += 1
+            at += 2
+            if size > 15:
+                break
+            low = 0
+            high = 0
+            if size <= 8:
+                for i in range(size):
+                    low = low << 8 | p[at + i]
+            else:
+                for i in range(8):
+                    low = low << 8 | p[at + i]
+                for i in range(8, size):
+                    high = high << 8 | p[at + i]
+            high = high << 8 | size
+            slot = _slot(low, high, slots)
+            while numbers[slot] >= 0 and (lows[slot] != low or highs[slot] != high):
+                slot = (slot + 1) & (slots - 1)
+            if numbers[slot] < 0:
+                break
+            codes[row] = numbers[slot]
+            row += 1
+    return row
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def _slot(low: cython.ulonglong, high: cython.ulonglong, slots: cython.longlong) -> cython.longlong:
+    mixed: cython.ulonglong = low ^ (low >> 11) ^ (low >> 23) ^ (low >> 37) ^ (low >> 49) ^ high ^ (high >> 13)
+    return mixed & (slots - 1)
+
+
+def follow(
+    data: bytes,
+    heads: cython.longlong[::1],
+    argc: cython.longlong[::1],
+    codes: cython.int[::1],
+    state: cython.longlong[::1],
+    db: cython.short[::1],
+    txn: cython.longlong[::1],
+) -> int:
+    """Database and transaction of each row, and the row of a MULTI that is still open behind the last, or -1.
+
+    `codes` are 1 for SELECT, 2 for MULTI, 3 for EXEC. `state` is what was before and becomes what is behind: database,
+    1 inside MULTI, transactions so far, the highest database selected. Outside transactions `txn` is 0. A transaction
+    that was open before began in row 0.
+    """
+    p: cython.p_const_uchar = data
+    row: cython.Py_ssize_t
+    at: cython.Py_ssize_t
+    i: cython.longlong
+    size: cython.longlong
+    number: cython.longlong
+    current: cython.short = state[0]
+    inside: cython.bint = state[1] != 0
+    count: cython.longlong = state[2]
+    highest: cython.longlong = state[3]
+    shown: cython.longlong = count if inside else 0
+    open_at: cython.Py_ssize_t = 0 if inside else -1
+    code: cython.int
+    with cython.nogil:
+        for row in range(len(codes)):
+            code = codes[row]
+            if 1 <= code <= 3:
+                if code == 1 and argc[row] == 2:
+                    at = _behind(p, heads[row])
+                    size = 0
+                    at += 1
+                    while p[at] != 13:
+                        size = size * 10 + (p[at] - 48)
+                        at += 1
+                    at += 2
+                    number = 0 if 0 < size <= 5 else -1
+                    if number == 0:
+                        for i in range(size):
+                            if not 48 <= p[at + i] <= 57:
+                                number = -1
+                                break
+                            number = number * 10 + (p[at + i] - 48)
+                    if 0 <= number <= 32767:
+                        current = number
+                        highest = max(highest, number)
+                elif code == 2 and not inside:
+                    inside = True
+                    count += 1
+                    shown = count
+                    open_at = row
+                elif code == 3 and inside:
+                    inside = False
+                    open_at = -1
+            db[row] = current
+            txn[row] = shown
+            if not inside:
+                shown = 0
+    state[0] = current
+    state[1] = 1 if inside else 0
+    state[2] = count
+    state[3] = highest
+    return open_at
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def _behind(p: cython.p_const_uchar, at: cython.Py_ssize_t) -> cython.Py_ssize_t:
+    """The place behind the argument whose header is at p[at]."""
+    size: cython.longlong = 0
+    at += 1
+    while p[at] != 13:
+        size = size * 10 + (p[at] - 48)
+        at += 1
+    return at + size + 4
+
+
+def keys(
+    codes: cython.int[::1],
+    argc: cython.longlong[::1],
+    first: cython.longlong[::1],
+    last: cython.longlong[::1],
+    step: cython.longlong[::1],
+    start: cython.longlong[::1],
+    count: cython.longlong[::1],
+) -> None:
+    """The first argument that is a key and how many keys there are, by row, of what the table says by command."""
+    row: cython.Py_ssize_t
+    code: cython.int
+    begin: cython.longlong
+    end: cython.longlong
+    with cython.nogil:
+        for row in range(len(codes)):
+            code = codes[row]
+            begin = first[code]
+            end = last[code]
+            if end < 0:
+                end += argc[row]
+            if end > argc[row] - 1:
+                end = argc[row] - 1
+            start[row] = begin
+            count[row] = (end - begin) // step[code] + 1 if 0 < begin <= end else 0
+
+
+def find(
+    data: bytes,
+    heads: cython.longlong[::1],
+    first: cython.longlong[::1],
+    count: cython.longlong[::1],
+    step: cython.longlong[::1],
+    gaps: cython.bint,
+    at: cython.longlong[::1],
+    nbytes: cython.longlong[::1],
+) -> int:
+    """Place and size of `count` arguments of each row, from argument `first` on, every `step`; how many that is.
+
+    They fill `at` and `nbytes` from the front; with `gaps` a row that has none leaves an empty one. Argument 0 is the
+    name. The arguments must be there.
+    """
+    p: cython.p_const_uchar = data
+    row: cython.Py_ssize_t
+    pos: cython.Py_ssize_t
+    found: cython.Py_ssize_t = 0
+    k: cython.longlong
+    n: cython.longlong
+    size: cython.longlong
+    with cython.nogil:
+        for row in range(len(heads)):
+            if count[row] <= 0:
+                if gaps:
+                    at[found] = 0
+                    nbytes[found] = 0
+                    found += 1
+                continue
+            pos = heads[row]
+            for k in range(first[row]):
+                pos = _behind(p, pos)
+            for n in range(count[row]):
+                if n:
+                    for k in range(step[row] - 1):
+                        pos = _behind(p, pos)
+                size = 0
+                pos += 1
+                while p[pos] != 13:
+                    size = size * 10 + (p[pos] - 48)
+                    pos += 1
+                at[found] = pos + 2
+                nbytes[found] = size
+                found += 1
+                pos += size + 4
+    return found
+
+
+def gather(
+    data: bytes,
+    at: cython.longlong[::1],
+    nbytes: cython.longlong[::1],
+    offsets: cython.int[::1],
+    out: cython.uchar[::1],
+) -> None:
+    """Put the pieces of `data` one behind the other into `out`, and where each begins and the last ends in `offsets`."""
+    p: cython.p_const_uchar = data
+    row: cython.Py_ssize_t
+    i: cython.longlong
+    pos: cython.longlong = 0
+    place: cython.longlong
+    with cython.nogil:
+        for row in range(len(at)):
+            offsets[row] = pos
+            place = at[row]
+            for i in range(nbytes[row]):
+                out[pos + i] = p[place + i]
+            pos += nbytes[row]
+        offsets[len(at)] = pos
+
+
+def hashes(
+    data: bytes,
+    at: cython.longlong[::1],
+    nbytes: cython.longlong[::1],
+    table: cython.uint[::1],
+    out: cython.uint[::1],
+) -> None:
+    """CRC-32 of each piece of `data`; `table` is that of the polynomial, by byte."""
+    p: cython.p_const_uchar = data
+    row: cython.Py_ssize_t
+    i: cython.longlong
+    place: cython.longlong
+    crc: cython.uint
+    # A literal of more than 31 bits would be a Python object.
+    ones: cython.uint = 65535
+    ones = ones << 16 | 65535
+    with cython.nogil:
+        for row in range(len(at)):
+            crc = ones
+            place = at[row]
+            for i in range(nbytes[row]):
+                crc = table[(crc ^ p[place + i]) & 255] ^ (crc >> 8)
+            out[row] = crc ^ ones
