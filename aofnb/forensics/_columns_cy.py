@@ -230,7 +230,7 @@ def find(
     row: cython.Py_ssize_t
     pos: cython.Py_ssize_t
     found: cython.Py_ssize_t = 0
-    k: cython.longlong
+    _k: cython.longlong
     n: cython.longlong
     size: cython.longlong
     with cython.nogil:
@@ -242,11 +242,11 @@ def find(
                     found += 1
                 continue
             pos = heads[row]
-            for k in range(first[row]):
+            for _k in range(first[row]):
                 pos = _behind(p, pos)
             for n in range(count[row]):
                 if n:
-                    for k in range(step[row] - 1):
+                    for _k in range(step[row] - 1):
                         pos = _behind(p, pos)
                 size = 0
                 pos += 1
@@ -267,7 +267,7 @@ def gather(
     offsets: cython.int[::1],
     out: cython.uchar[::1],
 ) -> None:
-    """Put the pieces of `data` one behind the other into `out`, and where each begins and the last ends in `offsets`."""
+    """Put pieces of `data` one behind the other into `out`, and where each begins, and the last ends, in `offsets`."""
     p: cython.p_const_uchar = data
     row: cython.Py_ssize_t
     i: cython.longlong
@@ -284,14 +284,13 @@ def gather(
 
 
 def hashes(
-    data: bytes,
+    data: cython.const_uchar[::1],
     at: cython.longlong[::1],
     nbytes: cython.longlong[::1],
     table: cython.uint[::1],
     out: cython.uint[::1],
 ) -> None:
     """CRC-32 of each piece of `data`; `table` is that of the polynomial, by byte."""
-    p: cython.p_const_uchar = data
     row: cython.Py_ssize_t
     i: cython.longlong
     place: cython.longlong
@@ -304,5 +303,5 @@ def hashes(
             crc = ones
             place = at[row]
             for i in range(nbytes[row]):
-                crc = table[(crc ^ p[place + i]) & 255] ^ (crc >> 8)
+                crc = table[(crc ^ data[place + i]) & 255] ^ (crc >> 8)
             out[row] = crc ^ ones

@@ -104,7 +104,7 @@ def lines(
     at: cython.Py_ssize_t = begin
     row: cython.Py_ssize_t
     line: cython.Py_ssize_t = 0
-    k: cython.longlong
+    _k: cython.longlong
     header: cython.longlong
     with cython.nogil:
         for row in range(len(start)):
@@ -119,7 +119,7 @@ def lines(
             at += header & 255
             ends[line] = at - 2
             line += 1
-            for k in range(argc[row]):
+            for _k in range(argc[row]):
                 header = _header(p, at, size, 36)
                 at += header & 255
                 ends[line] = at - 2

@@ -7,16 +7,19 @@ by their checksum; nothing is ever written into the directory of the log.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
 import shutil
 import tempfile
-import zlib
 from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
 
 if TYPE_CHECKING:
     from aofnb.forensics.parts import Part
@@ -30,8 +33,10 @@ CacheDir = str | PathLike[str] | Literal[False] | None
 _WORTH_BYTES = 8 << 20
 # All logs together; what was not used for longest goes first.
 _LIMIT_BYTES = 4 << 30
-_VERSION = 1
+_VERSION = 2
 _READ_BYTES = 1 << 20
+# The largest prime below 2 ** 64.
+_PRIME = (1 << 64) - 59
 
 
 def default_directory() -> Path:
@@ -146,8 +151,12 @@ def identity(part: Part) -> dict[str, Any]:
 
 
 def checksum_of(path: str, begin: int, end: int) -> int | None:
-    """CRC-32 of these bytes of a file; None if it has not so many."""
-    crc = 0
+    """A checksum of these bytes of a file; None if it has not so many.
+
+    Every eight bytes count with an odd weight of their own, so a change of any of them shows; several times as fast as
+    CRC-32.
+    """
+    found = 0
     with open(path, "rb") as file:
         file.seek(begin)
         left = end - begin
@@ -155,9 +164,15 @@ def checksum_of(path: str, begin: int, end: int) -> int | None:
             data = file.read(min(left, _READ_BYTES))
             if not data:
                 return None
-            crc = zlib.crc32(data, crc)
             left -= len(data)
-    return crc
+            words = np.frombuffer(data + bytes(-len(data) % 8), np.uint64)
+            found = (found * _PRIME + int((words * _weights()[: len(words)]).sum()) + len(data)) % (1 << 64)
+    return found
+
+
+@functools.cache
+def _weights() -> npt.NDArray[np.uint64]:
+    return np.random.default_rng(1).integers(0, 1 << 63, _READ_BYTES // 8, np.uint64) * np.uint64(2) + np.uint64(1)
 
 
 def _forget_oldest(root: Path, keep: Path) -> None:

@@ -40,6 +40,8 @@ _ARG = re.compile(r"arg([1-9][0-9]{0,8})")
 _NO_COMMAND, _SELECT, _MULTI, _EXEC = range(4)
 # So many are told apart without asking Python: far more than there are commands.
 _SPELLINGS = 1 << 12
+Column = npt.NDArray[Any]
+
 _INT16_MAX = (1 << 15) - 1
 _INT32_MAX = (1 << 31) - 1
 
@@ -147,8 +149,9 @@ class _CommandTable:
     Number 0 is for rows whose name could not be read.
     """
 
-    def __init__(self, wanted: frozenset[str] | None) -> None:
+    def __init__(self, wanted: frozenset[str] | None, unknown_have_keys: bool) -> None:
         self._wanted = wanted
+        self._of_unknown = (1, 1, 1) if unknown_have_keys else (0, 0, 1)
         self._by_words: dict[tuple[bytes, ...], int] = {}
         self._by_name: dict[tuple[str, bool], int] = {}
         self.entries: list[registry.Command | None] = []
@@ -218,7 +221,11 @@ class _CommandTable:
     def arrays(self) -> tuple[Ints, Ints, Ints, npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
         """First key, last key, step; known, container, wanted: each by command number."""
         if self._arrays is None:
-            specs = [entry.keys if entry and not callable(entry.keys) else (0, 0, 1) for entry in self.entries]
+            specs = [
+                self._of_unknown if entry is None else (0, 0, 1) if callable(entry.keys) else entry.keys
+                for entry in self.entries
+            ]
+            specs[_NO_COMMAND] = (0, 0, 1)
             first, last, step = np.ascontiguousarray(np.array(specs, np.int64).T)
             self._arrays = (
                 first,
@@ -252,16 +259,17 @@ class RowBuilder:
     """Makes Arrow batches of the tables that `scan_file` gives, file after file.
 
     `escaped_keys` counts the keys so far that `encoding` could not hold as they are; `highest_db` is the highest
-    database selected so far.
+    database selected so far. With `unknown_have_keys` the first argument of a command that is not known is its key, as
+    most commands have one there.
     """
 
-    def __init__(self, parts: Sequence[str], selection: Selection) -> None:
+    def __init__(self, parts: Sequence[str], selection: Selection, *, unknown_have_keys: bool = False) -> None:
         self.selection = selection
         self.schema = selection.schema()
         self.seq = 0
         self.escaped_keys = 0
         self.highest_db = 0
-        self._commands = _CommandTable(selection.cmd)
+        self._commands = _CommandTable(selection.cmd, unknown_have_keys)
         self._parts = pa.array(parts, pa.string())
         self._statuses = pa.array(STATUSES, pa.string())
         self._needs_keys = selection.keys is not None or not {"key", "keys", "nkeys"}.isdisjoint(selection.columns)
@@ -325,8 +333,8 @@ class RowBuilder:
                 rows = keys.keep_matching(self.selection.keys)
         count = total if rows is None else len(rows)
 
-        def of(column: npt.NDArray[Any]) -> npt.NDArray[Any]:
-            return column if rows is None else column[rows]
+        def of(column: Column) -> Column:
+            return _of_rows(column, rows)
 
         columns = [pa.array(np.arange(self.seq, self.seq + total) if rows is None else self.seq + rows)]
         for name in self.selection.columns:
@@ -372,12 +380,13 @@ class RowBuilder:
         opened_at = int(records.offset[open_at]) if total else 0
         return Rows(batch.slice(0, split) if open_at else None, batch.slice(split), opened_at)
 
-    def _codes(self, records: Records, arguments: _ByKernel | _ByLines) -> Ints:
+    def _codes(self, records: Records, arguments: _ByKernel | _ByLines) -> Column:
         """The command number of each row."""
         codes = arguments.codes(self._commands)
         containers = self._commands.arrays()[4]
-        for row in np.flatnonzero(containers[codes] & (records.argc > 1)).tolist():
-            codes[row] = self._commands.code(records.arg(row, 0), records.arg(row, 1).upper())
+        if containers.any():
+            for row in np.flatnonzero(containers[codes] & (records.argc > 1)).tolist():
+                codes[row] = self._commands.code(records.arg(row, 0), records.arg(row, 1).upper())
         return codes
 
     def _seconds(self, records: Records) -> Ints:
@@ -399,7 +408,9 @@ class RowBuilder:
         self._uncertain = not len(selects)
         return int(selects[0]) + 1 if len(selects) else len(codes)
 
-    def _state(self, records: Records, arguments: _ByKernel | _ByLines, codes: Ints) -> tuple[Ints, Ints, int | None]:
+    def _state(
+        self, records: Records, arguments: _ByKernel | _ByLines, codes: Column
+    ) -> tuple[Column, Column, int | None]:
         """Database and transaction (0 outside) of each row; the row of a MULTI still open."""
         if isinstance(arguments, _ByKernel):
             return self._state_by_kernel(arguments, codes)
@@ -425,7 +436,7 @@ class RowBuilder:
                 open_at = None
         return _spread(db_turns, len(records)).astype(np.int16), _spread(txn_turns, len(records)), open_at
 
-    def _state_by_kernel(self, arguments: _ByKernel, codes: Ints) -> tuple[Ints, Ints, int | None]:
+    def _state_by_kernel(self, arguments: _ByKernel, codes: Column) -> tuple[Column, Column, int | None]:
         state = np.array([self._db, self._in_multi, self._txn, self.highest_db], np.int64)
         db, txn = np.empty(len(codes), np.int16), np.empty(len(codes), np.int64)
         records = arguments.records
@@ -464,7 +475,7 @@ class _ByLines:
         self.records = records
         self._lines = _lines(records)
 
-    def codes(self, commands: _CommandTable) -> Ints:
+    def codes(self, commands: _CommandTable) -> Column:
         """The number of the command that each name stands for."""
         verbs = self.one(None, 0).dictionary_encode()
         by_verb = np.array([commands.code(verb) for verb in verbs.dictionary.to_pylist()], np.int32)
@@ -496,7 +507,7 @@ class _ByKernel:
         self.records = records
         self.heads = np.empty(len(records), np.int64)
 
-    def codes(self, commands: _CommandTable) -> Ints:
+    def codes(self, commands: _CommandTable) -> Column:
         records, heads = self.records, self.heads
         codes = np.empty(len(records), np.int32)
         row = 0
@@ -639,7 +650,7 @@ def _spread(turns: list[tuple[int, int]], total: int) -> Ints:
     return np.repeat(np.array([value for _, value in turns], np.int64), np.diff(starts))
 
 
-def _of_rows(column: npt.NDArray[Any], rows: Ints | None) -> npt.NDArray[Any]:
+def _of_rows(column: Column, rows: Ints | None) -> Column:
     return column if rows is None else column[rows]
 
 
@@ -648,7 +659,7 @@ def _bitmap(present: npt.NDArray[np.bool_] | None) -> pa.Buffer | None:
     return None if present is None else pa.py_buffer(np.packbits(present, bitorder="little"))
 
 
-def _nullable(values: Ints, type_: pa.DataType, is_there: Callable[[Ints], npt.NDArray[np.bool_]]) -> pa.Array:
+def _nullable(values: Column, type_: pa.DataType, is_there: Callable[[Column], npt.NDArray[np.bool_]]) -> pa.Array:
     """Whole numbers as an Arrow array of that type, null where they are not there."""
     present = is_there(values)
     buffers = [_bitmap(None if present.all() else present), pa.py_buffer(values)]

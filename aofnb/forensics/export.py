@@ -71,14 +71,24 @@ def to_parquet(
 
     selection = Selection.of(columns)
     about = {"source": log.source, "reader": f"aofnb {VERSION}", "parts": [part.name for part in log.parts]}
-    schema = plain_schema(selection.schema()).with_metadata({"aofnb": json.dumps(about)})
-    words = [field.name for field in schema if field.type == pa.string()]
+    schema = selection.schema()
+    # Words are written as the dictionaries they are; without Arrow's schema in the file they are read as plain strings.
+    words = [field.name for field in schema if pa.types.is_dictionary(field.type)]
+    rising = {field.name: "DELTA_BINARY_PACKED" for field in schema if field.name in ("seq", "offset")}
     dest = os.fspath(dest)
     unfinished = f"{dest}.{os.getpid()}.tmp"
     rows = 0
     try:
-        with pq.ParquetWriter(unfinished, schema, compression=compression, use_dictionary=words) as writer:
-            for table in _in_groups(log.batches(columns=columns, progress=progress, **filters), schema, row_group_rows):
+        with pq.ParquetWriter(
+            unfinished,
+            schema,
+            compression=compression,
+            use_dictionary=words,
+            column_encoding=rising,
+            store_schema=False,
+        ) as writer:
+            writer.add_key_value_metadata({"aofnb": json.dumps(about)})
+            for table in _in_groups(log.batches(columns=columns, progress=progress, **filters), row_group_rows):
                 writer.write_table(table, row_group_size=row_group_rows)
                 rows += table.num_rows
         os.replace(unfinished, dest)
@@ -90,20 +100,20 @@ def to_parquet(
     return rows
 
 
-def _in_groups(batches: Iterator[pa.RecordBatch], schema: pa.Schema, rows: int) -> Iterator[pa.Table]:
+def _in_groups(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
     """The batches as tables of `rows` rows, the last one shorter."""
     ready: list[pa.RecordBatch] = []
     have = 0
     for batch in batches:
-        ready.append(plain(batch))
+        ready.append(batch)
         have += batch.num_rows
         while have >= rows:
             table = pa.Table.from_batches(ready)
-            yield table.slice(0, rows).replace_schema_metadata(schema.metadata)
+            yield table.slice(0, rows).unify_dictionaries()
             ready = table.slice(rows).to_batches()
             have -= rows
     if have:
-        yield pa.Table.from_batches(ready).replace_schema_metadata(schema.metadata)
+        yield pa.Table.from_batches(ready).unify_dictionaries()
 
 
 # --- DuckDB -----------------------------------------------------------------------------------------------------------

@@ -102,6 +102,14 @@ class PartFile:
         self._at += len(data)
         return data
 
+    def unread(self, size: int) -> bool:
+        """Give the last `size` bytes once more, if that is cheap here; else False, and nothing was done."""
+        if self._compression is not None:
+            return False
+        self._raw.seek(-size, os.SEEK_CUR)
+        self._at -= size
+        return True
+
     def seek(self, offset: int) -> None:
         """Go to `offset`; in a compressed file by reading what is before it."""
         if self._compression is None:

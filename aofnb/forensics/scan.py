@@ -60,7 +60,7 @@ Bytes = npt.NDArray[np.uint8]
 
 
 class Readable(Protocol):
-    """What `scan_file` needs of a file."""
+    """What `scan_file` needs of a file; one with `unread`, as `parts.PartFile` has it, saves copying each chunk."""
 
     def read(self, size: int, /) -> bytes: ...
 
@@ -670,6 +670,7 @@ def scan_file(
     left: Any = float("inf") if size is None else size
     want = chunk_bytes
     walk = _Walk() if _walk_cy.COMPILED else _walk_lines
+    unread = getattr(file, "unread", lambda size: False)
     while True:
         fresh = file.read(int(min(want, left)))
         left -= len(fresh)
@@ -695,8 +696,14 @@ def scan_file(
             if stopped is not None:
                 yield _cut(stopped, base + pos, data[pos:])
             return
-        data = data[pos:]
+        rest = len(data) - pos
         base += pos
+        # Only while whole chunks come and most of each is done: else the end would be read again for ever.
+        if 0 < rest < chunk_bytes // 16 and len(fresh) == chunk_bytes and unread(rest):
+            left += rest
+            data = b""
+            continue
+        data = data[pos:]
         # Growing geometrically keeps a command of many chunks from being read again with each of them.
         want = max(chunk_bytes, len(data), 0 if stopped is None else min(stopped.missing, 64 * chunk_bytes))
 

@@ -45,9 +45,8 @@ def write_big_log(path: Path, nbytes: int, seed: int = 1) -> int:
                 if in_transaction:
                     pieces.append(b"*1\r\n$5\r\nMULTI\r\n")
                 for _ in range(count):
-                    pieces.append(
-                        shapes[int(chance() * len(shapes))](key_of[int(chance() * chance() * 100_000)], now_ms)
-                    )
+                    make = shapes[int(chance() * len(shapes))]
+                    pieces.append(make(key_of[int(chance() * chance() * len(key_of))], now_ms))
                 if in_transaction:
                     pieces.append(b"*1\r\n$4\r\nEXEC\r\n")
                 commands += count + 2 * in_transaction
