@@ -416,17 +416,16 @@ class _Family(NamedTuple):
 def _search(
     client: Client,
     family: _Family,
-    key: bytes,
+    found: SortedSet | None,
     args: Sequence[bytes],
     centre: Callable[[SortedSet], Point] | None = None,
     size: Size | None = None,
     destination: bytes | None = None,
 ) -> Any:
-    """Read the options in `args`, search at `key`, and reply or store.
+    """Read the options in `args`, search what was `found` at the key, and reply or store.
 
     Redis: geo.c georadiusGeneric.
     """
-    found = client.db.lookup_kind(key, SortedSet)
     order, count, any_, distances = "", 0, False, False
     shown: set[bytes] = set()
     from_member = from_point = by_radius = by_box = False
@@ -569,10 +568,10 @@ def georadius_ro(client: Client, key: bytes, *args: bytes) -> Any:
 
 
 def _radius_search(client: Client, family: _Family, key: bytes, args: Sequence[bytes]) -> Any:
-    client.db.lookup_kind(key, SortedSet)  # a wrong kind of value comes before a wrong position
+    found = client.db.lookup_kind(key, SortedSet)  # a wrong kind of value comes before a wrong position
     longitude, latitude, radius, unit, *options = args
     centre = _always(_point(longitude, latitude))
-    return _search(client, family, key, options, centre, _radius(radius, unit))
+    return _search(client, family, found, options, centre, _radius(radius, unit))
 
 
 @command(
@@ -601,15 +600,15 @@ def _member_search(client: Client, family: _Family, key: bytes, args: Sequence[b
     found = client.db.lookup_kind(key, SortedSet)
     if found is None:
         # The server does not look at the radius here.
-        return _search(client, family, key, options)
+        return _search(client, family, None, options)
     centre = _always(_position(found, member))
-    return _search(client, family, key, options, centre, _radius(radius, unit))
+    return _search(client, family, found, options, centre, _radius(radius, unit))
 
 
 @command("GEOSEARCH", arity=-7, flags="readonly", keys=(1, 1, 1), options=Options(*SHAPE, *SHOW, *SORT), since="6.2.0")
 def geosearch(client: Client, key: bytes, *args: bytes) -> Any:
     """Members within a circle or a box."""
-    return _search(client, _Family("GEOSEARCH", shaped=True), key, args)
+    return _search(client, _Family("GEOSEARCH", shaped=True), client.db.lookup_kind(key, SortedSet), args)
 
 
 @command(
@@ -623,4 +622,4 @@ def geosearch(client: Client, key: bytes, *args: bytes) -> Any:
 def geosearchstore(client: Client, destination: bytes, key: bytes, *args: bytes) -> Any:
     """Store the members within a circle or a box, with their scores or distances."""
     family = _Family("GEOSEARCHSTORE", shaped=True, stores=True)
-    return _search(client, family, key, args, destination=destination)
+    return _search(client, family, client.db.lookup_kind(key, SortedSet), args, destination=destination)

@@ -181,7 +181,9 @@ def _rename(client: Client, key: bytes, new_key: bytes, *, overwrite: bool) -> b
 
 
 def _put_fresh(db: Database, key: bytes, value: Value, when_ms: int | None) -> None:
-    db.replace(key, value)
+    # Not in its place: the key is a new one.
+    db.discard(key)
+    db.put(key, value)
     if when_ms is not None:
         db.set_deadline(key, when_ms)
     db.watch_fields(key, value)

@@ -43,7 +43,7 @@ from aofnb.config import Config
 from aofnb.engine import info
 from aofnb.engine._turn_cy import QUICK, take
 from aofnb.engine.eviction import Eviction
-from aofnb.engine.notifications import class_of, monitor_line
+from aofnb.engine.notifications import class_of, looked_at, monitor_line
 from aofnb.engine.persistence import NoFiles
 from aofnb.engine.rights import AclFile, Rights
 from aofnb.engine.settings import Settings
@@ -127,8 +127,8 @@ class Engine:
         # The classes of keyspace events that messages are sent of.
         self.notified = ""
         self.keyspace.on_miss, self.keyspace.on_new = self._missed, self._made
-        # Whether the running command only reads, known while keys that are not there are told.
-        self._reading = False
+        # The keys that the running command looks at as a reader, None for all; known while misses are told.
+        self._looks: list[bytes] | None = []
         # Set while a turn that may write is under way. Where it is set when a turn begins, Ctrl-C (or a fault) tore
         # the one before, and memory may hold what the log does not: see `mend`.
         self.torn = False
@@ -455,7 +455,10 @@ class Engine:
             self.tracking.flushed(self._current)
 
     def _missed(self, db: Database, key: bytes) -> None:
-        if self._reading and "m" in self.notified:
+        if "m" in self.notified and (self._looks is None or key in self._looks):
+            if self._looks is not None:
+                # It may look for it again, to write it.
+                self._looks.remove(key)
             self._notify(db.index, key, "keymiss")
 
     def _made(self, db: Database, key: bytes) -> None:
@@ -464,8 +467,7 @@ class Engine:
 
     def _call_watched(self, client: Client, command: Command, argv: Argv) -> Any:
         """`call`, and tell of it: afterwards, as the server does, so what SELECT selects is shown selected."""
-        # OBJECT looks without being noticed.
-        self._reading = "readonly" in command.flags and not command.name.startswith("OBJECT ")
+        self._looks = looked_at(command, argv) if "m" in self.notified else []
         # A script is shown before what it calls.
         if command.name in _SCRIPTS:
             self._feed_monitors(client, command, argv)

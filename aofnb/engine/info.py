@@ -76,6 +76,11 @@ def _memory(engine: Engine) -> Fields:
         "used_memory_rss_human": _human(rss),
         "used_memory_peak": peak,
         "used_memory_peak_human": _human(peak),
+        "used_memory_peak_perc": f"{100 * rss / peak if peak else 0:.2f}%",
+        "total_system_memory": (total := _installed()),
+        "total_system_memory_human": _human(total),
+        "number_of_cached_scripts": engine.scripts.cached,
+        "number_of_functions": sum(len(library.functions) for library in engine.keyspace.functions.values()),
         "number_of_libraries": len(engine.keyspace.functions),
         "maxmemory": engine.config.maxmemory,
         "maxmemory_human": _human(engine.config.maxmemory),
@@ -100,6 +105,14 @@ def _resident() -> tuple[int, int]:
     except OSError:
         return peak, peak
     return rss, max(rss, peak)
+
+
+def _installed() -> int:
+    """Bytes of memory of this machine; 0 where the system does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError):  # not on Windows
+        return 0
 
 
 def _human(size: int) -> str:

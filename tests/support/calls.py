@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["COMMANDS", "START", "Calls", "left_to_chance", "not_compared"]
+__all__ = ["COMMANDS", "FACTS", "START", "Calls", "left_to_chance", "not_compared"]
 
 FACTS: dict[str, dict[str, Any]] = json.loads((Path(__file__).parents[1] / "data" / "commands-7.0.15.json").read_text())
 # What is about clients, settings or the machine has tests of its own.

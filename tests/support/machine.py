@@ -86,7 +86,6 @@ SORT_RO {sortable} [ASC] [BY|{h}->*]
 DUMP {k}
 RESTORE {k} {restorettl} {dump} [REPLACE] [ABSTTL] [IDLETIME|{n}] [FREQ|{n}]
 RESTORE-ASKING {k} {restorettl} {dump} [REPLACE] [ABSTTL]
-OBJECT REFCOUNT {c}
 OBJECT FREQ {k}
 PUBLISH {m} {v}
 SPUBLISH {m} {v}
