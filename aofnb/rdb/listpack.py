@@ -53,9 +53,18 @@ def whole_number(text: bytes) -> int | None:
     return number if _INT64_MIN <= number <= _INT64_MAX else None
 
 
+# Texts of numbers that take up to two bytes of a listpack, made once: an object for each would take twenty times that,
+# and a compressed listpack may hold a great many. Negative ones are found from the end.
+_SMALL = 4096
+_TEXTS = [b"%d" % number for number in (*range(_SMALL), *range(-_SMALL, 0))]
+
+
 def texts(items: Iterable[Item]) -> list[bytes]:
     """Numbers as their decimal text, the rest as it is."""
-    return [b"%d" % item if isinstance(item, int) else item for item in items]
+    return [
+        item if isinstance(item, bytes) else _TEXTS[item] if -_SMALL <= item < _SMALL else b"%d" % item
+        for item in items
+    ]
 
 
 # --- listpack ------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from aofnb.rdb.listpack import (
     encode_intset,
     encode_item,
     encode_listpack,
+    texts,
 )
 from aofnb.rdb.lzf import compress, decompress
 from aofnb.rdb.ziplist import decode_ziplist, decode_zipmap
@@ -47,6 +48,12 @@ def test_a_string_has_its_length_before_it_and_backwards_behind_it(size: int, he
     assert encoded.endswith(bytes.fromhex(tail))
     assert len(encoded) == size + len(bytes.fromhex(head + tail))
     assert decode_listpack(encode_listpack([text, b"7"])) == [text, 7]
+
+
+def test_the_text_of_a_small_number_is_one_object() -> None:
+    for number in (-4097, -4096, -4095, -1, 0, 1, 127, 4095, 4096, 2**62):
+        assert texts([number, b"x"]) == [b"%d" % number, b"x"]
+    assert texts([4095])[0] is texts([4095])[0]
 
 
 def test_more_elements_than_the_header_counts_are_walked() -> None:

@@ -17,6 +17,8 @@ from aofnb.errors import RdbError
 from aofnb.rdb import Entry, RdbReader, is_rdb, load_rdb
 from aofnb.rdb.crc64 import crc64
 from aofnb.rdb.listpack import encode_listpack
+from aofnb.rdb.lzf import compress
+from aofnb.rdb.primitives import length
 from aofnb.rdb.source import Source
 from aofnb.store.keyspace import Keyspace
 from aofnb.store.stream import Stream, format_id
@@ -357,6 +359,23 @@ def test_an_unknown_type_ends_the_reading(type_: int) -> None:
 def test_a_compressed_snapshot_of_valkey_is_named() -> None:
     with pytest.raises(RdbError, match="compressed snapshot of Valkey"):
         read(b"VCS\x01\x01\x00\x01" + bytes(20))
+
+
+@pytest.mark.parametrize("element", [b"\x0a\x01", b"\xcf\x00\x02", b"\x82ab\x03", b"\xf1\x00\x50\x03"])
+def test_what_a_compressed_listpack_takes_is_bounded_by_the_file(element: bytes) -> None:
+    """The worst there is: 88 bytes out of one, of which an element needs two, and then is an object."""
+    elements = element * (200_000 // len(element))
+    blob = (len(elements) + 7).to_bytes(4, "little") + b"\xff\xff" + elements + b"\xff"
+    packed = compress(blob, len(blob))
+    assert packed is not None
+    data = frame(b"\x12\x01k\x01\x02\xc3" + length(len(packed)) + length(len(blob)) + packed)
+    assert len(blob) > 60 * len(data)
+    tracemalloc.start()
+    (entry,), _ = read(data)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(entry.value) == len(elements) // len(element)
+    assert peak < 2000 * len(data)
 
 
 # --- is it one -------------------------------------------------------------------------------------------------
