@@ -229,6 +229,8 @@ SETTINGS: dict[str, Setting] = {
         Setting("no-appendfsync-on-rewrite", "bool", False),
         Setting("aof-rewrite-incremental-fsync", "bool", True),
         Setting("aof-load-truncated", "bool", True),
+        # Of Redis 8.4, so that CONFIG GET with a pattern, as on 7.0, does not show it.
+        Setting("aof-load-corrupt-tail-max-size", "memory", 0, high=_LONG, hidden=True),
         Setting("aof-use-rdb-preamble", "bool", True),
         Setting("aof-timestamp-enabled", "bool", False),
         Setting("aof-disable-auto-gc", "bool", False),
@@ -322,6 +324,7 @@ class Config:
     no_appendfsync_on_rewrite: bool
     aof_rewrite_incremental_fsync: bool
     aof_load_truncated: bool
+    aof_load_corrupt_tail_max_size: int
     aof_use_rdb_preamble: bool
     aof_timestamp_enabled: bool
     aof_disable_auto_gc: bool

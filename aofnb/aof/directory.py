@@ -107,7 +107,8 @@ class Cut:
     bytes_cut
         How many bytes were behind.
     kind
-        ``truncated`` (inside a record or an annotation) or ``open_multi`` (a transaction without EXEC).
+        ``truncated`` (inside a record or an annotation), ``open_multi`` (a transaction without EXEC), or ``format``
+        (what is no record), of at most ``aof-load-corrupt-tail-max-size`` bytes.
     reason
         In words.
     applied
@@ -117,7 +118,7 @@ class Cut:
     file: str
     offset: int
     bytes_cut: int
-    kind: Literal["truncated", "open_multi"]
+    kind: Literal["truncated", "open_multi", "format"]
     reason: str
     applied: bool
 
@@ -414,15 +415,20 @@ class AofDirectory:
                 file=path,
                 offset=tail.offset,
             )
-        if tail.kind == "format":
+        assert tail.kind != "clean"
+        may_cut = last and self.config.aof_load_truncated
+        if tail.kind == "format" and not (may_cut and behind <= self.config.aof_load_corrupt_tail_max_size):
+            cutting = (
+                "`aofnb check --fix` keeps a copy and cuts there, "
+                f"so does opening with aof_load_corrupt_tail_max_size={behind}, without the copy"
+            )
             raise AofFormatError(
                 f"{tail.reason}; {behind} bytes from byte {tail.cut_at} on are in doubt, no file was changed. "
-                "`aofnb check` shows the place, `aofnb salvage` writes all that can be had to a new directory; "
-                "in the last file `aofnb check --fix` keeps a copy and cuts there",
+                "`aofnb check` shows the place, `aofnb salvage` writes all that can be had to a new directory"
+                + (f"; {cutting}" if last else ""),
                 file=path,
                 offset=tail.offset,
             )
-        assert tail.kind != "clean"
         if not last:
             raise AofTruncatedError(
                 f"{tail.reason}, and this is not the last file: {behind} bytes are no whole command, "

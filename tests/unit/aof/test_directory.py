@@ -485,6 +485,29 @@ def test_a_read_only_load_reports_the_cut_and_changes_nothing(world):
     assert world.files() == before
 
 
+@pytest.mark.parametrize("tail", [bytes(64), b"garbage", MULTI + B + bytes(10)])
+def test_a_corrupt_end_is_cut_up_to_the_size_that_is_allowed(world, tail):
+    """With the setting of Redis 8.4; redis-server 7.0.15 starts no more after a power cut that left zeros."""
+    log = {"base1": b"", "incr1": A + tail, "manifest": BASE_LINE + INCR_LINE}
+    before = world.put(**log).files()
+    for size in (0, len(tail) - 1):
+        with pytest.raises(AofFormatError, match=f"aof_load_corrupt_tail_max_size={len(tail)}"):
+            world.load(world.directory(aof_load_corrupt_tail_max_size=size))
+    with pytest.raises(AofFormatError, match="in doubt"):
+        world.load(world.directory(aof_load_corrupt_tail_max_size="1kb", aof_load_truncated=False))
+    assert world.files() == before
+    _, report = world.load(world.directory(aof_load_corrupt_tail_max_size=len(tail)))
+    assert (report.truncated.kind, report.truncated.offset, report.truncated.bytes_cut) == ("format", len(A), len(tail))
+    assert world.files()["appendonlydir/appendonly.aof.1.incr.aof"] == A
+
+
+def test_a_corrupt_end_of_a_file_that_is_not_the_last_is_never_cut(world):
+    world.put(base1=A + b"garbage", incr1=B, manifest=BASE_LINE + INCR_LINE)
+    with pytest.raises(AofFormatError) as caught:
+        world.load(world.directory(aof_load_corrupt_tail_max_size="1mb"))
+    assert "max_size" not in str(caught.value)
+
+
 def test_nothing_is_cut_where_that_is_forbidden(world):
     world.put(base1=A, incr1=B + C[:5], manifest=BASE_LINE + INCR_LINE)
     before = world.files()
