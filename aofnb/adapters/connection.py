@@ -35,6 +35,11 @@ Argv = list[bytes]
 # Requests waiting for their turn, above which no more is read until some are done.
 _ENOUGH_REQUESTS = 4096
 _ENOUGH_BYTES = 4 << 20
+# Requests of one client in one turn: a long pipeline does not keep others waiting for milliseconds. It begins with few,
+# and gets fewer where the replies are this large.
+_FIRST_SHARE = 32
+_LARGEST_SHARE = 256
+_LARGE_REPLIES = 256 << 10
 # Replies up to here never count against an output limit (PROTO_REPLY_CHUNK_BYTES).
 _REPLY_BYTES = 16 << 10
 # What HTTP says and Redis does not.
@@ -58,6 +63,8 @@ class Connection(asyncio.Protocol):
         # The command that waits, and whose reply comes later: none behind it is run meanwhile.
         self.waiting_for: Argv | None = None
         self._unread_bytes = 0
+        # How many of them may run in one turn.
+        self.share = _FIRST_SHARE
         # Encoded, and not given to the transport yet. Touched with the engine's lock only.
         self.out: list[bytes] = []
         # Nothing more is run; what is in `out` goes first.
@@ -321,6 +328,10 @@ class Connection(asyncio.Protocol):
             self.server.output_bytes += len(data)
             if transport.get_write_buffer_size():
                 self.check_output()
+        if len(data) > _LARGE_REPLIES:
+            self.share = max(1, self.share // 4)
+        elif self.requests and self.share < _LARGEST_SHARE:
+            self.share *= 2
         if self.closing:
             transport.close()
         elif not self.requests:

@@ -28,9 +28,8 @@ from aofnb.errors import AofWriteError, ConfigError, StoreClosedError
 
 __all__ = ["Server", "serve"]
 
-# Requests of one turn, and of one client in it: a long pipeline does not keep others waiting for milliseconds.
+# Requests of one turn; how many of one client `Connection.share` says.
 TURN_REQUESTS = 2048
-CLIENT_REQUESTS = 256
 # How often idle and slow clients are looked for.
 _CRON_S = 1.0
 
@@ -387,7 +386,7 @@ class Server:
                     for connection in turn:
                         connection.waiting_for_turn = False
                         if budget > 0:
-                            budget -= connection.run(min(budget, CLIENT_REQUESTS))
+                            budget -= connection.run(min(budget, connection.share))
                     engine.end_turn()
                 finally:
                     self._in_turn = False

@@ -24,6 +24,8 @@ _STRANGER_ARGC = 10
 _STRANGER_BULK = 16384
 # What an argument costs besides its bytes: a request of a million empty ones is not small.
 _ARGUMENT_BYTES = 40
+# More requests than there can be.
+_ALL = 1 << 62
 
 _CRLF = b"\r\n"
 _STAR, _DOLLAR = b"*$"
@@ -85,32 +87,41 @@ class RequestReader:
         if self.error is not None:
             return []
         requests: list[Argv] = []
-        if not (self._waiting or self._left or self.stranger):
-            if _plain_cy.COMPILED:
-                data = data[_plain_cy.plain(data, 0, requests) :]
-            else:
-                data = _plain(data, requests.append)
-            if not data:
+        if self._waiting or self._left or self.stranger:
+            # First the one that is under way; the plain ones behind it have a faster way.
+            self._read_on(data, requests, 1)
+            if not requests or self.stranger or self.error is not None:
                 return requests
+            data, self._chunks, self._waiting, self.held = b"".join(self._chunks), [], 0, 0
+        if _plain_cy.COMPILED:
+            data = data[_plain_cy.plain(data, 0, requests) :]
+        else:
+            data = _plain(data, requests.append)
+        if data:
+            self._read_on(data, requests, _ALL)
+        return requests
+
+    def _read_on(self, data: bytes, requests: list[Argv], most: int) -> None:
+        """Append up to `most` whole requests of what is held and `data`; the rest is held."""
         self._chunks.append(data)
         self._waiting += len(data)
         self.held += len(data)
         if self._waiting < self._need:
-            return requests
+            return
         # Of two chunks or more the last completes what the others wait for: so every byte is joined once.
         rest = b"".join(self._chunks) if len(self._chunks) > 1 else data
         try:
-            taken = self._parse(rest, requests)
+            taken = self._parse(rest, requests, most)
         except ProtocolError as problem:
             self.error = problem
             taken = len(rest)
         self._chunks = [rest[taken:]] if taken < len(rest) else []
         self._waiting = len(rest) - taken
         self.held = self._waiting + self._argv_bytes
-        return requests
 
-    def _parse(self, data: bytes, requests: list[Argv]) -> int:
-        """Append the whole requests of `data`; returns how much of it is done with."""
+    def _parse(self, data: bytes, requests: list[Argv], most: int) -> int:
+        """Append up to `most` of the whole requests of `data`; returns how much of it is done with."""
+        enough = len(requests) + most
         pos, size = 0, len(data)
         self._need = 0
         while pos < size:
@@ -124,7 +135,7 @@ class RequestReader:
                     pos = end + 1
                     if argv:
                         requests.append(argv)
-                        if self.stranger:
+                        if len(requests) == enough:
                             return pos
                     continue
                 end = _header_end(data, pos, "too big mbulk count string")
@@ -164,7 +175,7 @@ class RequestReader:
                 requests.append(self._argv)
                 self._argv = []
                 self._argv_bytes = 0
-                if self.stranger:
+                if len(requests) == enough:
                     return pos
         return pos
 

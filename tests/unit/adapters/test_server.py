@@ -6,10 +6,12 @@ import os
 import signal
 import socket
 import threading
+import time
 
 import pytest
 
 import aofnb
+from aofnb.adapters.connection import Connection
 from aofnb.adapters.serve import _Signals
 from aofnb.resp.encode import encode_command
 
@@ -305,6 +307,10 @@ def test_clients_and_counters_are_told(store, server):
             "redir",
             "resp",
         ]
+        deadline = time.monotonic() + 20
+        while b"blocked_clients:1" not in store.execute("INFO", "clients") and time.monotonic() < deadline:
+            # What it sent may not have come yet.
+            ask(sock, PING)
         info = store.execute("INFO", "clients", "stats", "server").decode()
         assert f"tcp_port:{server.port}\r\n" in info
         assert "total_connections_received:2\r\n" in info
@@ -333,3 +339,20 @@ def test_no_signal_is_lost_between_two_waits():
     signals.heard(signal.SIGINT, None)
     with pytest.raises(BaseException, match=r"^$"):
         signals.heard(signal.SIGINT, None)
+
+
+def test_large_replies_are_made_a_few_at_a_time(store, server, monkeypatch):
+    """So that nobody waits for all that one client asked for at once."""
+    sizes = []
+    flush = Connection.flush
+    monkeypatch.setattr(Connection, "flush", lambda self, data: (sizes.append(len(data)), flush(self, data)))
+    store.execute("SET", "big", b"x" * 100_000)
+    count, size = 300, len(b"$100000\r\n") + 100_002
+    with connect(server) as sock:
+        sock.sendall(encode_command([b"GET", b"big"]) * count)
+        received = 0
+        while received < count * size:
+            received += len(sock.recv(1 << 20))
+    assert sum(sizes) == count * size
+    assert max(sizes) <= 32 * size
+    assert max(sizes[2:]) <= 8 * size

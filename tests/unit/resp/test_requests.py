@@ -129,3 +129,25 @@ def test_a_strange_byte_is_told_as_it_came():
     reader = RequestReader()
     reader.feed(b"*1\r\n\xff1\r\n")
     assert str(reader.error).encode("utf-8", "surrogateescape") == b"expected '$', got '\xff'"
+
+
+def test_a_pipeline_cut_anywhere_goes_the_fast_way_but_for_the_request_that_is_cut(monkeypatch):
+    """Else one who sends much at once keeps all others waiting."""
+    slowly = []
+    parse = RequestReader._parse
+
+    def counted(self, data, requests, most):
+        before = len(requests)
+        taken = parse(self, data, requests, most)
+        slowly.append(len(requests) - before)
+        return taken
+
+    monkeypatch.setattr(RequestReader, "_parse", counted)
+    argvs = [[b"SET", b"k%d" % i, b"v" * (i % 50)] for i in range(1000)]
+    data = b"".join(map(encode_command, argvs))
+    reader = RequestReader()
+    found = []
+    for start in range(0, len(data), 4097):
+        found += reader.feed(data[start : start + 4097])
+    assert found == argvs
+    assert sum(slowly) <= len(data) // 4097 + 1
