@@ -22,6 +22,8 @@ _NIL_ARRAYS = frozenset(
 )
 # So it does where a count is given.
 _NIL_ARRAYS_IF_COUNTED = frozenset((b"LPOP", b"RPOP"))
+# But not for these where they may not wait, as inside EXEC.
+_MOVES = frozenset((b"BLMOVE", b"BRPOPLPUSH"))
 _COORDINATES = frozenset(b"GEOPOS GEORADIUS GEORADIUS_RO GEORADIUSBYMEMBER GEORADIUSBYMEMBER_RO GEOSEARCH".split())
 # Every nil among the items is one.
 _NIL_ITEMS = frozenset((b"GEOPOS",))
@@ -54,7 +56,10 @@ def as_sent(argv: Sequence[bytes], reply: Any, queued: Sequence[Sequence[bytes]]
     if name not in _CONCERNED and not queued:
         return reply
     if name == b"EXEC" and isinstance(reply, list):
-        return [as_sent(inner, item) for inner, item in zip(queued, reply)]
+        return [
+            None if item is None and name_of(inner) in _MOVES else as_sent(inner, item)
+            for inner, item in zip(queued, reply)
+        ]
     if name in _COORDINATES:
         reply = _with_coordinates(reply)
     if name in _NIL_ITEMS and isinstance(reply, list):

@@ -114,6 +114,10 @@ LPOP none 2
 SET k v
 GEOPOS g none
 INCR k
+BLPOP none 0
+BLMOVE none none LEFT LEFT 0
+BRPOPLPUSH none none 0
+BZPOPMIN none 0
 EXEC
 MULTI
 NOSUCH
