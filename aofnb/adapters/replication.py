@@ -79,6 +79,12 @@ class Replication:
     def replica(self, connection: Connection) -> Replica | None:
         return self._replicas.get(connection)
 
+    def follows(self, client: Client) -> bool:
+        """Whether `client` is a replica that has asked for the stream."""
+        connection = self.connections.get(client.id)
+        replica = None if connection is None else self._replicas.get(connection)
+        return replica is not None and replica.following
+
     def describe(self, client: Client, *, ip: bytes | None = None, port: int | None = None) -> None:
         replica = self._replicas.setdefault(self._connection(client), Replica())
         if ip is not None:

@@ -59,6 +59,10 @@ class Replication(Protocol):
         """Make `client` a replica that has the stream `replication_id` up to `offset`; raises ReplyError."""
         ...
 
+    def follows(self, client: Client) -> bool:
+        """Whether `client` is a replica that has asked for the stream."""
+        ...
+
     def describe(self, client: Client, *, ip: bytes | None = None, port: int | None = None) -> None:
         """Where a replica says that it listens."""
         ...

@@ -78,12 +78,17 @@ def described(client: Client, running: Argv | None = None) -> bytes:
 
 
 def _type_of(client: Client) -> bytes:
-    """Whoever listens is of a type of its own; masters and replicas are no clients here."""
+    """Whoever listens is of a type of its own, and so is a replica; masters are no clients here."""
+    replication = client.server.replication
+    if replication is not None and replication.follows(client):
+        return b"replica"
     return b"pubsub" if client in client.server.subscriptions.clients else b"normal"
 
 
 def _known_type(arg: bytes) -> bytes:
     wanted = arg.lower()
+    if wanted == b"slave":
+        return b"replica"
     if wanted not in _CLIENT_TYPES:
         raise ReplyError(f"ERR Unknown client type '{arg.decode('utf-8', 'surrogateescape')}'")
     return wanted

@@ -371,6 +371,7 @@ class Engine:
     def flags_of(self, client: Client) -> str:
         flags = {
             "O": client in self.monitors,
+            "S": self.replication is not None and self.replication.follows(client),
             "P": client in self.subscriptions.clients,
             "x": client.multi is not None,
             "b": self.waiting.waits(client),

@@ -55,8 +55,9 @@ def _server(engine: Engine) -> Fields:
 
 
 def _clients(engine: Engine) -> Fields:
+    replication = engine.replication
     return {
-        "connected_clients": len(engine.connected()),
+        "connected_clients": sum(replication is None or not replication.follows(c) for c in engine.connected()),
         "cluster_connections": 0,
         "maxclients": engine.config.maxclients,
         "blocked_clients": len(engine.waiting.waiters),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import subprocess
+import threading
 import time
 from collections.abc import Callable
 
 import pytest
 from support.require import need, need_module
-from support.server import available, redis_server
+from support.server import available, free_port, redis_server
 
 import aofnb
 from aofnb import ReplyError
@@ -76,6 +79,45 @@ def test_a_connection_that_broke_goes_on_from_the_backlog(tmp_path):
         store.execute("SET", "meanwhile", 1)
         until(lambda: replica.execute("GET", "meanwhile") == b"1")
         assert (ours.replication.full_syncs, ours.replication.partial_syncs) == (1, 1)
+
+
+def test_a_replica_under_writes_loses_nothing_whatever_happens_meanwhile(tmp_path):
+    """Many databases, deadlines, scripts and transactions; a rewrite, and a link that is cut from our side."""
+    with (
+        aofnb.open(tmp_path / "us") as store,
+        store.serve() as ours,
+        redis_server(tmp_path / "redis", appendonly="no") as replica,
+    ):
+        stop = threading.Event()
+
+        def write() -> None:
+            session = store.session()
+            for i in itertools.takewhile(lambda _: not stop.is_set(), itertools.count()):
+                key = f"k{i % 97}"
+                session.execute("SELECT", i % 16)
+                session.run([("MULTI",), ("INCR", "n"), ("RPUSH", f"l{key}", i), ("EXEC",)])
+                session.execute("SET", key, i, "PX", 20 + i % 500)
+                session.execute("EVAL", "redis.call('SADD', KEYS[1], ARGV[1]); redis.call('SPOP', KEYS[1])", 1, "s", i)
+                time.sleep(0.0005)  # leaves the interpreter to the server
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            replica.execute("REPLICAOF", "127.0.0.1", ours.port)
+            until(lambda: b"master_link_status:up" in replica.execute("INFO", "replication"))
+            store.bgrewriteaof()
+            assert b" flags=S " in store.execute("CLIENT", "LIST", "TYPE", "replica")
+            admin = ours.store.redis()
+            assert admin.execute_command("CLIENT", "KILL", "TYPE", "slave") == 1
+            until(lambda: ours.replication.partial_syncs == 1)
+            assert store.execute("WAIT", 1, 20_000) == 1
+        finally:
+            stop.set()
+            writer.join()
+        assert store.execute("WAIT", 1, 20_000) == 1
+        until(lambda: replica.execute("DEBUG", "DIGEST") == store.execute("DEBUG", "DIGEST"))
+        assert ours.replication.full_syncs == 1
+        assert b"sync_partial_ok:1" in store.execute("INFO", "stats")
 
 
 def test_wait_counts_and_times_out(tmp_path):
@@ -161,3 +203,73 @@ def test_a_cluster_gets_each_command_where_its_key_is(tmp_path):
         store.execute("SET", "b", 1)
         with pytest.raises(ReplyError, match="only database 0, and there are keys in 2"):
             store.push(url)
+
+
+@pytest.mark.slow
+def test_a_cluster_of_three_gets_all_keys_and_redirects(tmp_path):
+    need("redis-cli", available("redis-cli"))
+    with (
+        redis_server(tmp_path / "a", cluster_enabled="yes") as a,
+        redis_server(tmp_path / "b", cluster_enabled="yes") as b,
+        redis_server(tmp_path / "c", cluster_enabled="yes") as c,
+        aofnb.open(None) as store,
+    ):
+        nodes = [a, b, c]
+        for number, node in enumerate(nodes):
+            node.execute("CLUSTER", "ADDSLOTSRANGE", number * 5462, min(16383, number * 5462 + 5461))
+            a.execute("CLUSTER", "MEET", "127.0.0.1", node.port)
+        for node in nodes:
+            until(lambda node=node: b"cluster_state:ok" in node.execute("CLUSTER", "INFO"))
+        store.run([("SET", f"u:{i}", i) for i in range(2000)])
+        store.execute("ZADD", "z", 1, "a")
+        url = f"redis+cluster://127.0.0.1:{b.port}"
+        assert store.push(url, dry_run=True).keys == 2001
+        assert store.push(url).keys == 2001
+        assert sum(node.execute("DBSIZE") for node in nodes) == 2001
+        assert store.push(url, replace=True, method="commands").keys == 2001
+        with aofnb.connect(url) as cluster:
+            # A slot that moves: first each key says where to ask, then the slot has another owner.
+            slot = int(a.execute("CLUSTER", "KEYSLOT", "u:1"))
+            source = nodes[slot // 5462]
+            target = nodes[slot // 5462 - 1]
+            ids = {node: node.execute("CLUSTER", "MYID") for node in nodes}
+            target.execute("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[source])
+            source.execute("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[target])
+            keys = source.execute("CLUSTER", "GETKEYSINSLOT", slot, 100)
+            assert source.execute("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys) == "OK"
+            assert cluster.execute("GET", "u:1") == b"1"
+            for node in (target, source):
+                node.execute("CLUSTER", "SETSLOT", slot, "NODE", ids[target])
+            assert cluster.run([("SET", "u:1", "x"), ("GET", "u:1"), ("GET", "u:2")]) == ["OK", b"x", b"2"]
+
+
+def test_a_server_that_speaks_tls(tmp_path):
+    """rediss:// with the certificate of one's own authority; without it nobody is trusted."""
+    need("openssl", available("openssl"))
+    made = subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"),
+            *("-addext", "subjectAltName=DNS:localhost"),
+            *("-keyout", tmp_path / "key.pem", "-out", tmp_path / "cert.pem"),
+        ],
+        capture_output=True, timeout=60,
+    )  # fmt: skip
+    assert made.returncode == 0
+    certificate = str(tmp_path / "cert.pem")
+    port = str(free_port())
+    with (
+        redis_server(
+            tmp_path / "redis", tls_port=port, tls_cert_file=certificate, tls_key_file=str(tmp_path / "key.pem"),
+            tls_ca_cert_file=certificate, tls_auth_clients="no",
+        ) as server,
+        aofnb.open(None) as store,
+    ):  # fmt: skip
+        url = f"rediss://localhost:{port}/1"
+        with aofnb.connect(url, ssl_ca_certs=certificate) as remote:
+            assert remote.execute("SET", "k", "v") == "OK"
+        with pytest.raises(aofnb.RemoteError, match="CERTIFICATE_VERIFY_FAILED"):
+            aofnb.connect(url)
+        store.run([("SELECT", 1), ("SET", "pushed", "v")])
+        assert store.push(url, ssl_ca_certs=certificate).keys == 1
+        server.execute("SELECT", 1)
+        assert sorted(server.execute("KEYS", "*")) == [b"k", b"pushed"]
