@@ -328,11 +328,12 @@ class Plug(Panel):
         return f"what a crash takes over time; now is {self.at_s:.2f} s of {run.seconds} s: {self._verdicts[0]}"
 
     def _strip_legend(self) -> str:
-        return (
-            f'<div class="soft">what a crash takes at each moment of the run, {_commands(self._course.most)} at most: '
-            f'<span style="color: {CACHE}">&#9632;</span> a power cut '
-            f'<span style="color: {BUFFER}">&#9632;</span> a kill</div>'
+        words = f"what a crash takes at each moment of the run, {_commands(self._course.most)} at most:"
+        squares = "".join(
+            f' <span style="color: {colour}">&#9632;</span> <span class="soft">{taken_by}</span>'
+            for colour, taken_by in ((CACHE, "a power cut"), (BUFFER, "a kill"))
         )
+        return f'<div style="font-size: 12px"><span class="soft">{words}</span>{squares}</div>'
 
     def _results(self) -> str:
         if not self.results:
