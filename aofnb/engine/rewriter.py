@@ -249,7 +249,7 @@ class Rewriter:
         self.rewrites += 1
         self.scheduled = False
         # A delay wants a rewrite that can be watched.
-        if (small and not form.key_save_delay) or not self._may_use_processes():
+        if (small and not form.key_save_delay) or not self._may_have_child(form):
             self._in_place(temp, form)
         else:
             self._in_background(sources, temp, form)
@@ -257,6 +257,10 @@ class Rewriter:
     def _may_use_processes(self) -> bool:
         # A simulated file system cannot be seen by another process.
         return isinstance(self.fs, OsFs) and sys.platform not in ("emscripten", "wasi")
+
+    def _may_have_child(self, form: BaseForm) -> bool:
+        # Where Python is part of another program it may not know its own.
+        return self._may_use_processes() and (self._may_fork(form) or bool(sys.executable))
 
     def _may_fork(self, form: BaseForm) -> bool:
         # The kernel does not know deadlines of fields.
@@ -527,7 +531,9 @@ class Rewriter:
         watcher = self._watcher
         if watcher is not None and watcher is not threading.current_thread():
             watcher.join()
-            self._watcher = None
+            # Meanwhile the next rewrite may have begun.
+            if self._watcher is watcher:
+                self._watcher = None
 
 
 def _used_bytes() -> int:

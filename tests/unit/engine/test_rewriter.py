@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -170,6 +171,20 @@ def test_the_way_is_by_size(tmp_path: Path, keys: int, way: str) -> None:
         assert ended(store).last_rewrite_ok
         wanted = {"child": "fork" if snapshot.available() and store.config.aof_use_rdb_preamble else "process"}
         assert rewriter._way == wanted.get(way, way)
+
+
+def test_without_a_python_to_start_the_base_is_written_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where Python is part of another program: a rewrite that fails every time would let the log grow for ever."""
+    with aofnb.open(tmp_path, aof_use_rdb_preamble=False) as store:
+        rewriter_of(store).in_place_keys = -1
+        store.execute("SET", "a", 1)
+        monkeypatch.setattr(sys, "executable", "")
+        store.bgrewriteaof()
+        stats = ended(store)
+        assert stats.last_rewrite_ok
+        assert rewriter_of(store)._way == "in place"
 
 
 @pytest.mark.parametrize("form", ["rdb", "aof"])
