@@ -218,6 +218,7 @@ cdef uint64_t _crc64(uint64_t crc, const unsigned char *data, Py_ssize_t size) n
 
 cdef int _set_layout(void **slots, tuple types) except -1
 cdef void _child(Out *out) noexcept nogil
+cdef void _write(Out *out) noexcept nogil
 cdef void _walk(Out *out, Tables *tables) noexcept nogil
 cdef void _key_done(Out *out) noexcept nogil
 cdef PyObject *_deadline(PyObject *expires, PyObject *key, Py_ssize_t *place, PyObject **next_key,

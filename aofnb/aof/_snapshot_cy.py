@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""Kernel: a snapshot written by a forked child that walks the data where it lies.
+"""Kernel: a snapshot written by a walk over the data where it lies, by a forked child or by the caller itself.
 
 The child runs no Python and allocates nothing: it follows borrowed references, fills a buffer that was made before the
 fork, writes and leaves. So it may be forked from a process with threads, and since it touches no count of references,
@@ -40,7 +40,7 @@ class Snapshot:
         return self._page.state, self._page.problem, self._page.keys, self._page.bytes
 
 
-def start(fd, last_fd, prefix, databases, types, checksum, sync_bytes, key_delay):
+def start(fd, last_fd, prefix, databases, types, checksum, sync_bytes, key_delay, in_child):
     """Fork the child that writes `databases` to `fd`; the caller holds the lock that keeps them as they are.
 
     Parameters
@@ -61,11 +61,13 @@ def start(fd, last_fd, prefix, databases, types, checksum, sync_bytes, key_delay
         Have so many bytes written back at a time; 0 for all at the end.
     key_delay
         As rdb-key-save-delay.
+    in_child
+        Else there is no child: all is written before this returns, and nothing else runs meanwhile.
 
     Returns
     -------
     Snapshot
-        The running child, to be waited for by its `pid`.
+        The running child, to be waited for by its `pid`; without one it is done, or failed, and `pid` is 0.
 
     Raises
     ------
@@ -102,17 +104,22 @@ def start(fd, last_fd, prefix, databases, types, checksum, sync_bytes, key_delay
         out.page = page
         out.fd = fd
         out.last_fd = last_fd
-        out.parent = getpid()
+        # Without it nobody wants the file.
+        out.parent = getpid() if in_child else getppid()
         out.checksum = checksum
         out.incremental = sync_bytes > 0
         out.sync_bytes = sync_bytes
         out.key_delay = key_delay
         out.prefix = cython.cast(cython.pointer(PyObject), prefix)
         page.state = WRITING
-        pid = fork()
-        if pid == 0:
-            _child(out)
-        problem = aofnb_errno
+        if in_child:
+            pid = fork()
+            if pid == 0:
+                _child(out)
+            problem = aofnb_errno
+        else:
+            _write(out)
+            pid = 0
     finally:
         raw_free(out.tables)
         raw_free(out.buf)
@@ -144,11 +151,17 @@ def _set_layout(slots, types):
 def _child(out):
     """The whole life of the child."""
     fd: cython.int
-    i: cython.Py_ssize_t
     aofnb_own_signals()
     for fd in range(out.last_fd + 1):
         if fd != out.fd:
             close(fd)
+    _write(out)
+    _exit(0 if out.problem == 0 else 1)
+
+
+def _write(out):
+    """The whole file, and on the page what became of it."""
+    i: cython.Py_ssize_t
     _put(out, bytes_text(out.prefix), bytes_size(out.prefix))
     for i in range(out.databases):
         _walk(out, cython.address(out.tables[i]))
@@ -161,7 +174,6 @@ def _child(out):
         out.problem = aofnb_sync(out.fd)
     out.page.problem = out.problem
     out.page.state = DONE if out.problem == 0 else FAILED
-    _exit(0 if out.problem == 0 else 1)
 
 
 # --- keys ------------------------------------------------------------------------------------------------------

@@ -16,4 +16,5 @@ def start(
     checksum: bool,
     sync_bytes: int,
     key_delay: int,
+    in_child: bool,
 ) -> Snapshot: ...

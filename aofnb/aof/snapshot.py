@@ -31,10 +31,12 @@ __all__ = [
     "SnapshotChild",
     "StoppedError",
     "available",
+    "can_write",
     "ended",
     "fork_snapshot",
     "layout",
     "private_bytes",
+    "write_snapshot",
 ]
 
 _DONE = 2
@@ -135,14 +137,7 @@ class SnapshotChild:
             return
         if self._killed:
             raise StoppedError("the rewrite was stopped; the old files are in force", file=self.path)
-        if problem == _NOT_WALKABLE:
-            raise NotWalkableError("there is a value of a kind that the snapshot kernel does not know", file=self.path)
-        if problem > 0:
-            raise AofError(
-                f"the forked child could not write the base: {os.strerror(problem)}; free space or mend the disk, "
-                "the old files are in force",
-                file=self.path,
-            ) from OSError(problem, os.strerror(problem))
+        _raise_problem(problem, "the forked child", self.path)
         raise ended(self._code, "the forked child", self.path)
 
     def _reap(self) -> int | None:
@@ -187,21 +182,63 @@ class _EndOf:
             os.close(self._fd)
 
 
-def fork_snapshot(keyspace: Keyspace, path: str, form: BaseForm) -> SnapshotChild:
-    """Fork a child that writes `keyspace`, as it is now, to the new file `path`. Needs `available`.
+def can_write(keyspace: Keyspace, form: BaseForm) -> bool:
+    """Whether the kernel is there, and can write `keyspace` in this form."""
+    # It does not know deadlines of fields.
+    return form.suffix == "rdb" and not form.compressed and available() and not keyspace.has_field_deadlines()
 
-    `form` is a snapshot without compression.
+
+def fork_snapshot(keyspace: Keyspace, path: str, form: BaseForm) -> SnapshotChild:
+    """Fork a child that writes `keyspace`, as it is now, to the new file `path`. Needs `can_write`.
 
     Raises
     ------
     OSError
         There can be no file, or no child.
     """
+    return SnapshotChild(path, _start(keyspace, path, form, in_child=True))
+
+
+def write_snapshot(keyspace: Keyspace, path: str, form: BaseForm) -> tuple[int, int]:
+    """Write `keyspace` to the new file `path` in this process; nothing else runs meanwhile. Needs `can_write`.
+
+    Returns
+    -------
+    tuple
+        How many keys, and how many bytes.
+
+    Raises
+    ------
+    OSError
+        There can be no file.
+    NotWalkableError, AofError
+        As `SnapshotChild.wait`.
+    """
+    state, problem, keys, written = _start(keyspace, path, form, in_child=False).read()
+    if state != _DONE:
+        _raise_problem(problem, "the rewriting process", path)
+        raise StoppedError("the process that wanted the base is gone", file=path)
+    return keys, written
+
+
+def _raise_problem(problem: int, who: str, path: str) -> None:
+    """Raise for what the kernel says went wrong, if it says so."""
+    if problem == _NOT_WALKABLE:
+        raise NotWalkableError("there is a value of a kind that the snapshot kernel does not know", file=path)
+    if problem > 0:
+        raise AofError(
+            f"{who} could not write the base: {os.strerror(problem)}; free space or mend the disk, "
+            "the old files are in force",
+            file=path,
+        ) from OSError(problem, os.strerror(problem))
+
+
+def _start(keyspace: Keyspace, path: str, form: BaseForm, *, in_child: bool) -> _snapshot_cy.Snapshot:
     prefix = file_head(keyspace, base_aux(form.now_s, form.used_bytes))
     databases = [(database_head(db), *db.tables()) for db in keyspace if len(db)]
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
     try:
-        snapshot = _snapshot_cy.start(
+        return _snapshot_cy.start(
             fd,
             _last_fd(),
             prefix,
@@ -210,13 +247,13 @@ def fork_snapshot(keyspace: Keyspace, path: str, form: BaseForm) -> SnapshotChil
             form.checksum,
             SYNC_BYTES if form.incremental_fsync else 0,
             form.key_save_delay,
+            in_child,
         )
     except BaseException:
         os.unlink(path)
         raise
     finally:
         os.close(fd)
-    return SnapshotChild(path, snapshot)
 
 
 def _last_fd() -> int:

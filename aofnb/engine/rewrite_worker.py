@@ -13,8 +13,10 @@ import random
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
+from aofnb.aof import snapshot
 from aofnb.aof.fs import OsFs
 from aofnb.aof.load import read_units
 from aofnb.aof.rewrite import BaseForm, key_delay, write_keyspace
@@ -43,7 +45,7 @@ def main() -> int:
         _load(engine, job["sources"], report)
         count = _KeyCount(form.key_save_delay, report)
         count.say()
-        write_keyspace(OsFs(), job["temp"], engine.keyspace, form, config, each_key=count.key, progress=count.wrote)
+        _write(engine, job["temp"], form, config, count)
         count.say()
     except (AofnbError, OSError) as problem:
         print(problem, file=sys.stderr)
@@ -66,6 +68,15 @@ def _load(engine: Engine, sources: list[str], report: _Reporter) -> None:
                 # The files up to the switch were whole when they were synced.
                 raise AofTruncatedError("changed under the rewrite", file=path, offset=units.tail.cut_at)
             before += fs.size(path)
+
+
+def _write(engine: Engine, temp: str, form: BaseForm, config: Config, count: _KeyCount) -> None:
+    # A rest behind each key is there to be watched, and the kernel says nothing until it is done.
+    if not form.key_save_delay and snapshot.can_write(engine.keyspace, form):
+        with suppress(snapshot.NotWalkableError):
+            count.keys, count.bytes = snapshot.write_snapshot(engine.keyspace, temp, form)
+            return
+    write_keyspace(OsFs(), temp, engine.keyspace, form, config, each_key=count.key, progress=count.wrote)
 
 
 class _KeyCount:

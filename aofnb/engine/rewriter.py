@@ -263,9 +263,7 @@ class Rewriter:
         return self._may_use_processes() and (self._may_fork(form) or bool(sys.executable))
 
     def _may_fork(self, form: BaseForm) -> bool:
-        # The kernel does not know deadlines of fields.
-        plain = form.suffix == "rdb" and not form.compressed and not self.engine.keyspace.has_field_deadlines()
-        return plain and self.may_fork and snapshot.available()
+        return self.may_fork and snapshot.can_write(self.engine.keyspace, form)
 
     # --- in place ----------------------------------------------------------------------------------------
 

@@ -18,7 +18,15 @@ from support.require import need
 
 from aofnb.aof import snapshot
 from aofnb.aof.rewrite import BaseForm
-from aofnb.aof.snapshot import NotWalkableError, StoppedError, ended, fork_snapshot, layout, private_bytes
+from aofnb.aof.snapshot import (
+    NotWalkableError,
+    StoppedError,
+    ended,
+    fork_snapshot,
+    layout,
+    private_bytes,
+    write_snapshot,
+)
 from aofnb.errors import AofError
 from aofnb.rdb import RdbReader, base_aux, write_rdb
 from aofnb.store.functions import parse_library
@@ -49,7 +57,11 @@ def keyspace_of(values: dict[bytes, Value]) -> Keyspace:
 
 def written(keyspace: Keyspace, path: Path, form: BaseForm = FORM) -> bytes:
     fork_snapshot(keyspace, str(path), form).wait()
-    return path.read_bytes()
+    data = path.read_bytes()
+    # Without a child it is the same.
+    assert write_snapshot(keyspace, str(path), form) == (keyspace.key_count(), len(data))
+    assert path.read_bytes() == data
+    return data
 
 
 @contextmanager
@@ -68,9 +80,9 @@ def running(path: Path, keys: int = 3) -> Iterator[snapshot.SnapshotChild]:
 def test_the_layout_is_that_of_the_classes():
     assert len(layout()) == sum(1 + len(names) for _, names in snapshot._SLOTS)
     with pytest.raises(TypeError, match="another number"):
-        snapshot._snapshot_cy.start(0, 0, b"", [], (), True, 0, 0)
+        snapshot._snapshot_cy.start(0, 0, b"", [], (), True, 0, 0, True)
     with pytest.raises(TypeError, match="is no slot"):
-        snapshot._snapshot_cy.start(0, 0, b"", [], tuple([property()] * len(layout())), True, 0, 0)
+        snapshot._snapshot_cy.start(0, 0, b"", [], tuple([property()] * len(layout())), True, 0, 0, True)
 
 
 STRINGS = [
@@ -206,6 +218,8 @@ def test_a_value_that_the_kernel_does_not_know_is_said(tmp_path, broken):
     child = fork_snapshot(keyspace_of(values), str(tmp_path / "a"), FORM)
     with pytest.raises(NotWalkableError, match="does not know"):
         child.wait()
+    with pytest.raises(NotWalkableError, match="does not know"):
+        write_snapshot(keyspace_of(values), str(tmp_path / "b"), FORM)
 
 
 @pytest.mark.parametrize("kind", [HashValue, ListValue, SortedSet])
@@ -222,10 +236,14 @@ def test_a_full_disk_is_reported_with_its_reason(tmp_path):
     keyspace = keyspace_of({b"k%d" % i: b"x" * 1000 for i in range(5000)})
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         child = fork_snapshot(keyspace, str(tmp_path / "a"), FORM)
+        with pytest.raises(AofError, match="process could not write the base: File too large"):
+            write_snapshot(keyspace, str(tmp_path / "b"), FORM)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
     with pytest.raises(AofError, match="File too large") as caught:
         child.wait()
     assert isinstance(caught.value.__cause__, OSError)
