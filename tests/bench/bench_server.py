@@ -16,7 +16,7 @@ import redis
 from support.server import redis_server
 
 import aofnb
-from tests.bench.harness import Case, rates
+from tests.bench.harness import Case, cpu_s, rates
 
 REQUESTS = 100_000
 CALLS = 20_000
@@ -47,9 +47,9 @@ def run(directory: Path, quick: bool) -> list[Case]:
                         ("aofnb", our_pid, our_port),
                         ("redis-server", server.process.pid, server.port),
                     ):
-                        before = _cpu_s(pid)
+                        before = cpu_s(pid)
                         _benchmark(port, test, requests, pipeline)
-                        best[name] = min(best[name], _cpu_s(pid) - before)
+                        best[name] = min(best[name], cpu_s(pid) - before)
                 per_second = {name: requests / seconds for name, seconds in best.items()}
                 case = Case(
                     f"{test.upper()} over a socket, 50 clients, pipelines of {pipeline}: requests per second of CPU",
@@ -68,11 +68,6 @@ def _benchmark(port: int, test: str, requests: int, pipeline: int) -> None:
         check=True,
         stdout=subprocess.DEVNULL,
     )
-
-
-def _cpu_s(pid: int) -> float:
-    """Of all threads of the process. By the scheduler's own count: that of /proc/PID/stat is in hundredths."""
-    return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
 
 
 @contextmanager
