@@ -28,6 +28,7 @@ __all__ = ["KERNELS", "KernelWarning", "describe", "digest", "install_finder", "
 
 KERNELS = (
     "aofnb.store._packed_cy",
+    "aofnb.store._stream_cy",
     "aofnb.resp._plain_cy",
     "aofnb.resp._encode_cy",
     "aofnb.aof._snapshot_cy",

@@ -11,10 +11,12 @@ from __future__ import annotations
 from typing import Any
 
 from aofnb.store._packed_cy import add, with_fields, with_score
+from aofnb.store._stream_cy import append
 from aofnb.store.hash_value import HashValue
 from aofnb.store.keyspace import Database
 from aofnb.store.list_value import CHUNK, ListValue
 from aofnb.store.set_value import SetValue
+from aofnb.store.stream import Node, Stream
 from aofnb.store.zset import SortedSet
 
 try:
@@ -22,9 +24,12 @@ try:
 except ModuleNotFoundError:
     from aofnb import _cython as cython
 
+if cython.compiled:
+    from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize
+
 COMPILED = cython.compiled
 
-_SET, _DEL, _INCR, _PEXPIREAT, _HSET, _RPUSH, _LPUSH, _SADD, _ZADD = range(9)
+_SET, _DEL, _INCR, _PEXPIREAT, _HSET, _RPUSH, _LPUSH, _SADD, _ZADD, _XADD = range(10)
 # By the bytes of the name, as Redis and its clients spell it.
 _OPERATIONS: dict[bytes, int] = {
     spelled: operation
@@ -38,6 +43,7 @@ _OPERATIONS: dict[bytes, int] = {
         (b"LPUSH", _LPUSH),
         (b"SADD", _SADD),
         (b"ZADD", _ZADD),
+        (b"XADD", _XADD),
     )
     for spelled in (name, name.lower())
 }
@@ -45,11 +51,12 @@ OPERATIONS = frozenset(_OPERATIONS)
 
 
 def apply(
-    argvs: list[list[bytes]], index: cython.Py_ssize_t, db: Database, limits: tuple[int, int, int, int, int]
+    argvs: list[list[bytes]], index: cython.Py_ssize_t, db: Database, limits: tuple[int, int, int, int, int, int, int]
 ) -> cython.Py_ssize_t:
     """Apply commands from argvs[index] on to `db`; the index of the first one that is left to its handler.
 
-    `limits` are hash-max-listpack-entries and -value, set-max-intset-entries, zset-max-listpack-entries and -value.
+    `limits` are hash-max-listpack-entries and -value, set-max-intset-entries, zset-max-listpack-entries and -value,
+    stream-node-max-bytes and -entries.
     """
     count: cython.Py_ssize_t = len(argvs)
     argc: cython.Py_ssize_t
@@ -70,6 +77,11 @@ def apply(
     found: Any
     inner: Any
     made: Any
+    entry_id: Any
+    blob: bytes
+    dash: cython.Py_ssize_t
+    ms: cython.longlong
+    seq: cython.longlong
     i: cython.Py_ssize_t
     score: cython.double
     if type(db) is not Database or db._pool is not None:
@@ -101,7 +113,7 @@ def apply(
             if found is None:
                 data[key] = b"1"
             elif type(found) is bytes and _is_plain_number(found):
-                data[key] = b"%d" % (int(found) + 1)
+                data[key] = _one_more(found)
             else:
                 return index
         elif operation == 3:
@@ -175,7 +187,7 @@ def apply(
                 else:
                     known = found.members
                     known[argv[i]] = None
-        else:
+        elif operation == 8:
             if argc < 4 or argc % 2:
                 return index
             for i in range(2, argc, 2):
@@ -194,8 +206,9 @@ def apply(
                 inner = found._data
                 if type(inner) is bytes:
                     made = None
-                    if len(arg) <= zset_bytes and len(found) < zset_entries:
-                        made = with_score(inner, arg, score)
+                    blob = inner
+                    if len(arg) <= zset_bytes and blob[0] < zset_entries:
+                        made = with_score(blob, arg, score)
                     if made is None:
                         found.add(arg, score, zset_entries, zset_bytes)
                     else:
@@ -206,6 +219,24 @@ def apply(
                     found.add(arg, score, zset_entries, zset_bytes)
                 else:
                     known[arg] = score
+        else:
+            # The handler takes options, ids that are made here, and what is wrong.
+            if argc < 5 or argc % 2 == 0:
+                return index
+            dash = _dash_in_id(argv[2])
+            if dash == 0:
+                return index
+            ms = _number(argv[2], 0, dash)
+            seq = _number(argv[2], dash + 1, len(argv[2]))
+            found = data.get(key)
+            if type(found) is not Stream:
+                if found is not None or (ms == 0 and seq == 0):
+                    return index
+                data[key] = found = Stream()
+            entry_id = (ms, seq)
+            if entry_id <= found.last_id:
+                return index
+            append(found, Node, entry_id, tuple(argv[3:]), limits[5], limits[6])
         index += 1
     return index
 
@@ -243,3 +274,63 @@ def _is_plain_score(text: bytes) -> cython.bint:
         elif p[i] < 48 or p[i] > 57:
             return False
     return points < 2 and size > points
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
+def _dash_in_id(text: bytes) -> cython.Py_ssize_t:
+    """Where the dash is in two numbers of up to 18 digits with one between them; 0 if it is something else."""
+    i: cython.Py_ssize_t
+    dash: cython.Py_ssize_t = 0
+    size: cython.Py_ssize_t = len(text)
+    p: cython.p_const_uchar = text
+    for i in range(size):
+        if p[i] == 45 and dash == 0:
+            dash = i
+        elif p[i] < 48 or p[i] > 57:
+            return 0
+    return dash if dash <= 18 and 0 < size - dash - 1 <= 18 else 0
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
+def _number(text: bytes, start: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.longlong:
+    """The number whose digits are text[start:end]."""
+    i: cython.Py_ssize_t
+    number: cython.longlong = 0
+    p: cython.p_const_uchar = text
+    for i in range(start, end):
+        number = number * 10 + (p[i] - 48)
+    return number
+
+
+@cython.cfunc
+@cython.inline
+def _one_more(text: bytes) -> bytes:
+    """The number after the one in `text`, which is plain."""
+    number: cython.longlong = _number(text, 0, len(text)) + 1
+    if not cython.compiled:
+        return b"%d" % number
+    size: cython.Py_ssize_t = len(text)
+    # Of nines alone it becomes longer.
+    longer: cython.bint = _is_longer(number, size)
+    made: bytes = PyBytes_FromStringAndSize(cython.NULL, size + longer)
+    p: cython.p_char = PyBytes_AS_STRING(made)
+    at: cython.Py_ssize_t
+    for at in range(size + longer - 1, -1, -1):
+        p[at] = 48 + number % 10
+        number //= 10
+    return made
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
+def _is_longer(number: cython.longlong, digits: cython.Py_ssize_t) -> cython.bint:
+    """Whether `number` has more digits than so many."""
+    while digits > 0:
+        number //= 10
+        digits -= 1
+    return number > 0

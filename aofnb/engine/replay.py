@@ -87,6 +87,8 @@ class Replayer:
             config.set_max_intset_entries,
             config.zset_max_listpack_entries,
             config.zset_max_listpack_value,
+            config.stream_node_max_bytes,
+            config.stream_node_max_entries,
         )
         # A test aid: to rest behind each key of a snapshot and each command.
         self._rest = key_delay(config.key_load_delay)

@@ -17,6 +17,8 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 
+from aofnb.store._stream_cy import append, append_to, integer_bytes, string_bytes
+
 __all__ = [
     "ENTRIES_READ_UNKNOWN",
     "MAX_ID",
@@ -41,8 +43,6 @@ UINT64_MAX = (1 << 64) - 1
 MIN_ID: StreamId = (0, 0)
 MAX_ID: StreamId = (UINT64_MAX, UINT64_MAX)
 ENTRIES_READ_UNKNOWN = -1
-# What a listpack may hold whatever the settings say.
-LISTPACK_MAX_BYTES = 1 << 30
 _LISTPACK_FRAME_BYTES = 7
 _INT64_SPAN = 1 << 63
 
@@ -74,31 +74,17 @@ class Node:
         self.last_id = master_id
         # All but the two counters at the head, whose width changes.
         self._body_bytes = (
-            _LISTPACK_FRAME_BYTES + _integer_bytes(len(fields)) + sum(map(_string_bytes, fields)) + _integer_bytes(0)
+            _LISTPACK_FRAME_BYTES + integer_bytes(len(fields)) + sum(map(string_bytes, fields)) + integer_bytes(0)
         )
 
     @property
     def listpack_bytes(self) -> int:
         """How large the listpack of the real server would be."""
-        return self._body_bytes + _integer_bytes(len(self.ids)) + _integer_bytes(self.deleted)
+        size: int = self._body_bytes + integer_bytes(len(self.ids)) + integer_bytes(self.deleted)
+        return size
 
     def append(self, entry_id: StreamId, items: Items) -> None:
-        fields = items[::2]
-        ms, seq = entry_id
-        master_ms, master_seq = self.master_id
-        # Flags, then the distance from the first id, which wraps around at 64 bits.
-        body_bytes = (
-            2 + _integer_bytes(_wrapped_int64(ms - master_ms)) + _integer_bytes(_wrapped_int64(seq - master_seq))
-        )
-        if fields == self.fields:
-            body_bytes += _integer_bytes(len(fields) + 3)
-        else:
-            body_bytes += _integer_bytes(len(fields)) + sum(map(_string_bytes, fields))
-            body_bytes += _integer_bytes(2 * len(fields) + 4)
-        self._body_bytes += body_bytes + sum(map(_string_bytes, items[1::2]))
-        self.ids.append(entry_id)
-        self.entries.append(items)
-        self.last_id = entry_id
+        append_to(self, entry_id, items)
 
     def remove(self, index: int) -> None:
         del self.ids[index], self.entries[index]
@@ -350,20 +336,7 @@ class Stream:
         The limits are those of the settings ``stream-node-max-bytes`` and ``stream-node-max-entries``; 0 is none.
         """
         assert entry_id > self.last_id
-        items = tuple(items)
-        if not self.nodes or self._last_node_is_full(sum(map(len, items)), node_max_bytes, node_max_entries):
-            self.nodes.append(Node(entry_id, items[::2]))
-        self.nodes[-1].append(entry_id, items)
-        self.length += 1
-        self.entries_added += 1
-        self.last_id = entry_id
-
-    def _last_node_is_full(self, more_bytes: int, node_max_bytes: int, node_max_entries: int) -> bool:
-        node = self.nodes[-1]
-        limit = min(node_max_bytes or LISTPACK_MAX_BYTES, LISTPACK_MAX_BYTES)
-        if node.listpack_bytes + more_bytes >= limit:
-            return True
-        return bool(node_max_entries) and len(node.ids) + node.deleted >= node_max_entries
+        append(self, Node, entry_id, tuple(items), node_max_bytes, node_max_entries)
 
     def delete(self, entry_id: StreamId) -> bool:
         """Remove one entry, as XDEL does; False where there is none."""
@@ -485,47 +458,6 @@ class Stream:
 
 
 # --- sizes the server would have -----------------------------------------------------------------------------
-
-
-def _integer_bytes(number: int) -> int:
-    """Bytes of an integer in a listpack, with its back length of one byte."""
-    if 0 <= number <= 127:
-        return 2
-    if -4096 <= number <= 4095:
-        return 3
-    for width in (2, 3, 4):
-        if -(1 << (8 * width - 1)) <= number < 1 << (8 * width - 1):
-            return width + 2
-    return 10
-
-
-def _string_bytes(text: bytes) -> int:
-    """Bytes of a string in a listpack, which keeps what looks like a 64-bit integer as one."""
-    size = len(text)
-    if size <= 20 and (text.isdigit() or text.startswith(b"-")):
-        number = _listpack_integer(text)
-        if number is not None:
-            return _integer_bytes(number)
-    if size < 64:
-        return size + 2
-    size += 2 if size < 4096 else 5
-    for width, limit in enumerate((127, 16382, 2097150, 268435454), start=1):
-        if size <= limit:
-            return size + width
-    return size + 5
-
-
-def _listpack_integer(text: bytes) -> int | None:
-    try:
-        number = int(text)
-    except ValueError:
-        return None
-    canonical = b"%d" % number == text and -(1 << 63) <= number < 1 << 63
-    return number if canonical else None
-
-
-def _wrapped_int64(number: int) -> int:
-    return ((number + _INT64_SPAN) & UINT64_MAX) - _INT64_SPAN
 
 
 def radix_tree_nodes(ids: Sequence[StreamId]) -> int:

@@ -17,6 +17,7 @@ from aofnb.engine import replay
 from aofnb.engine.core import Engine
 from aofnb.resp.encode import encode_command
 from aofnb.resp.reader import CommandReader
+from aofnb.store.stream import Stream
 
 CONFIG = {
     "hash_max_listpack_entries": 3,
@@ -24,15 +25,22 @@ CONFIG = {
     "set_max_intset_entries": 3,
     "zset_max_listpack_entries": 3,
     "zset_max_listpack_value": 4,
+    "stream_node_max_entries": 3,
 }
 
 keys = st.sampled_from([b"a", b"b", b"c", b""])
 words = st.sampled_from(
     [b"1", b"0", b"-0", b"07", b"2.5", b"", b".", b"1e3", b"nan", b"inf", b"longer", b"NX", b"9" * 18]
 )
+ids = st.sampled_from(
+    b"1-1 1-2 2-0 3-0 4-7 0-0 5 * 6-* -1 7- 1-1-1 999999999999999999-1 18446744073709551615-1 x 007-1".split()
+)
 commands = st.one_of(
     st.tuples(st.sampled_from([b"SET", b"RPUSH", b"LPUSH", b"SADD", b"PEXPIREAT", b"sadd", b"Set"]), keys, words),
     st.tuples(st.sampled_from([b"HSET", b"ZADD", b"SET", b"rpush", b"SADD"]), keys, words, words),
+    st.tuples(st.sampled_from([b"HSET", b"ZADD", b"RPUSH", b"LPUSH", b"SADD"]), keys, words, words, words, words),
+    st.tuples(st.just(b"XADD"), keys, ids, words, words),
+    st.tuples(st.just(b"XADD"), keys, st.just(b"MAXLEN"), st.just(b"2"), ids, words, words),
     st.tuples(st.sampled_from([b"DEL", b"INCR", b"incr", b"GET", b"PERSIST"]), keys),
     st.tuples(st.just(b"ZRANGE"), keys, st.just(b"0"), st.just(b"-1")),
     st.tuples(st.just(b"SELECT"), st.sampled_from([b"0", b"1"])),
@@ -52,6 +60,9 @@ def state(engine: Engine) -> list[Any]:
                     for name in ("fields", "members", "scores", "chunks")
                     if hasattr(value, name)
                 ]
+            if isinstance(value, Stream):
+                content = [(node._body_bytes, node.ids, node.entries, node.fields) for node in value.nodes]
+                content += [value.length, value.entries_added, value.last_id]
             encoding = getattr(value, "encoding", type(value))
             found.append((db.index, key, repr(content), encoding, deadline))
     return found
