@@ -12,11 +12,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.bench import bench_commands, bench_log, bench_memory, bench_rewrite, bench_server
+from tests.bench import bench_commands, bench_forensics, bench_log, bench_memory, bench_rewrite, bench_server
 from tests.bench.harness import machine, print_table
 
 _SUBJECTS = {
     "commands": bench_commands,
+    "forensics": bench_forensics,
     "log": bench_log,
     "rewrite": bench_rewrite,
     "server": bench_server,
