@@ -131,15 +131,14 @@ class HyperLogLog:
         Raises
         ------
         CorruptedError
-            Sparse runs that do not cover all registers.
+            Sparse runs that cover less than all registers, or more.
         """
         if self.encoding == DENSE:
             return _unpack(self.raw)
         registers = bytearray()
         for _, value, run in self.opcodes():
-            # Values beyond the end are left out, zeros beyond it are an error, as with the server.
-            if value and len(registers) + run > REGISTERS:
-                break
+            if len(registers) + run > REGISTERS:
+                raise CorruptedError
             registers += bytes([value]) * run
         if len(registers) != REGISTERS:
             raise CorruptedError

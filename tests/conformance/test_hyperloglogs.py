@@ -14,6 +14,7 @@ import aofnb
 
 pytestmark = pytest.mark.server
 
+CORRUPTED = Error("INVALIDOBJ Corrupted HLL object detected")
 INVALID = Error("WRONGTYPE Key is not a valid HyperLogLog string value.")
 
 ROWS = [
@@ -42,8 +43,19 @@ ROWS = [
     ("PFDEBUG TODENSE p", 0),
     ("PFDEBUG DECODE p", Error("HLL encoding is not sparse")),
     (("SET", "broken", b"HYLL\x01" + bytes(10) + b"\x80\x80\x01\x80"), OK),
-    ("PFCOUNT broken", Error("INVALIDOBJ Corrupted HLL object detected")),
-    ("PFMERGE m broken", Error("INVALIDOBJ Corrupted HLL object detected")),
+    ("PFCOUNT broken", CORRUPTED),
+    ("PFMERGE m broken", CORRUPTED),
+    ("PFADD long a b", 1),
+    # A run of values, and one of zeros, beyond the last register.
+    (("APPEND", "long", b"\xc3"), 25),
+    ("PFCOUNT long", CORRUPTED),
+    ("PFCOUNT long nokey", CORRUPTED),
+    ("PFMERGE long", CORRUPTED),
+    ("PFDEBUG GETREG long", CORRUPTED),
+    ("PFDEBUG TODENSE long", CORRUPTED),
+    (("SETRANGE", "long", 24, b"\x00"), 25),
+    ("PFCOUNT long", CORRUPTED),
+    ("PFDEBUG TODENSE long", CORRUPTED),
 ]
 READS = [("STRLEN p", 12304), ("STRLEN m", 30), ("PFCOUNT m", 4), ("STRLEN new", 18)]
 
