@@ -186,7 +186,7 @@ def check(
     """Read a log to its end, running nothing and changing nothing.
 
     Time is linear in the size of the files; memory is that of the largest record, and for a snapshot that of its
-    largest value and about 100 bytes for each key.
+    largest value and 8 bytes for each key.
 
     Parameters
     ----------

@@ -13,6 +13,8 @@ Redis: redis-check-rdb.c redis_check_rdb; rdb.c rdbLoadRioWithLoadingCtx (7.0.15
 from __future__ import annotations
 
 import os
+from array import array
+from collections import Counter
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -30,6 +32,7 @@ _DATABASES = 16
 _ANY_DATABASE = 1 << 64
 _CHECKSUM_BYTES = 8
 _PIECE = 1 << 20
+_PARTS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,21 +73,22 @@ class SnapshotCheck:
 def check_snapshot(file: BinaryIO, size: int) -> SnapshotCheck:
     """Read the snapshot that `file`, open at its beginning and of `size` bytes, begins with.
 
-    Time is linear in its size; memory is that of its largest value, and about 100 bytes for each key.
+    Time is linear in its size; memory is that of its largest value, and 8 bytes for each key.
     """
     try:
         reader = RdbReader(file, size, databases=_ANY_DATABASE)
     except RdbError as problem:
         found = _finding(problem)
         return SnapshotCheck(None, found, found, found)
-    minded = _Minded()
+    keys = _KeyHashes()
     try:
         for entry in reader:
-            minded.key(entry)
+            keys.add(entry)
     except RdbError as problem:
         found = _finding(problem)
         return SnapshotCheck(None, found, found, found, unnoticed=_checksum_holds(file, size))
     assert reader.end is not None
+    twice = _first_of(file, size, keys.more_than_once())
     unsupported = _unsupported(reader.skipped)
     database = version = None
     highest, offset = reader.highest_db
@@ -99,25 +103,48 @@ def check_snapshot(file: BinaryIO, size: int) -> SnapshotCheck:
     return SnapshotCheck(
         reader.end,
         damage,
-        server=version or database or minded.twice or unsupported or library,
-        aofnb=database or minded.twice or library,
+        server=version or database or twice or unsupported or library,
+        aofnb=database or twice or library,
         left_out=unsupported,
     )
 
 
-class _Minded:
-    """What loading minds about keys, the first of each kind."""
+class _KeyHashes:
+    """Hashes of all keys, in as few bytes as they take: large snapshots have a hundred million keys."""
 
     def __init__(self) -> None:
-        self.twice: Finding | None = None
-        # Hashes of keys: 64 bits, of which two are the same by chance in none of a million large snapshots.
-        self._keys: set[int] = set()
+        # In parts, so that only one of them is looked through at a time.
+        self._parts = [array("q") for _ in range(_PARTS)]
 
-    def key(self, entry: Entry) -> None:
-        known = len(self._keys)
-        self._keys.add(hash((entry.db, entry.key)))
-        if len(self._keys) == known and self.twice is None:
-            self.twice = Finding(entry.offset, f"the key {entry.key!r} comes twice in database {entry.db}")
+    def add(self, entry: Entry) -> None:
+        number = _hash(entry)
+        self._parts[number % _PARTS].append(number)
+
+    def more_than_once(self) -> set[int]:
+        """The hashes that came more than once."""
+        found: set[int] = set()
+        for part in self._parts:
+            if len(set(part)) != len(part):
+                found.update(number for number, times in Counter(part).items() if times > 1)
+        return found
+
+
+def _hash(entry: Entry) -> int:
+    return hash((entry.db, entry.key))
+
+
+def _first_of(file: BinaryIO, size: int, suspects: set[int]) -> Finding | None:
+    """The first key that comes a second time, of those with a hash in `suspects`, which different keys may share."""
+    if not suspects:
+        return None
+    file.seek(0)
+    seen: set[tuple[int, bytes]] = set()
+    for entry in RdbReader(file, size, databases=_ANY_DATABASE, checksum="skip"):
+        if _hash(entry) in suspects:
+            if (entry.db, entry.key) in seen:
+                return Finding(entry.offset, f"the key {entry.key!r} comes twice in database {entry.db}")
+            seen.add((entry.db, entry.key))
+    return None
 
 
 def _finding(problem: RdbError) -> Finding:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from support.snapshots import RDB
 
 import aofnb
 from aofnb.aof.check import CheckReport, check, fix
+from aofnb.aof.check_snapshot import check_snapshot
 from aofnb.aof.fs import OsFs
 from aofnb.aof.load import read_units
 from aofnb.errors import AofError, AofLockedError, AofManifestError, AofnbError, AofWriteError
@@ -372,3 +375,26 @@ def test_truncating_to_a_time_never_leaves_a_transaction_open(tmp_path: Path) ->
     assert path.read_bytes() == old + A
     assert check(path, timestamp_s=99).files[0].truncate_at is None
     assert check(path, timestamp_s=9).verdict == "damaged", "there is nothing from before"
+
+
+def test_a_key_that_comes_twice_is_found_where_it_does_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where other keys have the same hash, which is all that is kept of a key."""
+    keys = [b"%03d" % number for number in (*range(200), 150, 7)]
+    records = [b"\x00\x03%b\x01v" % key for key in keys]
+    data = b"REDIS0010" + b"".join(records) + b"\xff" + bytes(8)
+    for same in (False, True):
+        if same:
+            monkeypatch.setattr("aofnb.aof.check_snapshot._hash", lambda entry: len(entry.key))
+        found = check_snapshot(io.BytesIO(data), len(data)).aofnb
+        assert found is not None
+        assert (found.offset, found.reason) == (9 + 200 * 7, "the key b'150' comes twice in database 0")
+        assert check_snapshot(io.BytesIO(data[:-23] + data[-9:]), len(data) - 14).aofnb is None
+
+
+def test_checking_a_snapshot_keeps_few_bytes_of_a_key() -> None:
+    data = b"REDIS0010" + b"".join(b"\x00\x06%06d\x00" % number for number in range(50_000)) + b"\xff" + bytes(8)
+    tracemalloc.start()
+    assert check_snapshot(io.BytesIO(data), len(data)).damage is None
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2_000_000, "a piece of the file, and 8 bytes for each key"
