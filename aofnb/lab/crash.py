@@ -435,10 +435,10 @@ class Trial:
         """What the next base is: a snapshot, or commands."""
         self.store.config_set("aof-use-rdb-preamble", "yes" if suffix == "rdb" else "no")
 
-    def switch_log(self, *meanwhile: Argv) -> None:
+    def switch_log(self, *meanwhile: Argv, rewrite: bool = False) -> None:
         """Turn the log off, run commands that it does not get, turn it on again: then all of them are to be there.
 
-        For a disk without faults.
+        With `rewrite` there is a BGREWRITEAOF before it is on, which makes a base alone. For a disk without faults.
         """
         self.store.config_set("appendonly", False)
         # Turning it off has written and synced everything.
@@ -449,6 +449,8 @@ class Trial:
         self._units[content] = len(self.history)
         self.history.append(content)
         self._crash_now("off", DIRECTORY)
+        if rewrite:
+            self.rewrite()
         self.store.config_set("appendonly", True)
         writer = self.store.engine.writer
         assert writer is not None

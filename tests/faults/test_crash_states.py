@@ -109,7 +109,8 @@ def test_a_log_that_is_turned_off_and_on_again(judge) -> None:
         while judged.states < OFF_AND_ON:
             everyday(trial, rng, 2)
             trial.set_base_form(rng.choice(["rdb", "aof"]))
-            trial.switch_log(("INCR", "n"), ("RPUSH", "list", "nobody logs this"))
+            again = rng.random() < 0.3
+            trial.switch_log(("INCR", "n"), ("RPUSH", "list", "nobody logs this"), rewrite=again)
 
 
 def test_annotations_and_replaced_files_that_are_kept(judge) -> None:

@@ -12,7 +12,7 @@ from typing import Literal
 
 import pytest
 
-from aofnb.lab import BuggyFs, DiskImage, Judge, Trial, ViolationError
+from aofnb.lab import BuggyFs, DiskImage, Fault, Judge, Trial, ViolationError
 from aofnb.lab.crash import DIRECTORY, Content
 from aofnb.resp.encode import encode_command
 
@@ -149,9 +149,7 @@ def live_off_and_on(fs: BuggyFs, policy: str, seed: int) -> None:
         trial.switch_log(("INCR", "n"), ("RPUSH", "list", "nobody logs this"))
         trial.turn([("INCR", "n")])
         trial.set_base_form("aof")
-        trial.switch_log(
-            ("INCR", "n"),
-        )
+        trial.switch_log(("INCR", "n"), rewrite=True)
         trial.turn([("INCR", "n")])
 
 
@@ -168,6 +166,10 @@ OFF_AND_ON = {
         "rename appendonly.aof.manifest",
     ),
     "a file is deleted before it is replaced": ("rename: persist < _publish < _new_generation", "unlink"),
+    "a base alone: its manifest is not synced": ("fdatasync: persist < _publish < publish_alone", None),
+    "a base alone: its name is not synced": ("fsync_dir: _publish < publish_alone", None),
+    "a base alone: the manifest's name is not synced": ("fsync_dir: persist < _publish < publish_alone", None),
+    "a base alone: a file is deleted before it is replaced": ("rename: persist < _publish < publish_alone", "unlink"),
 }
 
 
@@ -183,6 +185,51 @@ def test_turning_the_log_off_and_on_without_a_bug_is_fine() -> None:
     fs = BuggyFs()
     live_off_and_on(fs, "everysec", 2)
     assert {site for site, until in OFF_AND_ON.values()} <= set(fs.sites)
+
+
+def live_healed(fs: BuggyFs, policy: str, seed: int) -> None:
+    """A store of which an fsync failed, and which a rewrite gave new files of what is in memory."""
+    rng = random.Random(seed)
+    with Trial(fs, judge_of("rdb"), limit=8, rng=rng, recoveries=0.1, appendfsync=policy) as trial:  # type: ignore[arg-type]
+        trial.turn([("INCR", "n"), ("RPUSH", "list", "item")])
+        # The write, then the fsync.
+        fs.faults = {fs.done + 1: Fault()}
+        trial.turn([("INCR", "n")])
+        trial.wait(1)
+        assert trial.store.engine.refusal is not None or policy == "everysec"
+        trial.rewrite()
+        assert trial.store.engine.refusal is None
+        trial.turn([("INCR", "n")])
+        trial.wait(1)
+        trial.turn([("INCR", "n"), ("SET", "k", 1)])
+
+
+HEALED = {
+    "the snapshot is not synced": ("fdatasync: write_keyspace", None),
+    "the new manifest is not synced": ("fdatasync: persist < _publish < _new_generation", None),
+    "the names of base and incr are not synced": ("fsync_dir: _publish < _new_generation < replace_all", None),
+    "the manifest's name is not synced": ("fsync_dir: persist < _publish < _new_generation", None),
+    "names are synced after the manifest lists them": (
+        "fsync_dir: _publish < _new_generation < replace_all",
+        "rename appendonly.aof.manifest",
+    ),
+    "a file is deleted before it is replaced": ("rename: persist < _publish < _new_generation", "unlink"),
+}
+
+
+@pytest.mark.parametrize("what", HEALED)
+def test_a_bug_in_healing_after_a_failed_fsync_is_caught(what: str) -> None:
+    site, until = HEALED[what]
+    with pytest.raises(ViolationError):
+        for policy, seed in LIVES:
+            live_healed(BuggyFs(site, until), policy, seed)
+
+
+@pytest.mark.parametrize("policy", ["always", "everysec"])
+def test_healing_without_a_bug_is_fine(policy: str) -> None:
+    fs = BuggyFs()
+    live_healed(fs, policy, 2)
+    assert {site for site, until in HEALED.values()} <= set(fs.sites)
 
 
 # Until one of them sees it.
