@@ -62,6 +62,8 @@ class Connection(asyncio.Protocol):
         self.requests: list[Argv] = []
         # The command that waits, and whose reply comes later: none behind it is run meanwhile.
         self.waiting_for: Argv | None = None
+        # The commands that it runs, if it is an EXEC that a pause puts off.
+        self._queued: Sequence[Argv] = ()
         self._unread_bytes = 0
         # How many of them may run in one turn.
         self.share = _FIRST_SHARE
@@ -230,7 +232,7 @@ class Connection(asyncio.Protocol):
                 self._check_debug()
             reply = as_sent(argv, self.engine.process(client, argv), queued)
         except MustWait as must:
-            self.waiting_for = argv
+            self.waiting_for, self._queued = argv, queued
             self.engine.waiting.begin(client, must.wait, self._reply_later)
             if must.wait.timeout_ms:
                 self.engine.on_wait()
@@ -273,7 +275,7 @@ class Connection(asyncio.Protocol):
             self.closing = True
             self.server.has_output(self)
             return
-        self.add(encode_reply(as_sent(argv, reply), self.client.resp))
+        self.add(encode_reply(as_sent(argv, reply, self._queued), self.client.resp))
 
     def _end(self) -> None:
         """CLIENT KILL: what was answered is sent, nothing more is run. With the engine's lock, in any thread."""

@@ -567,6 +567,9 @@ class Store:
             writer = engine.writer
             if writer is not None:
                 wait_s = _sooner(wait_s, 0.1 if writer.aof_buf else writer.fsync_due_s())
+            if engine.tracking.clients:
+                # Of keys that expired here.
+                engine.tracking.tell_prefixes()
             engine.outbox.deliver(problem)
             return wait_s
 

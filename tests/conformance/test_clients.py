@@ -84,7 +84,11 @@ SCRIPTS = {
         b CLIENT PAUSE 10 WRITE more
         b CLIENT PAUSE
         b CLIENT UNPAUSE
+        k MULTI
+        k SET t 1
+        k INCR t
         b CLIENT PAUSE 100000 WRITE
+        k? EXEC
         b GET k
         a? SET k 1
         c? MSET k 2 j 1
@@ -101,6 +105,7 @@ SCRIPTS = {
         j SET k
         b CLIENT LIST ID {a} {e}
         b CLIENT UNPAUSE
+        k.
         a.
         c.
         d.

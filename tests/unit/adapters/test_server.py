@@ -356,3 +356,24 @@ def test_large_replies_are_made_a_few_at_a_time(store, server, monkeypatch):
     assert sum(sizes) == count * size
     assert max(sizes) <= 32 * size
     assert max(sizes[2:]) <= 8 * size
+
+
+def test_a_transaction_that_a_pause_put_off_gives_all_its_replies(store, server):
+    with connect(server) as sock:
+        for words in ([b"MULTI"], [b"SET", b"k", b"v"], [b"GET", b"k"]):
+            ask(sock, encode_command(words))
+        store.execute("CLIENT", "PAUSE", 100_000, "WRITE")
+        sock.sendall(encode_command([b"EXEC"]))
+        deadline = time.monotonic() + 20
+        while b"blocked_clients:1" not in store.execute("INFO", "clients") and time.monotonic() < deadline:
+            pass
+        store.execute("CLIENT", "UNPAUSE")
+        assert ask(sock, b"", 16) == b"*2\r\n+OK\r\n$1\r\nv\r\n"
+
+
+def test_who_tracks_prefixes_is_told_of_what_expires(store, server):
+    with connect(server) as sock:
+        ask(sock, encode_command([b"HELLO", b"3"]))
+        assert ask(sock, encode_command([b"CLIENT", b"TRACKING", b"on", b"BCAST", b"NOLOOP"])) == b"+OK\r\n"
+        ask(sock, encode_command([b"SET", b"k", b"v", b"PX", b"20"]))
+        assert ask(sock, b"") == b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n"
