@@ -1,6 +1,9 @@
 """Run notebooks and write their outputs back in one canonical form, so that a diff shows only what changed.
 
-python notebooks/refresh.py notebooks/*.ipynb
+python notebooks/refresh.py [--all] notebooks/*.ipynb
+
+Outputs that are not compared (of cells tagged `nbval-ignore-output`: times, draws of luck) stay as they were while their
+cell does, so that a second run changes nothing; ``--all`` renews them, too.
 """
 
 from __future__ import annotations
@@ -18,12 +21,13 @@ HERE = Path(__file__).parent
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
-def run(path: Path) -> None:
+def run(path: Path, renew_all: bool) -> None:
     """Execute the notebook at `path` from scratch and replace it."""
     before = nbformat.read(path, as_version=4)
     notebook = nbformat.read(path, as_version=4)
     client_for(notebook, path.parent).execute()
-    nbformat.write(settled(canonical(notebook), before), path)
+    after = settled(canonical(notebook), before)
+    nbformat.write(after if renew_all else with_old_luck(after, before), path)
 
 
 def client_for(notebook: nbformat.NotebookNode, folder: Path) -> NotebookClient:
@@ -87,6 +91,15 @@ def settled(notebook: nbformat.NotebookNode, before: nbformat.NotebookNode) -> n
     return notebook
 
 
+def with_old_luck(notebook: nbformat.NotebookNode, before: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """`notebook` with the outputs of `before` in cells that are the same and whose outputs are not compared."""
+    for cell, old in zip(notebook.cells, before.cells, strict=False):
+        ignored = "nbval-ignore-output" in cell.metadata.get("tags", [])
+        if ignored and cell.source == old.source and old.get("outputs"):
+            cell.outputs = old.outputs
+    return notebook
+
+
 def sanitizer(path: Path) -> Callable[[Any], Any]:
     """What nbval does to outputs before it compares them, for a tree of values."""
     pairs = re.findall(r"^regex: (.*)\nreplace: (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
@@ -105,6 +118,7 @@ def sanitizer(path: Path) -> Callable[[Any], Any]:
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:]:
+    names = [name for name in sys.argv[1:] if name != "--all"]
+    for name in names:
         print(name)
-        run(Path(name))
+        run(Path(name), renew_all="--all" in sys.argv)

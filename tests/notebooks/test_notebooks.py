@@ -99,6 +99,17 @@ def test_a_notebook_runs_and_refreshing_it_changes_no_checked_cell(path: Path, r
             assert bare(after.outputs) == bare(before.outputs), before.source
 
 
+def test_a_second_refresh_leaves_luck_alone_while_its_cell_is_the_same(refresh: ModuleType) -> None:
+    def notebook(source: str, said: str) -> Any:
+        output = nbformat.v4.new_output("stream", name="stdout", text=said)
+        cell = nbformat.v4.new_code_cell(source, outputs=[output], metadata={"tags": ["nbval-ignore-output"]})
+        return nbformat.v4.new_notebook(cells=[cell])
+
+    old = notebook("measure()", "3 ms")
+    assert refresh.with_old_luck(notebook("measure()", "5 ms"), old).cells[0].outputs[0].text == "3 ms"
+    assert refresh.with_old_luck(notebook("measure(2)", "5 ms"), old).cells[0].outputs[0].text == "5 ms"
+
+
 def bare(outputs: list[Any]) -> list[Any]:
     """Outputs without pictures, which another version of matplotlib draws with other pixels."""
     return [
