@@ -120,6 +120,10 @@ def _salvage(options: argparse.Namespace) -> int:
 def _recover(options: argparse.Namespace) -> int:
     from aofnb.forensics.recover import commands_of
 
+    if options.drop is None and options.stop is None and options.keep is None:
+        raise ValueError(
+            "say what to leave out: --stop POSITION, --drop WHAT, or --keep PATTERN for all but these keys"
+        )
     log = open_log(options)
     if (code := judged(log, options)) == 2:
         return code

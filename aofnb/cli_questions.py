@@ -54,7 +54,8 @@ EXAMPLES = """\
   aofnb diff mydata 57 58 --by template   what row 57 changed, kind of key by kind of key
   aofnb blame mydata cart:42              which command each field of it is of
   aofnb bisect mydata '< 0' GET stock:7   the first command after which GET stock:7 is below 0
-  aofnb bisect mydata nil GET stock:7     or says nothing any more
+  aofnb bisect --lo 14:00 mydata nil GET stock:7
+                                          since 14:00, the first after which it is gone
   aofnb waste mydata                      what a rewrite would save, and how long a restart takes
   aofnb top mydata                        which kinds of keys make the log large
   aofnb top mydata --by key -n 5          and which keys
@@ -258,11 +259,28 @@ def _compare(options: argparse.Namespace) -> int:
         told = {"level": found.level, "equal": found.equal, "common": found.common, "prefix": found.prefix}
         json_text({**told, "differences": [{k: v for k, v in row.items() if k != "index"} for row in rows]})
     else:
-        print_lines(repr(found).splitlines())
+        print_lines(_compared(found))
         if not found.equal and options.level != "state":
             ask = shell_line("compare", options.a, options.b, "--level", "state")
             print_lines(next_lines([(ask, "which keys differ in the end")]))
     return max(*codes, 0 if found.equal else 1)
+
+
+def _compared(found: Any) -> list[str]:
+    """What `compare` found; the place where the logs part is a line for each."""
+    if found.level == "state" or found.equal:
+        return repr(found).splitlines()
+    (row,) = _rows_of(found.differences)
+    lines = repr(found).splitlines()[:1]
+    for side in "ab":
+        if found.level == "bytes":
+            part, offset = row[f"part_{side}"], row[f"offset_{side}"]
+            place = "its end" if part is None or part != part else f"{part}:{offset}"
+        else:
+            argv = row[f"args_{side}"]
+            place = f"#{row[f'seq_{side}']} [{row[f'db_{side}']}] {said(argv)}" if isinstance(argv, list) else "its end"
+        lines.append(f"  {side}: {place}")
+    return lines
 
 
 def _rows_of(frame: Any) -> list[dict[str, Any]]:
@@ -296,13 +314,18 @@ def _history(options: argparse.Namespace) -> int:
         print_lines([f"{_place(row)} {said(row['args'], options.full)}  ({row['cause']}){value}"])
     if not len(frame):
         print(
-            f"aofnb: no command of this log touches {safe(options.key)!r} in database {options.db}; "
+            f"aofnb: no command {_between(options)} touches {safe(options.key)!r} in database {options.db}; "
             f"{safe(shell_line('find', options.path, options.key))}   # looks everywhere",
             file=sys.stderr,
         )
     elif not options.json:
         print_lines(next_lines(_about_history(log, options, frame)))
     return code
+
+
+def _between(options: argparse.Namespace) -> str:
+    whole = (options.start, options.stop) == ("start", "end")
+    return "of this log" if whole else f"from {safe(options.start)} to {safe(options.stop)}"
 
 
 def _about(row: Any) -> dict[str, Any]:
@@ -512,10 +535,11 @@ def _bisect(options: argparse.Namespace) -> int:
         return code
     found = log.bisect(lambda store: test(_reply(store, options)), lo=options.lo, hi=options.hi)
     if found is None:
-        print(f"aofnb: it is not so at {safe(options.hi)}; name a position at which it is with --hi", file=sys.stderr)
+        print(f"aofnb: it is not so at {safe(options.hi)}; name a position at which it is: --hi", file=sys.stderr)
         return 1
-    seq: Any = found.name
-    row: dict[str, Any] = {"seq": seq, **{str(name): value for name, value in found.items()}}
+    # Numbers of numpy are none for JSON.
+    row = {str(name): value.item() if hasattr(value, "item") else value for name, value in found.items()}
+    row["seq"] = int(str(found.name))
     if options.json:
         about = _about(row)
         json_text({**about, "args": [plain_value(arg) for arg in row["args"]]})
@@ -552,7 +576,12 @@ def _test(text: str) -> Callable[[Any], bool]:
     compares, wanted = _TESTS[words[0]], words[1]
     if words[0] in ("=", "==", "!="):
         return lambda reply: reply is not None and compares(_as_word(reply), wanted.encode())
-    bound = float(wanted)
+    try:
+        bound = float(wanted)
+    except ValueError:
+        raise ValueError(
+            f"{wanted!r} is no number: with {words[0]} numbers are compared; '= text' compares text"
+        ) from None
 
     def passes(reply: Any) -> bool:
         try:

@@ -40,8 +40,8 @@ __all__ = [
 _CODES = """\
 exit code:
   0  fine
-  1  damaged, but salvageable: the answer is of what is legible; or what was asked for
-     gives an error
+  1  damaged, but salvageable: the answer is of what is legible; also where a command that
+     was asked for gives an error, a new log has a problem that is told, or two logs differ
   2  unreadable, or the command line cannot be understood
 """
 

@@ -350,7 +350,7 @@ def bisect(log: Log, predicate: Callable[[Store], object], lo: Position, hi: Pos
     if lo.seq > hi.seq:
         raise ValueError(f"{lo} is behind {hi}; give the earlier position first")
     if predicate(Traveller(log, lo).store):
-        raise ValueError(f"it is so at {lo} (row {lo.seq}) already; begin earlier")
+        raise ValueError(f"it is so at {lo} (row {lo.seq}) already; name a position at which it is not: lo=, or --lo")
     end = Traveller(log, hi)
     if not predicate(end.store):
         return None

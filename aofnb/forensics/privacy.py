@@ -14,6 +14,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from aofnb.commands import registry
+from aofnb.engine.store import open_store
 from aofnb.errors import ReplyError
 from aofnb.forensics.damage import survey
 from aofnb.forensics.log import Log, Progress, Report, tables
@@ -22,6 +23,7 @@ from aofnb.forensics.parts import PartFile
 from aofnb.forensics.pseudonym import Pseudonyms
 from aofnb.forensics.reading import teller
 from aofnb.forensics.roles import key_roles, template
+from aofnb.store.snapshot import commands_of_key
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -163,7 +165,7 @@ class _Disguise:
         if name in _FUNCTIONS:
             return argv
         if name == "RESTORE":
-            raise ValueError("this log has RESTORE, whose values cannot be disguised: rewrite it first (BGREWRITEAOF)")
+            return self._restore(argv)
         hidden = set(_keys(command, argv)) | set(_data(name, argv))
         start = command.words
         if name in _SCRIPTS:
@@ -173,6 +175,25 @@ class _Disguise:
             self._argument(arg) if place in hidden else arg if place < start or _is_syntax(arg) else self._of(arg)
             for place, arg in enumerate(argv)
         ]
+
+    def _restore(self, argv: list[bytes]) -> list[bytes]:
+        """RESTORE of the disguised value: its payload is taken apart, said as commands, and put together again."""
+        key, payload = b"k", argv[3] if len(argv) > 3 else b""
+        with open_store(None, background=False, progress=False) as store:
+            session, data = store.session(), store.engine.keyspace[0]
+            try:
+                session.execute("RESTORE", key, 0, payload)
+            except ReplyError as problem:
+                raise ValueError(
+                    f"the value of {argv[1]!r} in a RESTORE cannot be read, so not disguised: {problem}"
+                ) from None
+            value = data.peek(key)
+            rebuilt = [] if value is None else [self(list(each)) for each in commands_of_key(key, value)]
+            session.execute("FLUSHALL")
+            for each in rebuilt:
+                session.execute(*each)
+            made = session.execute("DUMP", self._of(key))
+        return [argv[0], self._of(argv[1]), argv[2], made or payload, *argv[4:]]
 
     def _argument(self, arg: bytes) -> bytes:
         # The registers of a HyperLogLog say nothing, and others would be none.

@@ -229,7 +229,7 @@ def undo(log: Log, what: Any, mode: Mode = "graft", progress: Progress = None) -
         raise ValueError(f"mode= is 'graft', 'rewind' or 'excise', not {mode!r}")
     commands = _commands(log, what)
     if not commands:
-        raise ValueError("there is no such command: nothing to undo")
+        raise ValueError("there is no such command in this log: nothing to undo")
     rows = [seq for seq, _, _ in commands]
     if mode == "excise":
         return recover(log, drop=rows, progress=progress)

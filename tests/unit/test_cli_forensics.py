@@ -207,3 +207,30 @@ def test_follow_prints_what_is_written_meanwhile(data: Path, capsys: Capture, mo
     lines = out.splitlines()
     assert lines[0].endswith("SELECT 0")
     assert lines[1].endswith('SET fresh "x y"')
+
+
+def test_blame_bisect_find_waste_and_compare(data: Path, tmp_path: Path, capsys: Capture) -> None:
+    assert "f3 = alice@example.com  #4 " in run(capsys, "blame", data, "cart:42", "--at", 7)[1]
+    assert "nokey" in run(capsys, "blame", data, "nokey")[2]
+    code, out, _ = run(capsys, "bisect", "--hi", 7, data, ">= 3", "HLEN", "cart:42")
+    assert code == 0
+    assert out.startswith("#3 ")
+    assert f"aofnb at {data} 3 HLEN cart:42" in out
+    assert json.loads(run(capsys, "bisect", "--json", "--lo", 3, data, "= 0", "HLEN", "cart:42")[1])["seq"] == 7
+    for test, says in (("~ 3", "is no test"), ("< x", "is no number"), ("not nil", "already; name a position")):
+        code, _, err = run(capsys, "bisect", data, test, "HLEN", "cart:42")
+        assert (code, says in err) == (2, True)
+    assert run(capsys, "bisect", data, "> 9", "HLEN", "cart:42")[0] == 1
+    assert run(capsys, "bisect", data, "> 9")[0] == 2
+    assert run(capsys, "find", data, "alice", "-n", 2)[1].count("argument 3: alice@example.com") == 2
+    out = run(capsys, "waste", data)[1]
+    assert "no longer count" in out
+    assert "a restart replays all of it in about" in out
+    code, out, _ = run(capsys, "compare", data, data, "--level", "bytes")
+    assert (code, out.startswith("equal in bytes")) == (0, True)
+    run(capsys, "undo", data, "FLUSHALL", "--to", tmp_path / "other")
+    code, out, _ = run(capsys, "compare", data, tmp_path / "other")
+    assert code == 1
+    assert "  a: its end\n" in out
+    assert run(capsys, "recover", data)[2].startswith("aofnb: say what to leave out: --stop")
+    assert "from end to end touches" in run(capsys, "history", data, "k", "--start", "end")[2]

@@ -99,7 +99,7 @@ def test_bisect_finds_the_command(tmp_path, monkeypatch, mark_rows):
     assert (row.name, row.cmd) == (21 + 2 * 3, "DECR")
     assert log.bisect(negative, hi=27) is None
     assert log.bisect(negative, hi=28).name == 27
-    with pytest.raises(ValueError, match="already; begin earlier"):
+    with pytest.raises(ValueError, match="already; name a position at which it is not"):
         log.bisect(negative, lo=40)
 
 
