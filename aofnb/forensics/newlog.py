@@ -226,22 +226,35 @@ class _Writer:
                 self._commands += 1
                 self._multi = None
             self._times = [(0, second) for _, second in self._times[-1:]] + found.ts
-            start = 0
-            for row in np.flatnonzero(found.argc == 1).tolist():
-                name = found.arg(row, 0).upper()
-                if name not in (b"MULTI", b"EXEC"):
-                    continue
-                self._rows(found, keep, start, row)
-                start = row + 1
-                if keep[row] and (name == b"EXEC") == (self._multi is not None):
-                    self._multi = (self._file.tell(), self._commands) if name == b"MULTI" else None
-                    self._rows(found, keep, row, start)
-            self._rows(found, keep, start, len(found))
+            keep, opened = self._framed(found, keep)
+            if opened is not None:
+                self._rows(found, keep, 0, opened)
+                self._multi = (self._file.tell(), self._commands)
+            self._rows(found, keep, opened or 0, len(found))
         if self._multi is not None:
             self._file.seek(self._multi[0])
             self._file.truncate()
             self._commands = self._multi[1]
         return self._commands
+
+    def _framed(self, found: Records, keep: Keep) -> tuple[Keep, int | None]:
+        """The rows to keep, without a MULTI inside of a transaction or an EXEC outside of one; the MULTI that is still
+        open at the end of the table. Forgets one from before that ends in it.
+        """
+        keep = keep.copy()
+        open_ = self._multi is not None
+        opened: int | None = None
+        for row in np.flatnonzero((found.argc == 1) & keep).tolist():
+            name = found.arg(row, 0).upper()
+            if name not in (b"MULTI", b"EXEC"):
+                continue
+            if (name == b"EXEC") != open_:
+                keep[row] = False
+                continue
+            open_ = not open_
+            opened = row if open_ else None
+            self._multi = None
+        return keep, opened
 
     def _rows(self, found: Records, keep: Keep, start: int, stop: int) -> None:
         """The kept rows of `found` from `start` to before `stop`."""
