@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import queue
 import signal
 import sys
+import threading
 import types
 
 import pytest
@@ -84,6 +86,50 @@ def test_limits_counts(client):
         limiter = strategy(storage)
         name = strategy.__name__
         assert [limiter.hit(twice, name) for _ in range(3)] == [True, True, False]
+
+
+def test_dramatiq_works_in_threads(client):
+    """Its broker is a Lua script, its workers are threads that poll and wait."""
+    need("dramatiq", importlib.util.find_spec("dramatiq"))
+    need("lupa", importlib.util.find_spec("lupa"))
+    import dramatiq
+    from dramatiq.brokers.redis import RedisBroker
+
+    broker = RedisBroker(client=client)
+    sums = queue.Queue()
+
+    @dramatiq.actor(broker=broker)
+    def add(a, b):
+        sums.put(a + b)
+
+    worker = dramatiq.Worker(broker, worker_timeout=50, worker_threads=2)
+    worker.start()
+    try:
+        for number in range(10):
+            add.send(number, 1)
+        add.send_with_options(args=(100, 1), delay=20)
+        assert sorted(sums.get(timeout=20) for _ in range(11)) == [*range(1, 11), 101]
+        broker.join("default", timeout=20_000)
+    finally:
+        worker.stop()
+        broker.close()
+
+
+def test_redis_lock_waits_for_who_has_it(client):
+    """Locks of python-redis-lock: scripts, and a blocking pop that a release wakes."""
+    need("python-redis-lock", importlib.util.find_spec("redis_lock"))
+    need("lupa", importlib.util.find_spec("lupa"))
+    import redis_lock
+
+    first, second = (redis_lock.Lock(client, "name", expire=20) for _ in range(2))
+    assert first.acquire()
+    assert not second.acquire(blocking=False)
+    helper = threading.Timer(0.05, first.release)
+    helper.start()
+    assert second.acquire(timeout=10)
+    helper.join()
+    second.release()
+    assert not second.locked()
 
 
 def test_what_a_library_wrote_is_there_after_a_reopening(tmp_path, jobs):
