@@ -51,6 +51,7 @@ def read_aof(
     compression: Compression = ...,
     storage_options: Mapping[str, Any] | None = ...,
     history: bool = ...,
+    replay: bool = ...,
 ) -> pd.DataFrame: ...
 
 
@@ -75,6 +76,7 @@ def read_aof(
     compression: Compression = ...,
     storage_options: Mapping[str, Any] | None = ...,
     history: bool = ...,
+    replay: bool = ...,
 ) -> FrameReader: ...
 
 
@@ -99,6 +101,7 @@ def read_aof(
     compression: Compression = ...,
     storage_options: Mapping[str, Any] | None = ...,
     history: bool = ...,
+    replay: bool = ...,
 ) -> FrameReader: ...
 
 
@@ -122,6 +125,7 @@ def read_aof(
     compression: Compression = "infer",
     storage_options: Mapping[str, Any] | None = None,
     history: bool = False,
+    replay: bool = False,
 ) -> pd.DataFrame | FrameReader:
     """Read an append-only file, or a directory of them, as a table with one row per command.
 
@@ -177,6 +181,11 @@ def read_aof(
         What fsspec needs to know about an address: keys, endpoints.
     history
         Also the files that the manifest lists as replaced, in front of all others.
+    replay
+        Run each command, too, in a store of its own that is thrown away, and say what it did: adds `dirty` (Int64, how
+        many changes Redis counts; NA if a server would not run it), `error` (str, NA if there was none), `keys_after`
+        (Int64, keys in its database behind it) and `type` (category: of its first key behind it; ``none`` if that is
+        gone). Takes the memory of the data, and the time of a replay.
 
     Returns
     -------
@@ -219,6 +228,7 @@ def read_aof(
         "stop": stop,
         "progress": progress,
         "dtype_backend": dtype_backend,
+        "replay": replay,
     }
     about_files: dict[str, Any] = {"on_bad": on_bad, "compression": compression, "history": history}
     if is_many(path):

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from aofnb.engine.store import Store
     from aofnb.forensics.columns import RowBuilder, Selection
     from aofnb.forensics.damage import DamageReport
+    from aofnb.forensics.effects import Effects
     from aofnb.forensics.follow import Follow
     from aofnb.forensics.frame import DtypeBackend, FrameReader
     from aofnb.forensics.newlog import Written
@@ -111,6 +112,7 @@ class Log:
         progress: Progress = None,
         iterator: bool = False,
         dtype_backend: DtypeBackend | None = None,
+        replay: bool = False,
     ) -> pd.DataFrame | FrameReader:
         """The commands as a DataFrame, or as an iterator of them: see `aofnb.read_aof`."""
         from aofnb.forensics.columns import Selection
@@ -122,12 +124,21 @@ class Log:
         stored = columns if wanted is None else [name for name in wanted if name not in _TIME_COLUMNS]
         selection = Selection.of(stored, cmd, key, db, encoding, encoding_errors)
         on_bad = self._on_bad if on_bad is None else _checked(on_bad)
+        effects: Effects | None = None
+        if replay:
+            from aofnb.forensics.effects import Effects
+
+            effects = Effects(self, on_bad)
+
+        def finished(frame: pd.DataFrame) -> pd.DataFrame:
+            if timed and wanted:
+                frame = self.infer_time(frame)[wanted]
+            return frame if effects is None else effects.of(frame)
+
         if chunksize is None and not iterator:
-            frame = read_frame(self, selection, nrows, on_bad, progress, start, stop, dtype_backend)
-            return self.infer_time(frame)[wanted] if timed and wanted else frame
+            return finished(read_frame(self, selection, nrows, on_bad, progress, start, stop, dtype_backend))
         reader = read_frames(self, selection, nrows, chunksize, on_bad, progress, start, stop, dtype_backend)
-        if timed and wanted:
-            reader.finish_with(lambda frame: self.infer_time(frame)[wanted])
+        reader.finish_with(finished)
         return reader
 
     def infer_time(
