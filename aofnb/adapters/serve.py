@@ -141,6 +141,8 @@ def read_arguments(argv: Sequence[str]) -> Arguments:
             arguments.directory = place
     if stdin:
         given.add(sys.stdin.read(), "standard input")
+        if given.users and arguments.file is None:
+            raise ConfigError("user: CONFIG REWRITE could not write what comes on standard input; list users in a file")
     arguments.from_file = stdin or arguments.file is not None
     arguments.server.update(given.server)
     arguments.settings.update(given.settings)

@@ -160,6 +160,22 @@ def test_a_load_that_fails_ends_with_status_1(tmp_path):
     assert "Traceback" not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
+def test_settings_on_standard_input_count_as_a_file(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "aofnb", "serve", "-", "--port", "x"],
+        input="hz 20\nuser ann on nopass +@all\n", capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "list users in a file" in done.stderr
+    done = subprocess.run(
+        [sys.executable, "-m", "aofnb", "serve", str(tmp_path / "data"), "-"],
+        input="hz 20\nnosuch 1\n", capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert "standard input, line 2: nosuch is not known here" in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
 def _run(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "aofnb", "serve", *words], capture_output=True, text=True, timeout=60
