@@ -182,7 +182,7 @@ def _beside_a_busy_thread(store: aofnb.Store, directory: Path, calls: int) -> Ca
 
 # What a program pays that starts, sets one key and ends, the interpreter included.
 _FIRST = {
-    "aofnb": "import aofnb, sys; store = aofnb.open(sys.argv[1]); store.execute('SET', 'key:7', 'value'); store.close()",
+    "aofnb": "import aofnb, sys; s = aofnb.open(sys.argv[1]); s.execute('SET', 'key:7', 'value'); s.close()",
     "redis-py, unix socket": "import redis, sys; redis.Redis(unix_socket_path=sys.argv[1]).set('key:7', 'value')",
 }
 
