@@ -72,7 +72,8 @@ def pfcount(client: Client, *keys: bytes) -> int:
     """Estimated number of different elements in the union of the HyperLogLogs at `keys`."""
     try:
         if len(keys) > 1:
-            found = [hll for key in keys if (hll := _lookup(client, key)) is not None]
+            # One after the other: what is wrong with the first of them is told first.
+            found = (hll for key in keys if (hll := _lookup(client, key)) is not None)
             return hyperloglog.cardinality(hyperloglog.merge(found))
         hll = _lookup(client, keys[0])
         if hll is None:

@@ -50,6 +50,8 @@ ROWS = [
     (("APPEND", "long", b"\xc3"), 25),
     ("PFCOUNT long", CORRUPTED),
     ("PFCOUNT long nokey", CORRUPTED),
+    ("PFCOUNT long l", CORRUPTED),
+    ("PFCOUNT l long", Error("WRONGTYPE Operation against a key")),
     ("PFMERGE long", CORRUPTED),
     ("PFDEBUG GETREG long", CORRUPTED),
     ("PFDEBUG TODENSE long", CORRUPTED),
