@@ -49,7 +49,8 @@ _COPY_PIECE = 1 << 20
 class Outcome:
     """What somebody would do with a file: ``loads`` it, ``cuts`` it at `offset` and goes on, or ``refuses`` it.
 
-    ``unknown`` where that depends on what is wrong inside a value of a snapshot. `reason` is empty if it just loads.
+    ``unknown`` where that depends on what is wrong inside a value of a snapshot, or on zero bytes that a server does not
+    look at. `reason` is empty if it just loads.
     """
 
     action: Action
@@ -481,6 +482,8 @@ def _server_on_snapshot(seen: SnapshotCheck, finding: Finding) -> Outcome:
 
 
 def _server_outcome(loader: _Loader, end: End, found: FileCheck, *, half_annotation: bool) -> Outcome:
+    if end.unseen:
+        return Outcome("unknown", end.offset, f"{end.reason}; a server does not look at them, and takes zeros for data")
     if end.kind == "format":
         return Outcome("refuses", end.offset, end.reason)
     if end.kind == "truncated" and not half_annotation:

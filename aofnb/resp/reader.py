@@ -57,12 +57,14 @@ class End:
     ``offset`` is the end of the last whole record or annotation: the size of the file if it is ``clean``, else where
     the record begins that is cut short or malformed. ``reason`` says what is wrong with it. ``line_ends_changed``: it
     looks as if LF stood where CRLF was, the commonest cause, of git or an editor: such a file must not be cut.
+    ``unseen``: zero bytes that redis-server does not look at, so that it would read on.
     """
 
     kind: EndKind
     offset: int
     reason: str = ""
     line_ends_changed: bool = False
+    unseen: bool = False
 
 
 class Block:
@@ -261,8 +263,11 @@ def _beginnings(file: BinaryIO, offset: int, size: int) -> Iterator[int]:
 class _Stop(Exception):  # noqa: N818  # a way out of nested functions, no error
     """Parsing cannot go on: the data ends (`missing` bytes at least), or the record is bad (`end`)."""
 
-    def __init__(self, missing: int = 0, kind: EndKind = "clean", reason: str = "", at: int = -1) -> None:
+    def __init__(
+        self, missing: int = 0, kind: EndKind = "clean", reason: str = "", at: int = -1, *, unseen: bool = False
+    ) -> None:
         self.missing = missing
+        self.unseen = unseen
         self.kind = kind
         self.reason = reason
         # Where in the data the byte is that can be no beginning of what must begin there.
@@ -313,7 +318,8 @@ def _parse(data: bytes, block: Block, limit: int, preceding: bytes) -> int | End
         block.end = base + pos
         if stop.missing:
             return stop.missing
-        return End(stop.kind, base + pos, stop.reason, _line_ends_changed(data, stop.at, preceding))
+        changed = _line_ends_changed(data, stop.at, preceding)
+        return End(stop.kind, base + pos, stop.reason, changed, stop.unseen)
 
 
 class _Parts:
@@ -464,7 +470,8 @@ def _record(data: bytes, pos: int, final: bool, limit: int, base: int) -> tuple[
         argv.append(data[start:end])
         # Any two bytes will do, as for the loader, but for zeros: then the end of the argument is zeros too.
         if b"\0" in data[end : end + 2]:
-            raise _Stop(kind="format", reason=f"zero bytes behind the argument at byte {base + at}{_POWER_CUT}")
+            reason = f"zero bytes behind the argument at byte {base + at}{_POWER_CUT}"
+            raise _Stop(kind="format", reason=reason, unseen=True)
         at = end + 2
     return argv, at
 
@@ -474,7 +481,7 @@ def _line_end(data: bytes, pos: int, final: bool, base: int) -> int:
     found = data.find(b"\n", pos, pos + LINE_MAX)
     if found >= 0:
         if data.find(b"\0", pos, found) >= 0:
-            raise _Stop(kind="format", reason=f"zero bytes in the line at byte {base + pos}{_POWER_CUT}")
+            raise _Stop(kind="format", reason=f"zero bytes in the line at byte {base + pos}{_POWER_CUT}", unseen=True)
         return found + 1
     if len(data) - pos >= LINE_MAX:
         raise _Stop(kind="format", reason=f"the line at byte {base + pos} is longer than {LINE_MAX} bytes")

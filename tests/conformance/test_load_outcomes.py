@@ -200,6 +200,7 @@ def test_zeros_that_a_power_cut_left_are_no_value(tmp_path: Path) -> None:
         aofnb.open(ours)
     assert caught.value.offset == len(A)
     assert incr_of(ours) == data
+    assert (check(ours).aofnb.action, check(ours).server.action) == ("refuses", "unknown")
     with redis_server(theirs) as server:
         assert server.execute("GET", "b") == b"\0"
 
