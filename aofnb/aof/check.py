@@ -49,8 +49,8 @@ _COPY_PIECE = 1 << 20
 class Outcome:
     """What somebody would do with a file: ``loads`` it, ``cuts`` it at `offset` and goes on, or ``refuses`` it.
 
-    ``unknown`` where that depends on what is wrong inside a value of a snapshot, or on zero bytes that a server does not
-    look at. `reason` is empty if it just loads.
+    ``unknown`` where that depends on what is wrong inside a value of a snapshot, or on zero bytes that a server does
+    not look at. `reason` is empty if it just loads.
     """
 
     action: Action
