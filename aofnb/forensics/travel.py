@@ -24,7 +24,7 @@ import numpy as np
 
 from aofnb.engine.replay import Replayer
 from aofnb.engine.store import Store, open_store
-from aofnb.errors import RdbError
+from aofnb.errors import RdbError, ReplyError
 from aofnb.forensics.cache import identity
 from aofnb.forensics.index import Mark
 from aofnb.forensics.log import Report, tables
@@ -58,10 +58,11 @@ _LIMIT = 64
 
 
 class StoppedClock:
-    """Time that stands still at a moment of the past; intervals are zero."""
+    """Time that stands still at a moment of the past. Nothing comes there any more, so a wait is over at once."""
 
     def __init__(self, now_ms: int) -> None:
         self._now_ms = now_ms
+        self._waited_s = 0.0
 
     def now_ms(self) -> int:
         return self._now_ms
@@ -71,10 +72,12 @@ class StoppedClock:
         self._now_ms = now_ms
 
     def monotonic(self) -> float:
-        return 0.0
+        return self._waited_s
 
     def wait(self, condition: threading.Condition, timeout_s: float | None) -> None:
-        condition.wait(timeout_s)
+        if timeout_s is None:
+            raise ReplyError("ERR nothing comes any more where time stands still: this would wait for ever")
+        self._waited_s += timeout_s
 
 
 def empty_store(log: Log, ts: int | None, databases: int = 16) -> Store:

@@ -33,6 +33,15 @@ def test_nobody_can_write_into_the_past(tmp_path):
         store.execute("SET", "a", "2")
 
 
+def test_who_waits_in_the_past_waits_for_nothing(tmp_path):
+    store = log_of(tmp_path / "x.aof", "XADD s 1-1 f v").at("end")
+    assert store.execute("XREAD", "BLOCK", 3_600_000, "STREAMS", "s", "$") is None
+    assert store.execute("XREAD", "BLOCK", 0, "STREAMS", "s", "0") == [[b"s", [[b"1-1", [b"f", b"v"]]]]]
+    with pytest.raises(ReplyError, match="time stands still"):
+        store.execute("XREAD", "BLOCK", 0, "STREAMS", "s", "$")
+    assert store.execute("XLEN", "s") == 1
+
+
 def test_a_deadline_is_judged_by_the_time_of_the_log(tmp_path):
     log = log_of(
         tmp_path / "x.aof",
