@@ -225,7 +225,7 @@ class Redis(redis.asyncio.Redis):
         pool: Any = self.connection_pool
         connection = pool.make_connection()
         await connection.connect()
-        self._direct = Direct(pool.store, connection._reader.link.client, pool.get_encoder())
+        self._direct = Direct(pool.store, connection._reader.link.client, pool.get_encoder(), connection)
         return self._direct
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:

@@ -224,10 +224,13 @@ class Direct:
     ----------
     client
         With the database, the protocol and the user that a connection of the pool has.
+    connection
+        Of that client. It is kept: when redis-py drops one it is closed, and its client is nobody in particular then.
     """
 
-    def __init__(self, store: Store, client: Client, encoder: Any) -> None:
+    def __init__(self, store: Store, client: Client, encoder: Any, connection: Any) -> None:
         self._session = Session(store.engine, client)
+        self._connection = connection
         self._encoder = encoder
         self._decode: Decode | None = encoder.decode if encoder.decode_responses else None
         self._known: dict[Any, bool] = {}
@@ -324,7 +327,7 @@ class Redis(redis.Redis):
         # Not one of the pool's: those are handed out to one user at a time.
         connection = pool.make_connection()
         connection.connect()
-        return Direct(pool.store, connection._sock.link.client, pool.get_encoder())
+        return Direct(pool.store, connection._sock.link.client, pool.get_encoder(), connection)
 
     @classmethod
     def from_url(cls, url: str, **kwargs: Any) -> Self:

@@ -207,3 +207,28 @@ def test_one_thread_waits_for_what_another_one_brings(tmp_path):
         assert r.blpop("q", timeout=10) == ("q", "job")
         assert brought.wait(10)
         helper.join()
+
+
+def test_a_user_may_do_no_more_than_its_rules_say(tmp_path):
+    """On every way: plain commands, pipelines, and with asyncio."""
+    with aofnb.open(tmp_path / "us") as store:
+        store.execute("ACL", "SETUSER", "ann", "on", ">pw", "~*", "+get", "+select")
+        client = store.redis(username="ann", password="pw", db=2)
+        for call in (
+            lambda: client.set("k", "v"),
+            lambda: client.pipeline().set("k", "v").execute(),
+            lambda: client.lpush("l", 1),
+        ):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                call()
+        assert client.get("k") is None
+
+        async def with_asyncio() -> None:
+            other = aofnb.asyncio.Redis(store, username="ann", password="pw")
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                await other.set("k", "v")
+            assert await other.get("k") is None
+            await other.aclose()
+
+        asyncio.run(with_asyncio())
+        assert store.execute("DBSIZE") == 0
