@@ -15,7 +15,7 @@ import numpy as np
 
 from aofnb.aof.check import CheckReport, check
 from aofnb.forensics.columns import RowBuilder, Selection
-from aofnb.forensics.dialects import dialect_of
+from aofnb.forensics.dialects import dialect_of, sets_of_tile38
 from aofnb.forensics.log import Log, OnBad, Progress, Report, tables
 from aofnb.forensics.parts import Part, PartFile
 from aofnb.forensics.reading import teller
@@ -47,7 +47,7 @@ class PartSurvey:
     damage
         As in `aofnb.forensics.log.Report`.
     unknown
-        Names of commands that Redis does not have.
+        Names of commands that Redis does not have, and forms of SET that only Tile38 has.
     """
 
     part: Part
@@ -97,6 +97,7 @@ def survey(log: Log, progress: Progress = None, on_bad: OnBad = "resync") -> lis
             for each in tables(part, file, 0, on_bad, report):
                 if each.behind_damage:
                     waiting = 0
+                seen.unknown |= sets_of_tile38(each)
                 rows = builder.batch(each)
                 for batch in (rows.settled, rows.open):
                     if batch is not None:

@@ -7,8 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-__all__ = ["dialect_of", "name_of"]
+import numpy as np
+
+if TYPE_CHECKING:
+    from aofnb.forensics.scan import Records
+
+__all__ = ["dialect_of", "name_of", "sets_of_tile38"]
 
 # What a file may begin with that is no log: pattern, what it is, what to do.
 _FILES: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
@@ -60,6 +66,8 @@ _TILE38 = frozenset(
     ("FSET", "SETHOOK", "SETCHAN", "DELHOOK", "PDELHOOK", "DELCHAN", "PDELCHAN", "JSET", "PDEL", "JDEL")
 )
 _KEYDB = frozenset(("RREPLAY", "KEYDB.MVCCRESTORE", "KEYDB.CRON", "EXPIREMEMBER", "EXPIREMEMBERAT", "PEXPIREMEMBERAT"))
+# Redis has SET, too; this is how Tile38's goes on behind key and id. No option of Redis's SET is one of these words.
+_TILE38_SETS = frozenset((b"POINT", b"OBJECT", b"STRING", b"HASH", b"BOUNDS", b"FIELD"))
 # Of servers newer than the table of commands here.
 _NEWER = frozenset(("HGETDEL", "HGETEX", "HSETEX", "MSETEX"))
 
@@ -78,6 +86,8 @@ def dialect_of(commands: Iterable[str]) -> list[str]:
 
     >>> dialect_of(["SET", "JSON.SET"])
     ['Redis Stack: JSON.SET; a server with these modules loads them']
+    >>> dialect_of(["SET POINT"])
+    ['Tile38: SET POINT; a Tile38 server loads them']
     """
     names = sorted(set(commands))
     found = (
@@ -87,7 +97,27 @@ def dialect_of(commands: Iterable[str]) -> list[str]:
             "a KeyDB server loads them; RREPLAY wraps what a replica was told",
             [n for n in names if n in _KEYDB],
         ),
-        ("Tile38", "a Tile38 server loads them", [n for n in names if n in _TILE38]),
+        ("Tile38", "a Tile38 server loads them", [n for n in names if n in _TILE38 or n.startswith("SET ")]),
         ("newer Redis or Valkey", "a server from 7.4 on, or Valkey 9, loads them", [n for n in names if n in _NEWER]),
     )
     return [f"{whose}: {', '.join(words)}; {remedy}" for whose, remedy, words in found if words]
+
+
+def sets_of_tile38(found: Records) -> set[str]:
+    """The forms of SET in a table that are Tile38's and not Redis's, as `SET POINT`."""
+    rows = np.flatnonzero(found.argc >= 5)
+    if not len(rows) or found.cut_argc is not None:
+        return set()
+    lines, data = found.ends, np.frombuffer(found.data, np.uint8)
+    line = found.first[rows] + 2
+    begin = lines[line - 1] + 2
+    # The name has three letters and begins with S; the word has four to six. Few others have to be looked at.
+    near = (lines[line] - begin == 3) & (data[begin] & 0xDF == ord("S"))
+    rows, line = rows[near], line[near] + 6
+    nbytes = lines[line] - lines[line - 1] - 2
+    rows = rows[(nbytes >= 4) & (nbytes <= 6)]
+    forms = set()
+    for row in rows.tolist():
+        if (word := found.arg(row, 3).upper()) in _TILE38_SETS and found.arg(row, 0).upper() == b"SET":
+            forms.add(f"SET {word.decode()}")
+    return forms

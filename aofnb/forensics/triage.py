@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aofnb.forensics.columns import Selection
-from aofnb.forensics.log import Progress, Report
+from aofnb.forensics.dialects import dialect_of, sets_of_tile38
+from aofnb.forensics.log import Progress, Report, tables
+from aofnb.forensics.parts import PartFile
 from aofnb.forensics.roles import template
 from aofnb.forensics.words import count, shell_line, size
 
@@ -64,6 +66,8 @@ class Triage:
         What deserves a look: kind, seq, part, offset, ts, db, cmd, key, nkeys, nbytes; at most 20 of a kind.
     suspect_counts
         How many there are of each kind.
+    dialects
+        Whose commands these are beside Redis's.
     """
 
     source: str
@@ -80,6 +84,7 @@ class Triage:
     statuses: dict[str, int] = field(default_factory=dict)
     suspects: list[dict[str, Any]] = field(default_factory=list)
     suspect_counts: dict[str, int] = field(default_factory=dict)
+    dialects: list[str] = field(default_factory=list)
 
     @property
     def valid(self) -> bool:
@@ -177,6 +182,7 @@ class Triage:
             "statuses": self.statuses,
             "suspects": self.suspects,
             "suspect_counts": self.suspect_counts,
+            "dialects": self.dialects,
             "next": self.next_questions(),
         }
 
@@ -217,6 +223,7 @@ class Triage:
         odd = {name: n for name, n in self.statuses.items() if name != "ok"}
         if odd:
             facts.append(("not ok", ", ".join(f"{name} {n:,}" for name, n in odd.items())))
+        facts += [("dialect", dialect) for dialect in self.dialects]
         return facts
 
     def __repr__(self) -> str:
@@ -271,7 +278,20 @@ def triage(log: Log, progress: Progress = None) -> Triage:
         sums.add(batch)
     found.damage = report.damage
     sums.finish()
+    found.dialects = dialect_of(sums.unknown | _sets_at_first(log))
     return found
+
+
+def _sets_at_first(log: Log) -> set[str]:
+    """Forms of SET that only Tile38 has, in the first commands of each file: whoever wrote them wrote the rest."""
+    forms: set[str] = set()
+    for part in log.parts:
+        with PartFile(part.path, part.compression) as file:
+            for each in tables(part, file, 0, log.tolerant, Report()):
+                forms |= sets_of_tile38(each)
+                if not each.from_snapshot:
+                    break
+    return forms
 
 
 class _Sums:
@@ -287,6 +307,7 @@ class _Sums:
         self._kept: Counter[str] = Counter()
         # The largest commands, smallest of them first.
         self._giants: list[tuple[int, int, dict[str, Any]]] = []
+        self.unknown: set[str] = set()
 
     def add(self, batch: pa.RecordBatch) -> None:
         rows = batch.num_rows
@@ -300,7 +321,11 @@ class _Sums:
         words = cmd.dictionary.to_pylist()
         found.commands += rows
         _sum(self._commands, codes, words, nbytes)
-        self._statuses.update(_counted(columns["status"].indices.to_numpy(), columns["status"].dictionary.to_pylist()))
+        statuses, said = columns["status"].indices.to_numpy(), columns["status"].dictionary.to_pylist()
+        self._statuses.update(_counted(statuses, said))
+        if "unknown_command" in said:
+            strange = np.unique(codes[statuses == said.index("unknown_command")])
+            self.unknown.update(words[code] for code in strange.tolist() if code >= 0)
         dbs, times = np.unique(columns["db"].to_numpy(), return_counts=True)
         self._dbs.update(dict(zip(dbs.tolist(), times.tolist(), strict=True)))
         seconds = columns["ts"].cast("int64").drop_null()

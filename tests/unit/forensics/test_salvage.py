@@ -77,13 +77,40 @@ def test_what_is_no_log_is_named_with_what_to_do(tmp_path, data, says):
         ([b"JSON.SET", b"k", b"$", b"1"], "Redis Stack"),
         ([b"RREPLAY", b"id", b"payload", b"0", b"1"], "KeyDB"),
         ([b"FSET", b"fleet", b"truck", b"speed", b"9"], "Tile38"),
+        ([b"SET", b"fleet", b"truck1", b"POINT", b"33.5", b"-112.2"], "Tile38: SET POINT;"),
+        ([b"set", b"fleet", b"truck1", b"field", b"speed", b"9", b"OBJECT", b"{}"], "Tile38: SET FIELD;"),
         ([b"HSETEX", b"h", b"FIELDS", b"1", b"f", b"v"], "newer"),
     ],
 )
 def test_dialects_are_named(tmp_path, argv, dialect):
-    report = aofnb.scan(write(tmp_path / "log.aof", DATA + encode_command(argv))).check()
+    log = aofnb.scan(write(tmp_path / "log.aof", DATA + encode_command(argv)))
+    report = log.check()
     assert report.ok
     assert [line for line in report.dialects if line.startswith(dialect)]
+    found = log.triage()
+    assert found.dialects == list(report.dialects) == found.to_dict()["dialects"]
+    assert dialect in repr(found)
+
+
+def test_what_redis_has_too_is_no_dialect(tmp_path):
+    argvs = [
+        [b"SET", b"k", b"v", b"PXAT", b"9999999999999"],
+        [b"SET", b"k", b"v", b"KEEPTTL", b"GET"],
+        [b"SADD", b"words", b"POINT", b"POINT", b"HASH"],
+        [b"RPUSH", b"words", b"FIELD", b"FIELD", b"FIELD"],
+        [b"SET", b"k", b"POINT"],
+    ]
+    log = aofnb.scan(write(tmp_path / "log.aof", b"".join(map(encode_command, argvs))))
+    assert (log.check().dialects, log.triage().dialects) == ((), [])
+
+
+@pytest.mark.parametrize(
+    ("name", "dialect"), [("tile38/appendonly.aof", "Tile38: SET BOUNDS"), ("redis-stack/appendonlydir", "Redis Stack")]
+)
+def test_the_logs_of_other_servers_that_people_committed_are_named(name, dialect):
+    log = aofnb.scan(public_samples() / name)
+    for dialects in (log.check().dialects, log.triage().dialects):
+        assert [line for line in dialects if line.startswith(dialect)]
 
 
 def test_salvage_writes_nothing_unless_told_to(tmp_path):
