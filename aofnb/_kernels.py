@@ -39,6 +39,7 @@ KERNELS = (
     "aofnb.forensics._walk_cy",
     "aofnb.rdb._crc64_cy",
     "aofnb.rdb._lzf_cy",
+    "aofnb.rdb._records_cy",
 )
 # Of a compiled kernel: the digest of what it was compiled from.
 DIGEST_NAME = "SOURCE_DIGEST"

@@ -21,7 +21,7 @@ from typing import BinaryIO, Literal, NamedTuple, NoReturn
 
 from aofnb.config import Config
 from aofnb.errors import RdbError
-from aofnb.rdb import opcodes
+from aofnb.rdb import _records_cy, opcodes
 from aofnb.rdb.decode import (
     Context,
     Unsupported,
@@ -33,6 +33,7 @@ from aofnb.rdb.decode import (
 )
 from aofnb.rdb.source import Source
 from aofnb.store.functions import LibraryError, parse_library
+from aofnb.store.hash_value import HashValue
 from aofnb.store.keyspace import Keyspace
 from aofnb.store.values import Value
 
@@ -48,6 +49,8 @@ _CHECKSUM_BYTES = 8
 _DATABASES_MAX = (1 << 31) - 1
 _PROGRESS_BYTES = 1 << 20
 
+# Takes a run of keys, or does not.
+TakeMany = Callable[[int, list[bytes], list[Value], dict[bytes, int], int], bool]
 Checksum = Literal["unread", "ok", "wrong", "disabled", "absent", "unchecked"]
 
 
@@ -162,10 +165,18 @@ class RdbReader(Iterator[Entry]):
         self._context = Context(
             Config() if config is None else config, self.version, self._warn, valkey=self.magic == opcodes.MAGIC_VALKEY
         )
+        self._take_many: TakeMany | None = None
         self._entries = self._read()
 
     def __next__(self) -> Entry:
         return next(self._entries)
+
+    def hand_over(self, take_many: TakeMany) -> None:
+        """Give runs of strings and hashes, with deadlines or without, to `take_many` and not as entries, where it
+        takes them: it is called with database, keys, values, deadlines by key, and where the run ends. When it
+        answers with False, that run and all that follows come as entries.
+        """
+        self._take_many = take_many
 
     @property
     def offset(self) -> int:
@@ -228,6 +239,8 @@ class RdbReader(Iterator[Entry]):
         freq: int | None = None
         attributes = False
         while True:
+            if self._take_many is not None and not attributes:
+                self._hand_over(db, self._take_many)
             offset = source.begin()
             code = source.byte()
             source.opcode = code
@@ -273,6 +286,27 @@ class RdbReader(Iterator[Entry]):
                 return
             else:
                 self._other(code, offset)
+
+    def _hand_over(self, db: int, take_many: TakeMany) -> None:
+        """Everything that is in memory and can be had at once."""
+        source = self._source
+        keys: list[bytes] = []
+        values: list[Value] = []
+        deadlines: dict[bytes, int] = {}
+        stop = _records_cy.records(source.buf, source.pos, keys, values, deadlines, self._hash)
+        if not keys:
+            return
+        if take_many(db, keys, values, deadlines, source.offset + stop - source.pos):
+            source.pos = stop
+        else:
+            self._take_many = None
+
+    def _hash(self, parts: list[bytes]) -> HashValue | None:
+        config = self._context.config
+        made = HashValue()
+        new = made.update(parts, config.hash_max_listpack_entries, config.hash_max_listpack_value)
+        # No fields are no hash, and one that comes twice is an error.
+        return made if parts and 2 * new == len(parts) else None
 
     def _other(self, code: int, offset: int) -> None:
         """A record that says nothing about keys."""
@@ -410,6 +444,25 @@ def load_rdb(
     skipped = reader.skipped
     keys = expired = 0
     report_at = _PROGRESS_BYTES
+
+    def take_many(number: int, new: list[bytes], values: list[Value], deadlines: dict[bytes, int], end: int) -> bool:
+        nonlocal keys, report_at
+        db = keyspace[number]
+        if skipped and unsupported == "refuse":
+            return False
+        if not db.put_new(new, values):
+            # Entry by entry: the error says which.
+            return False
+        for key, when_ms in deadlines.items():
+            db.set_deadline(key, when_ms)
+        keys += len(new)
+        if progress is not None and end >= report_at:
+            progress(end)
+            report_at = end + _PROGRESS_BYTES
+        return True
+
+    if each_key is None and drop_overdue_at_ms is None:
+        reader.hand_over(take_many)
     for entry in reader:
         db = keyspace[entry.db]
         if skipped and unsupported == "refuse":

@@ -136,6 +136,17 @@ class Database:
             self._pool.added(key)
         self._data[key] = value
 
+    def put_new(self, keys: Sequence[bytes], values: Sequence[Value]) -> bool:
+        """`put` for each key in turn; False, and nothing is done, if one is there already or comes twice."""
+        if len(set(keys)) != len(keys) or not self._data.keys().isdisjoint(keys):
+            return False
+        if self._pool is not None or type(self) is not Database:
+            for key, value in zip(keys, values, strict=True):
+                self.put(key, value)
+        else:
+            self._data.update(zip(keys, values, strict=True))
+        return True
+
     def replace_many(self, keys: Sequence[bytes], values: Sequence[Value]) -> None:
         """`replace` for each key in turn, in a fraction of the time where nobody has a deadline."""
         if self._expires or self._pool is not None or type(self) is not Database:
