@@ -471,7 +471,10 @@ def _record(data: bytes, pos: int, final: bool, limit: int, base: int) -> tuple[
         # Any two bytes will do, as for the loader, but for zeros: then the end of the argument is zeros too.
         if b"\0" in data[end : end + 2]:
             reason = f"zero bytes behind the argument at byte {base + at}{_POWER_CUT}"
-            raise _Stop(kind="format", reason=reason, unseen=True)
+            # The loader would go on, if what comes next can begin a header.
+            following = data[end + 2 : end + 3]
+            unseen = not following or following in (b"$" if len(argv) < argc else b"*#")
+            raise _Stop(kind="format", reason=reason, unseen=unseen)
         at = end + 2
     return argv, at
 

@@ -205,6 +205,14 @@ def test_zeros_that_a_power_cut_left_are_no_value(tmp_path: Path) -> None:
         assert server.execute("GET", "b") == b"\0"
 
 
+def test_zeros_behind_which_no_header_can_begin_are_refused_by_both(tmp_path: Path) -> None:
+    ours, theirs = both(tmp_path, A + B[:-3] + bytes(20) + A)
+    with pytest.raises(aofnb.AofFormatError, match="zero bytes"):
+        aofnb.open(ours)
+    assert (check(ours).aofnb.action, check(ours).server.action) == ("refuses", "refuses")
+    assert start_fails(theirs)[0] == 1
+
+
 def test_a_missing_manifest_beside_data_is_no_empty_store(tmp_path: Path) -> None:
     """redis-server starts empty and appends to the incr without reading it: the next start mixes old and new."""
     ours, theirs = both(tmp_path, A)
