@@ -31,6 +31,10 @@ _COLUMNS = ("nbytes", "db", "cmd", "keys", "arg1", "arg2", "status")
 _NO_KEY = "(no key)"
 _NOT_RUN = ("truncated", "discarded")
 _WIDE = ("FLUSHALL", "FLUSHDB", "SWAPDB")
+_RENAMES = ("RENAME", "RENAMENX")
+_BURIES, _LEAVES_NOTHING = ("OW", "RM"), ("RM", "RO")
+# Fewer rows are quicker one by one.
+_FEW_ROWS = 64
 # Keys whose kind is remembered.
 _MEMO = 200_000
 # How many rows tell how fast this machine replays.
@@ -89,7 +93,108 @@ class _Sums:
         self._kinds: dict[bytes, str] = {}
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Take rows; the columns are `_COLUMNS`, behind `seq`."""
+        """Take rows; the columns are `_COLUMNS`, behind `seq`.
+
+        What moves keys, or removes them all, is done where it stands; what is between, at once.
+        """
+        cmd = batch.column(3)
+        wide = [code for code, word in enumerate(cmd.dictionary.to_pylist()) if word in (*_WIDE, *_RENAMES)]
+        rows = np.flatnonzero(np.isin(cmd.indices.fill_null(-1).to_numpy(), wide)).tolist()
+        # Those that stand near each other make one run, with what is between them.
+        runs = [[row, row + 1] for row in rows[:1]]
+        for row in rows[1:]:
+            if row - runs[-1][1] < _FEW_ROWS:
+                runs[-1][1] = row + 1
+            else:
+                runs.append([row, row + 1])
+        done = 0
+        for start, stop in runs:
+            if start - done >= _FEW_ROWS:
+                self._add_at_once(batch.slice(done, start - done))
+                done = start
+            self._add_one_by_one(batch.slice(done, stop - done))
+            done = stop
+        if batch.num_rows - done >= _FEW_ROWS:
+            self._add_at_once(batch.slice(done))
+        else:
+            self._add_one_by_one(batch.slice(done))
+
+    def _add_at_once(self, batch: pa.RecordBatch) -> None:
+        """Take rows that neither move keys nor remove all of a database.
+
+        A use of a key is dead if it leaves nothing, or if a later one of the rows buries the key; the last that does
+        buries what was there before as well.
+        """
+        columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+        nbytes, dbs = columns["nbytes"].to_numpy(), columns["db"].to_numpy()
+        words = [*columns["cmd"].dictionary.to_pylist(), None]
+        codes = columns["cmd"].indices.fill_null(len(words) - 1).to_numpy()
+        run = ~np.isin(columns["status"].to_numpy(zero_copy_only=False), _NOT_RUN)
+        lists = columns["keys"]
+        nkeys = lists.value_lengths().fill_null(0).to_numpy()
+        used = run & (nkeys > 0)
+        self._add_keyless(words, codes[~used], nbytes[~used], run[~used])
+        rows = np.repeat(np.arange(len(nkeys)), nkeys * used)
+        if not len(rows):
+            return
+        keys = lists.filter(used).flatten().dictionary_encode()
+        names, key_codes = keys.dictionary.to_pylist(), keys.indices.to_numpy()
+        place = np.arange(len(rows)) - np.repeat((np.cumsum(nkeys * used) - nkeys * used)[used], nkeys[used])
+        mine = nbytes[rows] // nkeys[rows] + np.where(place == 0, nbytes[rows] % nkeys[rows], 0)
+        buries, leaves_nothing = self._by_role(words, codes[rows], place)
+        # Each key of each database has a number, `at`.
+        keyed, at = np.unique(dbs[rows].astype(np.int64) * len(names) + key_codes, return_inverse=True)
+        uses = np.arange(len(rows))
+        last = np.full(len(keyed), -1)
+        np.maximum.at(last, at[buries], uses[buries])
+        dead = leaves_nothing | (uses < last[at])
+        if self._by == "cmd":
+            groups, group = words, codes[rows]
+            commands = (place == 0).astype(np.int64)
+        else:
+            kinds: dict[Any, int] = {}
+            numbers = np.array([kinds.setdefault(self._group_of(name), len(kinds)) for name in names])
+            groups, group = list(kinds), numbers[key_codes]
+            commands = np.ones(len(rows), np.int64)
+        sums = (np.bincount(group, weights, len(groups)).astype(np.int64) for weights in (commands, mine, mine * dead))
+        there = np.bincount(group, minlength=len(groups)) > 0
+        for each, total, size, lost, some in zip(groups, *(each.tolist() for each in (*sums, there)), strict=True):
+            if some:
+                self._count(each, size, total)
+                self._die(each, lost)
+        for number in keyed[last >= 0].tolist():
+            db, key = divmod(number, len(names))
+            self._bury(names[key], self._live.get(db, {}).pop(names[key], None))
+        units, unit = np.unique(at[~dead] * len(groups) + group[~dead], return_inverse=True)
+        left = np.bincount(unit, mine[~dead], len(units)).astype(np.int64)
+        place_of, group_of = np.divmod(units, len(groups))
+        for number, which, size in zip(keyed[place_of].tolist(), group_of.tolist(), left.tolist(), strict=True):
+            db, key = divmod(number, len(names))
+            self._keep(db, names[key], groups[which], size)
+
+    def _add_keyless(self, words: list[Any], codes: Any, nbytes: Any, run: Any) -> None:
+        """Take rows that have no keys, or were not run."""
+        for code in np.unique(codes).tolist():
+            same = codes == code
+            group = words[code] if self._by == "cmd" else _NO_KEY
+            self._count(group, int(nbytes[same].sum()), int(same.sum()))
+            self._die(group, int(nbytes[same & ~run].sum()))
+
+    @staticmethod
+    def _by_role(words: list[Any], codes: Any, place: Any) -> tuple[Any, Any]:
+        """Which uses of keys bury what was there, and which leave nothing of their own."""
+        buries, leaves_nothing = np.zeros(len(codes), bool), np.zeros(len(codes), bool)
+        for code in np.unique(codes).tolist():
+            same = codes == code
+            # The first key has a role, and all others have one.
+            for uses, role in zip(
+                (same & (place == 0), same & (place > 0)), roles_by_name(words[code], 2), strict=True
+            ):
+                buries[uses] = role in _BURIES
+                leaves_nothing[uses] = role in _LEAVES_NOTHING
+        return buries, leaves_nothing
+
+    def _add_one_by_one(self, batch: pa.RecordBatch) -> None:
         for row in zip(*(column.to_pylist() for column in batch.columns[1:]), strict=True):
             nbytes, db, cmd, keys, one, other, status = row
             if status in _NOT_RUN or not keys:
@@ -101,15 +206,15 @@ class _Sums:
                 continue
             share, rest = divmod(nbytes, len(keys))
             roles = roles_by_name(cmd, len(keys))
-            if cmd in ("RENAME", "RENAMENX") and len(keys) == 2:
+            if cmd in _RENAMES and len(keys) == 2:
                 self._move(db, keys[0], keys[1])
             for number, (key, role) in enumerate(zip(keys, roles, strict=True)):
                 group = cmd if self._by == "cmd" else self._group_of(key)
                 mine = share + (rest if number == 0 else 0)
                 self._count(group, mine, 1 if number == 0 or self._by != "cmd" else 0)
-                if role in ("OW", "RM") and cmd not in ("RENAME", "RENAMENX"):
+                if role in _BURIES and cmd not in _RENAMES:
                     self._bury(key, self._live.get(db, {}).pop(key, None))
-                if role in ("RM", "RO"):
+                if role in _LEAVES_NOTHING:
                     # Nothing of it is left in what the key holds; what it made is of the other key.
                     self._die(group, mine)
                 else:

@@ -1,6 +1,10 @@
+import random
+
+import pandas as pd
 import pytest
 
 import aofnb
+from aofnb.forensics import waste
 from aofnb.resp.encode import encode_command
 
 
@@ -55,3 +59,35 @@ def test_an_empty_log_wastes_nothing(tmp_path):
     assert (len(log.waste()), log.amplification()) == (0, 1.0)
     with pytest.raises(ValueError, match="by= is 'template', 'key' or 'cmd'"):
         log.waste(by="colour")
+
+
+@pytest.mark.parametrize("by", ["template", "key", "cmd"])
+@pytest.mark.parametrize("seed", range(8))
+def test_rows_at_once_add_up_to_what_rows_one_by_one_do(by, seed, tmp_path, monkeypatch):
+    rng = random.Random(seed)
+
+    def key():
+        return f"{rng.choice('ab')}:{rng.randrange(9)}"
+
+    shapes = [
+        *[lambda: f"SET {key()} {'x' * rng.randrange(30)}"] * 6,
+        *[lambda: f"HSET {key()} f v"] * 3,
+        *[lambda: f"DEL {' '.join(key() for _ in range(rng.randrange(1, 5)))}"] * 2,
+        lambda: f"MSET {key()} 1 {key()} 2",
+        lambda: f"SUNIONSTORE {key()} {key()} {key()}",
+        lambda: f"COPY {key()} {key()}",
+        lambda: f"SMOVE {key()} {key()} m",
+        lambda: f"NOSUCHCOMMAND {key()}",
+        lambda: f"SELECT {rng.randrange(3)}",
+        lambda: "MULTI",
+        lambda: "EXEC",
+        lambda: rng.choice([f"RENAME {key()} {key()}", "FLUSHDB", "FLUSHALL", "SWAPDB 0 1", "PUBLISH c m"]),
+    ]
+    log = log_of(tmp_path / "x.aof", *(rng.choice(shapes)() for _ in range(400)), "MULTI", "SET a:1 cut")
+    frames = []
+    for few in (1, 5, 10_000):
+        monkeypatch.setattr(waste, "_FEW_ROWS", few)
+        frames.append(log.waste(by=by))
+    pd.testing.assert_frame_equal(frames[0], frames[2])
+    pd.testing.assert_frame_equal(frames[1], frames[2])
+    assert frames[2].dead_bytes.sum() > 0
