@@ -20,7 +20,9 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +39,8 @@ from aofnb.forensics.roles import template
 from aofnb.rdb.reader import RdbReader
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from aofnb.forensics.log import Log
 
 __all__ = ["SOURCES", "Times", "infer_time", "times_of"]
@@ -52,6 +56,8 @@ _ID = re.compile(rb"([0-9]{1,15})-[0-9]{1,19}")
 # Deadlines that no calendar has are no times; nor are those before 2001 in milliseconds.
 _PLAUSIBLE = (10**12, 253_402_300_799_000)
 _FEWEST = 3
+# Keys whose kind is remembered.
+_MEMO = 200_000
 _ROUNDS = 4
 _SETS = ("SET", "GETEX", "PEXPIREAT", "EXPIREAT", "RESTORE", "XADD")
 # What people give as a TTL, in seconds.
@@ -223,8 +229,8 @@ class _Kind:
     """Deadlines of one verb and kind of key, or the IDs of one stream: rows, and milliseconds."""
 
     is_xadd: bool
-    rows: list[int]
-    said: list[int]
+    rows: array[int] = field(default_factory=lambda: array("q"))
+    said: array[int] = field(default_factory=lambda: array("q"))
 
     @property
     def seq(self) -> Ints:
@@ -321,23 +327,49 @@ class _Bounds:
 def _said(log: Log, first: int, progress: Progress) -> dict[Any, _Kind]:
     """Deadlines and IDs by kind of key, from row `first` on."""
     groups: dict[Any, _Kind] = {}
+    kinds: dict[bytes, str] = {}
     wanted = Selection.of(("cmd", "args", "status"), cmd=_SETS, encoding=None)
     begin = log.position(first)
     for batch in log.read(wanted, log.tolerant, progress, Report(), begin):
-        seqs, cmds, argvs, statuses = (column.to_pylist() for column in batch.columns)
-        for seq, cmd, argv, status in zip(seqs, cmds, argvs, statuses, strict=True):
-            if len(argv) < 3 or status in ("truncated", "discarded") or (cmd == "SET" and len(argv) < 5):
-                continue
+        for seq, cmd, argv in _that_may_say(batch):
             if cmd == "XADD":
                 match = next((found for word in argv[2:] if (found := _ID.fullmatch(word))), None)
-                ms, group = None if match is None else int(match[1]), argv[1]
+                ms = None if match is None else int(match[1])
             else:
-                ms, group = deadline_of(argv), template(argv[1].decode("utf-8", "backslashreplace"))
-            if ms is not None and _PLAUSIBLE[0] <= ms <= _PLAUSIBLE[1]:
-                kind = groups.setdefault((cmd, group), _Kind(cmd == "XADD", [], []))
-                kind.rows.append(seq)
-                kind.said.append(ms)
+                ms = deadline_of(argv)
+            if ms is None or not _PLAUSIBLE[0] <= ms <= _PLAUSIBLE[1]:
+                continue
+            name = argv[1]
+            group: bytes | str | None = name if cmd == "XADD" else kinds.get(name)
+            if group is None:
+                if len(kinds) >= _MEMO:
+                    kinds.clear()
+                group = kinds[name] = template(name.decode("utf-8", "backslashreplace"))
+            kind = groups.get((cmd, group))
+            if kind is None:
+                kind = groups[cmd, group] = _Kind(cmd == "XADD")
+            kind.rows.append(seq)
+            kind.said.append(ms)
     return groups
+
+
+def _that_may_say(batch: pa.RecordBatch) -> Iterator[tuple[int, str, list[bytes]]]:
+    """Row, name and arguments of the commands that were run and are long enough to say a time."""
+    cmd, lists = batch.column("cmd"), batch.column("args")
+    argc = lists.value_lengths().fill_null(0).to_numpy()
+    words = cmd.dictionary.to_pylist()
+    codes = cmd.indices.fill_null(-1).to_numpy()
+    is_set = codes == words.index("SET") if "SET" in words else np.zeros(len(codes), bool)
+    run = ~np.isin(batch.column("status").to_numpy(zero_copy_only=False), ("truncated", "discarded"))
+    wanted = run & (argc >= np.where(is_set, 5, 3)) & (codes >= 0)
+    rows = np.flatnonzero(wanted)
+    args = lists.take(rows).flatten().to_pylist()
+    begin = 0
+    for seq, code, end in zip(
+        batch.column("seq").to_numpy()[rows].tolist(), codes[rows].tolist(), np.cumsum(argc[rows]).tolist(), strict=True
+    ):
+        yield seq, words[code], args[begin:end]
+        begin = end
 
 
 def _snapshots(log: Log) -> tuple[tuple[int, int, int | None], ...]:
