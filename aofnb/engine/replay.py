@@ -29,7 +29,7 @@ from aofnb.errors import AofFormatError, ReplyError
 from aofnb.rdb import Loaded, load_rdb
 from aofnb.resp.reader import Block
 
-__all__ = ["FailedCommand", "Replayer", "SkippedPart"]
+__all__ = ["FailedCommand", "Replayer", "SkippedPart", "collection_rests"]
 
 # Of the number of a database; a longer one may be too long for `int` to take.
 _INDEX_DIGITS = 9
@@ -58,6 +58,18 @@ class SkippedPart:
     reason: str
     db: int = -1
     key: bytes | None = None
+
+
+@contextmanager
+def collection_rests() -> Iterator[None]:
+    """While this lasts no garbage is collected: loading makes no cycles, and to look for them takes as long as it."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 class Replayer:
@@ -97,19 +109,16 @@ class Replayer:
 
     @contextmanager
     def loading(self) -> Iterator[None]:
-        """While this lasts nothing expires; garbage collection rests, since loading makes no cycles."""
+        """While this lasts nothing expires, and garbage collection rests."""
         keyspace = self.engine.keyspace
-        collecting = gc.isenabled()
         keyspace.expiring = False
-        gc.disable()
         try:
-            yield
+            with collection_rests():
+                yield
         finally:
             keyspace.expiring = True
             keyspace.dirty = 0
             self.engine.effects.clear()
-            if collecting:
-                gc.enable()
 
     def restore(self, file: str, data: BinaryIO, size: int, progress: Callable[[int], None] | None = None) -> Loaded:
         """Load the snapshot at which `data` stands and which `file` begins with, beside what is there.

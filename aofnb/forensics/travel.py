@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aofnb.engine.replay import Replayer
+from aofnb.engine.replay import Replayer, collection_rests
 from aofnb.engine.store import Store, open_store
 from aofnb.errors import RdbError, ReplyError
 from aofnb.forensics.cache import identity
@@ -113,6 +113,13 @@ class Traveller:
     def __init__(self, log: Log, position: Position, progress: Progress = None) -> None:
         self._log = log
         self._progress = progress
+        # Else it is made up for between the snapshot and the commands behind it.
+        with collection_rests():
+            self._load(position)
+
+    def _load(self, position: Position) -> None:
+        """Everything before `position`, from the nearest checkpoint on."""
+        log = self._log
         self._begin_anew(position)
         checkpoints = log.checkpoints
         found = checkpoints.before(position.seq)
