@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 import aofnb.commands.all  # noqa: F401  fills the table
 from aofnb.commands import registry
@@ -62,7 +63,7 @@ class Selection:
 
     columns: tuple[str, ...]
     cmd: frozenset[str] | None
-    keys: tuple[Callable[[bytes], object], ...] | None
+    keys: tuple[bytes, ...] | None
     db: frozenset[int] | None
     encoding: str | None
     encoding_errors: str
@@ -100,8 +101,8 @@ class Selection:
             raise ValueError("a column is named twice")
         patterns = None
         if key is not None:
-            globs = [each.encode() if isinstance(each, str) else each for each in _words(key, "key", (str, bytes))]
-            patterns = tuple(glob.matcher(each) for each in globs)
+            words = _words(key, "key", (str, bytes))
+            patterns = tuple(each.encode() if isinstance(each, str) else each for each in words)
         if encoding is not None:
             # What is unknown is told now, not at the first odd key.
             "".encode(encoding)
@@ -611,15 +612,18 @@ class _Keys:
             start[begin : begin + len(positions)], count[begin : begin + len(positions)] = positions, 1
         return rows, start, count, step
 
-    def keep_matching(self, patterns: Iterable[Callable[[bytes], object]]) -> Ints:
-        """Forget all rows but those that have a key which one of `patterns` matches; which these are."""
+    def keep_matching(self, patterns: Iterable[bytes]) -> Ints:
+        """Forget all rows but those that have a key which one of the globs `patterns` matches; which these are."""
+        matchers = [glob.matcher(pattern) for pattern in patterns]
 
         def matches(key: bytes) -> bool:
-            return any(pattern(key) is not None for pattern in patterns)
+            return any(matcher(key) is not None for matcher in matchers)
 
-        firsts = self.first().dictionary_encode()
-        by_key = np.array([matches(key) for key in firsts.dictionary.to_pylist()] + [False])
-        chosen = by_key[firsts.indices.fill_null(-1).to_numpy()]
+        firsts = self.first()
+        chosen = _may_match(firsts, patterns)
+        near = firsts.filter(pa.array(chosen)).dictionary_encode()
+        by_key = np.array([matches(key) for key in near.dictionary.to_pylist()], bool)
+        chosen[chosen] = by_key[near.indices.to_numpy()]
         for place in np.flatnonzero(~chosen & (self.count > 1)).tolist():
             row = place if self.rows is None else int(self.rows[place])
             start, step, count = int(self.start[place]), int(self.step[place]), int(self.count[place])
@@ -634,6 +638,16 @@ class _Keys:
             else {}
         )
         return self.rows
+
+
+def _may_match(keys: pa.Array, patterns: Iterable[bytes]) -> npt.NDArray[np.bool_]:
+    """Which of `keys` begin as one of the globs `patterns` does: few are left for Python to look at."""
+    chosen = np.zeros(len(keys), bool)
+    for pattern in patterns:
+        prefix, whole = glob.literal_prefix(pattern)
+        near = pc.equal(keys, pa.scalar(prefix, keys.type)) if whole else pc.starts_with(keys, prefix)
+        chosen |= near.fill_null(False).to_numpy(zero_copy_only=False)
+    return chosen
 
 
 def _positions(entry: registry.Command, argv: list[bytes]) -> list[int]:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from functools import lru_cache
 
-__all__ = ["matcher", "matches"]
+__all__ = ["literal_prefix", "matcher", "matches"]
 
 
 @lru_cache(maxsize=256)
@@ -30,6 +30,24 @@ def matcher(pattern: bytes, ignore_case: bool = False) -> Callable[[bytes], obje
 def matches(pattern: bytes, string: bytes, ignore_case: bool = False) -> bool:
     """Whether the whole of `string` matches `pattern`."""
     return matcher(pattern, ignore_case)(string) is not None
+
+
+def literal_prefix(pattern: bytes) -> tuple[bytes, bool]:
+    r"""How every string begins that matches `pattern`, and whether only that string does.
+
+    >>> literal_prefix(b"user:*"), literal_prefix(rb"a\*b"), literal_prefix(b"[ab]")
+    ((b'user:', False), (b'a*b', True), (b'', False))
+    """
+    literal = bytearray()
+    i = 0
+    while i < len(pattern):
+        if pattern[i] in b"*?[":
+            return bytes(literal), False
+        if pattern[i] == 0x5C and i + 1 < len(pattern):
+            i += 1
+        literal.append(pattern[i])
+        i += 1
+    return bytes(literal), True
 
 
 def _translate(pattern: bytes, ignore_case: bool) -> bytes:

@@ -1,12 +1,13 @@
 """Patterns mean what redis-server's stringmatchlen makes of them."""
 
+import random
 import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aofnb.store.glob import matches
+from aofnb.store.glob import literal_prefix, matches
 
 
 @pytest.mark.parametrize(
@@ -66,3 +67,18 @@ def test_many_stars_cost_no_exponential_time():
     begin = time.process_time()
     assert not matches(b"a*" * 30 + b"b", b"a" * 2000)
     assert time.process_time() - begin < 5
+
+
+def test_what_matches_begins_with_the_literal_prefix() -> None:
+    rng = random.Random(3)
+    met = 0
+    for _ in range(4000):
+        pattern = bytes(rng.choices(b"aab\\*?[]^-", k=rng.randrange(6)))
+        prefix, whole = literal_prefix(pattern)
+        for string in (bytes(rng.choices(b"aab\\*?[", k=rng.randrange(5))), prefix, prefix + b"a"):
+            if matches(pattern, string):
+                met += 1
+                assert string == prefix if whole else string.startswith(prefix)
+            else:
+                assert not (whole and string == prefix)
+    assert met > 2000
