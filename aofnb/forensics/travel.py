@@ -276,7 +276,7 @@ class Checkpoints:
             far = mark.part != last.part or mark.offset - last.offset >= self._apart(mark.seq)
             far = far or mark.seq - last.seq >= _EVERY_ROWS
             near = mark.part == last.part and mark.offset - last.offset < _BEFORE_FLUSH_BYTES
-            if far or (mark in flushes and not near):
+            if (far or (mark in flushes and not near)) and self._would_stay(mark):
                 yield mark
                 last = mark
 
@@ -308,11 +308,29 @@ class Checkpoints:
 
     # --- parts -------------------------------------------------------------------------------------------
 
+    def _would_stay(self, mark: Mark) -> bool:
+        """Whether one at `mark` is worth writing.
+
+        Behind all others it is: those before make room. Among them, where there is no room, it would be let go of at
+        once, and be made again for the next question.
+        """
+        behind = min((each for each in self._known if each.mark.seq >= mark.seq), key=_seq, default=None)
+        if behind is None:
+            return True
+        before = self.before(mark.seq)
+        about = behind.nbytes if before is None else max(before.nbytes, behind.nbytes)
+        return len(self._known) < _LIMIT and self._total() + about <= self._most_bytes()
+
+    def _total(self) -> int:
+        return sum(each.nbytes for each in self._known)
+
+    def _most_bytes(self) -> int:
+        return max(sum(part.size for part in self._log.parts), _EVERY_BYTES)
+
     def _drop(self) -> None:
         """Let go of those whose neighbours are nearest, until there are few enough."""
-        limit = max(sum(part.size for part in self._log.parts), _EVERY_BYTES)
         self._known.sort(key=_seq)
-        while len(self._known) > _LIMIT or (len(self._known) > 1 and sum(each.nbytes for each in self._known) > limit):
+        while len(self._known) > _LIMIT or (len(self._known) > 1 and self._total() > self._most_bytes()):
             gaps = [
                 (self._known[i + 1].mark.seq if i + 1 < len(self._known) else 1 << 62)
                 - (self._known[i - 1].mark.seq if i else 0)

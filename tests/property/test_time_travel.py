@@ -62,6 +62,26 @@ def test_checkpoints_give_what_replay_gives(seed, data, tmp_path_factory, small_
             assert keyspace_digest(ours) == keyspace_digest(replayed(log, position).engine.keyspace)
 
 
+def test_no_checkpoint_is_made_to_be_let_go_of_at_once(tmp_path, small_segments, monkeypatch):
+    for name in ("_EVERY_BYTES", "_EVERY_ROWS", "_BEFORE_FLUSH_BYTES"):
+        monkeypatch.setattr(travel, name, 100)
+    # Of what never shrinks, few snapshots are as large as the log.
+    write_log(tmp_path / "x.aof", [[b"SET", b"%d" % n, b"v" * 100] for n in range(300)])
+    log = aofnb.scan(tmp_path / "x.aof", cache_dir=tmp_path / "cache")
+    log.at(300).close()
+    made = []
+    write = travel.write_rdb
+    monkeypatch.setattr(travel, "write_rdb", lambda *a, **k: made.append(1) or write(*a, **k))
+    for _ in range(2):
+        made.clear()
+        for seq in (40, 120, 160, 220, 260, 290):
+            store = log.at(seq)
+            assert store.execute("DBSIZE") == seq
+            store.close()
+    assert made == []
+    assert 1 < len(log.checkpoints._known) < 10
+
+
 @pytest.mark.parametrize("first", [0, 1, 30, 149])
 def test_a_log_that_grew_is_read_on(first, tmp_path, small_segments):
     """What is kept of its beginning is believed; postings and slices are those of a log read at once."""
