@@ -130,14 +130,18 @@ def test_at_most_four_pictures_a_second(notebook):
 
 
 def test_progress_of_a_rewrite_is_seen(notebook):
-    fill = 'with store.batch():\n    for n in range(300_000):\n        store.execute("SET", f"key:{n}", "x" * 50)'
+    # A child that takes its time: otherwise it may be done between two pictures.
+    fill = (
+        'store.config_set("rdb-key-save-delay", 100)\n'
+        'with store.batch():\n    for n in range(30_000):\n        store.execute("SET", f"key:{n}", "x" * 50)'
+    )
     notebook.open([SHOW.format("rewrite"), fill])
     notebook.run_all()
     notebook.page.evaluate(WATCH)
     notebook.page.get_by_role("button", name="BGREWRITEAOF").click()
     wait_for_words(notebook, "rewrite done", timeout=60_000)
     words = [picture["rewrite"] for picture in pictures(notebook)]
-    seen = r"loading the old files, [\d.]+ \w+ of [\d.]+ MiB, \d+%|writing keys, [\d,]+ of 300,000 keys, \d+%"
+    seen = r"loading the old files, [\d.]+ \w+ of [\d.]+ MiB, \d+%|writing keys, [\d,]+ of 30,000 keys, \d+%"
     assert any(re.search(seen, said) for said in words), words
     assert notebook.errors == []
 
