@@ -13,8 +13,7 @@ BUILT := $(VENV)/.built
 # Says which kernels run compiled.
 KERNELS := $(PY) -c 'import aofnb._kernels; print(aofnb._kernels.describe())'
 # What runs a second time, in plain Python.
-KERNEL_TESTS := tests/unit/test_kernels.py tests/unit/resp tests/unit/engine tests/unit/aof \
-	tests/unit/forensics/test_scan.py tests/property/test_reader.py tests/property/test_replay.py tests/property/test_scan.py
+KERNEL_TESTS := tests/unit tests/property
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo test oldest build lint lab bench notebooks clean help

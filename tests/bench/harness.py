@@ -120,9 +120,10 @@ def print_table(cases: list[Case]) -> None:
     for case in cases:
         print(f"\n{case.name}")
         ours = case.rates["aofnb"]
+        unit = case.unit if " per " in case.unit else f"{case.unit}/s"
         for name, rate in case.rates.items():
             ratio = "" if name == "aofnb" else f"   aofnb is {ours / rate:6.2f}x"
-            print(f"    {name:34} {_human(rate):>9} {case.unit}/s{ratio}")
+            print(f"    {name:34} {_human(rate):>9} {unit}{ratio}")
         for note in case.notes:
             print(f"    {note}")
         if verdict := case.verdict():
