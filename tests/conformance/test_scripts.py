@@ -308,4 +308,5 @@ READS: list[tuple[Any, Any]] = [
 
 
 def test_transcript_of_scripts_and_functions(tmp_path):
+    need("redis-server", available())
     check_transcript(TRANSCRIPT, tmp_path, reads=READS)

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from support.server import Connection, free_port
+from support.require import need
+from support.server import Connection, available, free_port
 
 import aofnb
 
@@ -101,6 +102,7 @@ def test_shutdown_ends_it(tmp_path):
 
 @pytest.mark.slow
 def test_a_redis_conf_is_read(tmp_path):
+    need("redis-cli", available("redis-cli"))
     data = tmp_path / "my data"
     data.mkdir()
     (tmp_path / "redis.conf").write_text(
