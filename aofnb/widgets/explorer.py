@@ -75,7 +75,7 @@ class Explorer(Panel):
         if self.key is None:
             self.key = self._key_before()
         self._make_controls()
-        self._offer(self._keys()[1])
+        self._key_box.options = self._listed_keys
 
     def _make_controls(self) -> None:
         self._slider = ipywidgets.IntSlider(
@@ -127,10 +127,7 @@ class Explorer(Panel):
     def refresh(self) -> None:
         """Show what is true now, and offer the keys that there are now."""
         super().refresh()
-        self._offer(self._keys()[1])
-
-    def _offer(self, keys: list[str]) -> None:
-        self._key_box.options = keys
+        self._key_box.options = self._listed_keys
 
     # --- where -----------------------------------------------------------------------------------------------
 
@@ -276,6 +273,7 @@ class Explorer(Panel):
 
     def body(self) -> str:
         total, keys = self._keys()
+        self._listed_keys = keys
         kind, value = self._value()
         before, behind = self._around
         listed = "".join(f"<div><code>{escape(key)}</code></div>" for key in keys[:_KEYS])
