@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from aofnb.errors import ConfigError
 
-__all__ = ["SETTINGS", "Config", "Setting"]
+__all__ = ["SETTINGS", "Config", "Setting", "split_settings"]
 
 # Redis's level of log lines between verbose and warning.
 NOTICE = 25
@@ -417,3 +417,17 @@ class Config:
         glob = wanted.replace("[^", "[!")
         found = [name for name in (*listed, *ALIASES) if fnmatch.fnmatchcase(name, glob)]
         return {name: self.text(name) for name in found}
+
+
+def split_settings(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Which of `given` are settings, in any spelling, and which are for somebody else."""
+    settings: dict[str, Any] = {}
+    others: dict[str, Any] = {}
+    for name, value in given.items():
+        try:
+            Config.setting(name)
+        except ConfigError:
+            others[name] = value
+        else:
+            settings[name] = value
+    return settings, others

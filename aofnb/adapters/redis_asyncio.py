@@ -16,7 +16,8 @@ from redis.asyncio.connection import ConnectionPool, UnixDomainSocketConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from aofnb.adapters.link import Link
-from aofnb.adapters.redis_py import Direct, open_for, pack, refuse_sockets, shaped, split_settings
+from aofnb.adapters.redis_py import Direct, open_for, pack, refuse_sockets, shaped
+from aofnb.config import split_settings
 from aofnb.engine import Store
 from aofnb.errors import ConfigError
 from aofnb.resp.replies import Push

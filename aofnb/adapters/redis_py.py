@@ -20,7 +20,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from aofnb.adapters.link import Link
 from aofnb.commands.client import Client
 from aofnb.commands.registry import find
-from aofnb.config import Config
+from aofnb.config import split_settings
 from aofnb.engine import Store, open_store
 from aofnb.engine.session import Session
 from aofnb.errors import AofWriteError, ConfigError, ReplyError, StoreClosedError
@@ -29,7 +29,7 @@ from aofnb.resp.replies import Push
 # Without a public name, and the same in all versions: the parser that dispatches pushes, and its table of errors.
 from redis._parsers.resp3 import _RESP3Parser  # isort: skip
 
-__all__ = ["Redis", "StoreConnection", "StorePool", "pack", "reply_error", "shaped", "split_settings"]
+__all__ = ["Redis", "StoreConnection", "StorePool", "pack", "reply_error", "shaped"]
 
 Decode = Callable[[bytes], Any]
 
@@ -75,20 +75,6 @@ def pack(encode: Callable[[Any], bytes], args: tuple[Any, ...]) -> list[bytes]:
     """One command as an argument vector; words in its name (``CONFIG GET``) are arguments of their own."""
     name = args[0].encode() if isinstance(args[0], str) else bytes(args[0])
     return [*name.split(), *(bytes(encode(arg)) for arg in args[1:])]
-
-
-def split_settings(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What is for the store (its settings, by their names there) and what is for redis-py."""
-    ours: dict[str, Any] = {}
-    theirs: dict[str, Any] = {}
-    for name, value in given.items():
-        try:
-            Config.setting(name)
-        except ConfigError:
-            theirs[name] = value
-        else:
-            ours[name] = value
-    return ours, theirs
 
 
 def open_for(place: Store | str | os.PathLike[str] | None, settings: dict[str, Any]) -> tuple[Store, bool]:

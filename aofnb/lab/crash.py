@@ -47,11 +47,11 @@ from aofnb.rdb import load_rdb, write_rdb
 from aofnb.store.keyspace import Keyspace
 from aofnb.store.snapshot import commands_of_key
 
-__all__ = ["DIRECTORY", "BuggyFs", "Judge", "Trial", "ViolationError", "content_of"]
+__all__ = ["DIRECTORY", "LOG_DIRECTORY", "BuggyFs", "Judge", "Trial", "ViolationError", "content_of"]
 
 DIRECTORY = os.path.abspath(os.path.join(os.sep, "sim", "data"))
-_LOG = os.path.join(DIRECTORY, "appendonlydir")
-_MANIFEST = os.path.join(_LOG, "appendonly.aof.manifest")
+LOG_DIRECTORY = os.path.join(DIRECTORY, "appendonlydir")
+_MANIFEST = os.path.join(LOG_DIRECTORY, "appendonly.aof.manifest")
 _KINDS: tuple[tuple[Crash, Metadata], ...] = (("kill", "any"), ("power", "ordered"), ("power", "any"))
 # Under everysec a command is at risk for a second, and for a second more if the disk is busy.
 EVERYSEC_S = 2.0
@@ -199,7 +199,7 @@ class Judge:
 
 def _check_files(fs: SimFs, manifest: Manifest, image: DiskImage) -> None:
     """The manifest of an open store lists what exists, in order, and nothing half made is left."""
-    names = set(fs.listdir(_LOG))
+    names = set(fs.listdir(LOG_DIRECTORY))
     missing = [entry.name for entry in manifest.data_files if entry.name not in names]
     seqs = [entry.seq for entry in manifest.incrs]
     left = [name for name in names if is_temp_base_name(name) or name.startswith("temp-")]
@@ -211,8 +211,8 @@ def _without_zeros(image: DiskImage, problem: AofFormatError) -> DiskImage:
     """`image` with the live incr cut where the error says, if that is what the error is about."""
     fs = image.mount()
     assert problem.file is not None
-    live = Manifest.load(fs, _LOG, "appendonly.aof").data_files[-1].name
-    if problem.file != os.path.join(_LOG, live) or problem.offset is None:
+    live = Manifest.load(fs, LOG_DIRECTORY, "appendonly.aof").data_files[-1].name
+    if problem.file != os.path.join(LOG_DIRECTORY, live) or problem.offset is None:
         raise ViolationError(f"refused: {problem}", image) from problem
     fs.truncate(problem.file, problem.offset)
     return fs.image()

@@ -16,7 +16,6 @@ Linux: write-back as vm.dirty_writeback_centisecs and vm.dirty_expire_centisecs 
 from __future__ import annotations
 
 import logging
-import os
 import random
 import threading
 from bisect import bisect_right
@@ -43,7 +42,6 @@ Policy = Literal["always", "everysec", "no"]
 POLICIES: tuple[Policy, ...] = get_args(Policy)
 
 _KEY = "orders"
-_LOG = os.path.join(DIRECTORY, "appendonlydir")
 _TICK_MS = 100
 _WRITE_BACK_EVERY_MS = 5_000
 _WRITE_BACK_AFTER_MS = 30_000

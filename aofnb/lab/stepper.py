@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from html import escape
 
 from aofnb.errors import ConfigError
-from aofnb.lab.crash import DIRECTORY, Judge, Trial, ViolationError
+from aofnb.lab.crash import LOG_DIRECTORY, Judge, Trial, ViolationError
 from aofnb.lab.disk import Crash, SimFs
 from aofnb.lab.loss import POLICIES, Policy, quiet
 from aofnb.panel import Panel, button
 
 __all__ = ["Crashed", "Step", "Stepper", "stepper"]
 
-_LOG = os.path.join(DIRECTORY, "appendonlydir")
 # More than any step leaves; beyond, images are drawn.
 _IMAGES = 2000
 _MANIFEST = "appendonly.aof.manifest"
@@ -128,7 +127,7 @@ class _Recording(Trial):
         name = os.path.basename(path)
         self.phase = _phase(operation, name, self.phase)
         title, why = _words(operation, name)
-        with self.fs.open_read(os.path.join(_LOG, _MANIFEST)) as manifest:
+        with self.fs.open_read(os.path.join(LOG_DIRECTORY, _MANIFEST)) as manifest:
             lines = [line.split() for line in manifest.read().decode().splitlines()]
         # file NAME seq NUMBER type LETTER
         listed = {words[1]: words[5] for words in lines}
@@ -136,8 +135,8 @@ class _Recording(Trial):
             File(
                 each, self.fs.size(full), self.fs.synced_size(full), self.fs.name_is_synced(full), listed.get(each, "")
             )
-            for each in self.fs.listdir(_LOG)
-            for full in [os.path.join(_LOG, each)]
+            for each in self.fs.listdir(LOG_DIRECTORY)
+            for full in [os.path.join(LOG_DIRECTORY, each)]
         )
         promised: dict[Crash, int] = {"kill": self.promised("kill"), "power": self.promised("power")}
         # Of the history, the first is the empty store.

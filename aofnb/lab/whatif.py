@@ -17,7 +17,7 @@ from typing import Any, get_args
 
 from aofnb.engine.store import Store, open_store
 from aofnb.errors import AofnbError
-from aofnb.lab.crash import DIRECTORY
+from aofnb.lab.crash import DIRECTORY, LOG_DIRECTORY
 from aofnb.lab.disk import Crash, DiskImage
 from aofnb.lab.loss import quiet
 from aofnb.resp.reader import CommandReader
@@ -30,7 +30,6 @@ _LINE = 60
 # A rewrite may delete a file that was about to be copied; then there are new ones.
 _TRIES = 5
 _FRAME = frozenset({b"MULTI", b"EXEC", b"SELECT"})
-_LOG = os.path.join(DIRECTORY, "appendonlydir")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +120,7 @@ def _crashed(store: Store, kind: Crash) -> Aftermath:
         manifest, keys = directory.manifest, engine.keyspace.key_count()
     if live not in {os.path.join(directory.path, entry.name) for entry in manifest.data_files}:
         raise AofnbError("this log was just turned on and has no base yet: until then a crash takes all there is")
-    files: list[tuple[str, bytes | None]] = [(DIRECTORY, None), (_LOG, None)]
+    files: list[tuple[str, bytes | None]] = [(DIRECTORY, None), (LOG_DIRECTORY, None)]
     behind = b""
     for entry in manifest.data_files:
         path = os.path.join(directory.path, entry.name)
@@ -131,8 +130,8 @@ def _crashed(store: Store, kind: Crash) -> Aftermath:
                 behind = file.read(written - survives) + buffered
             else:
                 content = file.read()
-        files.append((os.path.join(_LOG, entry.name), content))
-    files.append((os.path.join(_LOG, manifest.filename), manifest.format().encode()))
+        files.append((os.path.join(LOG_DIRECTORY, entry.name), content))
+    files.append((os.path.join(LOG_DIRECTORY, manifest.filename), manifest.format().encode()))
     names: dict[str, Any] = {"appendfilename": manifest.prefix, "databases": store.config.databases}
     with (
         quiet(),

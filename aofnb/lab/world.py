@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from aofnb.clock import SystemClock
-from aofnb.config import Config
+from aofnb.config import split_settings
 from aofnb.engine.store import Store, open_store
 from aofnb.errors import ConfigError
 from aofnb.lab.disk import Crash, DiskImage, SimFs
@@ -83,8 +83,7 @@ class World:
 
     def redis(self, **options: Any) -> Redis:
         """A client of redis-py on such a store; options as for `aofnb.Redis`, settings among them. Needs redis-py."""
-        settings = {name: value for name, value in options.items() if _is_setting(name)}
-        self._client_options = {name: value for name, value in options.items() if name not in settings}
+        settings, self._client_options = split_settings(options)
         return self._client(self._start(settings))
 
     def _start(self, settings: dict[str, Any]) -> Store:
@@ -182,11 +181,3 @@ class World:
 
 
 _DIRECTORY = os.path.abspath(os.path.join(os.sep, "world", "data"))
-
-
-def _is_setting(name: str) -> bool:
-    try:
-        Config.setting(name)
-    except ConfigError:
-        return False
-    return True
