@@ -19,12 +19,12 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import BinaryIO, Literal, Protocol
 
 from aofnb.aof.bio import Bio
 from aofnb.aof.fs import File, Fs
-from aofnb.aof.load import RestoreSnapshot, Tail, read_units
+from aofnb.aof.load import RestoreSnapshot, read_units
+from aofnb.aof.load_report import Cut, LoadedFile, LoadReport, judged
 from aofnb.aof.manifest import AofFile, AofType, Manifest, ManifestPublishedError, Suffix, sync_dir
 from aofnb.aof.rewrite import BaseForm, is_temp_base_name, temp_base_name, write_keyspace
 from aofnb.aof.writer import AofWriter
@@ -32,7 +32,6 @@ from aofnb.clock import Clock, SystemClock
 from aofnb.config import Config
 from aofnb.errors import (
     AofError,
-    AofFormatError,
     AofManifestError,
     AofTruncatedError,
     AofWriteError,
@@ -42,7 +41,7 @@ from aofnb.rdb import Loaded, load_rdb
 from aofnb.resp.reader import Block
 from aofnb.store.keyspace import Keyspace
 
-__all__ = ["AofDirectory", "Cut", "LoadReport", "LoadedFile"]
+__all__ = ["AofDirectory"]
 
 Replay = Callable[[str, Block], None]
 Progress = Callable[[int, int], None]
@@ -62,75 +61,6 @@ class Restore(Protocol):
 # A file up to this size is looked into before it is said to hold data: a first start leaves at most an annotation.
 _LOOK_INTO_BYTES = 4096
 _TIMESTAMP = re.compile(rb"#TS:([0-9]{1,18})")
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedFile:
-    """One file that was loaded.
-
-    Attributes
-    ----------
-    name, type, size
-        As found.
-    commands
-        How many; MULTI and EXEC are counted.
-    seconds
-        What it took.
-    snapshot
-        What the snapshot held that the file began with, if it did: a base by default, and old files from 4.0 on.
-    last_timestamp_s
-        The last ``#TS:`` annotation: up to when, at least, the file was written.
-    unknown_annotations
-        How many lines there are that begin with ``#`` and mean nothing to us. They stay until the next rewrite.
-    """
-
-    name: str
-    type: AofType
-    size: int
-    commands: int
-    seconds: float
-    snapshot: Loaded | None = None
-    last_timestamp_s: int | None = None
-    unknown_annotations: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """The end of the last file was no whole unit and is left out.
-
-    Attributes
-    ----------
-    file
-        Path of the file.
-    offset
-        Where it was cut: the end of the last whole unit.
-    bytes_cut
-        How many bytes were behind.
-    kind
-        ``truncated`` (inside a record or an annotation), ``open_multi`` (a transaction without EXEC), or ``format``
-        (what is no record), of at most ``aof-load-corrupt-tail-max-size`` bytes.
-    reason
-        In words.
-    applied
-        False for a read-only open, which leaves the file as it is.
-    """
-
-    file: str
-    offset: int
-    bytes_cut: int
-    kind: Literal["truncated", "open_multi", "format"]
-    reason: str
-    applied: bool
-
-
-@dataclass(frozen=True, slots=True)
-class LoadReport:
-    """What was loaded: the files in order, MULTI and EXEC among the commands counted, and what was cut, if anything."""
-
-    files: tuple[LoadedFile, ...]
-    commands: int
-    seconds: float
-    truncated: Cut | None
 
 
 class AofDirectory:
@@ -365,7 +295,8 @@ class AofDirectory:
                 if progress is not None:
                     progress(before + block.end, total)
             if units.tail.kind != "clean":
-                cut = self._judged(path, units.tail, last=number == len(entries) - 1)
+                last = number == len(entries) - 1
+                cut = judged(path, units.tail, self.config, last=last, readonly=self.readonly)
             before += sizes[number]
             seconds = self.clock.monotonic() - file_started_s
             if units.snapshot is not None and units.snapshot.skipped:
@@ -403,48 +334,6 @@ class AofDirectory:
             return self.fs.size(path)
         except OSError as problem:
             raise _unreadable(path, problem) from problem
-
-    def _judged(self, path: str, tail: Tail, *, last: bool) -> Cut:
-        """What to cut, or the error that says why nothing can be."""
-        behind = tail.size - tail.cut_at
-        if tail.line_ends_changed:
-            raise AofFormatError(
-                f"{tail.reason}; the line ends were changed (LF for CRLF), as git does with text; every byte else is "
-                "there. `aofnb.read_aof` reads the file as it is; bring it back from where its line ends are whole, "
-                "and put `*.aof -text` into .gitattributes",
-                file=path,
-                offset=tail.offset,
-            )
-        assert tail.kind != "clean"
-        may_cut = last and self.config.aof_load_truncated
-        if tail.kind == "format" and not (may_cut and behind <= self.config.aof_load_corrupt_tail_max_size):
-            cutting = (
-                "`aofnb check --fix` keeps a copy and cuts there, "
-                f"so does opening with aof_load_corrupt_tail_max_size={behind}, without the copy"
-            )
-            raise AofFormatError(
-                f"{tail.reason}; {behind} bytes from byte {tail.cut_at} on are in doubt, no file was changed. "
-                "`aofnb check` shows the place, `aofnb salvage` writes all that can be had to a new directory"
-                + (f"; {cutting}" if last else ""),
-                file=path,
-                offset=tail.offset,
-            )
-        if not last:
-            raise AofTruncatedError(
-                f"{tail.reason}, and this is not the last file: {behind} bytes are no whole command, "
-                "and what follows them was written later. No file was changed. `aofnb check` shows the place, "
-                "`aofnb.read_aof(..., on_bad='truncate')` all that can be read",
-                file=path,
-                offset=tail.cut_at,
-            )
-        if not self.config.aof_load_truncated:
-            raise AofTruncatedError(
-                f"{tail.reason}: the last {behind} bytes are no whole command. No file was changed. "
-                "Open with aof_load_truncated=True to cut them off, or see them first: `aofnb check`",
-                file=path,
-                offset=tail.cut_at,
-            )
-        return Cut(path, tail.cut_at, behind, tail.kind, tail.reason, applied=not self.readonly)
 
     def _apply(self, cut: Cut) -> None:
         try:

@@ -23,8 +23,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from aofnb.aof.bio import Bio
-from aofnb.aof.directory import AofDirectory, LoadReport
+from aofnb.aof.directory import AofDirectory
 from aofnb.aof.fs import Fs, OsFs
+from aofnb.aof.load_report import LoadReport
 from aofnb.aof.lock import DirectoryLock
 from aofnb.aof.stats import AofStats
 from aofnb.aof.writer import AofWriter

@@ -12,8 +12,9 @@ import pytest
 from support.faults import FaultFs
 
 from aofnb.aof.bio import Bio
-from aofnb.aof.directory import AofDirectory, LoadReport, Restore
+from aofnb.aof.directory import AofDirectory, Restore
 from aofnb.aof.fs import Fs, OsFs
+from aofnb.aof.load_report import LoadReport
 from aofnb.aof.manifest import ManifestPublishedError
 from aofnb.aof.rewrite import temp_base_name, write_base
 from aofnb.aof.writer import AofWriter
