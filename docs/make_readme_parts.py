@@ -35,7 +35,7 @@ TOUR = [
     ),
     ("aof", "The log's files", ["fs", "writer", "bio", "manifest", "load", "directory", "rewrite", "lock", "stats"]),
     ("engine", "Commands and log joined", ["core", "session", "store", "replay", "cron", "rewriter", "rewrite_worker"]),
-    ("forensics", "Logs as tables", ["parts", "scan", "columns", "frame", "log", "accessor", "plots"]),
+    ("forensics", "Logs as tables", ["parts", "scan", "columns", "rows", "frame", "log", "accessor", "plots"]),
     ("magics", "Cells", ["parse", "magic", "replies", "show", "stores"]),
     ("widgets", "The dashboard", ["model", "render", "dashboard"]),
     ("adapters", "redis-py, sockets, real servers", ["redis_py", "server", "connection"]),

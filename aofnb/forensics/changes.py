@@ -14,8 +14,8 @@ import pandas as pd
 
 from aofnb.forensics.columns import Selection
 from aofnb.forensics.history import frame_of
-from aofnb.forensics.log import Progress, Report
 from aofnb.forensics.postings import BARRIERS, Event
+from aofnb.forensics.reading import Progress, Report
 from aofnb.forensics.slicing import Place, Runner, Unsound, python_value, slice_of, touched, unit_start
 from aofnb.forensics.travel import Traveller, empty_store
 from aofnb.store.hash_value import HashValue

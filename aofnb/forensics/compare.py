@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 
 from aofnb.forensics.columns import Selection
-from aofnb.forensics.log import Log, Report
+from aofnb.forensics.log import Log
 from aofnb.forensics.parts import PartFile
+from aofnb.forensics.reading import Report
 from aofnb.forensics.words import count, size
 from aofnb.store.digest import value_digest
 from aofnb.store.stream import Stream

@@ -16,9 +16,10 @@ import numpy as np
 from aofnb.aof.check import CheckReport, check
 from aofnb.forensics.columns import RowBuilder, Selection
 from aofnb.forensics.dialects import dialect_of, sets_of_tile38
-from aofnb.forensics.log import Log, OnBad, Progress, Report, tables
+from aofnb.forensics.log import Log
 from aofnb.forensics.parts import Part, PartFile
-from aofnb.forensics.reading import teller
+from aofnb.forensics.reading import OnBad, Progress, Report, teller
+from aofnb.forensics.rows import tables
 from aofnb.forensics.words import count, size
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from aofnb.errors import ReplyError
 from aofnb.forensics.columns import Selection
 from aofnb.forensics.reading import Report
 from aofnb.forensics.roles import key_roles
+from aofnb.forensics.rows import read_rows
 from aofnb.forensics.travel import empty_store, refuse_history
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Effects:
         self._part: str | None = None
         self._type = registry.table["TYPE"].handler
         selection = Selection.of(("part", "args", "status"), encoding=None)
-        self._rows = self._each(log.read_rows(selection, on_bad, None, Report(), None))
+        self._rows = self._each(read_rows(log.parts, selection, on_bad, None, Report()))
 
     def of(self, frame: pd.DataFrame) -> pd.DataFrame:
         """`frame`, rows of the log behind those of the last call, with what each did.

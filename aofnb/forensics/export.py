@@ -19,7 +19,8 @@ import pyarrow as pa
 
 from aofnb._version import VERSION
 from aofnb.forensics.columns import DEFAULT_COLUMNS, Selection
-from aofnb.forensics.log import Log, Progress
+from aofnb.forensics.log import Log
+from aofnb.forensics.reading import Progress
 
 if TYPE_CHECKING:
     from os import PathLike

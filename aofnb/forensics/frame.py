@@ -15,8 +15,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from aofnb._version import VERSION
-from aofnb.forensics.log import Log, OnBad, Progress, Report
+from aofnb.forensics.log import Log
 from aofnb.forensics.position import Where
+from aofnb.forensics.reading import OnBad, Progress, Report
 from aofnb.forensics.sources import Compression, is_many, shards_of
 
 if TYPE_CHECKING:

@@ -25,11 +25,11 @@ import pandas as pd
 from aofnb.commands import registry
 from aofnb.forensics.analysis import deadline_of
 from aofnb.forensics.columns import RowBuilder, Rows, Selection
-from aofnb.forensics.log import tables
 from aofnb.forensics.parts import PartFile
 from aofnb.forensics.postings import BARRIERS, Event
 from aofnb.forensics.reading import Progress, Report, teller
 from aofnb.forensics.roles import key_roles
+from aofnb.forensics.rows import tables
 from aofnb.forensics.slicing import Runner, Unsound, python_value, slice_of, touched
 from aofnb.forensics.travel import Traveller, empty_store
 from aofnb.store.hash_value import HashValue

@@ -27,9 +27,11 @@ from aofnb.aof.manifest import AofFile, Manifest
 from aofnb.engine.store import open_store
 from aofnb.errors import AofError, AofnbError
 from aofnb.forensics.damage import PartSurvey
-from aofnb.forensics.log import Log, OnBad, Report, tables
+from aofnb.forensics.log import Log
 from aofnb.forensics.oracle import server_digest
 from aofnb.forensics.parts import PartFile
+from aofnb.forensics.reading import OnBad, Report
+from aofnb.forensics.rows import tables
 from aofnb.forensics.scan import Records
 from aofnb.forensics.travel import refuse_history
 from aofnb.forensics.words import count

@@ -12,6 +12,7 @@ from aofnb.forensics.columns import Selection
 from aofnb.forensics.index import Mark
 from aofnb.forensics.position import Estimated, Position, Row, Second, TimeOfDay, Where, parse_position
 from aofnb.forensics.reading import Report
+from aofnb.forensics.rows import read_rows
 
 if TYPE_CHECKING:
     from aofnb.forensics.log import Log
@@ -91,7 +92,7 @@ def _found(log: Log, mark: Mark, holds: Callable[[Any, Any, Any], Any], part: in
     # Where the rows before are, and since which row they are there: those of one key of a snapshot share a place.
     place: tuple[int, int] | None = None
     since = 0
-    for batch in log.read_rows(selection, log.tolerant, None, Report(), mark):
+    for batch in read_rows(log.parts, selection, log.tolerant, None, Report(), mark):
         seq = batch.column(0).to_numpy()
         parts = batch.column(1).indices.to_numpy()
         offset = batch.column(2).to_numpy()

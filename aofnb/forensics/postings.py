@@ -29,9 +29,9 @@ from aofnb.forensics import _columns_cy
 from aofnb.forensics.cache import checksum_of, identity
 from aofnb.forensics.columns import STATUSES, RowBuilder, Selection
 from aofnb.forensics.index import Index, Mark
-from aofnb.forensics.log import is_far, tables
 from aofnb.forensics.parts import PartFile
 from aofnb.forensics.reading import OPEN_MULTI, Report, teller
+from aofnb.forensics.rows import is_far, tables
 from aofnb.forensics.scan import Record, read_record
 from aofnb.forensics.snapshot import commands_of_entry
 from aofnb.rdb.reader import RdbReader

@@ -17,12 +17,13 @@ from aofnb.commands import registry
 from aofnb.engine.store import open_store
 from aofnb.errors import ReplyError
 from aofnb.forensics.damage import survey
-from aofnb.forensics.log import Log, Progress, Report, tables
+from aofnb.forensics.log import Log
 from aofnb.forensics.newlog import Written, checked_dest, write_log
 from aofnb.forensics.parts import PartFile
 from aofnb.forensics.pseudonym import Pseudonyms
-from aofnb.forensics.reading import teller
+from aofnb.forensics.reading import Progress, Report, teller
 from aofnb.forensics.roles import key_roles, template
+from aofnb.forensics.rows import tables
 from aofnb.store.snapshot import commands_of_key
 
 if TYPE_CHECKING:

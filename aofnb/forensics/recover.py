@@ -19,13 +19,14 @@ from aofnb.commands import registry
 from aofnb.engine.replay import Replayer
 from aofnb.engine.store import Store, open_store
 from aofnb.forensics.damage import PartSurvey, survey
-from aofnb.forensics.log import Log, Progress, Report, tables
+from aofnb.forensics.log import Log
 from aofnb.forensics.newlog import Written, checked_dest, write_log
 from aofnb.forensics.parts import PartFile
 from aofnb.forensics.position import Where
-from aofnb.forensics.reading import teller
+from aofnb.forensics.reading import Progress, Report, teller
 from aofnb.forensics.resync import Mended
 from aofnb.forensics.roles import key_roles
+from aofnb.forensics.rows import tables
 from aofnb.forensics.scan import Records
 from aofnb.forensics.travel import StoppedClock, leaves_open, refuse_history
 from aofnb.forensics.words import count

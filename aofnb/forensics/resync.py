@@ -32,8 +32,8 @@ from aofnb.commands import registry
 from aofnb.forensics.scan import Damage, Incomplete, Record, Records, read_record, scan_file
 
 if TYPE_CHECKING:
-    from aofnb.forensics.log import Report
     from aofnb.forensics.parts import Part, PartFile
+    from aofnb.forensics.reading import Report
 
 __all__ = ["Gap", "GapKind", "Mended", "Run", "Source", "behind_snapshot", "can_be", "pieces_behind", "tables"]
 

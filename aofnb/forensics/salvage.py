@@ -14,7 +14,8 @@ from aofnb.forensics.words import count
 if TYPE_CHECKING:
     import pandas as pd
 
-    from aofnb.forensics.log import Log, Progress
+    from aofnb.forensics.log import Log
+    from aofnb.forensics.reading import Progress
 
 __all__ = ["SalvageReport", "salvage"]
 

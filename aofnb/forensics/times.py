@@ -33,8 +33,8 @@ import pandas as pd
 from aofnb.errors import RdbError
 from aofnb.forensics.analysis import deadline_of
 from aofnb.forensics.columns import Selection
-from aofnb.forensics.log import Progress, Report
 from aofnb.forensics.parts import PartFile
+from aofnb.forensics.reading import Progress, Report
 from aofnb.forensics.roles import template
 from aofnb.rdb.reader import RdbReader
 

@@ -12,7 +12,8 @@ from aofnb.forensics.roles import template
 if TYPE_CHECKING:
     import pandas as pd
 
-    from aofnb.forensics.log import Log, Progress
+    from aofnb.forensics.log import Log
+    from aofnb.forensics.reading import Progress
 
 __all__ = ["top"]
 

@@ -27,9 +27,9 @@ from aofnb.engine.store import Store, open_store
 from aofnb.errors import RdbError, ReplyError
 from aofnb.forensics.cache import identity
 from aofnb.forensics.index import Mark
-from aofnb.forensics.log import Report, tables
 from aofnb.forensics.parts import PartFile
-from aofnb.forensics.reading import Progress, teller
+from aofnb.forensics.reading import Progress, Report, teller
+from aofnb.forensics.rows import tables
 from aofnb.forensics.scan import Records
 from aofnb.rdb.writer import write_rdb
 from aofnb.resp.reader import Block

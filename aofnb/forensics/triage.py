@@ -14,9 +14,10 @@ import numpy as np
 
 from aofnb.forensics.columns import Selection
 from aofnb.forensics.dialects import dialect_of, sets_of_tile38
-from aofnb.forensics.log import Progress, Report, tables
 from aofnb.forensics.parts import PartFile
+from aofnb.forensics.reading import Progress, Report
 from aofnb.forensics.roles import template
+from aofnb.forensics.rows import tables
 from aofnb.forensics.words import count, shell_line, size
 
 if TYPE_CHECKING:

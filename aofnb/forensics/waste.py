@@ -16,7 +16,7 @@ from aofnb.clock import SystemClock
 from aofnb.engine.replay import Replayer
 from aofnb.errors import AofnbError
 from aofnb.forensics.columns import Selection
-from aofnb.forensics.log import Progress, Report
+from aofnb.forensics.reading import Progress, Report
 from aofnb.forensics.roles import roles_by_name, template
 from aofnb.forensics.travel import blocks, empty_store
 

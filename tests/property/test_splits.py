@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import aofnb
-from aofnb.forensics import log as module
+from aofnb.forensics import rows as module
 from aofnb.forensics.columns import Selection
 from aofnb.forensics.reading import Report
 from aofnb.resp.encode import encode_command

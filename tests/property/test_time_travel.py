@@ -17,11 +17,11 @@ from aofnb.store.digest import keyspace_digest
 
 @pytest.fixture
 def small_segments(monkeypatch):
-    from aofnb.forensics import log, postings
+    from aofnb.forensics import postings, rows
 
     monkeypatch.setattr(postings, "_SEGMENT_ROWS", 16)
-    monkeypatch.setattr(log, "_MARK_ROWS", 8)
-    monkeypatch.setattr(log, "scan_file", partial(log.scan_file, chunk_bytes=256))
+    monkeypatch.setattr(rows, "_MARK_ROWS", 8)
+    monkeypatch.setattr(rows, "scan_file", partial(rows.scan_file, chunk_bytes=256))
 
 
 def replayed(log, position):
@@ -116,6 +116,6 @@ def test_a_log_that_was_changed_is_read_anew(tmp_path, small_segments):
 def test_what_is_kept_spares_reading(tmp_path, monkeypatch):
     write_log(tmp_path / "x.aof", [[b"SET", b"k", b"%d" % n] for n in range(100)])
     aofnb.scan(tmp_path / "x.aof", cache_dir=tmp_path / "cache").postings()
-    monkeypatch.setattr("aofnb.forensics.log.Log._build_index", None)
+    monkeypatch.setattr("aofnb.forensics.log.build_index", None)
     again = aofnb.scan(tmp_path / "x.aof", cache_dir=tmp_path / "cache")
     assert (len(again.history("k")), again.index().rows, len(again)) == (100, 100, 100)

@@ -89,7 +89,7 @@ def test_blame_refuses_where_a_script_may_have_written(tmp_path):
 
 @pytest.mark.parametrize("mark_rows", [4, 1 << 16])
 def test_bisect_finds_the_command(tmp_path, monkeypatch, mark_rows):
-    monkeypatch.setattr("aofnb.forensics.log._MARK_ROWS", mark_rows)
+    monkeypatch.setattr("aofnb.forensics.rows._MARK_ROWS", mark_rows)
     log = log_of(tmp_path / "x.aof", *["SET x 1"] * 20, "SET stock 3", *["DECR stock", "SET x 2"] * 30)
 
     def negative(store):

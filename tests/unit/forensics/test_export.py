@@ -13,7 +13,7 @@ from support.require import need_module
 from support.samples import sample
 
 import aofnb
-from aofnb.forensics import log as log_module
+from aofnb.forensics import rows as rows_module
 from aofnb.forensics.columns import DEFAULT_COLUMNS
 from aofnb.forensics.export import _columns_of
 from aofnb.resp.encode import encode_command
@@ -140,8 +140,8 @@ def test_a_lazy_polars_query_reads_the_columns_it_needs(log, monkeypatch):
 @pytest.fixture
 def many_marks(tmp_path, monkeypatch):
     """A log with databases, transactions and seconds, and a mark every few rows."""
-    monkeypatch.setattr(log_module, "_MARK_BYTES", 1)
-    monkeypatch.setattr(log_module, "scan_file", partial(log_module.scan_file, chunk_bytes=256))
+    monkeypatch.setattr(rows_module, "_MARK_BYTES", 1)
+    monkeypatch.setattr(rows_module, "scan_file", partial(rows_module.scan_file, chunk_bytes=256))
     pieces = []
     for turn in range(300):
         pieces.append(b"#TS:%d\r\n" % (1000 + turn) if turn % 3 == 0 else b"")

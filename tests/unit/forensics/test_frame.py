@@ -255,7 +255,7 @@ def test_a_filter_of_the_wrong_type_is_refused(log_of, bad):
 
 
 def test_an_open_transaction_may_be_longer_than_a_chunk_of_the_file(log_of, monkeypatch):
-    monkeypatch.setattr("aofnb.forensics.log.scan_file", partial(scan_file, chunk_bytes=64))
+    monkeypatch.setattr("aofnb.forensics.rows.scan_file", partial(scan_file, chunk_bytes=64))
     inside = [[b"SET", b"k%d" % i, b"v" * 30] for i in range(20)]
     closed = log_of([b"MULTI"], *inside, [b"EXEC"], [b"MULTI"], *inside)
     df = aofnb.read_aof(closed, on_bad="truncate")

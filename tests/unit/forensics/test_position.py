@@ -115,7 +115,7 @@ def test_rows_between_two_positions_are_those_of_the_whole_frame():
 
 def test_reading_from_a_mark_gives_the_same_rows(monkeypatch, tmp_path):
     """Databases, transactions and seconds go on across the marks of the index."""
-    from aofnb.forensics import log as module
+    from aofnb.forensics import rows as module
 
     monkeypatch.setattr(module, "_MARK_BYTES", 1)
     file = tmp_path / "x.aof"

@@ -157,7 +157,7 @@ def test_commands_behind_a_broken_snapshot_begin_where_it_ends(tmp_path):
 
 
 def test_positions_and_slices_count_what_is_behind_damage(path, monkeypatch):
-    monkeypatch.setattr("aofnb.forensics.log._MARK_ROWS", 5)
+    monkeypatch.setattr("aofnb.forensics.rows._MARK_ROWS", 5)
     data = changed(PLACES[10] + 4, b"%")
     whole = read(path, data)
     log = aofnb.scan(path, on_bad="resync")
