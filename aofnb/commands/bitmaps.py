@@ -76,7 +76,7 @@ def setbit(client: Client, key: bytes, offset_arg: bytes, bit_arg: bytes) -> int
 def getbit(client: Client, key: bytes, offset_arg: bytes) -> int:
     """Return one bit; 0 beyond the end."""
     offset = _bit_offset(client, offset_arg)
-    value = client.db.lookup_buffer(key)
+    value = client.db.read_buffer(key)
     index = offset >> 3
     if value is None or index >= len(value):
         return 0
@@ -109,7 +109,7 @@ def _bits(value: bytes | bytearray, first: int, last: int) -> int:
 @command("BITCOUNT", arity=-2, flags="readonly", keys=(1, 1, 1), since="2.6.0")
 def bitcount(client: Client, key: bytes, *range_: bytes) -> int:
     """Count the bits that are set, in the whole string or in a range of bytes or bits."""
-    value = client.db.lookup_buffer(key)
+    value = client.db.read_buffer(key)
     if value is None:
         return 0
     if not range_:
@@ -137,7 +137,7 @@ def bitpos(client: Client, key: bytes, bit_arg: bytes, *range_: bytes) -> int:
     bit = integer(bit_arg)
     if bit not in (0, 1):
         raise ReplyError("ERR The bit argument must be 1 or 0.")
-    value = client.db.lookup_buffer(key)
+    value = client.db.read_buffer(key)
     if value is None:
         return -1 if bit else 0
     if len(range_) > 3:
@@ -166,7 +166,7 @@ def bitop(client: Client, operation: bytes, destination: bytes, *sources: bytes)
         raise ReplyError(messages.SYNTAX_ERROR)
     if name == b"not" and len(sources) != 1:
         raise ReplyError("ERR BITOP NOT must be called with a single source key.")
-    values = [client.db.lookup_buffer(source) or b"" for source in sources]
+    values = [client.db.read_buffer(source) or b"" for source in sources]
     length = max(map(len, values))
     if length == 0:
         if client.db.discard(destination):
@@ -290,7 +290,8 @@ def bitfield(client: Client, key: bytes, *args: bytes) -> list[int | None]:
     it is, so that memory and log agree.
     """
     fields = _fields(client, args)
-    value = client.db.lookup_buffer(key)
+    reads_only = all(field.operation == "get" for field in fields)
+    value = client.db.read_buffer(key) if reads_only else client.db.lookup_buffer(key)
     needed = max((field.end_byte for field in fields if field.operation != "get"), default=0)
     grows = needed > 0 and (value is None or needed > len(value))
     replies: list[int | None] = []
@@ -328,5 +329,5 @@ def bitfield_ro(client: Client, key: bytes, *args: bytes) -> list[int]:
     fields = _fields(client, args)
     if any(field.operation != "get" for field in fields):
         raise ReplyError("ERR BITFIELD_RO only supports the GET subcommand")
-    value = client.db.lookup_buffer(key)
+    value = client.db.read_buffer(key)
     return [field.read(value) for field in fields]

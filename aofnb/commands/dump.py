@@ -44,7 +44,7 @@ RESTORE_OPTIONS = Options(
 @command("DUMP", arity=2, flags="readonly", keys=(1, 1, 1), since="2.6.0")
 def dump(client: Client, key: bytes) -> bytes | None:
     """Return the value at a key as a string for RESTORE; nil where there is no key."""
-    found = client.db.lookup(key)
+    found = client.db.read(key)
     return None if found is None else dump_payload(found, client.server.config)
 
 

@@ -163,7 +163,7 @@ def persist(client: Client, key: bytes) -> int:
 
 def _deadline(client: Client, key: bytes) -> int:
     """The deadline of a key in ms; -1 if it has none, -2 if there is no key."""
-    if client.db.lookup(key) is None:
+    if client.db.read(key) is None:
         return -2
     when_ms = client.db.deadline_ms(key)
     return -1 if when_ms is None else when_ms

@@ -376,7 +376,7 @@ def geohash(client: Client, key: bytes, *members: bytes) -> list[Any]:
 
 
 def _of_members(client: Client, key: bytes, members: Sequence[bytes], show: Callable[[Point], Any]) -> list[Any]:
-    found = client.db.lookup_kind(key, SortedSet)
+    found = client.db.read_kind(key, SortedSet)
     scores = [None if found is None else found.score(member) for member in members]
     return [None if score is None else show(decode(score)) for score in scores]
 
@@ -387,7 +387,7 @@ def geodist(client: Client, key: bytes, first: bytes, second: bytes, *unit: byte
     if len(unit) > 1:
         raise ReplyError(messages.SYNTAX_ERROR)
     metres = _unit(unit[0]) if unit else 1.0
-    found = client.db.lookup_kind(key, SortedSet)
+    found = client.db.read_kind(key, SortedSet)
     if found is None or first not in found or second not in found:
         return None
     return b"%.4f" % (distance(_position(found, first), _position(found, second)) / metres)
@@ -568,7 +568,7 @@ def georadius_ro(client: Client, key: bytes, *args: bytes) -> Any:
 
 
 def _radius_search(client: Client, family: _Family, key: bytes, args: Sequence[bytes]) -> Any:
-    found = client.db.lookup_kind(key, SortedSet)  # a wrong kind of value comes before a wrong position
+    found = client.db.read_kind(key, SortedSet)  # a wrong kind of value comes before a wrong position
     longitude, latitude, radius, unit, *options = args
     centre = _always(_point(longitude, latitude))
     return _search(client, family, found, options, centre, _radius(radius, unit))
@@ -597,7 +597,7 @@ def georadiusbymember_ro(client: Client, key: bytes, *args: bytes) -> Any:
 
 def _member_search(client: Client, family: _Family, key: bytes, args: Sequence[bytes]) -> Any:
     member, radius, unit, *options = args
-    found = client.db.lookup_kind(key, SortedSet)
+    found = client.db.read_kind(key, SortedSet)
     if found is None:
         # The server does not look at the radius here.
         return _search(client, family, None, options)
@@ -608,7 +608,7 @@ def _member_search(client: Client, family: _Family, key: bytes, args: Sequence[b
 @command("GEOSEARCH", arity=-7, flags="readonly", keys=(1, 1, 1), options=Options(*SHAPE, *SHOW, *SORT), since="6.2.0")
 def geosearch(client: Client, key: bytes, *args: bytes) -> Any:
     """Members within a circle or a box."""
-    return _search(client, _Family("GEOSEARCH", shaped=True), client.db.lookup_kind(key, SortedSet), args)
+    return _search(client, _Family("GEOSEARCH", shaped=True), client.db.read_kind(key, SortedSet), args)
 
 
 @command(
@@ -622,4 +622,4 @@ def geosearch(client: Client, key: bytes, *args: bytes) -> Any:
 def geosearchstore(client: Client, destination: bytes, key: bytes, *args: bytes) -> Any:
     """Store the members within a circle or a box, with their scores or distances."""
     family = _Family("GEOSEARCHSTORE", shaped=True, stores=True)
-    return _search(client, family, client.db.lookup_kind(key, SortedSet), args, destination=destination)
+    return _search(client, family, client.db.read_kind(key, SortedSet), args, destination=destination)

@@ -32,8 +32,16 @@ def _set(client: Client, found: HashValue, field: bytes, value: bytes) -> bool:
 
 
 def _hash(client: Client, key: bytes, fields: Sequence[bytes]) -> HashValue | None:
-    """The hash at `key`, without those of `fields` that are overdue."""
-    found = client.db.lookup_kind(key, HashValue)
+    """The hash at `key` for a reader, without those of `fields` that are overdue."""
+    return _current(client, key, client.db.read_kind(key, HashValue), fields)
+
+
+def _hash_to_change(client: Client, key: bytes, field: bytes) -> HashValue | None:
+    """The hash at `key` for a writer, without `field` if that is overdue."""
+    return _current(client, key, client.db.lookup_kind(key, HashValue), (field,))
+
+
+def _current(client: Client, key: bytes, found: HashValue | None, fields: Sequence[bytes]) -> HashValue | None:
     if found is not None and found.deadlines:
         return client.db.drop_overdue_fields(key, found, fields)
     return found
@@ -45,9 +53,9 @@ def _fields(client: Client, found: HashValue) -> dict[bytes, bytes]:
 
 
 def _all(client: Client, key: bytes) -> HashValue | None:
-    """The hash at `key`, without any field that is overdue."""
-    found = client.db.lookup_kind(key, HashValue)
-    return found if found is None or not found.deadlines else _hash(client, key, list(found.deadlines))
+    """The hash at `key` for a reader, without any field that is overdue."""
+    found = client.db.read_kind(key, HashValue)
+    return found if found is None or not found.deadlines else _current(client, key, found, list(found.deadlines))
 
 
 def value_of_field(client: Client, key: bytes, found: HashValue, field: bytes) -> bytes | None:
@@ -81,7 +89,7 @@ def hmset(client: Client, key: bytes, *pairs: bytes) -> str:
 @command("HSETNX", arity=4, flags="denyoom fast write", keys=(1, 1, 1), since="2.0.0")
 def hsetnx(client: Client, key: bytes, field: bytes, value: bytes) -> int:
     """Set a field that is not there yet; 1 if it was set."""
-    _hash(client, key, (field,))
+    _hash_to_change(client, key, field)
     found = client.db.lookup_or_add(key, HashValue)
     if field in found:
         return 0
@@ -109,7 +117,7 @@ def hdel(client: Client, key: bytes, *fields: bytes) -> int:
 def hincrby(client: Client, key: bytes, field: bytes, by: bytes) -> int:
     """Add to the whole number in a field; a missing one counts as 0; the sum."""
     amount = integer(by)
-    found = _hash(client, key, (field,))
+    found = _hash_to_change(client, key, field)
     known = None if found is None else found.get(field)
     number = 0 if known is None else integer(known, "ERR hash value is not an integer")
     total = number + amount
@@ -128,7 +136,7 @@ def hincrbyfloat(client: Client, key: bytes, field: bytes, by: bytes) -> bytes:
         raise ReplyError(messages.NOT_A_FLOAT)
     if longdouble.is_infinite(amount):
         raise ReplyError("ERR value is NaN or Infinity")
-    found = _hash(client, key, (field,))
+    found = _hash_to_change(client, key, field)
     known = None if found is None else found.get(field)
     number = longdouble.parse(b"0" if known is None else known)
     if number is None:
@@ -163,7 +171,7 @@ def _set_number(client: Client, key: bytes, field: bytes, text: bytes) -> int | 
 @command("HGET", arity=3, flags="fast readonly", keys=(1, 1, 1), since="2.0.0")
 def hget(client: Client, key: bytes, field: bytes) -> bytes | None:
     """The value of a field."""
-    found = client.db.lookup_kind(key, HashValue)
+    found = client.db.read_kind(key, HashValue)
     if found is None:
         return None
     return found.get(field) if not found.deadlines else value_of_field(client, key, found, field)
@@ -179,28 +187,28 @@ def hmget(client: Client, key: bytes, *fields: bytes) -> list[bytes | None]:
 @command("HGETALL", arity=2, flags="readonly", keys=(1, 1, 1), since="2.0.0")
 def hgetall(client: Client, key: bytes) -> Any:
     """All fields and values."""
-    found = client.db.lookup_kind(key, HashValue)
+    found = client.db.read_kind(key, HashValue)
     return client.map_reply({} if found is None else dict(_fields(client, found)))
 
 
 @command("HKEYS", arity=2, flags="readonly", keys=(1, 1, 1), since="2.0.0")
 def hkeys(client: Client, key: bytes) -> list[bytes]:
     """All fields."""
-    found = client.db.lookup_kind(key, HashValue)
+    found = client.db.read_kind(key, HashValue)
     return [] if found is None else list(_fields(client, found))
 
 
 @command("HVALS", arity=2, flags="readonly", keys=(1, 1, 1), since="2.0.0")
 def hvals(client: Client, key: bytes) -> list[bytes]:
     """All values."""
-    found = client.db.lookup_kind(key, HashValue)
+    found = client.db.read_kind(key, HashValue)
     return [] if found is None else list(_fields(client, found).values())
 
 
 @command("HLEN", arity=2, flags="fast readonly", keys=(1, 1, 1), since="2.0.0")
 def hlen(client: Client, key: bytes) -> int:
     """The number of fields; 0 for a missing key."""
-    found = client.db.lookup_kind(key, HashValue)
+    found = client.db.read_kind(key, HashValue)
     return 0 if found is None else len(found)
 
 
@@ -254,7 +262,7 @@ def random_count(arg: bytes) -> int:
 def hscan(client: Client, key: bytes, cursor: bytes, *words: bytes) -> list[Any]:
     """Go through a hash step by step: the next cursor, 0 at the end, and some fields with their values."""
     place = scan_cursor(cursor)
-    found = client.db.lookup_kind(key, HashValue)
+    found = client.db.read_kind(key, HashValue)
     if found is None:
         return [b"0", []]
     compact = found if found.is_compact else None

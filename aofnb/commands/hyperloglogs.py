@@ -27,8 +27,10 @@ CORRUPTED = "INVALIDOBJ Corrupted HLL object detected"
 
 
 def _lookup(client: Client, key: bytes, *, editable: bool = False) -> HyperLogLog | None:
-    """The HyperLogLog at `key` or None; with `editable`, changes to it are changes to the stored value."""
-    value = client.db.lookup(key)
+    """The HyperLogLog at `key` or None, for a reader; with `editable`, for a writer: changes to it are changes to
+    the stored value.
+    """
+    value = client.db.lookup(key) if editable else client.db.read(key)
     if value is None:
         return None
     if not isinstance(value, bytes | bytearray):

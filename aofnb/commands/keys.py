@@ -63,7 +63,7 @@ def unlink(client: Client, *keys: bytes) -> int:
 
 
 def _count(client: Client, keys: tuple[bytes, ...]) -> int:
-    return sum(client.db.lookup(key) is not None for key in keys)
+    return sum(client.db.read(key) is not None for key in keys)
 
 
 @command("EXISTS", arity=-2, flags="fast readonly", keys=(1, -1, 1))
@@ -81,7 +81,7 @@ def touch(client: Client, *keys: bytes) -> int:
 @command("TYPE", arity=2, flags="fast readonly", keys=(1, 1, 1))
 def type_(client: Client, key: bytes) -> str:
     """Name the kind of value at a key; none where there is no key."""
-    found = client.db.lookup(key)
+    found = client.db.read(key)
     return "none" if found is None else type_name(found)
 
 
@@ -90,7 +90,7 @@ def randomkey(client: Client) -> bytes | None:
     """Return any key, or nil where there is none."""
     db = client.db
     while (key := db.random_key(client.server.random)) is not None:
-        if db.lookup(key) is not None:
+        if db.read(key) is not None:
             return key
     return None
 
@@ -153,9 +153,9 @@ def scan(client: Client, cursor: bytes, *words: bytes) -> list[Any]:
         found = list(filter(matcher(options["match"]), found))
     if "type" in options:
         wanted = options["type"].decode("latin-1").lower()
-        found = [key for key in found if (held := db.lookup(key)) is not None and type_name(held) == wanted]
+        found = [key for key in found if (held := db.read(key)) is not None and type_name(held) == wanted]
     elif db.volatile:
-        found = [key for key in found if db.lookup(key) is not None]
+        found = [key for key in found if db.read(key) is not None]
     return [b"%d" % following, found]
 
 
@@ -239,7 +239,7 @@ def copy(client: Client, key: bytes, new_key: bytes, *words: bytes) -> int:
             raise ReplyError(messages.SYNTAX_ERROR)
     if target is client.db and key == new_key:
         raise ReplyError(_SAME_OBJECT)
-    found = client.db.lookup(key)
+    found = client.db.read(key)
     if found is None:
         return 0
     when_ms = client.db.deadline_ms(key)
@@ -380,14 +380,14 @@ def object_encoding(client: Client, key: bytes) -> bytes | None:
 
     A whole number that INCRBYFLOAT left is ``int``, as it is on a server after a restart, and not ``embstr``.
     """
-    found = client.db.lookup(key)
+    found = client.db.read_quietly(key)
     return None if found is None else encoding_of(found)
 
 
 @command("OBJECT REFCOUNT", arity=3, flags="readonly", keys=(2, 2, 1), since="2.2.3")
 def object_refcount(client: Client, key: bytes) -> int | None:
     """Return how often Redis would count the value as used: once, or without limit for a small number."""
-    found = client.db.lookup(key)
+    found = client.db.read_quietly(key)
     return None if found is None else refcount_of(found)
 
 
@@ -399,7 +399,7 @@ _SWITCHING = (
 @command("OBJECT IDLETIME", arity=3, flags="readonly", keys=(2, 2, 1), since="2.2.3")
 def object_idletime(client: Client, key: bytes) -> int | None:
     """Return for how many seconds a key was not used; known only with an LRU policy, since that is watched."""
-    if client.db.lookup(key) is None:
+    if client.db.read_quietly(key) is None:
         return None
     usage = client.server.usage
     if usage is None:
@@ -414,7 +414,7 @@ def object_idletime(client: Client, key: bytes) -> int | None:
 @command("OBJECT FREQ", arity=3, flags="readonly", keys=(2, 2, 1), since="4.0.0")
 def object_freq(client: Client, key: bytes) -> int | None:
     """Return how often a key is used, as a logarithm from 0 to 255; known only with an LFU policy."""
-    if client.db.lookup(key) is None:
+    if client.db.read_quietly(key) is None:
         return None
     usage = client.server.usage
     if usage is None or not usage.lfu:

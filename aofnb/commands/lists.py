@@ -388,14 +388,14 @@ def _range(size: int, first: int, last: int) -> tuple[int, int]:
 @command("LLEN", arity=2, flags="fast readonly", keys=(1, 1, 1))
 def llen(client: Client, key: bytes) -> int:
     """The number of elements; 0 for a missing key."""
-    items = client.db.lookup_kind(key, ListValue)
+    items = client.db.read_kind(key, ListValue)
     return 0 if items is None else len(items)
 
 
 @command("LINDEX", arity=3, flags="readonly", keys=(1, 1, 1))
 def lindex(client: Client, key: bytes, index: bytes) -> bytes | None:
     """The element at an index, negative from the end."""
-    items = client.db.lookup_kind(key, ListValue)
+    items = client.db.read_kind(key, ListValue)
     if items is None:
         return None
     place = _place(items, integer(index))
@@ -406,7 +406,7 @@ def lindex(client: Client, key: bytes, index: bytes) -> bytes | None:
 def lrange(client: Client, key: bytes, start: bytes, end: bytes) -> list[bytes]:
     """The elements of a range, both ends included, negative from the end."""
     first, last = integer(start), integer(end)
-    items = client.db.lookup_kind(key, ListValue)
+    items = client.db.read_kind(key, ListValue)
     return [] if items is None else items.slice(*_range(len(items), first, last))
 
 
@@ -431,7 +431,7 @@ LPOS_OPTIONS = Options(
 def lpos(client: Client, key: bytes, item: bytes, *words: bytes) -> int | list[int] | None:
     """The index of an element, or with COUNT an array of indexes; RANK and MAXLEN say where to look."""
     options = LPOS_OPTIONS.parse(words)
-    items = client.db.lookup_kind(key, ListValue)
+    items = client.db.read_kind(key, ListValue)
     found = iter(()) if items is None else _positions(items, item, options.get("rank", 1), options.get("maxlen", 0))
     if "count" not in options:
         return next(found, None)

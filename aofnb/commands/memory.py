@@ -37,7 +37,7 @@ def memory_usage(client: Client, key: bytes, *words: bytes) -> int | None:
         samples = integer(words[at + 1])
         if samples < 0:
             raise ReplyError(messages.SYNTAX_ERROR)
-    found = client.db.lookup(key)
+    found = client.db.read(key)
     return None if found is None else key_bytes(key, found, client.db.deadline_ms(key) is not None, samples)
 
 

@@ -83,28 +83,28 @@ def smove(client: Client, source: bytes, destination: bytes, member: bytes) -> i
 @command("SMEMBERS", arity=2, flags="readonly", keys=(1, 1, 1))
 def smembers(client: Client, key: bytes) -> Any:
     """All members; whole numbers in order while the set is an intset."""
-    found = client.db.lookup_kind(key, SetValue)
+    found = client.db.read_kind(key, SetValue)
     return client.set_reply([] if found is None else list(found))
 
 
 @command("SISMEMBER", arity=3, flags="fast readonly", keys=(1, 1, 1))
 def sismember(client: Client, key: bytes, member: bytes) -> int:
     """Whether a member is there, as 1 or 0."""
-    found = client.db.lookup_kind(key, SetValue)
+    found = client.db.read_kind(key, SetValue)
     return int(found is not None and member in found)
 
 
 @command("SMISMEMBER", arity=-3, flags="fast readonly", keys=(1, 1, 1), since="6.2.0")
 def smismember(client: Client, key: bytes, *members: bytes) -> list[int]:
     """Whether each of several members is there, as 1 or 0."""
-    found = client.db.lookup_kind(key, SetValue)
+    found = client.db.read_kind(key, SetValue)
     return [0] * len(members) if found is None else [int(member in found) for member in members]
 
 
 @command("SCARD", arity=2, flags="fast readonly", keys=(1, 1, 1))
 def scard(client: Client, key: bytes) -> int:
     """The number of members; 0 for a missing key."""
-    found = client.db.lookup_kind(key, SetValue)
+    found = client.db.read_kind(key, SetValue)
     return 0 if found is None else len(found)
 
 
@@ -112,7 +112,7 @@ def scard(client: Client, key: bytes) -> int:
 def sscan(client: Client, key: bytes, cursor: bytes, *words: bytes) -> list[Any]:
     """Go through a set step by step: the next cursor, 0 at the end, and some members."""
     place = scan_cursor(cursor)
-    found = client.db.lookup_kind(key, SetValue)
+    found = client.db.read_kind(key, SetValue)
     if found is None:
         return [b"0", []]
     compact = found if found.encoding == "intset" else None
@@ -128,7 +128,7 @@ def srandmember(client: Client, key: bytes, *args: bytes) -> bytes | list[bytes]
     if len(args) > 1:
         raise ReplyError(messages.SYNTAX_ERROR)
     count = random_count(args[0]) if args else None
-    found = client.db.lookup_kind(key, SetValue)
+    found = client.db.read_kind(key, SetValue)
     rng = client.server.random
     if count is None:
         return None if found is None else found.random_member(rng)
@@ -191,7 +191,7 @@ def _pop_several(client: Client, key: bytes, found: SetValue, count: int) -> lis
 
 
 def _lookup_all(client: Client, keys: Sequence[bytes]) -> list[SetValue | None]:
-    return [client.db.lookup_kind(key, SetValue) for key in keys]
+    return [client.db.read_kind(key, SetValue) for key in keys]
 
 
 def _inter(client: Client, keys: Sequence[bytes]) -> Iterator[bytes]:

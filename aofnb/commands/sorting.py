@@ -128,7 +128,7 @@ def _store(client: Client, key: bytes, items: list[bytes]) -> None:
 
 def _sorted_rows(client: Client, key: bytes, request: _Request) -> list[list[bytes | None]]:
     """For each member that LIMIT leaves, in order: the member, or what GET asks for."""
-    found = client.db.lookup(key)
+    found = client.db.read(key)
     if not (found is None or isinstance(found, ListValue | SetValue | SortedSet)):
         raise ReplyError(WRONG_TYPE)
     if isinstance(found, SortedSet):
@@ -188,7 +188,7 @@ def _looked_up(client: Client, pattern: bytes, member: bytes) -> bytes | None:
     postfix, arrow, name = rest.partition(b"->")
     if not name:
         postfix, arrow = rest, b""
-    found = client.db.lookup(prefix + member + postfix)
+    found = client.db.read(prefix + member + postfix)
     if arrow:
         return value_of_field(client, prefix + member + postfix, found, name) if isinstance(found, HashValue) else None
     return bytes(found) if isinstance(found, bytes | bytearray) else None

@@ -59,7 +59,10 @@ NO_KEY_OR_GROUP = "NOGROUP No such key '{}' or consumer group '{}'"
 
 
 def _group(client: Client, key: bytes, name: bytes) -> tuple[Stream, Group]:
-    stream = client.db.lookup_kind(key, Stream)
+    return _group_of(client.db.read_kind(key, Stream), key, name)
+
+
+def _group_of(stream: Stream | None, key: bytes, name: bytes) -> tuple[Stream, Group]:
     group = None if stream is None else stream.groups.get(name)
     if stream is None or group is None:
         raise messages.error(NO_KEY_OR_GROUP.format(messages.shown(key), messages.shown(name)))
@@ -114,7 +117,7 @@ def xreadgroup(client: Client, *args: bytes) -> Any:
     assert read.group is not None
     wanted: list[tuple[bytes, Stream, Group, StreamId]] = []
     for key, arg in zip(read.keys, read.ids, strict=True):
-        stream = client.db.lookup_kind(key, Stream)
+        stream = client.db.read_kind(key, Stream)
         group = None if stream is None else stream.groups.get(read.group)
         if stream is None or group is None:
             raise messages.error(
@@ -129,6 +132,9 @@ def xreadgroup(client: Client, *args: bytes) -> Any:
             )
         wanted.append((key, stream, group, MAX_ID if arg == b">" else parse_id(arg)))
     served: list[tuple[bytes, Any]] = []
+    for key, _stream, _group, _above in wanted:
+        # Looked for again, as the server does once it knows that all is well-formed: that counts.
+        client.db.read(key)
     for key, stream, group, above in wanted:
         # A consumer that finds nothing does not come into being, and one that is there is not marked as seen.
         # Asked in turn: of a stream that is named twice the first takes all.
@@ -208,7 +214,7 @@ def _deliver(client: Client, key: bytes, stream: Stream, group: Group, consumer:
 @command("XACK", arity=-4, flags="fast write", keys=(1, 1, 1), since="5.0.0")
 def xack(client: Client, key: bytes, group_name: bytes, *ids: bytes) -> int:
     """Mark entries as dealt with; returns how many were pending."""
-    stream = client.db.lookup_kind(key, Stream)
+    stream = client.db.read_kind(key, Stream)
     group = None if stream is None else stream.groups.get(group_name)
     if group is None:
         return 0
@@ -396,13 +402,13 @@ def xautoclaim(
     Redis: t_stream.c xautoclaimCommand.
     """
     # Looked up first, as the server does: an overdue key is deleted even where an argument is wrong.
-    client.db.lookup(key)
+    client.db.read(key)
     min_idle_ms = integer(min_idle, "ERR Invalid min-idle-time argument for XAUTOCLAIM")
     start_id = parse_start(start)
     options = XAUTOCLAIM_OPTIONS.parse(args)
     count: int = options.get("count", 100)
     justid = "justid" in options
-    stream, group = _group(client, key, group_name)
+    stream, group = _group_of(client.db.lookup_kind(key, Stream), key, group_name)
     now_ms = client.server.now_ms()
     consumer: Consumer | None = None
     claimed: list[Any] = []
@@ -586,7 +592,7 @@ def xinfo(client: Client, *args: bytes) -> NoReturn:
 
 
 def _inspected(client: Client, key: bytes) -> Stream:
-    stream = client.db.lookup_kind(key, Stream)
+    stream = client.db.read_kind(key, Stream)
     if stream is None:
         raise ReplyError(messages.NO_SUCH_KEY)
     return stream

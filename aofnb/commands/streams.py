@@ -346,7 +346,7 @@ def xsetid(client: Client, key: bytes, last_id: bytes, *args: bytes) -> str:
 @command("XLEN", arity=2, flags="fast readonly", keys=(1, 1, 1), since="5.0.0")
 def xlen(client: Client, key: bytes) -> int:
     """Number of entries of the stream at `key`, 0 where there is none."""
-    stream = client.db.lookup_kind(key, Stream)
+    stream = client.db.read_kind(key, Stream)
     return 0 if stream is None else stream.length
 
 
@@ -370,7 +370,7 @@ def _range(
 ) -> list[Any] | None:
     start_id, end_id = parse_start(start), parse_end(end)
     count: int | None = XRANGE_OPTIONS.parse(args).get("count")
-    stream = client.db.lookup_kind(key, Stream)
+    stream = client.db.read_kind(key, Stream)
     if stream is None:
         return []
     # COUNT 0 and below is nil, not an empty array.
@@ -475,9 +475,9 @@ def xread(client: Client, *args: bytes) -> Any:
     """
     read = parse_reading("XREAD", args)
     positions: dict[bytes, StreamId] = {}
-    wanted: list[tuple[bytes, Stream, StreamId]] = []
+    asked: list[tuple[bytes, StreamId]] = []
     for key, arg in zip(read.keys, read.ids, strict=True):
-        stream = client.db.lookup_kind(key, Stream)
+        stream = client.db.read_kind(key, Stream)
         if arg == b"$":
             above = MIN_ID if stream is None else stream.last_id
         elif arg == b"+":
@@ -491,8 +491,14 @@ def xread(client: Client, *args: bytes) -> Any:
             above = parse_id(arg)
         # Of a key that is named twice, only the first position is waited for.
         positions.setdefault(key, above)
-        if stream is not None and stream.length and stream.top_id > above:
-            wanted.append((key, stream, above))
+        asked.append((key, above))
+    # Looked for again, as the server does once it knows that all is well-formed: that counts.
+    found = [(key, client.db.read_kind(key, Stream), above) for key, above in asked]
+    wanted = [
+        (key, stream, above)
+        for key, stream, above in found
+        if stream is not None and stream.length and stream.top_id > above
+    ]
     count = read.count or None
 
     def serve(key: bytes) -> Any:

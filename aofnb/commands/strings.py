@@ -24,7 +24,7 @@ __all__ = ["deadline_ms", "invalid_expire_time"]
 @command("GET", arity=2, flags="fast readonly", keys=(1, 1, 1))
 def get(client: Client, key: bytes) -> bytes | None:
     """Return the string at a key."""
-    return client.db.lookup_string(key)
+    return client.db.read_string(key)
 
 
 # The times are read after all words are known to be right, as the server does.
@@ -63,7 +63,7 @@ def _set_with_options(client: Client, key: bytes, value: bytes, words: Sequence[
     when_ms = _deadline_option(client, options, "set")
     db = client.db
     wants_old = "get" in options
-    old = db.lookup_string(key) if wants_old else None
+    old = db.read_string(key) if wants_old else None
     exists = db.lookup(key) is not None
     if ("nx" in options and exists) or ("xx" in options and not exists):
         return old
@@ -167,7 +167,7 @@ def setnx(client: Client, key: bytes, value: bytes) -> int:
 @command("GETSET", arity=3, flags="denyoom fast write", keys=(1, 1, 1), propagate=REWRITTEN)
 def getset(client: Client, key: bytes, value: bytes) -> bytes | None:
     """Store a string and return the old one."""
-    old = client.db.lookup_string(key)
+    old = client.db.read_string(key)
     client.db.replace(key, value)
     client.changed(key, "set")
     client.propagate(b"SET", key, value)
@@ -177,7 +177,7 @@ def getset(client: Client, key: bytes, value: bytes) -> bytes | None:
 @command("GETDEL", arity=2, flags="fast write", keys=(1, 1, 1), propagate=REWRITTEN, since="6.2.0")
 def getdel(client: Client, key: bytes) -> bytes | None:
     """Return the string at a key and delete the key."""
-    old = client.db.lookup_string(key)
+    old = client.db.read_string(key)
     if old is not None:
         client.db.delete(key)
         client.changed(key, "del")
@@ -207,7 +207,7 @@ def getex(client: Client, key: bytes, *words: bytes) -> bytes | None:
     """Return the string at a key and set or drop its time to live."""
     options = GETEX_OPTIONS.parse(words)
     db = client.db
-    found = db.lookup_string(key)
+    found = db.read_string(key)
     if found is None:
         return None
     when_ms = _deadline_option(client, options, "getex")
@@ -233,7 +233,7 @@ def getex(client: Client, key: bytes, *words: bytes) -> bytes | None:
 @command("STRLEN", arity=2, flags="fast readonly", keys=(1, 1, 1), since="2.2.0")
 def strlen(client: Client, key: bytes) -> int:
     """Return the length of a string in bytes; 0 where there is none."""
-    return len(client.db.lookup_buffer(key) or b"")
+    return len(client.db.read_buffer(key) or b"")
 
 
 @command("GETRANGE", arity=4, flags="readonly", keys=(1, 1, 1), since="2.4.0")
@@ -241,7 +241,7 @@ def strlen(client: Client, key: bytes) -> int:
 def getrange(client: Client, key: bytes, first: bytes, last: bytes) -> bytes:
     """Return the bytes from one place to another, both included; negative places count from the end."""
     start, end = integer(first), integer(last)
-    found = client.db.lookup_buffer(key) or b""
+    found = client.db.read_buffer(key) or b""
     if start < 0 and end < 0 and start > end:
         return b""
     start = max(0, start + len(found)) if start < 0 else start
@@ -364,7 +364,7 @@ def incrbyfloat(client: Client, key: bytes, by: bytes) -> bytes:
 @command("MGET", arity=-2, flags="fast readonly", keys=(1, -1, 1))
 def mget(client: Client, *keys: bytes) -> list[bytes | None]:
     """Return the strings at several keys; nil for a missing key and for other kinds of value."""
-    found = map(client.db.lookup, keys)
+    found = map(client.db.read, keys)
     return [bytes(value) if isinstance(value, bytes | bytearray) else None for value in found]
 
 
@@ -403,7 +403,7 @@ def msetnx(client: Client, *keys_and_values: bytes) -> int:
 @command("LCS", arity=-3, flags="readonly", keys=(1, 2, 1), since="7.0.0")
 def lcs(client: Client, key_a: bytes, key_b: bytes, *words: bytes) -> Any:
     """Find the longest common subsequence of two strings: itself, its length, or where its parts are."""
-    values = [client.db.lookup(key) for key in (key_a, key_b)]
+    values = [client.db.read(key) for key in (key_a, key_b)]
     if not all(value is None or isinstance(value, bytes | bytearray) for value in values):
         raise ReplyError("ERR The specified keys must contain string values")
     a, b = (bytes(value) if isinstance(value, bytes | bytearray) else b"" for value in values)

@@ -89,7 +89,7 @@ def _sources(client: Client, name: str, kind: Kind, args: Sequence[bytes]) -> _S
 
 def _scores_at(client: Client, key: bytes) -> Mapping[bytes, float]:
     """The scores at `key`; each member of a set has 1."""
-    found = client.db.lookup(key)
+    found = client.db.read(key)
     if found is None:
         return {}
     if isinstance(found, SortedSet):

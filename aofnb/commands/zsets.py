@@ -138,7 +138,7 @@ def zrem(client: Client, key: bytes, *members: bytes) -> int:
 @command("ZCARD", arity=2, flags="readonly fast", keys=(1, 1, 1), since="1.2.0")
 def zcard(client: Client, key: bytes) -> int:
     """Number of members."""
-    found = client.db.lookup_kind(key, SortedSet)
+    found = client.db.read_kind(key, SortedSet)
     return 0 if found is None else len(found)
 
 
@@ -151,7 +151,7 @@ def zscore(client: Client, key: bytes, member: bytes) -> Any:
 @command("ZMSCORE", arity=-3, flags="readonly fast", keys=(1, 1, 1), since="6.2.0")
 def zmscore(client: Client, key: bytes, *members: bytes) -> list[Any]:
     """The scores of several members."""
-    found = client.db.lookup_kind(key, SortedSet)
+    found = client.db.read_kind(key, SortedSet)
     scores = [None] * len(members) if found is None else list(map(found.score, members))
     return [None if score is None else client.double_reply(score) for score in scores]
 
@@ -159,14 +159,14 @@ def zmscore(client: Client, key: bytes, *members: bytes) -> list[Any]:
 @command("ZRANK", arity=3, flags="readonly fast", keys=(1, 1, 1), since="2.0.0")
 def zrank(client: Client, key: bytes, member: bytes) -> int | None:
     """The place of a member, counted from the lowest score."""
-    found = client.db.lookup_kind(key, SortedSet)
+    found = client.db.read_kind(key, SortedSet)
     return None if found is None else found.rank(member)
 
 
 @command("ZREVRANK", arity=3, flags="readonly fast", keys=(1, 1, 1), since="2.0.0")
 def zrevrank(client: Client, key: bytes, member: bytes) -> int | None:
     """The place of a member, counted from the highest score."""
-    found = client.db.lookup_kind(key, SortedSet)
+    found = client.db.read_kind(key, SortedSet)
     rank = None if found is None else found.rank(member)
     return None if found is None or rank is None else len(found) - 1 - rank
 
@@ -284,7 +284,7 @@ def _query(args: Sequence[bytes], by: By | None = None, reverse: bool | None = N
 
 
 def _range(client: Client, key: bytes, query: _Query) -> list[Any]:
-    found = client.db.lookup_kind(key, SortedSet)
+    found = client.db.read_kind(key, SortedSet)
     return [] if found is None else entries_reply(client, query.run(found), query.with_scores)
 
 
@@ -350,7 +350,7 @@ def zrevrangebylex(client: Client, key: bytes, *args: bytes) -> list[Any]:
 def zrangestore(client: Client, destination: bytes, key: bytes, *args: bytes) -> int:
     """Store what ZRANGE gives in another sorted set."""
     query = _query(args, storing=True)
-    found = client.db.lookup_kind(key, SortedSet)
+    found = client.db.read_kind(key, SortedSet)
     entries = query.run(found) if found is not None else []
     made = SortedSet()
     max_entries, max_bytes = limits(client)
@@ -376,7 +376,7 @@ def store_result(client: Client, destination: bytes, made: SortedSet, event: str
 def zcount(client: Client, key: bytes, low: bytes, high: bytes) -> int:
     """Number of members within a range of scores."""
     wanted = score_range(low, high)
-    found = client.db.lookup_kind(key, SortedSet)
+    found = client.db.read_kind(key, SortedSet)
     start, stop = (0, 0) if found is None else found.ranks_by_score(wanted)
     return stop - start
 
@@ -385,7 +385,7 @@ def zcount(client: Client, key: bytes, low: bytes, high: bytes) -> int:
 def zlexcount(client: Client, key: bytes, low: bytes, high: bytes) -> int:
     """Number of members within a range of member bytes, where all scores are equal."""
     wanted = lex_range(low, high)
-    found = client.db.lookup_kind(key, SortedSet)
+    found = client.db.read_kind(key, SortedSet)
     start, stop = (0, 0) if found is None else found.ranks_by_lex(wanted)
     return stop - start
 
@@ -606,7 +606,7 @@ def zrandmember(client: Client, key: bytes, *args: bytes) -> Any:
     Redis: t_zset.c zrandmemberWithCountCommand.
     """
     if not args:
-        found = client.db.lookup_kind(key, SortedSet)
+        found = client.db.read_kind(key, SortedSet)
         return None if found is None else found.random_member(client.server.random)
     count = integer(args[0])
     if count == INT64_MIN:
@@ -616,7 +616,7 @@ def zrandmember(client: Client, key: bytes, *args: bytes) -> Any:
     # The server tries to answer any number of repetitions, and is gone for good when it takes a billion.
     if (len(args) == 2 and abs(count) > INT64_MAX // 2) or count < -MAX_REPETITIONS:
         raise ReplyError("ERR value is out of range")
-    found = client.db.lookup_kind(key, SortedSet)
+    found = client.db.read_kind(key, SortedSet)
     if found is None:
         return []
     return entries_reply(client, _random_entries(found, count, client.server.random), len(args) == 2)
@@ -648,7 +648,7 @@ def zscan(client: Client, key: bytes, cursor: bytes, *args: bytes) -> list[Any]:
     A listpack is given as a whole, in order.
     """
     place = scan_cursor(cursor)
-    found = client.db.lookup_kind(key, SortedSet)
+    found = client.db.read_kind(key, SortedSet)
     if found is None:
         return [b"0", []]
     compact = [member for _score, member in found.entries()] if found.encoding == "listpack" else None

@@ -58,6 +58,8 @@ def take(
     getters: dict[Any, Any] = engine.shortcuts[2]
     setters: dict[Any, Any] = engine.shortcuts[3]
     written: list[list[bytes]] = []
+    hits: cython.Py_ssize_t = 0
+    misses: cython.Py_ssize_t = 0
     if client.multi is not None or engine.long_way or engine.refusal is not None or type(db) is not Database:
         return index
     may_set: cython.bint = engine.observe is None and db._pool is None and not engine.effects
@@ -74,6 +76,10 @@ def take(
             found = data.get(key)
             if found is not None and type(found) is not bytes:
                 break
+            if found is None:
+                misses += 1
+            else:
+                hits += 1
             replies.append(found)
         elif len(argv) == 3 and may_set:
             found = setters.get(argv[0])
@@ -93,6 +99,8 @@ def take(
         if engine.writer is not None:
             engine.writer.feed_each(db.index, written)
     engine.total_commands += index - first
+    db.hits += hits
+    db.misses += misses
     return index
 
 

@@ -43,7 +43,7 @@ from aofnb.config import Config
 from aofnb.engine import info
 from aofnb.engine._turn_cy import QUICK, take
 from aofnb.engine.eviction import Eviction
-from aofnb.engine.notifications import class_of, looked_at, monitor_line
+from aofnb.engine.notifications import class_of, monitor_line
 from aofnb.engine.persistence import NoFiles
 from aofnb.engine.rights import AclFile, Rights
 from aofnb.engine.settings import Settings
@@ -127,8 +127,6 @@ class Engine:
         # The classes of keyspace events that messages are sent of.
         self.notified = ""
         self.keyspace.on_miss, self.keyspace.on_new = self._missed, self._made
-        # The keys that the running command looks at as a reader, None for all; known while misses are told.
-        self._looks: list[bytes] | None = []
         # Set while a turn that may write is under way. Where it is set when a turn begins, Ctrl-C (or a fault) tore
         # the one before, and memory may hold what the log does not: see `mend`.
         self.torn = False
@@ -258,7 +256,7 @@ class Engine:
     def reset_stats(self) -> None:
         """Set the counters of INFO to zero."""
         self.total_commands = 0
-        self.keyspace.expired_keys = self.keyspace.expired_fields = self.keyspace.evicted_keys = 0
+        self.keyspace.reset_stats()
         self.timing.reset()
         self.persistence.reset_stats()
         if self.writer is not None:
@@ -456,11 +454,7 @@ class Engine:
             self.tracking.flushed(self._current)
 
     def _missed(self, db: Database, key: bytes) -> None:
-        if "m" in self.notified and (self._looks is None or key in self._looks):
-            if self._looks is not None:
-                # It may look for it again, to write it.
-                self._looks.remove(key)
-            self._notify(db.index, key, "keymiss")
+        self._notify(db.index, key, "keymiss")
 
     def _made(self, db: Database, key: bytes) -> None:
         if self.keyspace.expiring:
@@ -468,7 +462,6 @@ class Engine:
 
     def _call_watched(self, client: Client, command: Command, argv: Argv) -> Any:
         """`call`, and tell of it: afterwards, as the server does, so what SELECT selects is shown selected."""
-        self._looks = looked_at(command, argv) if "m" in self.notified else []
         # A script is shown before what it calls.
         if command.name in _SCRIPTS:
             self._feed_monitors(client, command, argv)

@@ -207,6 +207,8 @@ def _stats(engine: Engine) -> Fields:
         "expired_keys": engine.keyspace.expired_keys,
         "expired_subkeys": engine.keyspace.expired_fields,
         "evicted_keys": engine.keyspace.evicted_keys,
+        "keyspace_hits": sum(db.hits for db in engine.keyspace),
+        "keyspace_misses": sum(db.misses for db in engine.keyspace),
         "pubsub_channels": len(engine.subscriptions.channels),
         "pubsub_patterns": len(engine.subscriptions.patterns),
         "pubsubshard_channels": len(engine.subscriptions.shards),

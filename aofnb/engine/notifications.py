@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aofnb.commands.key_uses import used_keys
 from aofnb.commands.registry import Command
 
-__all__ = ["class_of", "looked_at", "monitor_line"]
+__all__ = ["class_of", "monitor_line"]
 
 _CLASSES = {
     "g": "del rename_from rename_to move_from move_to copy_to restore expire persist",
@@ -35,22 +34,6 @@ _CLASS_OF = {event: letter for letter, events in _CLASSES.items() for event in e
 def class_of(event: str) -> str:
     """The letter of `notify-keyspace-events` that asks for `event`; "-", which none does, for what is only a change."""
     return _CLASS_OF.get(event, "-")
-
-
-# Commands that write, but look at all of their keys as those do that read, whatever is said of their use.
-_LOOK_AT_ALL = frozenset({"GETDEL", "GETEX", "GETSET", "PFMERGE", "XACK", "XAUTOCLAIM", "XCLAIM", "XREADGROUP"})
-
-
-def looked_at(command: Command, argv: Sequence[bytes]) -> list[bytes] | None:
-    """The keys whose absence is told when `command` runs, each as often as it is named; None: all that it looks for."""
-    if command.name.startswith("OBJECT "):
-        return []  # it looks without being noticed
-    if "readonly" in command.flags or command.name == "SORT":
-        return None
-    if command.name in _LOOK_AT_ALL:
-        return [argv[position] for position in command.key_positions(argv)]
-    shows = "access" if command.name == "SET" else "RO"
-    return [argv[position] for position, flags in used_keys(command, argv) if shows in flags]
 
 
 _ESCAPES = {0x22: '\\"', 0x5C: "\\\\", 0x0A: "\\n", 0x0D: "\\r", 0x09: "\\t", 0x07: "\\a", 0x08: "\\b"}

@@ -26,7 +26,6 @@ __all__ = ["WRONG_TYPE", "Database", "Keyspace"]
 WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
 
 V = TypeVar("V", bound=Container)
-T = TypeVar("T")
 # With fewer deadlines of fields it is not worth to look for those of the past.
 _FIELDS_BEFORE_LOOK = 4096
 _ATTEMPTS = 16
@@ -43,7 +42,7 @@ class Database:
         The whole it belongs to, which knows the time and whom to tell of an expired key.
     """
 
-    __slots__ = ("_data", "_deadlines", "_expires", "_field_deadlines", "_pool", "index", "keyspace")
+    __slots__ = ("_data", "_deadlines", "_expires", "_field_deadlines", "_pool", "hits", "index", "keyspace", "misses")
 
     def __init__(self, index: int, keyspace: Keyspace) -> None:
         self.index = index
@@ -57,6 +56,9 @@ class Database:
         self._field_deadlines: list[tuple[int, bytes, bytes]] = []
         # For RANDOMKEY; made when it is first asked for, and kept up to date from then on.
         self._pool: Pool | None = None
+        # Keys that readers found, and did not.
+        self.hits = 0
+        self.misses = 0
 
     # --- look up -----------------------------------------------------------------------------------------
 
@@ -92,6 +94,67 @@ class Database:
         if value is None or type(value) is kind:
             return value
         raise ReplyError(WRONG_TYPE)
+
+    # Four that do the same for one who only reads: the key is counted as found or missed, and TellingDatabase tells
+    # of a missed one. Written out, since they are what reading costs.
+
+    def read(self, key: bytes) -> Value | None:
+        """As `lookup`, for a reader."""
+        value = self.lookup(key)
+        if value is None:
+            self.missed(key)
+        else:
+            self.hits += 1
+        return value
+
+    def read_string(self, key: bytes) -> bytes | None:
+        """As `lookup_string`, for a reader."""
+        if key in self._expires:
+            self._expire_if_due(key)
+        value = self._data.get(key)
+        if type(value) is bytes:
+            self.hits += 1
+            return value
+        if value is None:
+            self.missed(key)
+            return None
+        self.hits += 1
+        if type(value) is bytearray:
+            return bytes(value)
+        raise ReplyError(WRONG_TYPE)
+
+    def read_buffer(self, key: bytes) -> bytes | bytearray | None:
+        """As `lookup_buffer`, for a reader."""
+        value = self.read(key)
+        if value is None or isinstance(value, bytes | bytearray):
+            return value
+        raise ReplyError(WRONG_TYPE)
+
+    def read_kind(self, key: bytes, kind: type[V]) -> V | None:
+        """As `lookup_kind`, for a reader."""
+        if key in self._expires:
+            self._expire_if_due(key)
+        value = self._data.get(key)
+        if value is None:
+            self.missed(key)
+            return None
+        self.hits += 1
+        if type(value) is kind:
+            return value
+        raise ReplyError(WRONG_TYPE)
+
+    def read_quietly(self, key: bytes) -> Value | None:
+        """As `read`, but nobody is told of a missed key."""
+        value = self.lookup(key)
+        if value is None:
+            self.misses += 1
+        else:
+            self.hits += 1
+        return value
+
+    def missed(self, key: bytes) -> None:
+        """A reader did not find `key`."""
+        self.misses += 1
 
     def peek(self, key: bytes) -> Value | None:
         """The value at `key`, or None; an overdue key counts and stays."""
@@ -377,26 +440,16 @@ class Database:
 
 
 class TellingDatabase(Database):
-    """A `Database` that tells the keyspace of keys that are looked for in vain, and of new ones.
+    """A `Database` that tells the keyspace of keys that readers look for in vain, and of new ones.
 
     What nobody asked for costs nothing: `Keyspace.tell` makes databases of this class, and back.
     """
 
     __slots__ = ()
 
-    def lookup(self, key: bytes) -> Value | None:
-        return self._told(key, super().lookup(key))
-
-    def lookup_string(self, key: bytes) -> bytes | None:
-        return self._told(key, super().lookup_string(key))
-
-    def lookup_kind(self, key: bytes, kind: type[V]) -> V | None:
-        return self._told(key, super().lookup_kind(key, kind))
-
-    def _told(self, key: bytes, value: T) -> T:
-        if value is None:
-            self.keyspace.on_miss(self, key)
-        return value
+    def missed(self, key: bytes) -> None:
+        super().missed(key)
+        self.keyspace.on_miss(self, key)
 
     def put(self, key: bytes, value: Value) -> None:
         new = key not in self._data
@@ -450,7 +503,7 @@ class Keyspace:
     ) -> None:
         self.now_ms = now_ms
         self.on_expired = on_expired
-        # Called, after `tell`, with a key that is not there, and with one that is new.
+        # Called, after `tell`, with a key that a reader does not find, and with one that is new.
         self.on_miss: Callable[[Database, bytes], None] = lambda _db, _key: None
         self.on_new: Callable[[Database, bytes], None] = lambda _db, _key: None
         # Called with the database, the key and the field after an overdue field of a hash was deleted.
@@ -485,6 +538,12 @@ class Keyspace:
         """Call `on_miss` and `on_new` from now on, or no more."""
         for db in self._databases:
             db.__class__ = TellingDatabase if on else Database
+
+    def reset_stats(self) -> None:
+        """Set what is counted for INFO to zero."""
+        self.expired_keys = self.expired_fields = self.evicted_keys = 0
+        for db in self._databases:
+            db.hits = db.misses = 0
 
     def key_count(self) -> int:
         """Keys in all databases."""

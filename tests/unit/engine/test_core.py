@@ -176,3 +176,18 @@ def test_info_says_what_stats_says(store):
     assert info["db0"].startswith("keys=1,")
     assert b"# Keyspace" in store.execute("INFO", "keyspace")
     assert b"# Server" not in store.execute("INFO", "keyspace")
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_what_readers_find_and_miss_is_counted_alike_one_by_one_and_in_a_run(many: bool) -> None:
+    commands = [("SET", "a", 1), ("GET", "a"), ("get", "a"), ("GET", "none"), ("SET", "a", 2), ("STRLEN", "none")]
+    with aofnb.open(None, background=False) as store:
+        if many:
+            store.run(commands)
+        else:
+            for argv in commands:
+                store.execute(*argv)
+        counted = "keyspace_hits:2\r\nkeyspace_misses:2\r\n"
+        assert counted in store.execute("INFO", "stats").decode()
+        store.execute("CONFIG", "RESETSTAT")
+        assert "keyspace_hits:0\r\nkeyspace_misses:0\r\n" in store.execute("INFO", "stats").decode()
