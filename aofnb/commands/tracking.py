@@ -4,8 +4,8 @@ Two ways to track: by default the table remembers who read which key, and forget
 broadcast mode a client names prefixes and is told of every change under them. A key is its name, whatever the database.
 Messages go to the client's push sink; under RESP2, to another client that listens to ``__redis__:invalidate``.
 
-When: others are told at once; the client that made the change behind the reply to its command; prefixes when the turn
-ends, each key once. While nobody tracks nothing here is called: see `Engine.look_around`.
+When: at once, but a client whose command is running behind its reply; prefixes when the turn ends, each key once. While
+nobody tracks nothing here is called: see `Engine.look_around`.
 
 Redis: tracking.c, networking.c clientCommand (7.0.15).
 """
@@ -74,8 +74,10 @@ class Tracking:
         # Prefix -> who is told of changes under it; and the keys that changed in this turn, with who changed them.
         self.prefixes: dict[bytes, dict[Client, None]] = {}
         self._changed: dict[bytes, dict[bytes, Client | None]] = {}
-        # What the client whose command runs is told behind its reply; None in the place of a key is all of them.
-        self._own: list[tuple[Client, bytes | None]] = []
+        # Whose command runs, behind the one whose command set it off by serving it.
+        self.running: list[Client] = []
+        # What they are told behind their replies; None in the place of a key is all of them.
+        self._held: list[tuple[Client, bytes | None]] = []
 
     # --- who ---------------------------------------------------------------------------------------------
 
@@ -101,7 +103,7 @@ class Tracking:
             if not self.prefixes[prefix]:
                 del self.prefixes[prefix]
                 self._changed.pop(prefix, None)
-        self._own = [(own, key) for own, key in self._own if own is not client]
+        self._held = [(held, key) for held, key in self._held if held is not client]
         if not self.clients:
             self.table.clear()
 
@@ -121,44 +123,68 @@ class Tracking:
             self.table.setdefault(argv[position], {})[client] = None
         if most_keys and len(self.table) > most_keys:
             for key in self._random.sample(list(self.table), len(self.table) - most_keys):
-                self._invalidate(key, None)
+                self._invalidate(key)
 
     # --- what changed ------------------------------------------------------------------------------------
 
+    @property
+    def current(self) -> Client | None:
+        """Whose command runs."""
+        return self.running[-1] if self.running else None
+
     def changed(self, client: Client | None, key: bytes) -> None:
-        """The value at `key` changed, by the command that `client` runs; None: it expired or the like."""
+        """The value at `key` changed, by a command of `client`, who may be that of a script; None: it expired or so."""
         for prefix in self.prefixes:
             if key.startswith(prefix):
                 self._changed.setdefault(prefix, {}).setdefault(key, client)
         if key in self.table:
-            self._invalidate(key, client)
+            self._invalidate(key)
 
-    def _invalidate(self, key: bytes, client: Client | None) -> None:
+    def _invalidate(self, key: bytes) -> None:
         for target in self.table.pop(key):
             tracker = self.clients.get(target)
-            if tracker is None or tracker.bcast or (tracker.noloop and target is client):
-                continue
-            if target is client:
-                self._own.append((target, key))
-            else:
-                self._tell(target, [key])
+            if tracker is not None and not tracker.bcast and not (tracker.noloop and target is self.current):
+                self._tell_or_hold(target, key)
 
-    def flushed(self, client: Client | None) -> None:
-        """All keys of a database are gone, by the command that `client` runs: nothing that was read holds."""
+    def flushed(self) -> None:
+        """All keys of a database are gone: nothing that was read holds."""
         self.table.clear()
         for target in self.clients:
-            if target is client:
-                self._own.append((target, None))
-            else:
-                self._tell(target, None)
+            self._tell_or_hold(target, None)
+
+    def _tell_or_hold(self, client: Client, key: bytes | None) -> None:
+        if client in self.running:
+            self._held.append((client, key))
+        else:
+            self._tell(client, None if key is None else [key])
 
     # --- telling -----------------------------------------------------------------------------------------
 
-    def tell_own(self) -> None:
-        """Tell the client whose command ran what it changed itself: its reply is given."""
-        if self._own:
-            own, self._own = self._own, []
-            for client, key in own:
+    def begin_command(self, client: Client) -> None:
+        """`client` runs a command; whatever ran before has its reply by now."""
+        self.tell_held()
+        self.running.append(client)
+
+    def begin_serving(self, client: Client) -> None:
+        """The command of a client that waited is run, while the one that set it off has no reply yet."""
+        self.running.append(client)
+
+    def served(self, client: Client) -> None:
+        """The command that was begun last is over, and its reply given."""
+        self.running.pop()
+        held, self._held = self._held, []
+        for target, key in held:
+            if target is client:
+                self._tell_or_hold(client, key)
+            else:
+                self._held.append((target, key))
+
+    def tell_held(self) -> None:
+        """Tell what was held back: all replies are given."""
+        self.running.clear()
+        if self._held:
+            held, self._held = self._held, []
+            for client, key in held:
                 self._tell(client, None if key is None else [key])
 
     def tell_prefixes(self) -> None:

@@ -117,8 +117,6 @@ class Engine:
         self.tracking = Tracking(self.push, self._client_by_id, rng)
         # Clients that are not answered: CLIENT REPLY.
         self.silent: set[Client] = set()
-        # Whose command runs; kept up only while someone tracks.
-        self._current: Client | None = None
         self.users = Users(config, clock)
         self.rights = Rights(self, self.users)
         self.acl_file = AclFile(self)
@@ -333,7 +331,6 @@ class Engine:
             self.process = self._process_attended  # type: ignore[method-assign]
         else:
             self.__dict__.pop("process", None)
-            self._current = None
 
     def _observed(self, client: Client, db: Database, key: bytes, event: str, modified: bool) -> None:
         """Something happened to `key`; `modified` says that its value is another now."""
@@ -349,7 +346,7 @@ class Engine:
         if modified or event == "xgroup-destroy":
             self.waiting.touched(place, event)
         if modified and self.tracking.clients:
-            self.tracking.changed(self._current, key)
+            self.tracking.changed(client, key)
         if self.notified:
             self._notify(db.index, key, event)
 
@@ -451,7 +448,7 @@ class Engine:
 
     def flushed(self) -> None:
         if self.tracking.clients:
-            self.tracking.flushed(self._current)
+            self.tracking.flushed()
 
     def _missed(self, db: Database, key: bytes) -> None:
         self._notify(db.index, key, "keymiss")
@@ -479,9 +476,9 @@ class Engine:
         run = self.scripts.running
         if run is not None:
             caller = find(run.argv)
-            if self._current is None or caller is None:
+            if self.tracking.current is None or caller is None:
                 return
-            client, command, argv = self._current, caller, run.argv
+            client, command, argv = self.tracking.current, caller, run.argv
         elif command.name in _SCRIPTS:
             return
         self.tracking.read(client, command, argv, self.config.tracking_table_max_keys)
@@ -721,20 +718,20 @@ class Engine:
             self.writer.mend()
             self.reload()
         self.torn = False
+        self.tracking.tell_held()
         # Whose key became ready in the torn turn was perhaps not served.
         self.waiting.reconsider()
         self.waiting.serve()
 
     def _process_attended(self, client: Client, argv: Argv) -> Any:
         """`process`, with what a client that tracks is told of its own changes, and with CLIENT REPLY obeyed."""
-        # Whatever ran before has its reply by now.
-        self.tracking.tell_own()
-        self._current = client
+        self.tracking.begin_command(client)
         if client.reply_mode == "skip next":
             client.reply_mode = "skip"
         try:
             reply = Engine.process(self, client, argv)
         except MustWait:
+            self.tracking.tell_held()
             raise
         except ReplyError as problem:
             if self.unless_silent(client, problem) is problem:
@@ -847,7 +844,7 @@ class Engine:
             self.on_write()
         self.torn = False
         if self.tracking.clients:
-            self.tracking.tell_own()
+            self.tracking.tell_held()
             self.tracking.tell_prefixes()
         if self.outbox.items:
             self.outbox.deliver()

@@ -280,6 +280,7 @@ class Waiting:
         db, key = engine.keyspace[place[0]], place[1]
         for waiter in list(self._queues.get(place, ())):
             reply: Any = NOT_YET
+            engine.tracking.begin_serving(waiter.client)
             if isinstance(db.lookup(key), waiter.wait.kind):
                 reply = self._serve_one(waiter, key)
             elif waiter.wait.gone is not None:
@@ -289,6 +290,7 @@ class Waiting:
             # Not before its records are in the log: who is still in the queue after a torn turn was not served.
             if reply is not NOT_YET:
                 self.settle(waiter, reply)
+            engine.tracking.served(waiter.client)
 
     def _serve_one(self, waiter: Waiter, key: bytes) -> Any:
         client = waiter.client

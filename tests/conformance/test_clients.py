@@ -290,6 +290,126 @@ SCRIPTS = {
         b SET k 4
         a.
     """,
+    "tracking what expires": """
+        a HELLO 3
+        b HELLO 3
+        b DEBUG SET-ACTIVE-EXPIRE 0
+        a CLIENT TRACKING on
+        b CLIENT TRACKING on
+        b MSET 1 x 2 x 3 x 4 x 5 x 6 x 7 x 8 x 9 x 10 x 11 x 12 x
+        a MGET 1 2 3 4 5 6 7 8 9 10 11 12
+        b PEXPIRE 1 40
+        b PEXPIRE 2 40
+        a.
+        a MGET 1 2
+        b DEBUG SLEEP 0.08
+        a MGET 1 v 2
+        a.
+        b.
+        b PEXPIRE 3 40
+        a GET 3
+        b GET 3
+        b DEBUG SLEEP 0.08
+        a MULTI
+        a GET 3
+        a GET v
+        a EXEC
+        a.
+        b.
+        b PEXPIRE 4 40
+        a GET 4
+        b DEBUG SLEEP 0.08
+        b GET 4
+        a.
+        b PEXPIRE 5 40
+        a GET 5
+        b DEBUG SLEEP 0.08
+        a EVAL "return redis.call('GET', KEYS[1])" 1 5
+        a.
+        b PEXPIRE 6 40
+        a GET 6
+        b DEBUG SLEEP 0.08
+        a SET 6 y
+        a.
+        b PEXPIRE 7 40
+        a GET 7
+        b DEBUG SLEEP 0.08
+        a DEL 7
+        a.
+        b PEXPIRE 8 40
+        a GET 8
+        b DEBUG SLEEP 0.08
+        a SCAN 0 COUNT 100 MATCH 8
+        a.
+        b PEXPIRE 9 40
+        a GET 9
+        b DEBUG SLEEP 0.08
+        a RENAME 10 9
+        a.
+        b.
+        a LRANGE from 0 -1
+        a LRANGE to 0 -1
+        b LRANGE to 0 -1
+        a? BLMOVE from to LEFT RIGHT 0
+        b RPUSH from x
+        a.
+        b.
+        b RPUSH to y
+        b PEXPIRE to 40
+        a LRANGE to 0 -1
+        b LRANGE to 0 -1
+        a? BLMOVE from to LEFT RIGHT 0
+        b DEBUG SLEEP 0.08
+        b RPUSH from x
+        a.
+        b.
+        a LRANGE l 0 -1
+        b LRANGE l 0 -1
+        a? BLPOP l 0
+        b RPUSH l z
+        a.
+        b.
+        a CLIENT TRACKING on NOLOOP
+        b PEXPIRE 11 40
+        a.
+        a GET 11
+        b DEBUG SLEEP 0.08
+        a GET 11
+        a.
+        a GET 12
+        a MULTI
+        a SET 12 own
+        a FLUSHALL
+        a EXEC
+        a.
+        b.
+        a CLIENT TRACKING off
+        a CLIENT TRACKING on BCAST NOLOOP
+        a EVAL "return redis.call('SET', KEYS[1], 1)" 1 s
+        a.
+        a? BLMOVE from to LEFT RIGHT 0
+        b RPUSH from x
+        a.
+        a SET v 1
+        a.
+        a CLIENT TRACKING off
+        a CLIENT TRACKING on BCAST
+        b SET k x
+        b PEXPIRE k 40
+        a.
+        b DEBUG SLEEP 0.08
+        a GET k
+        a.
+        b SET k x PX 40
+        a.
+        b DEBUG SLEEP 0.08
+        a MULTI
+        a GET k
+        a SET k2 1
+        a EXEC
+        a.
+        b DEBUG SET-ACTIVE-EXPIRE 1
+    """,
     "choosing": """
         a HELLO 3
         a CLIENT TRACKING on OPTIN
