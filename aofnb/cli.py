@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from aofnb import cli_forensics
 from aofnb._version import VERSION
 from aofnb.aof.check import CheckReport, FileCheck, Fixed, Outcome, check, fix
-from aofnb.cli_shared import examples_of
-from aofnb.errors import AofnbError
+from aofnb.cli_shared import examples_of, shell_line
+from aofnb.errors import AofError, AofnbError
 
 if TYPE_CHECKING:
     from aofnb.forensics.damage import DamageReport
@@ -200,6 +200,13 @@ def _seconds(text: str) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
+    from aofnb.forensics.sources import is_address
+
+    if options.path == "-" or is_address(options.path):
+        raise AofError(
+            f"check judges files as a server finds them, so copy {options.path} here first; "
+            f"{shell_line('triage', options.path)} reads it as it is"
+        )
     timestamp_s: int | None = options.truncate_to_timestamp
     report = check(options.path, timestamp_s=timestamp_s)
     fixed = None
@@ -267,7 +274,11 @@ def _lines(
         if after.verdict == "valid":
             yield "The log is valid now."
             return
-    yield from _advice(after, timestamp_s)
+    if damage is not None and damage.verdict == "unreadable":
+        # Cutting what is no log leaves nothing of it.
+        yield "The log is not valid."
+    else:
+        yield from _advice(after, timestamp_s)
     if damage is not None:
         yield ""
         yield from _map_lines(damage, after)
@@ -275,7 +286,7 @@ def _lines(
 
 def _map_lines(damage: DamageReport, report: CheckReport) -> Iterator[str]:
     """Each damaged place, what is lost there, and what each way out keeps."""
-    from aofnb.forensics.words import count, shell_line
+    from aofnb.forensics.words import count
 
     yield from damage.places()
     if damage.verdict == "unreadable":

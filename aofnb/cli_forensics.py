@@ -109,7 +109,8 @@ def _salvage(options: argparse.Namespace) -> int:
     if options.json:
         json_text(report.to_dict())
     elif report.written is None:
-        print_lines([*report.lines()[:-1], *_not_yet(options, "salvage", why=f"writes {report.kept:,} commands there")])
+        todo = _not_yet(options, "salvage", why=f"writes {report.kept:,} commands there")
+        print_lines([*report.lines()[:-1], *(todo if report.kept else todo[:1])])
     else:
         print_lines([*report.lines(), *_what_now(options, report.written)])
     if report.damage.exit_code == 2 or report.written is None:

@@ -82,7 +82,9 @@ def add_command(
     )
     for path in paths:
         parser.add_argument(
-            path.lower(), metavar=path, help="a data directory, its appendonlydir, a manifest, or one file"
+            path.lower(),
+            metavar=path,
+            help="a data directory, its appendonlydir, a manifest, one file, an address such as s3://..., or -",
         )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--resync", action="store_true", help="read on behind damage")
@@ -128,10 +130,12 @@ def _remedy(problem: OSError) -> str:
 
 
 def open_log(options: argparse.Namespace, path: str | None = None) -> Log:
-    """The log that the command line names."""
+    """The log that the command line names; ``-`` is what comes in on standard input."""
     from aofnb.forensics.log import scan
 
-    return scan(options.path if path is None else path, on_bad="resync" if options.resync else "truncate")
+    path = options.path if path is None else path
+    source = sys.stdin.buffer if path == "-" else path
+    return scan(source, on_bad="resync" if options.resync else "truncate")
 
 
 def progress() -> bool:

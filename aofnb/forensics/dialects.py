@@ -25,7 +25,7 @@ _FILES: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
             "this is a pointer of git-lfs, not the file itself: fetch it with `git lfs pull`",
         ),
         (
-            rb"\+OK\r?\n[0-9]{10}\.[0-9]+ \[",
+            rb"\+?OK\r?\n[0-9]{10}\.[0-9]+ \[",
             "this is what MONITOR prints, not a log: its times and clients are no commands",
         ),
         (

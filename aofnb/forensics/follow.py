@@ -42,6 +42,10 @@ class Follow(Iterator[pd.DataFrame]):
             raise ValueError(f"poll= is a number of seconds above 0, not {poll_s}")
         if not log.parts:
             raise AofError("this log has no file to follow", file=log.source)
+        if log.copied:
+            raise AofError(
+                "this was read once and copied: only a file of this machine grows; give its path", file=log.source
+            )
         if log.parts[-1].compression is not None:
             raise AofError("a compressed file does not grow", file=log.parts[-1].path)
         self._source = log.source

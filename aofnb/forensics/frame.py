@@ -139,8 +139,8 @@ def read_aof(
         A directory such as ``appendonlydir`` or the one it is in, a manifest, or a single append-only file; files
         may be compressed with gzip or zstd; ``~`` is the home directory. Files whose CRLFs git turned into LFs are
         read as they were. A list of such, or a pattern (``"shards/*/appendonlydir"``), gives a first column `shard`
-        (category), with `seq` counted in each. Also a file open for reading bytes, and an address that fsspec knows
-        (``s3://bucket/dir``; needs ``aofnb[remote]``), which are copied into a temporary directory first.
+        (category), with `seq` counted in each. Also a file open for reading bytes, a pipe, and an address that fsspec
+        knows (``s3://bucket/dir``; needs ``aofnb[remote]``), which are copied into a temporary directory first.
     columns
         Which, in this order. Beside the default ones there are ``verb`` (category: the name as it was spelled),
         ``arg1``, ``arg2``, ... (binary, NA where the command is shorter), ``keys`` (list of binary: all its keys) and

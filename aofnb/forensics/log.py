@@ -220,6 +220,11 @@ class Log:
             yield batch
 
     @property
+    def copied(self) -> bool:
+        """Whether what is read is a copy, because what was given is elsewhere, or can be read only once."""
+        return self._copied is not None
+
+    @property
     def tolerant(self) -> OnBad:
         """How rows are numbered, whatever is wrong with the files: those behind damage count only with ``resync``."""
         return "resync" if self._on_bad == "resync" else "truncate"
@@ -894,8 +899,9 @@ def scan(
     ----------
     path
         A directory such as ``appendonlydir`` or the one it is in, a manifest, or a single append-only file; files
-        may be compressed with gzip or zstd. Also a file open for reading bytes, and an address that fsspec knows
-        (``s3://bucket/dir``; needs ``aofnb[remote]``): both are copied into a temporary directory first.
+        may be compressed with gzip or zstd. Also a file open for reading bytes, a pipe, and an address that fsspec
+        knows (``s3://bucket/dir``; needs ``aofnb[remote]``): these are copied into a temporary directory first. A
+        pattern or a list must name one log.
     on_bad
         What counting and exporting do where the log is cut or damaged; see `aofnb.read_aof`.
     cache_dir

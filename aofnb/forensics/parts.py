@@ -22,6 +22,7 @@ __all__ = ["Part", "PartFile", "find_parts"]
 
 _HEAD_BYTES = 16
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+_UNPACK = {"gzip": "gzip -dc", "zstd": "zstd -dc"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +127,9 @@ class PartFile:
 
     def _broken(self, problem: Exception) -> AofFormatError:
         return AofFormatError(
-            f"the {self._compression} data is broken ({problem}); decompress what can be had of it with other tools "
-            "and read that",
+            f"the {self._compression} data is broken ({problem}); `{_UNPACK[str(self._compression)]}` gives what is "
+            "before that: read its output",
             file=self._path,
-            offset=self._at,
         )
 
 

@@ -2,7 +2,7 @@
 
 import random
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import aofnb
@@ -44,16 +44,31 @@ def rows_of(tmp_path, data):
 
 
 @given(plain_logs, damages)
+# Of `$11` and `*4` becomes `$114`, and 114 bytes from there ends a line.
+@example(
+    [
+        [b"RPUSH", b"", b"abc", b"_" * 11],
+        [b"RPUSH", b"", b"a", b"_" * 9],
+        *([b"INCR", b"_" * n] for n in (7, 11, 5, 7)),
+    ],
+    ("missing", 33, 16),
+)
 def test_all_that_was_not_hit_is_there(tmp_path, log, damage):
     records = list(map(encode_command, log))
     ends = [sum(map(len, records[: row + 1])) for row in range(len(records))]
     data, at, length = damaged(b"".join(records), damage)
     frame, _ = rows_of(tmp_path, data)
-    got = [list(argv) for argv, status in zip(frame.args, frame.status, strict=True) if status != "truncated"]
+    rows = frame[frame.status != "truncated"]
+    got = [list(argv) for argv in rows.args]
     before = sum(end <= at for end in ends)
     assert got[:before] == log[:before]
+    # Damage can make another length, and where that ends at a line end, what is before is a value as any other.
+    spans = zip(rows.args, rows.offset + rows.nbytes, strict=True)
+    value_end = max((end for argv, end in spans if any(b"\r\n" in arg for arg in argv)), default=0)
+    begins = [end - len(record) for end, record in zip(ends, records, strict=True)]
+    grown = len(data) - ends[-1]
+    behind = sum(begin >= max(at + length, value_end - grown) for begin in begins)
     # A missing line end in front of it makes a command one with the one that was hit.
-    behind = sum(end - len(record) >= at + length for end, record in zip(ends, records, strict=True))
     sure = max(behind - 1, 0)
     assert got[len(got) - sure :] == log[len(log) - sure :] if sure else True
     assert len(got) <= len(log) + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -96,6 +97,40 @@ def test_salvage_says_first_and_writes_when_told_where(broken: Path, tmp_path: P
     assert json.loads(out)["kept"] == 2
     assert len(aofnb.read_aof(tmp_path / "fixed")) == 2
     assert run(capsys, "salvage", broken, "--to", tmp_path / "fixed")[0] == 2
+
+
+@pytest.mark.parametrize("ask", [["triage"], ["cat"], ["top"], ["check"], ["at", "end"], ["follow"], ["salvage"]])
+def test_a_dash_is_standard_input(ask: list[str], data: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    (incr,) = (data / "appendonlydir").glob("*.incr.aof")
+    with incr.open("rb") as file:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(file))
+        code, out, err = run(capsys, ask[0], "-", *ask[1:])
+    if ask[0] in ("check", "follow"):
+        assert (code, out) == (2, "")
+        assert "copy - here" in err or "only a file of this machine grows" in err
+        assert len(err.splitlines()) == 1
+    else:
+        assert code == 0, err
+        assert out
+
+
+def test_check_is_for_files_of_this_machine(data: Path, capsys: Capture) -> None:
+    code, out, err = run(capsys, "check", f"memory://{data}")
+    assert (code, out) == (2, "")
+    assert "copy" in err
+    assert f"aofnb triage memory://{data}" in err
+
+
+def test_nobody_is_told_to_cut_or_salvage_what_is_no_log(tmp_path: Path, capsys: Capture) -> None:
+    path = tmp_path / "commands.txt"
+    path.write_bytes(b'OK\n1699999999.123456 [0 127.0.0.1:5000] "SET" "a" "1"\n')
+    code, out, _ = run(capsys, "check", path)
+    assert code == 2
+    assert "MONITOR" in out
+    assert "--fix" not in out
+    code, out, _ = run(capsys, "salvage", path)
+    assert code == 2
+    assert "--to" not in out
 
 
 def test_salvage_of_a_whole_log_is_0_and_of_no_log_2(data: Path, tmp_path: Path, capsys: Capture) -> None:

@@ -110,7 +110,7 @@ def test_broken_compression_is_an_error_of_the_file(tmp_path):
     packed = tmp_path / "x.aof.gz"
     content = gzip.compress(encode_command([b"SET", b"k", bytes(range(256)) * 100]))
     packed.write_bytes(content[: len(content) - 20])
-    with pytest.raises(AofFormatError, match="gzip"):
+    with pytest.raises(AofFormatError, match=r"the gzip data is broken .*`gzip -dc` gives what is before"):
         len(aofnb.scan(packed))
 
 

@@ -55,6 +55,7 @@ def test_the_map_names_each_place_and_what_each_tool_would_do(tmp_path):
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "git lfs pull"),
         (b'{"a": 1}\n', "JSON"),
         (b'1699999999.123456 [0 127.0.0.1:5000] "SET" "a" "1"\n', "MONITOR"),
+        (b'OK\n1699999999.123456 [0 127.0.0.1:5000] "SET" "a" "1"\n', "MONITOR"),
         (b"SET a 1\r\nSET b 2\r\n", "redis-cli"),
         (b"2026-01-01T00:00:00 SET a 1\n", "time in front"),
         (b"PK\x03\x04aaaa", "zip"),

@@ -2,7 +2,9 @@
 
 import gzip
 import io
+import os
 import shutil
+import threading
 
 import pandas as pd
 import pytest
@@ -10,7 +12,7 @@ from support.require import need_module
 from support.samples import sample
 
 import aofnb
-from aofnb.errors import AofError, AofFormatError
+from aofnb.errors import AofError, AofFormatError, AofManifestError
 
 BASE_AOF = sample("02-aof-base-incr") / "data"
 HISTORY = sample("08-manifest-history-two-incr-quoted") / "data"
@@ -44,11 +46,56 @@ def test_an_address_is_copied_and_read(memory):
     assert log.check().ok
 
 
+def test_a_pipe_is_read_to_its_end_once(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(INCR.read_bytes()), daemon=True)
+    writer.start()
+    log = aofnb.scan(pipe)
+    writer.join()
+    assert log.source == str(pipe)
+    # A second pass over the log, and a third.
+    assert len(log) == len(aofnb.scan(INCR))
+    assert log.check().ok
+
+
+def test_an_address_of_this_machine_is_read_where_it_is():
+    need_module("fsspec")
+    log = aofnb.scan(f"file://{INCR}")
+    assert log.parts == aofnb.scan(INCR).parts
+    assert len(aofnb.read_aof(f"file://{BASE_AOF}")) == len(aofnb.read_aof(BASE_AOF))
+
+
+def test_a_directory_elsewhere_is_looked_through_as_one_here(memory):
+    fs = need_module("fsspec").filesystem("memory")
+    fs.put(str(INCR), "/backup/one/old.aof")
+    # Deeper than a log can be.
+    fs.put(str(INCR), "/backup/one/deep/deeper/other.aof")
+    assert len(aofnb.scan(f"{memory}/one")) == len(aofnb.scan(BASE_AOF))
+    fs.put(str(INCR), "/backup/three/one.aof")
+    fs.put(str(INCR), "/backup/three/two.aof")
+    fs.put(str(INCR), "/backup/four/deep/deeper/other.aof")
+    fs.put(str(INCR), "/backup/five/appendonly.aof.1.incr.aof")
+    for name in ("six", "seven/a", "seven/b"):
+        fs.put(str(BASE_AOF / "appendonlydir" / "appendonly.aof.manifest"), f"/backup/{name}/appendonly.aof.manifest")
+    # What is wrong there is said of there, not of the copy.
+    for name, error, said in [
+        ("three", AofError, "give the path of one file: one.aof, two.aof"),
+        ("four", AofError, "no append-only file and no manifest"),
+        ("five", AofManifestError, "the manifest is missing"),
+        ("six", AofManifestError, "it lists .*, which is not there"),
+        ("seven", AofError, "there is more than one log here, .*: a, b"),
+    ]:
+        with pytest.raises(error, match=f"{memory}/{name}: {said}"):
+            aofnb.scan(f"{memory}/{name}")
+
+
 def test_an_address_that_is_not_there_says_so(memory):
     with pytest.raises((AofError, FileNotFoundError)):
         aofnb.scan(f"{memory}/nowhere")
-    with pytest.raises(AofError, match="cannot be read"):
-        aofnb.scan("nosuchprotocol://x/y")
+    for address in ("nosuchprotocol://x/y", "nosuchprotocol://x/*"):
+        with pytest.raises(AofError, match="cannot be read"):
+            aofnb.read_aof(address)
     with pytest.raises(ValueError, match="storage_options"):
         aofnb.scan(BASE_AOF, storage_options={"key": "x"})
 
@@ -68,6 +115,19 @@ def test_several_logs_have_a_column_that_tells_them_apart(kind, tmp_path, memory
     assert frame["shard"].value_counts().to_dict() == {"one": len(one), "two": len(one)}
     assert frame.dtypes.drop("shard").equals(one.dtypes)
     assert frame[frame["shard"] == "two"].drop(columns="shard").key.equals(one.key)
+
+
+def test_a_question_is_to_one_log(tmp_path):
+    shutil.copytree(BASE_AOF, tmp_path / "one")
+    pattern = str(tmp_path / "*")
+    assert len(aofnb.scan(pattern)) == len(aofnb.scan([tmp_path / "one"])) == len(aofnb.scan(BASE_AOF))
+    shutil.copytree(BASE_AOF, tmp_path / "two")
+    with pytest.raises(ValueError, match=r"these are 2 logs: one, two; .*read_aof\(\) reads all"):
+        aofnb.scan(pattern)
+    with pytest.raises(ValueError, match=r"these are 2 logs"):
+        aofnb.scan([tmp_path / "one", tmp_path / "two"])
+    with pytest.raises(FileNotFoundError, match="nothing matches"):
+        aofnb.scan(str(tmp_path / "x*"))
 
 
 def test_what_names_no_logs(tmp_path):
