@@ -253,19 +253,31 @@ def copy(client: Client, key: bytes, new_key: bytes, *words: bytes) -> int:
 # --- whole databases -------------------------------------------------------------------------------------
 
 
-def _held(db: Database, key: bytes) -> bool:
-    """Whether `key` is in `db`, overdue or not; nothing is deleted."""
-    return db.overdue(key) or db.lookup(key) is not None
-
-
 def _break_watches(client: Client, emptied: Database, replacement: Database | None = None) -> None:
-    """Break every WATCH on a key that goes with `emptied`, or comes with `replacement`."""
-    for (index, key), watchers in client.server.watched.items():
+    """Break every WATCH on a key that goes with `emptied`, or comes with `replacement`.
+
+    A key that was overdue when it was watched counts as gone, and so does one that comes overdue.
+
+    Redis: multi.c touchAllWatchedKeysInDb.
+    """
+    for place, watchers in client.server.watched.items():
+        index, key = place
         if index != emptied.index:
             continue
-        comes = replacement is not None and not replacement.overdue(key) and replacement.lookup(key) is not None
-        if comes or _held(emptied, key):
-            for watcher in watchers:
+        goes = emptied.peek(key) is not None
+        comes = replacement is not None and replacement.peek(key) is not None
+        comes_overdue = replacement is not None and replacement.overdue(key)
+        if not (goes or comes):
+            continue
+        for watcher in watchers:
+            if place in watcher.watching_overdue:
+                if not comes:
+                    watcher.watching_overdue.discard(place)
+                elif not comes_overdue:
+                    watcher.watch_broken = True
+            elif comes_overdue and not goes:
+                watcher.watching_overdue.add(place)
+            else:
                 watcher.watch_broken = True
 
 

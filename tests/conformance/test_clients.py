@@ -410,6 +410,95 @@ SCRIPTS = {
         a.
         b DEBUG SET-ACTIVE-EXPIRE 1
     """,
+    "watching what is overdue": """
+        a DEBUG SET-ACTIVE-EXPIRE 0
+        a SET k v PX 30
+        a SET old v PX 30
+        a SELECT 1
+        a SET k2 v PX 30
+        a SET old v PX 30
+        a SET new v
+        a SELECT 0
+        a DEBUG SLEEP 0.05
+        a WATCH k
+        a FLUSHDB
+        a MULTI
+        a PING
+        a EXEC
+        a SET k v PX 30
+        a DEBUG SLEEP 0.05
+        a WATCH k
+        a FLUSHALL
+        a MULTI
+        a PING
+        a EXEC
+        a SET k v PX 30
+        a DEBUG SLEEP 0.05
+        a WATCH k
+        a SWAPDB 0 1
+        a MULTI
+        a PING
+        a EXEC
+        a FLUSHALL
+        a SET k v PX 30
+        a SELECT 1
+        a SET k v PX 30
+        a DEBUG SLEEP 0.05
+        a SELECT 0
+        a WATCH k
+        a SWAPDB 0 1
+        a MULTI
+        a PING
+        a EXEC
+        a SELECT 1
+        a DEL k
+        a SET k v
+        a SELECT 0
+        a WATCH k
+        a SWAPDB 0 1
+        a MULTI
+        a PING
+        a EXEC
+        a FLUSHALL
+        a SELECT 1
+        a SET k v PX 30
+        a DEBUG SLEEP 0.05
+        a SELECT 0
+        a WATCH k
+        a SWAPDB 0 1
+        a MULTI
+        a PING
+        a EXEC
+        a EXISTS k
+        a FLUSHALL
+        a SET k v PX 30
+        a WATCH k
+        a DEBUG SLEEP 0.05
+        a FLUSHALL
+        a MULTI
+        a PING
+        a EXEC
+        a SET k v PX 30
+        a DEBUG SLEEP 0.05
+        a WATCH k
+        a SWAPDB 0 1
+        a SELECT 1
+        a SET k 5
+        a SELECT 0
+        a MULTI
+        a PING
+        a EXEC
+        a FLUSHALL
+        a SET k v PX 30
+        a DEBUG SLEEP 0.05
+        a WATCH k
+        a FLUSHALL
+        a SET k 1
+        a MULTI
+        a PING
+        a EXEC
+        a DEBUG SET-ACTIVE-EXPIRE 1
+    """,
     "choosing": """
         a HELLO 3
         a CLIENT TRACKING on OPTIN
