@@ -16,8 +16,8 @@ import pandas as pd
 
 from aofnb.clock import Clock
 from aofnb.errors import AofError
+from aofnb.forensics.assembly import frame_of_batches
 from aofnb.forensics.columns import RowBuilder, Selection
-from aofnb.forensics.frame import frame_of_batches
 from aofnb.forensics.index import Mark
 from aofnb.forensics.parts import Part, find_parts
 from aofnb.forensics.scan import Damage, scan_file

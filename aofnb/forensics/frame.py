@@ -1,8 +1,4 @@
-"""Arrow batches to pandas, with one fixed dtype for each column, whatever the data.
-
-Traps behind the choices: Arrow's own dictionary type cannot be read back from Parquet by pandas, so `cmd` and its
-like are pandas categories; `.str` fails on binary columns, so keys are text unless asked otherwise.
-"""
+"""A log as one DataFrame, or as an iterator of them."""
 
 from __future__ import annotations
 
@@ -11,10 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from aofnb._version import VERSION
+from aofnb.forensics.assembly import Assembly, frame_of_batches
 from aofnb.forensics.log import Log
 from aofnb.forensics.position import Where
 from aofnb.forensics.reading import OnBad, Progress, Report
@@ -278,13 +274,23 @@ def read_frame(
     """All rows, or the first `nrows`, as one frame."""
     report = Report()
     nrows = None if nrows is None else at_least(nrows, 0, "nrows")
-    batches = list(_first(log.read(selection, on_bad, progress, report, start, stop), nrows))
-    frame = _of_backend(frame_of_batches(batches, selection.schema(), [part.name for part in log.parts]), dtype_backend)
+    assembly = Assembly(selection.schema(), [part.name for part in log.parts])
+    rows = 0
+    for batch in _first(log.read(selection, on_bad, progress, report, start, stop), nrows):
+        rows += batch.num_rows
+        assembly.add(batch, _in_all(rows, report.share, nrows))
+    frame = _of_backend(assembly.frame(), dtype_backend)
     frame.attrs["aof"] = _about(log, selection, on_bad) | {
         "damage": report.damage,
         "escaped_keys": report.escaped_keys,
     }
     return frame
+
+
+def _in_all(rows: int, share: float, nrows: int | None) -> int:
+    """About how many rows a log has, or how many are wanted of it, where the first `share` of it has so many."""
+    expected = int(rows / share * 1.02) if share else rows
+    return expected if nrows is None else min(expected, nrows)
 
 
 class FrameReader(Iterator[pd.DataFrame]):
@@ -421,70 +427,6 @@ def at_least(number: int, least: int, name: str) -> int:
     if number < least:
         raise ValueError(f"{name}= must be at least {least}, not {number}")
     return number
-
-
-def frame_of_batches(batches: Sequence[pa.RecordBatch], schema: pa.Schema, parts: Sequence[str]) -> pd.DataFrame:
-    """Batches of rows as one frame; `parts` are the names of the files, in order."""
-    import pyarrow as pa
-
-    from aofnb.forensics.columns import STATUSES
-
-    table = pa.Table.from_batches(batches, schema=schema).unify_dictionaries()
-    index = _index(table.column("seq").to_numpy())
-    columns: dict[str, Any] = {}
-    for name in schema.names[1:]:
-        values = table.column(name)
-        # Files and statuses are all named, seen or not; of commands only those that are there.
-        if name == "part":
-            columns[name] = pd.Categorical.from_codes(_codes(values), pd.Index(parts))
-        elif name == "status":
-            columns[name] = pd.Categorical.from_codes(_codes(values), pd.Index(STATUSES))
-        elif name in ("cmd", "verb"):
-            columns[name] = _observed(values)
-        else:
-            columns[name] = _column(name, values)
-    return pd.DataFrame(columns, index=index)
-
-
-def _index(seq: npt.NDArray[np.int64]) -> pd.Index:
-    if not len(seq):
-        return pd.RangeIndex(0, name="seq")
-    first, last = int(seq[0]), int(seq[-1])
-    if last - first == len(seq) - 1:
-        return pd.RangeIndex(first, last + 1, name="seq")
-    return pd.Index(seq, name="seq")
-
-
-def _column(name: str, values: pa.ChunkedArray) -> Any:
-    import pyarrow as pa
-
-    if name == "txn":
-        missing = values.is_null().to_numpy().astype(bool)
-        return pd.arrays.IntegerArray(values.fill_null(0).to_numpy().astype(np.int64), missing)
-    if name == "ts":
-        seconds = values.cast(pa.int64()).fill_null(np.iinfo(np.int64).min).to_numpy()
-        return pd.DatetimeIndex(seconds.view("datetime64[s]")).tz_localize("UTC")
-    if values.type == pa.string():
-        return values.to_pandas().array
-    if values.type in (pa.binary(), pa.list_(pa.binary())):
-        return pd.arrays.ArrowExtensionArray(values)
-    return values.to_numpy()
-
-
-def _codes(values: pa.ChunkedArray) -> npt.NDArray[np.int32]:
-    """Places in the dictionary, -1 for null."""
-    chunks = [chunk.indices.fill_null(-1).to_numpy() for chunk in values.chunks]
-    return np.concatenate(chunks) if chunks else np.zeros(0, np.int32)
-
-
-def _observed(values: pa.ChunkedArray) -> pd.Categorical:
-    """A category of the words that occur, in alphabetical order."""
-    codes = _codes(values)
-    words = values.chunk(0).dictionary.to_pylist() if values.num_chunks else []
-    used = sorted(np.unique(codes[codes >= 0]).tolist(), key=words.__getitem__)
-    places = np.full(len(words) + 1, -1, np.int32)  # the last one is for null
-    places[used] = np.arange(len(used))
-    return pd.Categorical.from_codes(places[codes], pd.Index([words[code] for code in used], dtype="str"))
 
 
 def _about(log: Log, selection: Selection, on_bad: str) -> dict[str, Any]:

@@ -90,6 +90,10 @@ class PartFile:
         """How far in the file on the disk reading has come."""
         return self._raw.tell()
 
+    def stored_before(self, offset: int) -> int:
+        """How many bytes of the file on the disk are before `offset`; about, where it is compressed."""
+        return offset if self._compression is None else offset * self._raw.tell() // max(self._at, 1)
+
     def read(self, size: int, /) -> bytes:
         """Up to `size` bytes, fewer only at the end."""
         try:

@@ -30,10 +30,14 @@ class Report:
     open_multi, snapshot, and with ``resync`` what `aofnb.forensics.resync.Gap` tells apart, and ``mended``; kind
     ``skipped`` is a key of a snapshot that no command can make.
     `escaped_keys` : keys that the encoding could not hold as they are.
+    `share` : how much of what is to be read the rows so far are, from 0 to 1, by bytes; `offset` : the end of the last
+    of them in its file.
     """
 
     damage: list[dict[str, Any]] = field(default_factory=list)
     escaped_keys: int = 0
+    share: float = 0.0
+    offset: int = 0
 
     def add(self, part: Part, kind: str, offset: int, nbytes: int | None, reason: str, lost: int | None = None) -> None:
         """Note damage; `lost` is how many commands at least, where that was found out."""

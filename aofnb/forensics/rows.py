@@ -55,16 +55,21 @@ def read_rows(
     tell = teller(progress)
     total = sum(part.size for part in parts)
     done = 0
+    skipped: int | None = None
     for number, part in enumerate(parts):
         if begin is None or number >= begin.part:
             offset = begin.offset if begin is not None and number == begin.part else 0
             with PartFile(part.path, part.compression) as file:
                 if not offset:
                     builder.start_part(number)
+                if skipped is None:
+                    skipped = done + file.stored_before(offset)
                 for batch in _read_part(part, file, offset, builder, on_bad, report):
+                    now = done + min(file.stored_before(report.offset), part.size)
+                    report.share = (now - skipped) / max(total - skipped, 1)
                     yield batch
                     report.escaped_keys = builder.escaped_keys
-                    tell(done + file.stored_bytes_read, total)
+                    tell(now, total)
         done += part.size
         tell(done, total)
 
@@ -83,6 +88,8 @@ def _read_part(
             yield from waiting
             waiting.clear()
         rows = builder.batch(found)
+        if len(found):
+            report.offset = int(found.offset[-1] + found.nbytes[-1])
         if rows.settled is not None:
             yield from waiting
             waiting.clear()

@@ -1,0 +1,256 @@
+"""Arrow batches, one after the other, into the columns of one DataFrame, with one fixed dtype each, whatever the data.
+
+Numbers are written where they stay: memory for all rows is taken once, as soon as somebody can say about how many there
+will be, since memory that is touched for the first time costs more than what is written to it. Text and bytes stay in
+the pieces that Arrow has them in.
+
+Traps behind the dtypes: Arrow's own dictionary type cannot be read back from Parquet by pandas, so `cmd` and its like
+are pandas categories; `.str` fails on binary columns, so keys are text unless asked otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from aofnb.forensics.columns import STATUSES
+
+__all__ = ["Assembly", "frame_of_batches"]
+
+_NAT = np.iinfo(np.int64).min
+_INT8_MAX, _INT16_MAX = (1 << 7) - 1, (1 << 15) - 1
+_BLOCK = 1 << 16
+
+
+def frame_of_batches(batches: Sequence[pa.RecordBatch], schema: pa.Schema, parts: Sequence[str]) -> pd.DataFrame:
+    """Batches of rows as one frame; `parts` are the names of the files, in order."""
+    assembly = Assembly(schema, parts)
+    rows = sum(batch.num_rows for batch in batches)
+    for batch in batches:
+        assembly.add(batch, rows)
+    return assembly.frame()
+
+
+class Assembly:
+    """A frame in the making: `add` batches of this `schema`, then take the `frame`.
+
+    `parts` are the names of the files, in order.
+    """
+
+    def __init__(self, schema: pa.Schema, parts: Sequence[str]) -> None:
+        self._seq: list[range | npt.NDArray[np.int64]] = []
+        self._columns = {field.name: _column(field, parts) for field in schema if field.name != "seq"}
+
+    def add(self, batch: pa.RecordBatch, expected: int) -> None:
+        """Add the next rows; with them and those to come there will be about `expected`."""
+        if not batch.num_rows:
+            return
+        self._add_seq(batch.column(0).to_numpy())
+        for column, values in zip(self._columns.values(), batch.columns[1:], strict=True):
+            column.add(values, expected)
+
+    def frame(self) -> pd.DataFrame:
+        """All rows as a frame; nothing can be added to it."""
+        columns = {name: column.finished() for name, column in self._columns.items()}
+        return pd.DataFrame(columns, index=self._index(), copy=False)
+
+    def _add_seq(self, seq: npt.NDArray[np.int64]) -> None:
+        first, last = int(seq[0]), int(seq[-1])
+        if last - first >= len(seq):
+            self._seq.append(seq)
+        elif self._seq and isinstance(before := self._seq[-1], range) and before.stop == first:
+            self._seq[-1] = range(before.start, last + 1)
+        else:
+            self._seq.append(range(first, last + 1))
+
+    def _index(self) -> pd.Index:
+        if not self._seq:
+            return pd.RangeIndex(0, name="seq")
+        if len(self._seq) == 1 and isinstance(self._seq[0], range):
+            return pd.RangeIndex(self._seq[0], name="seq")
+        runs = [np.arange(run.start, run.stop) if isinstance(run, range) else run for run in self._seq]
+        return pd.Index(np.concatenate(runs), name="seq")
+
+
+class _Column(Protocol):
+    def add(self, values: pa.Array, expected: int) -> None: ...
+
+    def finished(self) -> Any: ...
+
+
+def _column(field: pa.Field, parts: Sequence[str]) -> _Column:
+    # Files and statuses are all named, seen or not; of commands only those that are there.
+    if field.name == "part":
+        return _Named(parts)
+    if field.name == "status":
+        return _Named(STATUSES)
+    if pa.types.is_dictionary(field.type):
+        return _Observed()
+    if field.name == "txn":
+        return _NullableNumbers()
+    if field.name == "ts":
+        return _Seconds()
+    if pa.types.is_integer(field.type):
+        return _Numbers(field.type.to_pandas_dtype())
+    return _Pieces(field.type)
+
+
+class _Filled:
+    """An array that is filled from the front."""
+
+    def __init__(self, dtype: npt.DTypeLike) -> None:
+        self._array = np.empty(0, dtype)
+        self._used = 0
+
+    def next(self, count: int, expected: int) -> npt.NDArray[Any]:
+        """The next `count` places, to be written to at once; `expected` is how many there may be in all."""
+        begin, self._used = self._used, self._used + count
+        if self._used > len(self._array):
+            # A guess from little may be far too high, one that is too low must not be made for every batch.
+            room = max(min(expected, 256 * self._used), self._used + begin // 2)
+            grown = np.empty(room, self._array.dtype)
+            grown[:begin] = self._array[:begin]
+            self._array = grown
+        return self._array[begin : self._used]
+
+    def widen(self, dtype: npt.DTypeLike) -> None:
+        self._array = self._array.astype(dtype)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._array.dtype
+
+    def finished(self) -> npt.NDArray[Any]:
+        """All that was written, without the room that was too much."""
+        # Nobody else has a view by now; memory that was never touched goes back without being copied.
+        self._array.resize(self._used, refcheck=False)
+        return self._array
+
+
+class _Numbers:
+    """Whole numbers, none of them missing."""
+
+    def __init__(self, dtype: npt.DTypeLike) -> None:
+        self._numbers = _Filled(dtype)
+
+    def add(self, values: pa.Array, expected: int) -> None:
+        self._numbers.next(len(values), expected)[:] = values.to_numpy()
+
+    def finished(self) -> npt.NDArray[Any]:
+        return self._numbers.finished()
+
+
+class _NullableNumbers:
+    """Whole numbers, 0 where there is none."""
+
+    def __init__(self) -> None:
+        self._numbers, self._missing = _Filled(np.int64), _Filled(bool)
+
+    def add(self, values: pa.Array, expected: int) -> None:
+        numbers = _stored(values, np.int64)
+        self._numbers.next(len(values), expected)[:] = numbers
+        np.equal(numbers, 0, out=self._missing.next(len(values), expected))
+
+    def finished(self) -> pd.arrays.IntegerArray:
+        return pd.arrays.IntegerArray(self._numbers.finished(), self._missing.finished())
+
+
+class _Seconds:
+    """Times in seconds, negative where there is none."""
+
+    def __init__(self) -> None:
+        self._seconds = _Filled(np.int64)
+
+    def add(self, values: pa.Array, expected: int) -> None:
+        seconds = self._seconds.next(len(values), expected)
+        seconds[:] = _stored(values, np.int64)
+        if values.null_count:
+            seconds[seconds < 0] = _NAT
+
+    def finished(self) -> Any:
+        return pd.array(self._seconds.finished(), dtype=pd.DatetimeTZDtype("s", "UTC"), copy=False)
+
+
+class _Named:
+    """Words of a list that is known: a category of all of it."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self._words = words
+        self._codes = _Filled(_width(len(words)))
+
+    def add(self, values: pa.Array, expected: int) -> None:
+        self._codes.next(len(values), expected)[:] = _stored(values.indices, np.int32)
+
+    def finished(self) -> Any:
+        return pd.Categorical.from_codes(self._codes.finished(), pd.Index(self._words), validate=False)
+
+
+class _Observed:
+    """Words that come as they come: a category of those that occur, in alphabetical order."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+        self._codes = _Filled(np.int16)
+        self._met: pa.Array | None = None
+        self._occurs = np.zeros(1, bool)
+
+    def add(self, values: pa.Array, expected: int) -> None:
+        if self._met is None or not self._met.equals(values.dictionary):
+            self._meet(values.dictionary)
+        codes = self._codes.next(len(values), expected)
+        np.take(self._by_index, _stored(values.indices, np.int32), out=codes, mode="wrap")
+        self._occurs[codes] = True
+
+    def _meet(self, words: pa.Array) -> None:
+        """Number the words that are new. What is missing has index and number -1: the last place."""
+        numbers = [self._numbers.setdefault(word, len(self._numbers)) for word in words.to_pylist()]
+        if len(self._numbers) > _INT16_MAX and self._codes.dtype == np.int16:
+            self._codes.widen(np.int32)
+        self._by_index = np.array([*numbers, -1], self._codes.dtype)
+        fresh = len(self._numbers) + 1 - len(self._occurs)
+        self._occurs = np.insert(self._occurs, len(self._occurs) - 1, np.zeros(fresh, bool))
+        self._met = words
+
+    def finished(self) -> pd.Categorical:
+        words = list(self._numbers)
+        used = sorted(np.flatnonzero(self._occurs[:-1]).tolist(), key=words.__getitem__)
+        places = np.full(len(words) + 1, -1, _width(len(used)))
+        places[used] = np.arange(len(used))
+        codes = self._codes.finished()
+        sorted_codes = np.empty(len(codes), places.dtype)
+        # numpy makes places of eight bytes of all that it takes at once.
+        for at in range(0, len(codes), _BLOCK):
+            np.take(places, codes[at : at + _BLOCK], out=sorted_codes[at : at + _BLOCK], mode="wrap")
+        names = pd.Index([words[number] for number in used], dtype="str")
+        return pd.Categorical.from_codes(sorted_codes, names, validate=False)
+
+
+class _Pieces:
+    """Text, bytes and lists, as Arrow has them."""
+
+    def __init__(self, type_: pa.DataType) -> None:
+        self._type = type_
+        self._pieces: list[pa.Array] = []
+
+    def add(self, values: pa.Array, expected: int) -> None:
+        self._pieces.append(values)
+
+    def finished(self) -> Any:
+        values = pa.chunked_array(self._pieces, self._type)
+        return values.to_pandas().array if self._type == pa.string() else pd.arrays.ArrowExtensionArray(values)
+
+
+def _stored(values: pa.Array, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """The numbers of an array without asking which are null: a column says itself what it has there."""
+    numbers = np.frombuffer(values.buffers()[1], dtype)
+    return numbers[values.offset : values.offset + len(values)]
+
+
+def _width(words: int) -> npt.DTypeLike:
+    """The dtype that pandas has for the codes of so many categories."""
+    return np.int8 if words < _INT8_MAX else np.int16 if words < _INT16_MAX else np.int32
