@@ -16,6 +16,7 @@ Redis: server.c processCommand, call, propagatePendingCommands, beforeSleep (7.0
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import threading
@@ -53,6 +54,8 @@ from aofnb.resp.replies import NO_REPLY
 from aofnb.store.keyspace import Database, Keyspace
 
 __all__ = ["SHORTCUT_ARGC", "Engine"]
+
+_log = logging.getLogger("aofnb")
 
 # These act on the transaction itself; everything else is queued inside MULTI.
 _NOT_QUEUED = frozenset({"EXEC", "DISCARD", "MULTI", "WATCH", "QUIT", "RESET"})
@@ -148,8 +151,8 @@ class Engine:
         self.settings.users = self.acl_file.lines_for_settings
         # Who uses memory, and who goes when it is too much; None as long as no setting asks. See `look_around`.
         self.usage: Eviction | None = None
-        for name in ("maxmemory", "maxmemory-policy"):
-            self.settings.on_change[name] = self.look_around
+        self.settings.on_change["maxmemory"] = self._maxmemory_changed
+        self.settings.on_change["maxmemory-policy"] = self.look_around
         for name in ("save", "stop-writes-on-bgsave-error"):
             self.settings.on_change[name] = self._save_points_changed
         for name in ("latency-monitor-threshold", "latency-tracking", "slowlog-log-slower-than", "slowlog-max-len"):
@@ -274,6 +277,33 @@ class Engine:
     def _save_points_changed(self) -> None:
         self.refresh_refusal()
         self.on_write()
+
+    def _maxmemory_changed(self) -> None:
+        self.look_around()
+        if self.usage is not None and 0 < self.config.maxmemory < (used := self.usage.used_memory()):
+            _log.warning(
+                "WARNING: the new maxmemory value set via CONFIG SET (%d) is smaller than the current memory usage "
+                "(%d). This will result in key eviction and/or the inability to accept new write commands depending on "
+                "the maxmemory-policy.",
+                self.config.maxmemory,
+                used,
+            )
+            # Not here, where a transaction may be under way: in a turn of its own behind this one.
+            self.outbox.push(lambda _: self._evict_now(), None)
+
+    def _evict_now(self) -> None:
+        self.begin_turn(None)
+        if self.usage is not None:
+            self._evict_surplus(self.usage)
+        with suppress(AofWriteError):
+            self.end_turn()
+
+    def _evict_surplus(self, usage: Eviction) -> bool:
+        """Evict keys until all fit, if any may go; one record for each. Whether all fit."""
+        has_room = usage.make_room()
+        if self.effects:
+            self.end_unit(transaction=False)
+        return has_room
 
     def _timing_changed(self) -> None:
         self.timing.refresh()
@@ -1008,11 +1038,8 @@ class Engine:
         assert self.usage is not None
         if client.loading:
             return
-        has_room = self.usage.make_room()
-        if self.effects:
-            # One record for each victim, before those of the command.
-            self.end_unit(transaction=False)
-        if has_room:
+        # The records of the victims come before those of the command.
+        if self._evict_surplus(self.usage):
             return
         queued = client.multi or ()
         denied = "denyoom" in command.flags or (
