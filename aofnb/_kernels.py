@@ -36,6 +36,7 @@ KERNELS = (
     "aofnb.engine._replay_cy",
     "aofnb.engine._turn_cy",
     "aofnb.forensics._columns_cy",
+    "aofnb.forensics._kinds_cy",
     "aofnb.forensics._walk_cy",
     "aofnb.rdb._crc64_cy",
     "aofnb.rdb._lzf_cy",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import html
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -14,9 +14,9 @@ import numpy as np
 
 from aofnb.forensics.columns import Selection
 from aofnb.forensics.dialects import dialect_of, sets_of_tile38
+from aofnb.forensics.kinds import Kinds, Sums
 from aofnb.forensics.parts import PartFile
 from aofnb.forensics.reading import Progress, Report
-from aofnb.forensics.roles import template
 from aofnb.forensics.rows import tables
 from aofnb.forensics.words import count, shell_line, size
 
@@ -35,10 +35,8 @@ _GIANT_BYTES = 1 << 20
 # So many of each kind of suspect are listed; all are counted.
 _LISTED = 20
 _TOP = 10
-# Kinds of keys that are told apart, and keys whose kind is remembered: more are counted as one.
+# Kinds of keys that are told apart: more are counted as one.
 _TEMPLATES = 10_000
-_MEMO = 200_000
-_OTHERS = "(others)"
 
 
 @dataclass(slots=True)
@@ -300,9 +298,9 @@ class _Sums:
 
     def __init__(self, found: Triage) -> None:
         self._found = found
-        self._commands: dict[str, list[int]] = {}
-        self._templates: dict[str, list[int]] = {}
-        self._kinds: dict[str, str] = {}
+        self._commands: dict[str, tuple[int, int]] = {}
+        self._kinds = Kinds(_TEMPLATES)
+        self._templates = Sums()
         self._dbs: Counter[int] = Counter()
         self._statuses: Counter[str] = Counter()
         self._kept: Counter[str] = Counter()
@@ -321,7 +319,11 @@ class _Sums:
         codes = cmd.indices.fill_null(-1).to_numpy()
         words = cmd.dictionary.to_pylist()
         found.commands += rows
-        _sum(self._commands, codes, words, nbytes)
+        sums = Sums()
+        sums.add(codes, nbytes)
+        for word, n, b in sums.of(words):
+            before = self._commands.get(word, (0, 0))
+            self._commands[word] = before[0] + n, before[1] + b
         statuses, said = columns["status"].indices.to_numpy(), columns["status"].dictionary.to_pylist()
         self._statuses.update(_counted(statuses, said))
         if "unknown_command" in said:
@@ -335,13 +337,7 @@ class _Sums:
             found.last_ts = seconds[-1].as_py()
         if "MULTI" in words:
             found.transactions += int((codes == words.index("MULTI")).sum())
-        keys = columns["key"].dictionary_encode()
-        _sum(
-            self._templates,
-            keys.indices.fill_null(-1).to_numpy(),
-            [self._kind(key) for key in keys.dictionary.to_pylist()],
-            nbytes,
-        )
+        self._templates.add(self._kinds.codes(columns["key"]), nbytes)
         wanted = [code for code, word in enumerate(words) if word in _SUSPECTS]
         removing = [code for code, word in enumerate(words) if word in ("DEL", "UNLINK")]
         for row in np.flatnonzero(np.isin(codes, wanted)).tolist():
@@ -351,17 +347,6 @@ class _Sums:
             self._suspect("big delete", batch, row)
         for row in np.flatnonzero(nbytes >= _GIANT_BYTES).tolist():
             self._giant(batch, row, int(nbytes[row]))
-
-    def _kind(self, key: str) -> str:
-        kind = self._kinds.get(key)
-        if kind is None:
-            if len(self._kinds) >= _MEMO:
-                self._kinds.clear()
-            kind = template(key)
-            if kind not in self._templates and len(self._templates) >= _TEMPLATES:
-                kind = _OTHERS
-            self._kinds[key] = kind
-        return kind
 
     def _suspect(self, kind: str, batch: pa.RecordBatch, row: int) -> None:
         self._kept[kind] += 1
@@ -377,8 +362,8 @@ class _Sums:
 
     def finish(self) -> None:
         found = self._found
-        found.by_command = _largest(self._commands)
-        found.by_template = _largest(self._templates)
+        found.by_command = _largest((word, n, b) for word, (n, b) in self._commands.items())
+        found.by_template = _largest(self._templates.of(self._kinds.words))
         found.databases = dict(sorted(self._dbs.items()))
         found.statuses = dict(self._statuses)
         found.suspects += [about for _, _, about in sorted(self._giants, reverse=True)]
@@ -395,25 +380,13 @@ def _described(kind: str, batch: pa.RecordBatch, row: int) -> dict[str, Any]:
     }
 
 
-def _sum(into: dict[str, list[int]], codes: Any, words: Sequence[str], nbytes: Any) -> None:
-    """Add rows and bytes of each word; a negative code is none."""
-    there = codes >= 0
-    rows = np.bincount(codes[there], minlength=len(words))
-    total = np.bincount(codes[there], weights=nbytes[there], minlength=len(words))
-    for word, n, b in zip(words, rows.tolist(), total.tolist(), strict=True):
-        if n:
-            entry = into.setdefault(word, [0, 0])
-            entry[0] += n
-            entry[1] += int(b)
-
-
 def _counted(codes: Any, words: Sequence[str]) -> dict[str, int]:
     return {word: n for word, n in zip(words, np.bincount(codes, minlength=len(words)).tolist(), strict=True) if n}
 
 
-def _largest(sums: dict[str, list[int]]) -> dict[str, tuple[int, int]]:
-    order = sorted(sums.items(), key=lambda item: (-item[1][1], item[0]))
-    return {name: (rows, nbytes) for name, (rows, nbytes) in order}
+def _largest(sums: Iterable[tuple[str, int, int]]) -> dict[str, tuple[int, int]]:
+    """Rows and bytes by word, most bytes first."""
+    return {word: (rows, nbytes) for word, rows, nbytes in sorted(sums, key=lambda each: (-each[2], each[0]))}
 
 
 def _moment(ts: int) -> str:
