@@ -35,6 +35,9 @@ _OK, _LF_REPAIRED, _RESYNCED, _TRUNCATED, _DISCARDED, _UNKNOWN = range(len(STATU
 
 DEFAULT_COLUMNS = ("part", "offset", "nbytes", "ts", "db", "txn", "cmd", "key", "nkeys", "argc", "status")
 _MORE_COLUMNS = ("verb", "keys", "args")
+# What only a DataFrame has: what `times` estimates, and what `effects` finds out by a replay.
+TIME_COLUMNS = ("time", "time_src", "time_err")
+EFFECT_COLUMNS = ("dirty", "error", "keys_after", "type")
 _ARG = re.compile(r"arg([1-9][0-9]{0,8})")
 
 # As `_columns_cy.follow` has them.
@@ -52,7 +55,7 @@ def _words(value: object, name: str, types: tuple[type, ...]) -> list[Any]:
     values = [value] if isinstance(value, types) else value
     if isinstance(values, Iterable):
         values = list(values)
-        if all(isinstance(each, types) for each in values):
+        if all(isinstance(each, types) and not isinstance(each, bool) for each in values):
             return values
     raise TypeError(f"{name}= takes {' or '.join(t.__name__ for t in types)}, or a list of them, not {value!r}")
 
@@ -95,7 +98,8 @@ class Selection:
         ]
         if unknown:
             raise ValueError(
-                f"no column {unknown[0]!r}: there are {', '.join((*DEFAULT_COLUMNS, *_MORE_COLUMNS))}, arg1, arg2, ..."
+                f"no column {unknown[0]!r}: there are {', '.join((*DEFAULT_COLUMNS, *_MORE_COLUMNS))}, arg1, arg2, "
+                f"...; in a DataFrame also {', '.join(TIME_COLUMNS)}, and with replay=True {', '.join(EFFECT_COLUMNS)}"
             )
         if len(set(wanted)) < len(wanted):
             raise ValueError("a column is named twice")

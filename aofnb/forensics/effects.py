@@ -25,9 +25,7 @@ if TYPE_CHECKING:
     from aofnb.forensics.log import Log
     from aofnb.forensics.reading import OnBad
 
-__all__ = ["EFFECT_COLUMNS", "Effects"]
-
-EFFECT_COLUMNS = ("dirty", "error", "keys_after", "type")
+__all__ = ["Effects"]
 
 _NOT_RUN = ("truncated", "discarded")
 _TYPES = ("none", "string", "list", "set", "zset", "hash", "stream")

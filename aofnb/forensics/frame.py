@@ -142,7 +142,7 @@ def read_aof(
         ``arg1``, ``arg2``, ... (binary, NA where the command is shorter), ``keys`` (list of binary: all its keys) and
         ``args`` (list of binary: all arguments, the name first). Lists cannot be read back by
         pandas from Parquet: write pyarrow, or take arg1, arg2. ``time``, ``time_src`` and ``time_err`` are estimates:
-        see `Log.infer_time`.
+        see `Log.infer_time`. Those of `replay` may be named, too.
     nrows
         Read only so many rows.
     chunksize
@@ -420,6 +420,8 @@ def _behind(batches: Sequence[pa.RecordBatch], rows: int) -> list[pa.RecordBatch
 
 def at_least(number: int, least: int, name: str) -> int:
     """`number`, the option `name`, if it is a whole number and not below `least`."""
+    if isinstance(number, bool):
+        raise TypeError(f"{name}= takes a whole number, not {number!r}")
     try:
         number = operator.index(number)
     except TypeError:

@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Log", "scan"]
 
-_TIME_COLUMNS = ("time", "time_src", "time_err")
-
 
 class Log:
     """An append-only file, or a directory of them: ours, Redis's or Valkey's.
@@ -105,13 +103,16 @@ class Log:
         replay: bool = False,
     ) -> pd.DataFrame | FrameReader:
         """The commands as a DataFrame, or as an iterator of them: see `aofnb.read_aof`."""
-        from aofnb.forensics.columns import Selection
+        from aofnb.forensics.columns import EFFECT_COLUMNS, TIME_COLUMNS, Selection
         from aofnb.forensics.frame import read_frame, read_frames
 
         # What is no list of names is told so by Selection.
         wanted = list(columns) if isinstance(columns, Iterable) and not isinstance(columns, str) else None
-        timed = wanted is not None and any(name in _TIME_COLUMNS for name in wanted)
-        stored = columns if wanted is None else [name for name in wanted if name not in _TIME_COLUMNS]
+        made = (*TIME_COLUMNS, *EFFECT_COLUMNS) if replay else TIME_COLUMNS
+        stored = columns if wanted is None else [name for name in wanted if name not in made]
+        timed = wanted is not None and any(name in TIME_COLUMNS for name in wanted)
+        if replay and wanted is not None and not any(name in EFFECT_COLUMNS for name in wanted):
+            wanted += EFFECT_COLUMNS
         selection = Selection.of(stored, cmd, key, db, encoding, encoding_errors)
         on_bad = self._on_bad if on_bad is None else _checked(on_bad)
         effects: Effects | None = None
@@ -121,9 +122,11 @@ class Log:
             effects = Effects(self, on_bad)
 
         def finished(frame: pd.DataFrame) -> pd.DataFrame:
-            if timed and wanted:
-                frame = self.infer_time(frame)[wanted]
-            return frame if effects is None else effects.of(frame)
+            if timed:
+                frame = self.infer_time(frame)
+            if effects is not None:
+                frame = effects.of(frame)
+            return frame if wanted is None else frame[wanted]
 
         if chunksize is None and not iterator:
             return finished(read_frame(self, selection, nrows, on_bad, progress, start, stop, dtype_backend))

@@ -118,9 +118,13 @@ def parse_position(where: Where) -> Row | Place | Second | TimeOfDay | Estimated
     if isinstance(where, Position):
         return Row(where.seq)
     if isinstance(where, datetime):
+        if where != where:
+            raise ValueError(f"{where} is no time: the log may have none, see Log.infer_time")
         return _second(where)
     if not isinstance(where, str):
         try:
+            if isinstance(where, bool):
+                raise TypeError
             return Row(operator.index(where))
         except TypeError:
             raise TypeError(f"a position is a row number, a time, 'file:offset' or a Position, not {where!r}") from None

@@ -48,7 +48,7 @@ class Report:
 def rows_between(batch: pa.RecordBatch, first: int, last: int | None) -> pa.RecordBatch | None:
     """The rows of `batch` from `first` to before `last`; None if those and all that follow are at or behind `last`."""
     seq = batch.column(0).to_numpy()
-    if last is not None and len(seq) and seq[0] >= last:
+    if last is not None and (last <= first or (len(seq) and seq[0] >= last)):
         return None
     begin = int(seq.searchsorted(first))
     end = len(seq) if last is None else int(seq.searchsorted(last))

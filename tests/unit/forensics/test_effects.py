@@ -88,3 +88,12 @@ def test_the_columns_that_were_asked_for_come_first_and_attrs_stay(write):
     assert list(frame) == ["cmd", "dirty", "error", "keys_after", "type"]
     assert "aof" in frame.attrs
     assert aofnb.read_aof(write(), replay=True).empty
+
+
+def test_columns_may_name_what_each_did(write):
+    path = write("SET a 1", "GET a")
+    frame = aofnb.read_aof(path, columns=["type", "time", "cmd"], replay=True)
+    assert list(frame) == ["type", "time", "cmd"]
+    assert frame.type.tolist() == ["string", "string"]
+    with pytest.raises(ValueError, match=r"no column 'dirty': .* with replay=True dirty"):
+        aofnb.read_aof(path, columns=["dirty"])

@@ -338,7 +338,13 @@ def test_unknown_encoding_errors_are_told_before_the_first_odd_key(log_of):
 
 
 @pytest.mark.parametrize(
-    "option", [{"nrows": "2"}, {"nrows": 2.5}, {"chunksize": 2.5}, {"chunksize": "2"}, {"columns": 1}, {"columns": [1]}]
+    "option",
+    [
+        *({"nrows": wrong} for wrong in ("2", 2.5, True)),
+        *({"chunksize": wrong} for wrong in ("2", 2.5, True)),
+        *({"columns": wrong} for wrong in (1, [1], [["key"]])),
+        *({"db": wrong} for wrong in ("0", True)),
+    ],
 )
 def test_an_option_of_the_wrong_type_is_named(log_of, option):
     (name,) = option

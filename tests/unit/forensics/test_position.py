@@ -45,9 +45,16 @@ def test_what_names_no_position_is_refused_with_the_forms(text):
         parse_position(text)
 
 
-def test_a_position_is_no_list():
+@pytest.mark.parametrize("what", [[1], 1.5, True, np.True_])
+def test_what_is_no_number_text_or_time_is_no_position(what):
     with pytest.raises(TypeError, match="row number, a time"):
-        parse_position([1])
+        parse_position(what)
+
+
+def test_no_time_is_no_position():
+    """As ``df.ts.min()`` of a log without times is."""
+    with pytest.raises(ValueError, match="NaT is no time"):
+        parse_position(pd.NaT)
 
 
 @pytest.mark.parametrize("directory", [TIMED, WITH_SNAPSHOT])
@@ -106,7 +113,7 @@ def test_places_that_are_not_there_are_said():
 def test_rows_between_two_positions_are_those_of_the_whole_frame():
     log = aofnb.scan(WITH_SNAPSHOT)
     whole = log.to_pandas()
-    for start, stop in [(0, 5), (3, 200), (334, None), (None, 10), (300, 300), (-5, "end")]:
+    for start, stop in [(0, 5), (3, 200), (334, None), (None, 10), (300, 300), (300, 200), (-5, "end")]:
         part = log.to_pandas(start=start, stop=stop)
         expected = whole.iloc[slice(start, None if stop == "end" else stop)]
         pd.testing.assert_frame_equal(part, expected, check_index_type=False, check_categorical=False)
