@@ -265,7 +265,7 @@ def _counts_too_few(source: Source, at: int, end: int) -> bool:
     if source.match(_LENGTH, end) is None:
         return False
     counted, whole = source.match(_COUNT, at), _mended(source, at, "")
-    if counted is None or whole is None or whole.end <= end:
+    if counted is None or whole is None or whole.end <= end or can_be(whole.argv[int(counted[1]) :]):
         return False
     said, true = counted[1], b"%d" % len(whole.argv)
     if len(said) != len(true):

@@ -57,10 +57,14 @@ def test_all_that_was_not_hit_is_there(tmp_path, log, damage):
     records = list(map(encode_command, log))
     ends = [sum(map(len, records[: row + 1])) for row in range(len(records))]
     data, at, length = damaged(b"".join(records), damage)
-    frame, _ = rows_of(tmp_path, data)
+    frame, noted = rows_of(tmp_path, data)
     rows = frame[frame.status != "truncated"]
     got = [list(argv) for argv in rows.args]
     before = sum(end <= at for end in ends)
+    if at in ends and [each["kind"] for each in noted] == ["mended"]:
+        # Of arguments without a command of their own a bit of the count in front can be the cause as well.
+        before -= 1
+        assert got[before][: len(log[before])] == log[before]
     assert got[:before] == log[:before]
     # Damage can make another length, and where that ends at a line end, what is before is a value as any other.
     spans = zip(rows.args, rows.offset + rows.nbytes, strict=True)

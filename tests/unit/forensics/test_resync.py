@@ -91,6 +91,15 @@ def test_arguments_of_a_command_whose_beginning_is_missing_join_no_other(path):
     assert argvs(frame) == [log[0], log[2]]
 
 
+def test_a_command_without_its_count_joins_no_other(path):
+    """`*4` and `*6` differ in one bit, but the two more begin with the name of a command that they can be."""
+    log = [[b"RPUSH", b"l", b"1", b"2"], [b"INCR", b"n"], [b"SET", b"c", b"3"]]
+    records = list(map(encode_command, log))
+    frame = read(path, records[0] + records[1][len(b"*2\r\n") :] + records[2])
+    assert argvs(frame) == [log[0], log[2]]
+    assert kinds(frame) == ["garbage"]
+
+
 def test_the_database_is_uncertain_until_the_next_select(path):
     log = [[b"SELECT", b"3"], [b"SET", b"a", b"1"], [b"SET", b"b", b"2"], SELECT, [b"SET", b"c", b"3"]]
     records = list(map(encode_command, log))
