@@ -9,8 +9,9 @@ Redis: config.c static_configs (7.0.15).
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from aofnb.errors import ConfigError
@@ -20,8 +21,13 @@ __all__ = ["SETTINGS", "Config", "Setting", "split_settings"]
 # Redis's level of log lines between verbose and warning.
 NOTICE = 25
 
-Kind = Literal["bool", "int", "memory", "enum", "string", "save", "output-limits", "events", "percentiles"]
+Kind = Literal[
+    "bool", "int", "memory", "enum", "string", "save", "output-limits", "events", "percentiles", "memory-or-percent",
+    "oom-scores", "title", "hostname", "endings",
+]  # fmt: skip
 INT_MAX = 2147483647
+LONG_MAX = (1 << 63) - 1
+ULONG_MAX = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,10 @@ class Setting:
     hidden: bool = False
     # CONFIG SET refuses it: whoever may send commands must not choose which files are written.
     protected: bool = False
+
+    def called(self, name: str) -> Setting:
+        """The same under another name."""
+        return replace(self, name=name)
 
     @property
     def attribute(self) -> str:
@@ -75,6 +85,8 @@ class Setting:
             return _parse_save(given)
         if self.kind == "percentiles":
             return _parse_percentiles(given)
+        if self.kind in _TEXTS:
+            return _TEXTS[self.kind](str(given))
         number = parse_memory(str(given)) if self.kind == "memory" else _parse_int(str(given))
         if not self.low <= number <= self.high:
             raise ConfigError(f"argument must be between {self.low} and {self.high} inclusive")
@@ -131,7 +143,11 @@ class OutputLimits(dict[str, tuple[int, int, int]]):
 
 def _parse_save(given: object) -> tuple[tuple[int, int], ...]:
     """Save points: pairs of seconds and changes, as text (``900 1 300 10``) or as what `Setting.parse` gave."""
-    words = str(given).split() if not isinstance(given, tuple) else [str(number) for pair in given for number in pair]
+    words = (
+        [str(number) for pair in given for number in pair]
+        if isinstance(given, tuple)
+        else [word or "0" for word in _words(str(given))]
+    )
     if len(words) % 2 or not all(word.isdecimal() for word in words):
         raise ConfigError("Invalid save parameters")
     numbers = [int(word) for word in words]
@@ -141,10 +157,15 @@ def _parse_save(given: object) -> tuple[tuple[int, int], ...]:
     return pairs
 
 
+def _words(text: str) -> list[str]:
+    """Split at each blank: two of them have an empty word between them."""
+    return text.split(" ") if text else []
+
+
 def _parse_percentiles(given: object) -> tuple[float, ...]:
     """Percentages, as text (``50 99.9``) or as what `Setting.parse` gave."""
     try:
-        percentiles = given if isinstance(given, tuple) else tuple(map(float, str(given).split()))
+        percentiles = given if isinstance(given, tuple) else tuple(map(float, _words(str(given))))
     except ValueError:
         raise ConfigError("Invalid latency-tracking-info-percentiles parameters") from None
     if not all(0 <= percentile <= 100 for percentile in percentiles):
@@ -161,11 +182,75 @@ def format_percentile(percentile: float) -> str:
     return f"{percentile:f}".rstrip("0").rstrip(".")
 
 
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
+
+
 def _parse_int(text: str) -> int:
+    if not _INTEGER.fullmatch(text) or not -LONG_MAX <= int(text) <= LONG_MAX:
+        raise ConfigError("argument couldn't be parsed into an integer")
+    return int(text)
+
+
+def _parse_memory_or_percent(text: str) -> str:
+    """Bytes, or ``5%`` of something."""
+    number = text.removesuffix("%")
     try:
-        return int(text)
-    except ValueError:
-        raise ConfigError("argument couldn't be parsed into an integer") from None
+        size = parse_memory(number)
+    except ConfigError:
+        raise ConfigError("argument must be a memory or percent value") from None
+    if number == text:
+        return str(size)
+    if size > 100:
+        raise ConfigError("percentage argument must be less or equal to 100")
+    return f"{size}%"
+
+
+def _parse_oom_scores(text: str) -> str:
+    words = text.split()
+    if len(words) != 3:
+        raise ConfigError("wrong number of arguments")
+    if not all(_INTEGER.fullmatch(word) and -2000 <= int(word) <= 2000 for word in words):
+        raise ConfigError("Invalid oom-score-adj-values, elements must be between -2000 and 2000.")
+    return " ".join(words)
+
+
+_TITLE_FIELDS = ("title", "listen-addr", "server-mode", "port", "tls-port", "unixsocket", "config-file")
+
+
+def _parse_title(text: str) -> str:
+    rest = re.sub("{(" + "|".join(_TITLE_FIELDS) + ")}", "", text)
+    if not text or "{" in rest or "}" in rest:
+        raise ConfigError("template format is invalid or contains unknown variables")
+    return text
+
+
+def _parse_hostname(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9.-]*", text):
+        raise ConfigError("Hostnames may only contain alphanumeric characters, hyphens or dots")
+    return text
+
+
+_ENDINGS = ("default", "save", "nosave", "now", "force")
+
+
+def _parse_endings(text: str) -> str:
+    """How to shut down at a signal: words of SHUTDOWN, or ``default``."""
+    words = text.lower().split()
+    if not words or not set(words) <= set(_ENDINGS):
+        raise ConfigError(f"argument(s) must be one of the following: {', '.join(_ENDINGS)}")
+    if {"save", "nosave"} <= set(words):
+        raise ConfigError("shutdown options SAVE and NOSAVE can't be used simultaneously")
+    return " ".join(word for word in _ENDINGS[1:] if word in words) or "default"
+
+
+# Settings that are kept as the text that they are, if that is well-formed.
+_TEXTS: dict[str, Callable[[str], str]] = {
+    "memory-or-percent": _parse_memory_or_percent,
+    "oom-scores": _parse_oom_scores,
+    "title": _parse_title,
+    "hostname": _parse_hostname,
+    "endings": _parse_endings,
+}
 
 
 _EVENTS, _MORE_EVENTS = "g$lshzxetd", "nKEm"
@@ -205,12 +290,11 @@ def parse_memory(text: str) -> int:
     """
     digits = text.rstrip("bBkKmMgG")
     unit = _UNITS.get(text[len(digits) :].lower())
-    if unit is None or not digits.isdecimal():
+    if unit is None or not (digits or "0").isdecimal():
         raise ConfigError("argument must be a memory value")
-    return int(digits) * unit
+    # No text at all is 0 for the server, and what it cannot hold is the most that it can.
+    return min(int(digits or 0), ULONG_MAX) * unit
 
-
-_LONG = (1 << 63) - 1
 
 _POLICIES = (
     "volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl", "allkeys-lru", "allkeys-lfu", "allkeys-random",
@@ -225,12 +309,12 @@ SETTINGS: dict[str, Setting] = {
         Setting("appendfilename", "string", "appendonly.aof", runtime=False),
         Setting("appenddirname", "string", "appendonlydir", runtime=False),
         Setting("auto-aof-rewrite-percentage", "int", 100),
-        Setting("auto-aof-rewrite-min-size", "memory", 64 << 20, high=_LONG),
+        Setting("auto-aof-rewrite-min-size", "memory", 64 << 20, high=LONG_MAX),
         Setting("no-appendfsync-on-rewrite", "bool", False),
         Setting("aof-rewrite-incremental-fsync", "bool", True),
         Setting("aof-load-truncated", "bool", True),
         # Of Redis 8.4, so that CONFIG GET with a pattern, as on 7.0, does not show it.
-        Setting("aof-load-corrupt-tail-max-size", "memory", 0, high=_LONG, hidden=True),
+        Setting("aof-load-corrupt-tail-max-size", "memory", 0, high=LONG_MAX, hidden=True),
         Setting("aof-use-rdb-preamble", "bool", True),
         Setting("aof-timestamp-enabled", "bool", False),
         Setting("aof-disable-auto-gc", "bool", False),
@@ -240,52 +324,56 @@ SETTINGS: dict[str, Setting] = {
         Setting("save", "save", ()),
         Setting("stop-writes-on-bgsave-error", "bool", True),
         Setting("rdbcompression", "bool", False),
-        Setting("rdbchecksum", "bool", True),
-        Setting("latency-monitor-threshold", "int", 0, high=_LONG),
+        Setting("rdbchecksum", "bool", True, runtime=False),
+        Setting("latency-monitor-threshold", "int", 0, high=LONG_MAX),
         # Counts every command and what it took: off unless asked for, since it costs a fifth of the speed.
         Setting("latency-tracking", "bool", False),
         Setting("latency-tracking-info-percentiles", "percentiles", (50.0, 99.0, 99.9)),
-        Setting("slowlog-log-slower-than", "int", 10_000, low=-1, high=_LONG),
-        Setting("slowlog-max-len", "int", 128, high=_LONG),
+        Setting("slowlog-log-slower-than", "int", 10_000, low=-1, high=LONG_MAX),
+        Setting("slowlog-max-len", "int", 128, high=LONG_MAX),
         Setting("rdb-key-save-delay", "int", 0, low=-INT_MAX, hidden=True),
         Setting("key-load-delay", "int", 0, low=-INT_MAX, hidden=True),
         Setting("databases", "int", 16, runtime=False, low=1),
         Setting("hz", "int", 10, clamp=(1, 500)),
         Setting("active-expire-effort", "int", 1, low=1, high=10),
-        Setting("busy-reply-threshold", "int", 5000),
+        Setting("busy-reply-threshold", "int", 5000, high=LONG_MAX),
         Setting("lazyfree-lazy-expire", "bool", False),
         Setting("lazyfree-lazy-server-del", "bool", False),
         Setting("lazyfree-lazy-user-del", "bool", False),
         Setting("lazyfree-lazy-user-flush", "bool", False),
         Setting("notify-keyspace-events", "events", ""),
         Setting("lazyfree-lazy-eviction", "bool", False),
-        Setting("maxmemory", "memory", 0, high=_LONG),
+        Setting("maxmemory", "memory", 0, high=ULONG_MAX),
         Setting("maxmemory-policy", "enum", "noeviction", choices=_POLICIES),
         Setting("maxmemory-samples", "int", 5, low=1),
         Setting("lfu-log-factor", "int", 10),
         Setting("lfu-decay-time", "int", 1),
-        Setting("hash-max-listpack-entries", "int", 512, high=_LONG),
-        Setting("hash-max-listpack-value", "memory", 64, high=_LONG),
-        Setting("list-max-listpack-size", "int", -2, low=-5),
-        Setting("set-max-intset-entries", "int", 512, high=_LONG),
-        Setting("zset-max-listpack-entries", "int", 128, high=_LONG),
-        Setting("zset-max-listpack-value", "memory", 64, high=_LONG),
-        Setting("hll-sparse-max-bytes", "memory", 3000, high=_LONG),
-        Setting("stream-node-max-bytes", "memory", 4096, high=_LONG),
-        Setting("stream-node-max-entries", "int", 100, high=_LONG),
-        Setting("proto-max-bulk-len", "memory", 512 << 20, low=1 << 20, high=_LONG),
+        Setting("hash-max-listpack-entries", "int", 512, high=LONG_MAX),
+        Setting("hash-max-listpack-value", "memory", 64, high=LONG_MAX),
+        Setting("list-max-listpack-size", "int", -2, low=-INT_MAX - 1),
+        Setting("set-max-intset-entries", "int", 512, high=LONG_MAX),
+        Setting("zset-max-listpack-entries", "int", 128, high=LONG_MAX),
+        Setting("zset-max-listpack-value", "memory", 64, high=LONG_MAX),
+        Setting("hll-sparse-max-bytes", "memory", 3000, high=LONG_MAX),
+        Setting("stream-node-max-bytes", "memory", 4096, high=LONG_MAX),
+        Setting("stream-node-max-entries", "int", 100, high=LONG_MAX),
+        Setting("proto-max-bulk-len", "memory", 512 << 20, low=1 << 20, high=LONG_MAX),
         # What is below is about clients on a socket.
-        Setting("client-query-buffer-limit", "memory", 1 << 30, low=1 << 20, high=_LONG),
+        Setting("client-query-buffer-limit", "memory", 1 << 30, low=1 << 20, high=LONG_MAX),
         Setting("client-output-buffer-limit", "output-limits", OutputLimits()),
         Setting("requirepass", "string", ""),
         Setting("aclfile", "string", "", runtime=False),
         Setting("acl-pubsub-default", "enum", "resetchannels", choices=("allchannels", "resetchannels")),
-        Setting("acllog-max-len", "int", 128, high=_LONG),
-        Setting("tracking-table-max-keys", "int", 1_000_000, high=_LONG),
+        Setting("acllog-max-len", "int", 128, high=LONG_MAX),
+        Setting("tracking-table-max-keys", "int", 1_000_000, high=LONG_MAX),
         Setting("maxclients", "int", 10_000, low=1, high=(1 << 32) - 1),
         Setting("timeout", "int", 0),
         Setting("tcp-keepalive", "int", 300),
-        Setting("repl-backlog-size", "memory", 1 << 20, low=1, high=_LONG),
+        Setting("repl-backlog-size", "memory", 1 << 20, low=1, high=LONG_MAX, clamp=(16 << 10, LONG_MAX)),
+        Setting("repl-ping-replica-period", "int", 10, low=1),
+        Setting("repl-timeout", "int", 60, low=1),
+        Setting("min-replicas-to-write", "int", 0),
+        Setting("min-replicas-max-lag", "int", 10),
         Setting("tcp-backlog", "int", 511, runtime=False),
     )
 }
@@ -293,6 +381,9 @@ SETTINGS: dict[str, Setting] = {
 # Older spellings that redis-server still takes.
 ALIASES = {
     "lua-time-limit": "busy-reply-threshold",
+    "min-slaves-to-write": "min-replicas-to-write",
+    "min-slaves-max-lag": "min-replicas-max-lag",
+    "repl-ping-slave-period": "repl-ping-replica-period",
     "hash-max-ziplist-entries": "hash-max-listpack-entries",
     "hash-max-ziplist-value": "hash-max-listpack-value",
     "list-max-ziplist-size": "list-max-listpack-size",
@@ -378,6 +469,10 @@ class Config:
     tcp_keepalive: int
     tcp_backlog: int
     repl_backlog_size: int
+    repl_ping_replica_period: int
+    repl_timeout: int
+    min_replicas_to_write: int
+    min_replicas_max_lag: int
 
     def __init__(self, settings: Mapping[str, object] | None = None) -> None:
         for setting in SETTINGS.values():

@@ -3,8 +3,9 @@
 1. PSYNC: aof_buf is written, so that the stream stands where the data does, and the data is encoded as a snapshot;
    both under the engine's lock. The replica gets the snapshot, and behind it the stream from there on;
 2. the stream is, byte for byte, what goes to the log, tapped where it is written: a replica never has what the log of
-   the store does not hold. A PING every ten seconds says that we live;
-3. replicas acknowledge once a second, and when WAIT asks; a connection that broke goes on from the backlog.
+   the store does not hold. A PING now and then (``repl-ping-replica-period``) says that we live;
+3. replicas acknowledge once a second, and when WAIT asks; one that says nothing for ``repl-timeout`` is let go. A
+   connection that broke goes on from the backlog.
 
 The snapshot is held in memory until the replica has taken it, and other commands wait while it is made: about a
 second per million keys.
@@ -15,6 +16,7 @@ Redis: replication.c masterTryPartialResynchronization, replicationFeedSlaves, r
 from __future__ import annotations
 
 import io
+import logging
 from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -32,7 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Replica", "Replication"]
 
-_PING_S = 10.0
+_log = logging.getLogger("aofnb")
+
 _GETACK = encode_command([b"REPLCONF", b"GETACK", b"*"])
 _PING = encode_command([b"PING"])
 
@@ -134,6 +137,13 @@ class Replication:
         replica.acked_offset = offset
         replica.acked_at_s = self._engine.clock.monotonic()
         self._tell_who_waits()
+        self._engine.refresh_refusal()
+
+    def good(self) -> int:
+        """How many replicas were heard of within ``min-replicas-max-lag``."""
+        lag_s = self._store.config.min_replicas_max_lag
+        now_s = self._engine.clock.monotonic()
+        return sum(replica.online and (not lag_s or now_s - replica.acked_at_s <= lag_s) for replica in self._shown())
 
     def tell(self, wait: Wait, offset: int, wanted: int) -> None:
         """End `wait` (of WAIT) once `wanted` replicas have the stream up to `offset`."""
@@ -180,7 +190,10 @@ class Replication:
         """The fields of INFO replication."""
         shown = self._shown()
         now_s = self._engine.clock.monotonic()
+        config = self._store.config
         fields: dict[str, object] = {"role": "master", "connected_slaves": len(shown)}
+        if config.min_replicas_to_write and config.min_replicas_max_lag:
+            fields["min_slaves_good_slaves"] = self.good()
         for number, replica in enumerate(shown):
             state = "online" if replica.online else "send_bulk"
             fields[f"slave{number}"] = (
@@ -228,13 +241,21 @@ class Replication:
     def left(self, connection: Connection) -> None:
         self.connections.pop(connection.client.id, None)
         self._replicas.pop(connection, None)
+        self._engine.refresh_refusal()
 
     def cron(self) -> None:
-        """Say now and then that we live."""
+        """Say now and then that we live, and let go who does not."""
         now_s = self._engine.clock.monotonic()
-        if self._shown() and now_s - self._last_ping_s >= _PING_S:
+        config = self._store.config
+        if self._shown() and now_s - self._last_ping_s >= config.repl_ping_replica_period:
             self._last_ping_s = now_s
             self._append(_PING)
+        for connection, replica in list(self._replicas.items()):
+            if replica.online and now_s - replica.acked_at_s > config.repl_timeout:
+                _log.warning("Disconnecting timedout replica (streaming sync): %s:%d", replica.ip, replica.port)
+                self._engine.kill(connection.client)
+        if config.min_replicas_to_write:
+            self._engine.refresh_refusal()
 
     def end(self) -> None:
         """No replicas any more."""

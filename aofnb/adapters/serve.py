@@ -29,7 +29,8 @@ from typing import Any
 from aofnb._version import VERSION
 from aofnb.adapters.server import Server
 from aofnb.config import NOTICE, Config, Setting
-from aofnb.config_file import SERVER_ONLY, ConfigFile, today
+from aofnb.config_file import ConfigFile, server_words, today
+from aofnb.config_server import ABSENT, SERVER_SETTINGS
 from aofnb.engine import Store, open_store
 from aofnb.engine.info import REDIS_VERSION
 from aofnb.errors import AofManifestError, AofnbError, AofTruncatedError, ConfigError, ReplyError
@@ -40,21 +41,17 @@ _DEFAULT_PORT = 6379
 # What redis-server calls a level, and what stands for it in a line.
 _LEVELS = {"debug": logging.DEBUG, "verbose": logging.INFO, "notice": NOTICE, "warning": logging.WARNING}
 _MARKS = ((logging.WARNING, "#"), (NOTICE, "*"), (logging.INFO, "-"), (logging.NOTSET, "."))
+# The server says itself what is so of these.
+_OF_LISTENER = {"bind", "enable-debug-command", "port", "protected-mode", "unixsocket", "unixsocketperm"}
 # How often it is looked whether a signal came, or SHUTDOWN.
 _LOOK_S = 0.05
 # What redis-server does where its file says nothing of it.
 _DEFAULTS_OF_FILES = {"appendonly": "no", "save": "3600 1 300 100 60 10000"}
 
-# Read here. What redis.conf may say besides has no effect on a store, but for these, which are refused unless they say
-# what is so anyway.
+# Read here. What redis.conf may say besides has no effect on a store.
 _USED = {
     *("always-show-logo", "bind", "daemonize", "enable-debug-command", "logfile", "loglevel", "pidfile", "port"),
-    *("protected-mode", "unixsocket", "unixsocketperm"),
-}
-_ONLY = {
-    "syslog-enabled": ("no", "there is no log to syslog; logfile names a file"),
-    "tls-port": ("0", "there is no TLS; put a proxy in front, or serve a unix socket"),
-    "enable-module-command": ("no", "there are no modules"),
+    *("protected-mode", "shutdown-on-sigint", "shutdown-on-sigterm", "unixsocket", "unixsocketperm"),
 }
 
 
@@ -112,7 +109,7 @@ class Arguments:
     @property
     def without_effect(self) -> list[str]:
         """Server settings that mean nothing here."""
-        return sorted(set(self.server) - _USED - set(_ONLY))
+        return sorted(set(self.server) - _USED - set(ABSENT))
 
 
 def read_arguments(argv: Sequence[str]) -> Arguments:
@@ -147,9 +144,6 @@ def read_arguments(argv: Sequence[str]) -> Arguments:
     arguments.server.update(given.server)
     arguments.settings.update(given.settings)
     _read_options(words, arguments)
-    for name, (only, why) in _ONLY.items():
-        if arguments.one(name, only).lower() != only:
-            raise ConfigError(f"{name} {arguments.one(name)}: {why}")
     if arguments.from_file:
         arguments.settings = _DEFAULTS_OF_FILES | arguments.settings
     directory = arguments.settings.pop("dir", "")
@@ -169,8 +163,8 @@ def _read_options(words: list[str], arguments: Arguments) -> None:
         values: list[str] = []
         while words and not words[0].startswith("--"):
             values.append(words.pop(0))
-        if name in SERVER_ONLY:
-            arguments.server[name] = tuple(values)
+        if name in SERVER_SETTINGS:
+            arguments.server[name] = server_words(name, values)
         else:
             arguments.settings[Config.setting(name).name] = " ".join(values)
 
@@ -395,19 +389,13 @@ def _listen(arguments: Arguments, store: Store, log: logging.Logger) -> Server:
         log.warning("Warning: Could not create server TCP listening socket: %s", problem)
         log.warning("Failed listening on port %d (TCP), aborting.", port)
         raise
-    shown = {name: " ".join(words) for name, words in arguments.server.items()}
-    store.engine.settings.server = {
-        "always-show-logo": "no",
-        "daemonize": "no",
-        "logfile": "",
-        "loglevel": "notice",
-        "pidfile": "",
-        "io-threads": "1",
-        "supervised": "no",
-        "tls-port": "0",
-        **shown,
-        **store.engine.settings.server,
-    }
+    settings = store.engine.settings
+    said = {name: SERVER_SETTINGS[name].parse(" ".join(words)) for name, words in arguments.server.items()}
+    settings.server |= {name: value for name, value in said.items() if name not in _OF_LISTENER}
+    for name in ("shutdown-on-sigint", "shutdown-on-sigterm"):
+        # Asked for when the signal comes.
+        settings.on_change[name] = lambda: None
+    settings.on_change["loglevel"] = lambda: log.setLevel(_LEVELS[settings.server["loglevel"]])
     return server
 
 
@@ -428,7 +416,8 @@ def _serve_on(store: Store, server: Server, signals: _Signals, log: logging.Logg
         log.warning("Received %s scheduling shutdown...", signals.name)
         log.warning("User requested shutdown...")
         try:
-            store.execute("SHUTDOWN")
+            chosen = store.engine.settings.server[f"shutdown-on-{signals.name.lower()}"]
+            store.execute("SHUTDOWN", *(word for word in chosen.split() if word != "default"))
         except ReplyError:
             # As redis-server: what was acknowledged is not given up because somebody asks for an end.
             log.warning("Errors trying to shut down the server. Check the logs for more information.")

@@ -111,14 +111,17 @@ class Server:
         if store.engine.replication is None:
             store.engine.replication = self.replication
             store.engine.socket_stats = self._counters
-            store.engine.settings.server = {
-                "bind": " ".join(self.hosts),
-                "port": str(self.port if self.hosts else 0),
-                "unixsocket": self.unixsocket or "",
-                "unixsocketperm": f"{unixsocketperm or 0:o}",
-                "protected-mode": "yes" if protected_mode else "no",
-                "enable-debug-command": debug_commands,
-            }
+            store.engine.settings.serve(
+                {
+                    "bind": " ".join(self.hosts),
+                    "port": self.port if self.hosts else 0,
+                    "unixsocket": self.unixsocket or "",
+                    "unixsocketperm": f"{unixsocketperm or 0:o}",
+                    "protected-mode": protected_mode,
+                    "enable-debug-command": debug_commands,
+                }
+            )
+            store.engine.settings.on_change["protected-mode"] = self._protected_mode_changed
         store.before_close(self.close)
         self._thread.start()
         # To be stopped it must have begun.
@@ -138,6 +141,9 @@ class Server:
                 '(store.execute("CONFIG", "SET", "requirepass", ...)), serve on 127.0.0.1, or, where everyone who can '
                 "connect may do everything, give protected_mode=False"
             )
+
+    def _protected_mode_changed(self) -> None:
+        self.protected_mode = self.store.engine.settings.server["protected-mode"]
 
     def _has_password(self) -> bool:
         """Whether a new client has to authenticate."""
@@ -239,7 +245,8 @@ class Server:
             self.replication.end()
             if engine.replication is self.replication:
                 engine.replication = None
-                engine.settings.server = {}
+                engine.settings.serve({})
+                del engine.settings.on_change["protected-mode"]
                 engine.socket_stats = dict
 
     def wait_closed(self) -> None:

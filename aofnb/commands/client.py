@@ -83,6 +83,10 @@ class Replication(Protocol):
         """End `wait` once `wanted` replicas have the stream up to `offset`."""
         ...
 
+    def good(self) -> int:
+        """How many replicas were heard of within ``min-replicas-max-lag``."""
+        ...
+
     def role(self) -> list[Any]:
         """The reply of ROLE."""
         ...

@@ -157,6 +157,8 @@ class Engine:
             self.settings.on_change[name] = self._save_points_changed
         for name in ("latency-monitor-threshold", "latency-tracking", "slowlog-log-slower-than", "slowlog-max-len"):
             self.settings.on_change[name] = self._timing_changed
+        for name in ("min-replicas-to-write", "min-replicas-max-lag"):
+            self.settings.on_change[name] = self.refresh_refusal
         self.settings.on_change["requirepass"] = self._password_changed
         # SAVE, SHUTDOWN and whatever else is done with files. Set by the store.
         self.persistence: Persistence = NoFiles(lambda: None)
@@ -176,6 +178,8 @@ class Engine:
         self.scripts = Scripts(self)
         if Eviction.wanted(config):
             self.look_around()
+        if config.min_replicas_to_write:
+            self.refresh_refusal()
 
     # --- Server protocol: what handlers may ask ------------------------------------------------------------
 
@@ -912,7 +916,14 @@ class Engine:
         if writer is not None and writer.fsync_failed:
             self.persistence.mark_unsynced()
         misconf = f"MISCONF Errors writing to the AOF file: {problem.strerror}" if problem else None
-        self.refusal = self.standing_refusal or misconf or self.persistence.refusal
+        self.refusal = self.standing_refusal or misconf or self.persistence.refusal or self._replicas_missing()
+
+    def _replicas_missing(self) -> str | None:
+        """Why write commands are refused for want of replicas, or None."""
+        wanted = self.config.min_replicas_to_write
+        if not wanted or (self.replication is not None and self.replication.good() >= wanted):
+            return None
+        return "NOREPLICAS Not enough good replicas to write."
 
     # --- parts -------------------------------------------------------------------------------------------
 

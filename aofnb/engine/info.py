@@ -43,7 +43,7 @@ def _server(engine: Engine) -> Fields:
         "process_id": os.getpid(),
         "process_supervised": "no",
         "run_id": engine.run_id,
-        "tcp_port": engine.settings.server.get("port", "0"),
+        "tcp_port": engine.settings.server["port"],
         "server_time_usec": engine.clock.now_ms() * 1000,
         "uptime_in_seconds": up_s,
         "uptime_in_days": up_s // 86400,

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import fnmatch
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 from aofnb.config import Config, Setting
 from aofnb.config_file import ConfigFile
+from aofnb.config_server import FIXED, SERVER_ALIASES, SERVER_SETTINGS, server_setting
 from aofnb.errors import ConfigError, ReplyError
 
 __all__ = ["Settings"]
@@ -30,8 +32,8 @@ class Settings:
     file : ConfigFile or None
         What CONFIG REWRITE writes to.
     server : dict
-        What holds of the server that the store is behind, if there is one: ``port``, ``bind``, ``loglevel``, ... CONFIG
-        GET shows it, nothing changes it.
+        By name in `SERVER_SETTINGS`: what holds of the server that the store is behind, if there is one. Whoever
+        serves the store says what is so (`serve`), and with `on_change` what can be made otherwise.
     users : callable
         Gives the lines of users that belong into that file.
     """
@@ -41,16 +43,49 @@ class Settings:
         self.on_change: dict[str, Callable[[], None]] = {}
         self.file: ConfigFile | None = None
         self.users: Callable[[], Sequence[str]] = tuple
-        self.server: dict[str, str] = {}
+        self.server: dict[str, Any] = {}
+        # Those of them that CONFIG SET has changed, which the file does not say yet.
+        self._changed_server: set[str] = set()
+        self.serve({})
+
+    def serve(self, given: Mapping[str, Any]) -> None:
+        """`given` is so of the server that the store is behind now, and what it does not name is as by default."""
+        self.server = {name: setting.default for name, setting in SERVER_SETTINGS.items()} | dict(given)
 
     def matching(self, pattern: str) -> dict[str, str]:
         """Name and text of each setting that the glob `pattern` matches, or that it names."""
         found = self.config.matching(pattern)
         wanted = pattern.lower()
-        if wanted in self.server:
-            return {pattern: self.server[wanted]}
+        if not any(special in wanted for special in "*?["):
+            setting = server_setting(wanted)
+            return found if setting is None else {pattern: self._text(setting)}
         glob = wanted.replace("[^", "[!")
-        return found | {name: text for name, text in self.server.items() if fnmatch.fnmatchcase(name, glob)}
+        names = [name for name in (*SERVER_SETTINGS, *SERVER_ALIASES) if fnmatch.fnmatchcase(name, glob)]
+        return found | {name: self._text(SERVER_SETTINGS[SERVER_ALIASES.get(name, name)]) for name in names}
+
+    def _text(self, setting: Setting) -> str:
+        return setting.format(self._value(setting))
+
+    def _value(self, setting: Setting) -> Any:
+        if setting.name in SERVER_SETTINGS:
+            return self.server[setting.name]
+        return getattr(self.config, setting.attribute)
+
+    def _put(self, setting: Setting, value: Any) -> None:
+        if setting.name in SERVER_SETTINGS:
+            self.server[setting.name] = value
+        else:
+            setattr(self.config, setting.attribute, value)
+
+    def _named(self, name: str) -> Setting:
+        """The setting called `name`; raises ReplyError."""
+        setting = server_setting(name)
+        if setting is not None:
+            return setting
+        try:
+            return self.config.setting(name)
+        except ConfigError:
+            raise ReplyError(f"ERR Unknown option or number of arguments for CONFIG SET - '{name}'") from None
 
     def set(self, given: dict[str, str]) -> None:
         """Apply all of `given`, or none.
@@ -62,12 +97,7 @@ class Settings:
         """
         values: list[tuple[Setting, object]] = []
         for name, text in given.items():
-            if name in self.server:
-                raise _failed(name, "can't set immutable config")
-            try:
-                setting = self.config.setting(name)
-            except ConfigError:
-                raise ReplyError(f"ERR Unknown option or number of arguments for CONFIG SET - '{name}'") from None
+            setting = self._named(name)
             if not setting.runtime:
                 raise _failed(name, "can't set immutable config")
             if setting.protected:
@@ -75,27 +105,31 @@ class Settings:
             if any(setting is other for other, _ in values):
                 raise _failed(name, "duplicate parameter")
             try:
-                values.append((setting, setting.parse(text)))
+                value = setting.parse(text)
             except ConfigError as problem:
                 raise _failed(name, str(problem)) from None
+            if setting.name in FIXED and setting.name not in self.on_change and value != self._value(setting):
+                raise _failed(name, FIXED[setting.name])
+            values.append((setting, value))
         self._apply(values)
 
     def _apply(self, values: list[tuple[Setting, object]]) -> None:
-        before = [(setting, getattr(self.config, setting.attribute)) for setting, _ in values]
+        before = [(setting, self._value(setting)) for setting, _ in values]
         changed = [setting for (setting, value), (_, old) in zip(values, before, strict=True) if value != old]
         for setting, value in values:
-            setattr(self.config, setting.attribute, value)
+            self._put(setting, value)
         for number, setting in enumerate(changed):
             try:
                 self.on_change.get(setting.name, _nothing)()
             except ConfigError as problem:
                 for old_setting, old in before:
-                    setattr(self.config, old_setting.attribute, old)
+                    self._put(old_setting, old)
                 for undone in changed[:number]:
                     # What could be as it was a moment ago can be so again; if not, that is told where it shows.
                     with suppress(ConfigError):
                         self.on_change.get(undone.name, _nothing)()
                 raise _failed(setting.name, str(problem)) from problem
+        self._changed_server.update(setting.name for setting in changed if setting.name in SERVER_SETTINGS)
 
     def rewrite(self) -> None:
         """CONFIG REWRITE: bring the settings file up to date.
@@ -108,7 +142,8 @@ class Settings:
         if self.file is None:
             raise ReplyError("ERR The server is running without a config file")
         try:
-            self.file.rewrite(self.config, self.users())
+            changed = {name: self.server[name] for name in sorted(self._changed_server)}
+            self.file.rewrite(self.config, self.users(), changed)
         except OSError as problem:
             _log.warning("CONFIG REWRITE failed: %s", problem)
             raise ReplyError(f"ERR Rewriting config file: {problem.strerror}") from problem

@@ -61,7 +61,7 @@ def test_included_files_are_read_where_they_are_named(conf, tmp_path):
         ("appendonly\n", "takes one value, not 0"),
         ('dir "/tmp\n', "line 1: a quote is not closed"),
         ('dir "/tmp"x\n', "right behind a closing quote"),
-        ("cluster-enabled yes\n", "line 1: cluster-enabled is not known here"),
+        ("cluster-enabled yes\n", "line 1: cluster-enabled yes: there is no cluster"),
         ("save 900\n", "Invalid save parameters"),
     ],
 )
