@@ -558,7 +558,7 @@ class Log:
 
     def amplification(self, *, progress: Progress = None) -> float:
         """How many bytes the log has for each that still counts; infinite if none does. See `waste`."""
-        sums = self.waste(by="cmd", progress=progress).attrs["waste"]
+        sums = self.waste(progress=progress).attrs["waste"]
         return float(sums["amplification"])
 
     def follow(self, *, columns: Iterable[str] | None = None, poll: float = 0.2, clock: Clock | None = None) -> Follow:

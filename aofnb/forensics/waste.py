@@ -10,22 +10,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
 from aofnb.clock import SystemClock
 from aofnb.engine.replay import Replayer
 from aofnb.errors import AofnbError
-from aofnb.forensics.columns import Selection
+from aofnb.forensics import _waste_cy
+from aofnb.forensics.columns import STATUSES, Selection
+from aofnb.forensics.kinds import Kinds, Sums, text_of
 from aofnb.forensics.reading import Progress, Report
-from aofnb.forensics.roles import roles_by_name, template
+from aofnb.forensics.roles import roles_by_name
 from aofnb.forensics.travel import blocks, empty_store
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from aofnb.forensics.log import Log
 
 __all__ = ["waste"]
+
+Ints = npt.NDArray[Any]
+# As `_waste_cy.follow` has them: bytes of keys, where each begins, database, group, bytes of the command, what it does.
+Uses = tuple[bytes, Any, Any, Any, Any, Any]
 
 _COLUMNS = ("nbytes", "db", "cmd", "keys", "arg1", "arg2", "status")
 _NO_KEY = "(no key)"
@@ -33,10 +39,6 @@ _NOT_RUN = ("truncated", "discarded")
 _WIDE = ("FLUSHALL", "FLUSHDB", "SWAPDB")
 _RENAMES = ("RENAME", "RENAMENX")
 _BURIES, _LEAVES_NOTHING = ("OW", "RM"), ("RM", "RO")
-# Fewer rows are quicker one by one.
-_FEW_ROWS = 64
-# Keys whose kind is remembered.
-_MEMO = 200_000
 # How many rows tell how fast this machine replays.
 _SPEED_ROWS = 20_000
 
@@ -80,183 +82,123 @@ def _replay_s(log: Log) -> float | None:
 class _Sums:
     """What adds up on the way: commands, bytes and dead bytes by group, and the bytes of each key that is alive.
 
-    A group is a kind of key, a key, or a command.
+    A group is a kind of key, a key, or a command. Each has a number; 0 is for what has no key.
     """
 
     def __init__(self, by: str) -> None:
         self._by = by
-        self._commands: dict[Any, int] = {}
-        self._bytes: dict[Any, int] = {}
-        self._dead: dict[Any, int] = {}
-        # Database -> key -> group -> bytes; without groups where the key tells its group.
+        self._counted = Sums()
+        self._dead = np.zeros(64, np.int64)
+        # Database -> key -> bytes; or bytes by group, where that does not follow from the key.
         self._live: dict[int, dict[bytes, Any]] = {}
-        self._kinds: dict[bytes, str] = {}
+        self._kinds = Kinds()
+        # Numbers of keys or commands.
+        self._numbers: dict[Any, int] = {_NO_KEY: 0}
+        self._roles: dict[str | None, tuple[int, int]] = {}
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Take rows; the columns are `_COLUMNS`, behind `seq`.
 
-        What moves keys, or removes them all, is done where it stands; what is between, at once.
-        """
-        cmd = batch.column(3)
-        wide = [code for code, word in enumerate(cmd.dictionary.to_pylist()) if word in (*_WIDE, *_RENAMES)]
-        rows = np.flatnonzero(np.isin(cmd.indices.fill_null(-1).to_numpy(), wide)).tolist()
-        # Those that stand near each other make one run, with what is between them.
-        runs = [[row, row + 1] for row in rows[:1]]
-        for row in rows[1:]:
-            if row - runs[-1][1] < _FEW_ROWS:
-                runs[-1][1] = row + 1
-            else:
-                runs.append([row, row + 1])
-        done = 0
-        for start, stop in runs:
-            if start - done >= _FEW_ROWS:
-                self._add_at_once(batch.slice(done, start - done))
-                done = start
-            self._add_one_by_one(batch.slice(done, stop - done))
-            done = stop
-        if batch.num_rows - done >= _FEW_ROWS:
-            self._add_at_once(batch.slice(done))
-        else:
-            self._add_one_by_one(batch.slice(done))
-
-    def _add_at_once(self, batch: pa.RecordBatch) -> None:
-        """Take rows that neither move keys nor remove all of a database.
-
-        A use of a key is dead if it leaves nothing, or if a later one of the rows buries the key; the last that does
-        buries what was there before as well.
+        What moves keys, or removes them all, is done where it stands; what is between, by the kernel.
         """
         columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-        nbytes, dbs = columns["nbytes"].to_numpy(), columns["db"].to_numpy()
         words = [*columns["cmd"].dictionary.to_pylist(), None]
         codes = columns["cmd"].indices.fill_null(len(words) - 1).to_numpy()
-        run = ~np.isin(columns["status"].to_numpy(zero_copy_only=False), _NOT_RUN)
-        lists = columns["keys"]
-        nkeys = lists.value_lengths().fill_null(0).to_numpy()
-        used = run & (nkeys > 0)
-        self._add_keyless(words, codes[~used], nbytes[~used], run[~used])
-        rows = np.repeat(np.arange(len(nkeys)), nkeys * used)
-        if not len(rows):
-            return
-        keys = lists.filter(used).flatten().dictionary_encode()
-        names, key_codes = keys.dictionary.to_pylist(), keys.indices.to_numpy()
-        place = np.arange(len(rows)) - np.repeat((np.cumsum(nkeys * used) - nkeys * used)[used], nkeys[used])
-        mine = nbytes[rows] // nkeys[rows] + np.where(place == 0, nbytes[rows] % nkeys[rows], 0)
-        buries, leaves_nothing = self._by_role(words, codes[rows], place)
-        # Each key of each database has a number, `at`.
-        keyed, at = np.unique(dbs[rows].astype(np.int64) * len(names) + key_codes, return_inverse=True)
-        uses = np.arange(len(rows))
-        last = np.full(len(keyed), -1)
-        np.maximum.at(last, at[buries], uses[buries])
-        dead = leaves_nothing | (uses < last[at])
+        run = ~np.isin(columns["status"].indices.to_numpy(), [STATUSES.index(status) for status in _NOT_RUN])
+        nkeys = np.where(run, columns["keys"].value_lengths().to_numpy(), 0)
+        # From here on an element for each use of a key; those of row `i` begin at begins[i].
+        begins = np.concatenate(([0], np.cumsum(nkeys)))
+        rows = np.repeat(np.arange(len(nkeys)), nkeys)
+        keys = columns["keys"].filter(pa.array(run)).flatten()
+        is_first = np.zeros(len(rows), bool)
+        is_first[begins[:-1][nkeys > 0]] = True
+        nbytes = columns["nbytes"].to_numpy()
+        sizes = nbytes[rows] // nkeys[rows] + np.where(is_first, nbytes[rows] % nkeys[rows], 0)
+        groups = self._count(words, codes, nbytes, run, rows, keys, sizes)
+        does = np.array([self._does(word) for word in words], np.uint8)[codes[rows], np.where(is_first, 0, 1)]
+
+        dbs = _plain(columns["db"].to_numpy()[rows])
+        uses: Uses = (*_pieces(keys), dbs, _plain(groups), _plain(sizes), _plain(does))
+        done = 0
+        wide = [code for code, word in enumerate(words) if word in (*_WIDE, *_RENAMES)]
+        for row in np.flatnonzero(run & np.isin(codes, wide)).tolist():
+            begin = int(begins[row])
+            self._follow(uses, done, begin)
+            done = begin
+            cmd, db = words[codes[row]], columns["db"][row].as_py()
+            if cmd in _WIDE:
+                self._whole_databases(cmd, db, columns["arg1"][row].as_py(), columns["arg2"][row].as_py())
+            elif nkeys[row] == 2:
+                (old, was), (new, now) = ((keys[use].as_py(), int(groups[use])) for use in (begin, begin + 1))
+                self._move(self._live.setdefault(db, {}), old, was, new, now)
+        self._follow(uses, done, len(rows))
+
+    def _follow(self, uses: Uses, start: int, stop: int) -> None:
+        if start < stop:
+            _waste_cy.follow(*uses, start, stop, self._by != "cmd", self._live, self._dead.data)
+
+    def _count(
+        self, words: list[Any], codes: Ints, nbytes: Ints, run: Ints, rows: Ints, keys: Any, sizes: Ints
+    ) -> Ints:
+        """Count commands and bytes, and as dead what was not run; the group of each use."""
+        numbers = np.zeros(len(codes), np.int32)
         if self._by == "cmd":
-            groups, group = words, codes[rows]
-            commands = (place == 0).astype(np.int64)
+            numbers = np.array([self._number(word) for word in words], np.int32)[codes]
+            groups: Ints = numbers[rows]
+            self._counted.add(numbers, nbytes)
         else:
-            kinds: dict[Any, int] = {}
-            numbers = np.array([kinds.setdefault(self._group_of(name), len(kinds)) for name in names])
-            groups, group = list(kinds), numbers[key_codes]
-            commands = np.ones(len(rows), np.int64)
-        sums = (np.bincount(group, weights, len(groups)).astype(np.int64) for weights in (commands, mine, mine * dead))
-        there = np.bincount(group, minlength=len(groups)) > 0
-        for each, total, size, lost, some in zip(groups, *(each.tolist() for each in (*sums, there)), strict=True):
-            if some:
-                self._count(each, size, total)
-                self._die(each, lost)
-        for number in keyed[last >= 0].tolist():
-            db, key = divmod(number, len(names))
-            self._bury(names[key], self._live.get(db, {}).pop(names[key], None))
-        units, unit = np.unique(at[~dead] * len(groups) + group[~dead], return_inverse=True)
-        left = np.bincount(unit, mine[~dead], len(units)).astype(np.int64)
-        place_of, group_of = np.divmod(units, len(groups))
-        for number, which, size in zip(keyed[place_of].tolist(), group_of.tolist(), left.tolist(), strict=True):
-            db, key = divmod(number, len(names))
-            self._keep(db, names[key], groups[which], size)
+            groups = self._groups_of(keys)
+            keyless = np.ones(len(codes), bool)
+            keyless[rows] = False
+            self._counted.add(numbers[keyless], nbytes[keyless])
+            self._counted.add(groups, sizes)
+        count = max(len(self._numbers), len(self._kinds.words) + 1)
+        if count > len(self._dead):
+            self._dead = np.concatenate((self._dead, np.zeros(count, np.int64)))
+        np.add.at(self._dead, numbers[~run], nbytes[~run])
+        return groups
 
-    def _add_keyless(self, words: list[Any], codes: Any, nbytes: Any, run: Any) -> None:
-        """Take rows that have no keys, or were not run."""
-        for code in np.unique(codes).tolist():
-            same = codes == code
-            group = words[code] if self._by == "cmd" else _NO_KEY
-            self._count(group, int(nbytes[same].sum()), int(same.sum()))
-            self._die(group, int(nbytes[same & ~run].sum()))
+    def _groups_of(self, keys: pa.Array) -> Ints:
+        """The group of each key, where it follows from it."""
+        if self._by == "key":
+            return np.fromiter(map(self._number, keys.to_pylist()), np.int32, len(keys))
+        return self._kinds.codes(text_of(keys)) + np.int32(1)
 
-    @staticmethod
-    def _by_role(words: list[Any], codes: Any, place: Any) -> tuple[Any, Any]:
-        """Which uses of keys bury what was there, and which leave nothing of their own."""
-        buries, leaves_nothing = np.zeros(len(codes), bool), np.zeros(len(codes), bool)
-        for code in np.unique(codes).tolist():
-            same = codes == code
-            # The first key has a role, and all others have one.
-            for uses, role in zip(
-                (same & (place == 0), same & (place > 0)), roles_by_name(words[code], 2), strict=True
-            ):
-                buries[uses] = role in _BURIES
-                leaves_nothing[uses] = role in _LEAVES_NOTHING
-        return buries, leaves_nothing
+    def _number(self, group: Any) -> int:
+        return self._numbers.setdefault(group, len(self._numbers))
 
-    def _add_one_by_one(self, batch: pa.RecordBatch) -> None:
-        for row in zip(*(column.to_pylist() for column in batch.columns[1:]), strict=True):
-            nbytes, db, cmd, keys, one, other, status = row
-            if status in _NOT_RUN or not keys:
-                self._count(cmd if self._by == "cmd" else _NO_KEY, nbytes)
-                if status in _NOT_RUN:
-                    self._die(cmd if self._by == "cmd" else _NO_KEY, nbytes)
-                elif cmd in _WIDE:
-                    self._whole_databases(cmd, db, one, other)
-                continue
-            share, rest = divmod(nbytes, len(keys))
-            roles = roles_by_name(cmd, len(keys))
-            if cmd in _RENAMES and len(keys) == 2:
-                self._move(db, keys[0], keys[1])
-            for number, (key, role) in enumerate(zip(keys, roles, strict=True)):
-                group = cmd if self._by == "cmd" else self._group_of(key)
-                mine = share + (rest if number == 0 else 0)
-                self._count(group, mine, 1 if number == 0 or self._by != "cmd" else 0)
-                if role in _BURIES and cmd not in _RENAMES:
-                    self._bury(key, self._live.get(db, {}).pop(key, None))
-                if role in _LEAVES_NOTHING:
-                    # Nothing of it is left in what the key holds; what it made is of the other key.
-                    self._die(group, mine)
-                else:
-                    self._keep(db, key, group, mine)
+    def _does(self, word: str | None) -> tuple[int, int]:
+        """What a command does to its first key, and to all others."""
+        if word not in self._roles:
+            # RENAME buries by moving.
+            buries = () if word in _RENAMES else _BURIES
+            first, rest = (
+                _waste_cy.BURIES * (role in buries) | _waste_cy.LEAVES_NOTHING * (role in _LEAVES_NOTHING)
+                for role in roles_by_name(word or "", 2)
+            )
+            self._roles[word] = first, rest
+        return self._roles[word]
 
-    def _count(self, group: Any, nbytes: int, commands: int = 1) -> None:
-        self._commands[group] = self._commands.get(group, 0) + commands
-        self._bytes[group] = self._bytes.get(group, 0) + nbytes
-
-    def _die(self, group: Any, nbytes: int) -> None:
-        self._dead[group] = self._dead.get(group, 0) + nbytes
-
-    def _keep(self, db: int, key: bytes, group: Any, nbytes: int) -> None:
-        keys = self._live.setdefault(db, {})
-        if self._by == "cmd":
-            held = keys.setdefault(key, {})
-            held[group] = held.get(group, 0) + nbytes
-        else:
-            keys[key] = keys.get(key, 0) + nbytes
-
-    def _bury(self, key: bytes, held: Any) -> None:
-        if held is None:
-            return
-        if self._by == "cmd":
-            for group, nbytes in held.items():
-                self._die(group, nbytes)
-        else:
-            self._die(self._group_of(key), held)
-
-    def _move(self, db: int, old: bytes, new: bytes) -> None:
-        """RENAME: what was said to the old key is now of the new one; in the sums it stays where it was said."""
-        keys = self._live.setdefault(db, {})
+    def _move(self, keys: dict[bytes, Any], old: bytes, was: int, new: bytes, now: int) -> None:
+        """RENAME from `old`, of group `was`, to `new`, of group `now`: what was said to the one is now of the other."""
         if old == new:
             return
-        self._bury(new, keys.pop(new, None))
+        self._die(keys.pop(new, None), now)
         held = keys.pop(old, None)
-        if held is not None and self._by == "cmd":
-            keys[new] = held
+        if held is None:
+            return
+        keys[new] = held
+        if self._by != "cmd":
+            self._counted.nbytes[was] -= held
+            self._counted.nbytes[now] += held
+
+    def _die(self, held: Any, group: int) -> None:
+        """What was said to a key of `group` is dead; `held` is as in `_live`."""
+        if isinstance(held, dict):
+            for each, nbytes in held.items():
+                self._dead[each] += nbytes
         elif held is not None:
-            self._bytes[self._group_of(old)] -= held
-            self._count(self._group_of(new), held, 0)
-            keys[new] = held
+            self._dead[group] += held
 
     def _whole_databases(self, cmd: str, db: int, one: bytes | None, other: bytes | None) -> None:
         if cmd == "SWAPDB":
@@ -266,29 +208,36 @@ class _Sums:
                 self._live[a], self._live[b] = (theirs, mine) if a != b else (mine, mine)
             return
         for number in [db] if cmd == "FLUSHDB" else list(self._live):
-            for key, held in self._live.pop(number, {}).items():
-                self._bury(key, held)
-
-    def _group_of(self, key: bytes) -> Any:
-        if self._by == "key":
-            return key
-        kind = self._kinds.get(key)
-        if kind is None:
-            if len(self._kinds) >= _MEMO:
-                self._kinds.clear()
-            kind = template(key.decode("utf-8", "backslashreplace"))
-            self._kinds[key] = kind
-        return kind
+            keys = self._live.pop(number, {})
+            if self._by == "cmd":
+                for held in keys.values():
+                    self._die(held, 0)
+            else:
+                groups = self._groups_of(pa.array(keys, pa.binary()))
+                np.add.at(self._dead, groups, np.fromiter(keys.values(), np.int64, len(keys)))
 
     def frame(self) -> pd.DataFrame:
-        groups = sorted(self._bytes, key=lambda group: (-self._dead.get(group, 0), -self._bytes[group], str(group)))
+        groups = [_NO_KEY, *self._kinds.words] if self._by == "template" else list(self._numbers)
+        rows, nbytes, dead = self._counted.rows, self._counted.nbytes, self._dead
+        order = sorted(np.flatnonzero(rows).tolist(), key=lambda n: (-dead[n], -nbytes[n], str(groups[n])))
+        places = np.array(order, np.int64)
         made = pd.DataFrame(
-            {
-                "commands": np.array([self._commands[group] for group in groups], np.int64),
-                "bytes": np.array([self._bytes[group] for group in groups], np.int64),
-                "dead_bytes": np.array([self._dead.get(group, 0) for group in groups], np.int64),
-            },
-            index=pd.Index(groups, dtype=object, name=self._by),
+            {"commands": rows[places], "bytes": nbytes[places], "dead_bytes": dead[places]},
+            index=pd.Index([groups[number] for number in order], dtype=object, name=self._by),
         )
         made["dead"] = made["dead_bytes"] / made["bytes"].where(made["bytes"] > 0)
         return made
+
+
+def _pieces(keys: pa.Array) -> tuple[bytes, Any]:
+    """The bytes of all keys, and where each begins and the last ends."""
+    if not len(keys):
+        return b"", _plain(np.zeros(1, np.int32))
+    offsets = np.frombuffer(keys.buffers()[1], np.int32)[keys.offset : keys.offset + len(keys) + 1]
+    data = keys.buffers()[2]
+    return b"" if data is None else data.to_pybytes(), _plain(offsets)
+
+
+def _plain(column: Ints) -> Any:
+    """A column for the kernel: where that is not compiled, a list is read several times as fast as an array."""
+    return column if _waste_cy.COMPILED else column.tolist()
