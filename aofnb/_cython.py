@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-__all__ = ["cfunc", "compiled", "exceptval", "inline", "nogil"]
+__all__ = ["cfunc", "compiled", "exceptval", "inline", "locals", "nogil"]
 
 T = TypeVar("T")
 
@@ -27,6 +27,11 @@ def inline(function: T) -> T:
 
 def exceptval(*_value: Any, **_check: Any) -> Callable[[T], T]:
     """In C: the returned value that tells of an exception."""
+    return cfunc
+
+
+def locals(**_types: Any) -> Callable[[T], T]:
+    """In C: the types of local names, where an annotation would not say it."""
     return cfunc
 
 

@@ -28,6 +28,7 @@ __all__ = ["KERNELS", "KernelWarning", "describe", "digest", "install_finder", "
 
 KERNELS = (
     "aofnb.store._packed_cy",
+    "aofnb.store._table_cy",
     "aofnb.store._stream_cy",
     "aofnb.resp._plain_cy",
     "aofnb.resp._encode_cy",
@@ -43,6 +44,8 @@ KERNELS = (
     "aofnb.rdb._lzf_cy",
     "aofnb.rdb._records_cy",
 )
+# Types that several kernels are compiled with, in the package's folder.
+_SHARED_TYPES = ("store", "_table_cy.pxd")
 # Of a compiled kernel: the digest of what it was compiled from.
 DIGEST_NAME = "SOURCE_DIGEST"
 
@@ -105,9 +108,12 @@ def stale() -> dict[str, str]:
 
 
 def digest(source: str) -> str:
-    """Digest of a kernel's source file, and of the .pxd beside it if there is one."""
+    """Digest of a kernel's source file and, if a .pxd is beside it, of that and of the types that it may import."""
+    paths = [source, source.removesuffix(".py") + ".pxd"]
+    if os.path.exists(paths[1]):
+        paths.append(os.path.join(os.path.dirname(os.path.dirname(source)), *_SHARED_TYPES))
     found = hashlib.sha256()
-    for path in (source, source.removesuffix(".py") + ".pxd"):
+    for path in paths:
         if os.path.exists(path):
             with open(path, "rb") as file:
                 found.update(file.read())
@@ -136,7 +142,8 @@ class _Loader(Loader):
                 self._compiled = True
                 return module
             problem = "was built from another version of its source"
-        except ImportError as error:
+        except (ImportError, TypeError, ValueError) as error:
+            # The latter two from a kernel that wants types of another, where that one is not compiled.
             problem = f"cannot be loaded ({error})"
         _stale[spec.name] = f"{self._extension} {problem}"
         warnings.warn(

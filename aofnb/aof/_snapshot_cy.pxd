@@ -1,6 +1,10 @@
 # What `_snapshot_cy.py` is in C: its types, and what it calls of the operating system and of Python.
 # Everything that takes a PyObject * borrows it: no count of references is touched, or each would copy a page.
 
+from aofnb.store._table_cy cimport (
+    NUMBER, OBJECT, Keys, PyObject, Record, Table, key_size, key_text, kind_of, record_of, value_number, value_object,
+    value_text,
+)
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memcmp, memcpy
 from posix.unistd cimport _exit, close, fork, getpid, getppid, write
@@ -78,8 +82,6 @@ cdef extern from *:
     #define aofnb_errno errno
     #define aofnb_interrupted (errno == EINTR)
     """
-    ctypedef struct PyObject:
-        pass
     Py_ssize_t aofnb_offset(PyObject *member)
     PyObject *aofnb_slot(PyObject *object, Py_ssize_t offset) nogil
     bint aofnb_is(PyObject *object, PyObject *type) nogil
@@ -107,7 +109,6 @@ cdef extern from "Python.h":
     PyObject *sequence_item "PySequence_Fast_GET_ITEM"(PyObject *, Py_ssize_t) nogil
     Py_ssize_t dict_size "PyDict_Size"(PyObject *) noexcept nogil
     bint dict_next "PyDict_Next"(PyObject *, Py_ssize_t *, PyObject **, PyObject **) noexcept nogil
-    PyObject *dict_get "PyDict_GetItemWithError"(PyObject *, PyObject *) noexcept nogil
     double float_value "PyFloat_AS_DOUBLE"(PyObject *) nogil
     # The low 64 bits of any number: a negative one is its two's complement.
     uint64_t int_value "PyLong_AsUnsignedLongLongMask"(PyObject *) noexcept nogil
@@ -182,8 +183,8 @@ cdef struct Layout:
 
 cdef struct Tables:
     PyObject *header
-    PyObject *data
-    PyObject *expires
+    const Keys *data
+    const Keys *expires
 
 cdef struct Out:
     Layout layout
@@ -221,10 +222,9 @@ cdef void _child(Out *out) noexcept nogil
 cdef void _write(Out *out) noexcept nogil
 cdef void _walk(Out *out, Tables *tables) noexcept nogil
 cdef void _key_done(Out *out) noexcept nogil
-cdef PyObject *_deadline(PyObject *expires, PyObject *key, Py_ssize_t *place, PyObject **next_key,
-                         PyObject **next_deadline) noexcept nogil
-cdef bint _same(PyObject *a, PyObject *b) noexcept nogil
-cdef void _value(Out *out, PyObject *key, PyObject *value) noexcept nogil
+cdef Record *_deadline(const Keys *expires, Record *key, Py_ssize_t *place) noexcept nogil
+cdef void _value(Out *out, Record *record) noexcept nogil
+cdef void _key(Out *out, Record *record) noexcept nogil
 cdef void _list(Out *out, PyObject *chunks) noexcept nogil
 cdef void _set(Out *out, PyObject *members) noexcept nogil
 cdef void _hash(Out *out, PyObject *fields) noexcept nogil
@@ -235,6 +235,7 @@ cdef void _stream(Out *out, PyObject *stream) noexcept nogil
 cdef void _node(Out *out, PyObject *node) noexcept nogil
 cdef void _node_elements(Out *out, PyObject *ids, PyObject *entries, PyObject *fields, uint64_t ms,
                          uint64_t seq) noexcept nogil
+cdef bint _same(PyObject *a, PyObject *b) noexcept nogil
 cdef bint _fields_are(PyObject *items, PyObject *fields) noexcept nogil
 cdef void _group(Out *out, PyObject *group) noexcept nogil
 cdef void _consumer(Out *out, PyObject *consumer) noexcept nogil

@@ -6,9 +6,7 @@ fork, writes and leaves. So it may be forked from a process with threads, and si
 it copies no pages but those that the parent changes meanwhile.
 
 Forms are the plainest that a server of any version from 5.0 on loads: lists, sets, hashes and sorted sets one by one,
-streams in their listpacks; a server packs small ones when it loads them. Deadlines are looked up in the table of
-deadlines, whose keys are compared by identity first: only a key that was given its deadline by a command of its own,
-out of the order of the keys, has its count touched.
+streams in their listpacks; a server packs small ones when it loads them.
 
 Nothing of this works in plain Python: `COMPILED` says whether it does. The twin that tests compare it with is
 `aofnb.rdb.write_rdb`.
@@ -52,7 +50,7 @@ def start(fd, last_fd, prefix, databases, types, checksum, sync_bytes, key_delay
     prefix
         What comes first: magic, version, what the file says of itself, functions.
     databases
-        For each that is not empty: the bytes that begin it, its dict of values, its dict of deadlines in ms.
+        For each that is not empty: the bytes that begin it, its table of values, its table of deadlines in ms.
     types
         Classes and descriptors of their slots, as `aofnb.aof.snapshot.layout` gives them.
     checksum
@@ -94,12 +92,12 @@ def start(fd, last_fd, prefix, databases, types, checksum, sync_bytes, key_delay
         _set_layout(cython.cast(cython.pointer(cython.p_void), cython.address(out.layout)), types)
         for i in range(len(databases)):
             header, data, expires = databases[i]
-            if not (isinstance(header, bytes) and isinstance(data, dict) and isinstance(expires, dict)):
-                raise TypeError("a database is bytes and two dicts")
+            if not (isinstance(header, bytes) and isinstance(data, Table) and isinstance(expires, Table)):
+                raise TypeError("a database is bytes and two tables")
             # The list holds them as long as we need them.
             out.tables[i].header = cython.cast(cython.pointer(PyObject), header)
-            out.tables[i].data = cython.cast(cython.pointer(PyObject), data)
-            out.tables[i].expires = cython.cast(cython.pointer(PyObject), expires)
+            out.tables[i].data = cython.address(cython.cast(Table, data).keys)
+            out.tables[i].expires = cython.address(cython.cast(Table, expires).keys)
         out.databases = len(databases)
         out.page = page
         out.fd = fd
@@ -181,31 +179,24 @@ def _write(out):
 
 def _walk(out, tables):
     """One database."""
-    place: cython.Py_ssize_t = 0
-    key: cython.pointer(PyObject) = cython.NULL
-    value: cython.pointer(PyObject) = cython.NULL
-    deadline: cython.pointer(PyObject)
-    # The table of deadlines is most often in the same order, so the next of them is kept at hand.
+    place: cython.Py_ssize_t
+    record: cython.pointer(Record)
+    deadline: cython.pointer(Record)
+    # Where the search for the next deadline begins: that table is most often in the same order.
     next_place: cython.Py_ssize_t = 0
-    next_key: cython.pointer(PyObject) = cython.NULL
-    next_deadline: cython.pointer(PyObject) = cython.NULL
-    volatile: cython.bint = dict_size(tables.expires) > 0
-    if volatile:
-        dict_next(tables.expires, cython.address(next_place), cython.address(next_key), cython.address(next_deadline))
     _put(out, bytes_text(tables.header), bytes_size(tables.header))
-    while dict_next(tables.data, cython.address(place), cython.address(key), cython.address(value)):
-        if volatile:
-            deadline = _deadline(
-                tables.expires,
-                key,
-                cython.address(next_place),
-                cython.address(next_key),
-                cython.address(next_deadline),
-            )
-            if deadline != cython.NULL:
-                _byte(out, OPCODE_EXPIRETIME_MS)
-                _little_endian(out, _int(out, deadline), 8)
-        _value(out, key, value)
+    for place in range(tables.data.used):
+        record = tables.data.records[place]
+        if record == cython.NULL:
+            continue
+        deadline = _deadline(tables.expires, record, cython.address(next_place))
+        if deadline != cython.NULL:
+            _byte(out, OPCODE_EXPIRETIME_MS)
+            if kind_of(deadline) == NUMBER:
+                _little_endian(out, cython.cast(uint64_t, value_number(deadline)[0]), 8)
+            else:
+                out.problem = NOT_WALKABLE
+        _value(out, record)
         if out.problem != 0:
             return
         _key_done(out)
@@ -222,58 +213,67 @@ def _key_done(out):
         out.problem = ORPHANED
 
 
-def _deadline(expires, key, place, next_key, next_deadline):
-    """The deadline of `key`, or NULL."""
-    found: cython.pointer(PyObject)
-    if next_key[0] != cython.NULL and _same(next_key[0], key):
-        found = next_deadline[0]
-    else:
-        found = dict_get(expires, key)
-        if found == cython.NULL:
+def _deadline(expires, key, place):
+    """The deadline of the key of that record, or NULL. `place` is where the one found last was, and moves on."""
+    found: cython.pointer(Record)
+    if expires.live == 0:
+        return cython.NULL
+    while place[0] < expires.used and expires.records[place[0]] == cython.NULL:
+        place[0] += 1
+    if place[0] < expires.used:
+        found = expires.records[place[0]]
+        if key_size(found) == key_size(key) and memcmp(key_text(found), key_text(key), key_size(key)) == 0:
+            place[0] += 1
             return found
+    found = record_of(expires, key_text(key), key_size(key))
     # Out of order as well: it stays about as far as the walk is.
-    if not dict_next(expires, place, next_key, next_deadline):
-        next_key[0] = cython.NULL
+    if found != cython.NULL:
+        place[0] += 1
     return found
 
 
-def _same(a, b):
-    """Whether two keys are equal."""
-    if a == b:
-        return True
-    if not aofnb_is_bytes(a) or not aofnb_is_bytes(b) or bytes_size(a) != bytes_size(b):
-        return False
-    return memcmp(bytes_text(a), bytes_text(b), bytes_size(a)) == 0
-
-
-def _value(out, key, value):
+def _value(out, record):
     """Type, key and value."""
+    value: cython.pointer(PyObject)
+    if kind_of(record) == NUMBER:
+        out.problem = NOT_WALKABLE
+        return
+    if kind_of(record) != OBJECT:
+        _byte(out, TYPE_STRING)
+        _key(out, record)
+        _string(out, value_text(record), kind_of(record))
+        return
+    value = value_object(record)[0]
     if aofnb_is_bytes(value) or aofnb_is_bytearray(value):
         _byte(out, TYPE_STRING)
-        _text(out, key)
+        _key(out, record)
         _text(out, value)
     elif aofnb_is(value, out.layout.hash_type):
         _byte(out, TYPE_HASH)
-        _text(out, key)
+        _key(out, record)
         _hash(out, aofnb_slot(value, out.layout.hash_fields))
     elif aofnb_is(value, out.layout.list_type):
         _byte(out, TYPE_LIST)
-        _text(out, key)
+        _key(out, record)
         _list(out, aofnb_slot(value, out.layout.list_chunks))
     elif aofnb_is(value, out.layout.set_type):
         _byte(out, TYPE_SET)
-        _text(out, key)
+        _key(out, record)
         _set(out, aofnb_slot(value, out.layout.set_members))
     elif aofnb_is(value, out.layout.zset_type):
         _byte(out, TYPE_ZSET_2)
-        _text(out, key)
+        _key(out, record)
         _zset(out, aofnb_slot(value, out.layout.zset_scores))
     elif aofnb_is(value, out.layout.stream_type):
         _byte(out, TYPE_STREAM_LISTPACKS_2)
-        _text(out, key)
+        _key(out, record)
         _stream(out, value)
     else:
         out.problem = NOT_WALKABLE
+
+
+def _key(out, record):
+    _string(out, key_text(record), key_size(record))
 
 
 # --- containers ------------------------------------------------------------------------------------------------
@@ -525,6 +525,15 @@ def _node_elements(out, ids, entries, fields, ms, seq):
             if not same or j % 2 == 1:
                 _element_text(out, sequence_item(items, j))
         _element_int(out, 3 + width if same else 4 + size)
+
+
+def _same(a, b):
+    """Whether two strings are equal."""
+    if a == b:
+        return True
+    if not aofnb_is_bytes(a) or not aofnb_is_bytes(b) or bytes_size(a) != bytes_size(b):
+        return False
+    return memcmp(bytes_text(a), bytes_text(b), bytes_size(a)) == 0
 
 
 def _fields_are(items, fields):

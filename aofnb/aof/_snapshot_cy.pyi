@@ -1,6 +1,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from aofnb.store._table_cy import Table
+
 COMPILED: bool
 
 class Snapshot:
@@ -11,7 +13,7 @@ def start(
     fd: int,
     last_fd: int,
     prefix: bytes,
-    databases: Sequence[tuple[bytes, dict[bytes, Any], dict[bytes, int]]],
+    databases: Sequence[tuple[bytes, Table[Any], Table[int]]],
     types: tuple[object, ...],
     checksum: bool,
     sync_bytes: int,

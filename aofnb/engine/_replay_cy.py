@@ -12,6 +12,7 @@ from typing import Any
 
 from aofnb.store._packed_cy import add, with_fields, with_score
 from aofnb.store._stream_cy import append
+from aofnb.store._table_cy import Table
 from aofnb.store.hash_value import HashValue
 from aofnb.store.keyspace import Database
 from aofnb.store.list_value import CHUNK, ListValue
@@ -50,6 +51,7 @@ _OPERATIONS: dict[bytes, int] = {
 OPERATIONS = frozenset(_OPERATIONS)
 
 
+@cython.locals(data=Table, expires=Table)
 def apply(
     argvs: list[list[bytes]], index: cython.Py_ssize_t, db: Database, limits: tuple[int, int, int, int, int, int, int]
 ) -> cython.Py_ssize_t:
@@ -69,8 +71,8 @@ def apply(
     argv: list[bytes]
     key: bytes
     arg: bytes
-    data: dict[bytes, Any] = db._data
-    expires: dict[bytes, int] = db._expires
+    data = db._data
+    expires = db._expires
     known: dict[bytes, Any]
     ends: list[Any]
     end: list[bytes]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from aofnb.commands.client import Client
 from aofnb.commands.strings import get, set_
+from aofnb.store._table_cy import Table
 from aofnb.store.keyspace import Database
 
 try:
@@ -37,6 +38,7 @@ _NAMES: dict[str, bytes] = {}
 _NAMES_KEPT = 1024
 
 
+@cython.locals(data=Table, expires=Table)
 def take(
     engine: Engine, client: Client, argvs: list[list[bytes]], index: cython.Py_ssize_t, replies: list[Any]
 ) -> cython.Py_ssize_t:
@@ -48,8 +50,8 @@ def take(
         The index of the first command that is left to the engine.
     """
     db: Database = client.db
-    data: dict[bytes, Any] = db._data
-    expires: dict[bytes, int] = db._expires
+    data = db._data
+    expires = db._expires
     first: cython.Py_ssize_t = index
     count: cython.Py_ssize_t = len(argvs)
     argv: list[bytes]

@@ -1,8 +1,9 @@
 """Keys, values and deadlines of all databases.
 
-Rules of this file: a value is reached only through `Database`, so that another table can take the place of
-the dict; a key whose deadline has passed is deleted before anyone sees it, except while loading, when nothing
-expires; `on_expired` is told of every such deletion, so that it reaches the log without this file knowing one.
+Rules of this file: a value is reached only through `Database`, whose `Table` may be a dict or not: bytes and numbers
+that come out are equal to those that went in, maybe not the same objects; a key whose deadline has passed is deleted
+before anyone sees it, except while loading, when nothing expires; `on_expired` is told of every such deletion, so that
+it reaches the log without this file knowing one.
 
 Redis: db.c lookupKey, expireIfNeeded; expire.c activeExpireCycle (7.0.15).
 """
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from aofnb.errors import ReplyError
+from aofnb.store._table_cy import Table
 from aofnb.store.functions import Library
 from aofnb.store.hash_value import HashValue
 from aofnb.store.pool import Pool
@@ -47,8 +49,8 @@ class Database:
     def __init__(self, index: int, keyspace: Keyspace) -> None:
         self.index = index
         self.keyspace = keyspace
-        self._data: dict[bytes, Value] = {}
-        self._expires: dict[bytes, int] = {}
+        self._data: Table[Value] = Table()
+        self._expires: Table[int] = Table()
         # Heap of (deadline in ms, key); entries that no longer agree with _expires are skipped when met.
         # Made when the earliest is first asked for, so that a load does not sort what nobody asks about.
         self._deadlines: list[tuple[int, bytes]] | None = None
@@ -201,7 +203,7 @@ class Database:
 
     def put_new(self, keys: Sequence[bytes], values: Sequence[Value]) -> bool:
         """`put` for each key in turn; False, and nothing is done, if one is there already or comes twice."""
-        if len(set(keys)) != len(keys) or not self._data.keys().isdisjoint(keys):
+        if len(set(keys)) != len(keys) or any(map(self._data.__contains__, keys)):
             return False
         if self._pool is not None or type(self) is not Database:
             for key, value in zip(keys, values, strict=True):
@@ -239,8 +241,8 @@ class Database:
         """Remove everything; returns how many keys there were."""
         removed = len(self._data)
         # New containers: whoever walks the old ones keeps what it had.
-        self._data = {}
-        self._expires = {}
+        self._data = Table()
+        self._expires = Table()
         self._deadlines = None
         self._field_deadlines = []
         self._pool = None
@@ -427,7 +429,7 @@ class Database:
         for key, value in self._data.items():
             yield key, value, expires.get(key)
 
-    def tables(self) -> tuple[dict[bytes, Value], dict[bytes, int]]:
+    def tables(self) -> tuple[Table[Value], Table[int]]:
         """The values and the deadlines themselves, for a kernel that walks them in C; nobody else looks at them."""
         return self._data, self._expires
 

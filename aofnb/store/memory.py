@@ -1,8 +1,8 @@
 """How much memory a key takes: an estimate, made from a few of its elements.
 
-CPython does not say what belongs to which object, so: what `sys.getsizeof` says of a key, of a string and of a sample
-of elements, the latter times how many there are, and `SLOT_BYTES` for each place in a dict. What the interpreter, this
-package and the log's buffers take is not in it.
+CPython does not say what belongs to which object, so: what the table of keys takes for a key, and for a short string
+with it; what `sys.getsizeof` says of a long one and of a sample of elements, the latter times how many there are; and
+`SLOT_BYTES` for each place in a dict. What the interpreter, this package and the log's buffers take is not in it.
 
 Redis: object.c objectComputeSize (7.0.15), whose numbers are those of its own structures.
 """
@@ -14,6 +14,7 @@ from itertools import islice
 from sys import getsizeof
 from typing import Any
 
+from aofnb.store._table_cy import KEPT_BYTES, entry_bytes
 from aofnb.store.values import Value
 
 __all__ = ["SAMPLES", "key_bytes", "value_bytes"]
@@ -23,7 +24,6 @@ SLOT_BYTES = 56
 # How many elements are looked at, unless told otherwise; as MEMORY USAGE.
 SAMPLES = 5
 _FLOAT_BYTES = getsizeof(0.5)
-_INT_BYTES = getsizeof(1 << 40)
 # A container and the dict, or the list, in it.
 _CONTAINER_BYTES = 200
 # A container whose elements are one string of bytes, and the header of that.
@@ -36,8 +36,11 @@ _ENTRY_BYTES = 200
 
 def key_bytes(key: bytes, value: Value, volatile: bool, samples: int = SAMPLES) -> int:
     """Bytes that `key` takes with `value`, and with its deadline if it is `volatile`."""
-    deadline = SLOT_BYTES + _INT_BYTES if volatile else 0
-    return getsizeof(key) + SLOT_BYTES + deadline + value_bytes(value, samples)
+    # A deadline is the value of the key in a table of its own.
+    taken = entry_bytes(key, value) + (entry_bytes(key, 0) if volatile else 0)
+    if type(value) is bytes and len(value) <= KEPT_BYTES:
+        return taken
+    return taken + value_bytes(value, samples)
 
 
 def value_bytes(value: Value, samples: int = SAMPLES) -> int:

@@ -1,4 +1,4 @@
-"""Equal chances for every member of a dict that changes between the draws.
+"""Equal chances for every member of a dict, or a `Table`, that changes between the draws.
 
 Redis: dict.c dictGetFairRandomKey. That looks into hash buckets, which Python does not show.
 """
@@ -6,7 +6,7 @@ Redis: dict.c dictGetFairRandomKey. That looks into hash buckets, which Python d
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 __all__ = ["Pool"]
@@ -21,7 +21,7 @@ class Pool:
 
     __slots__ = ("_gone", "_keys")
 
-    def __init__(self, members: Mapping[bytes, Any]) -> None:
+    def __init__(self, members: Collection[bytes]) -> None:
         self._keys = list(members)
         self._gone: set[bytes] = set()
 

@@ -1,4 +1,4 @@
-"""Stable cursors over a dict, which by itself offers none.
+"""Stable cursors over a dict or a `Table`, which by themselves offer none.
 
 Redis: dict.c dictScan. That walks hash buckets, which Python does not show; here a list of the keys is taken when
 a scan begins, and what it holds is checked against the dict when it is used.
@@ -7,8 +7,7 @@ a scan begins, and what it holds is checked against the dict when it is used.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection
 
 __all__ = ["ScanCursors"]
 
@@ -28,7 +27,7 @@ class ScanCursors:
         self._last_id = 0
         self._scans: OrderedDict[int, list[bytes]] = OrderedDict()
 
-    def step(self, members: Mapping[bytes, Any], cursor: int, count: int) -> tuple[int, list[bytes]]:
+    def step(self, members: Collection[bytes], cursor: int, count: int) -> tuple[int, list[bytes]]:
         """The next cursor (0 at the end) and up to `count` keys that are still in `members`."""
         scan_id, place = cursor >> 40, cursor & ((1 << 40) - 1)
         keys = self._scans.get(scan_id)

@@ -1,0 +1,358 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""Kernel: the table of keys of a database. As plain Python it is a dict, and what a dict does it does.
+
+For a key and a value of 10 bytes each a dict takes 150 bytes, most of them headers of objects. Here both are one piece
+of memory of 32 bytes, a record: a short string and a number are kept in it, any other value is referred to. Around it:
+
+1. the records stand in the order in which their keys came, as in a dict, so that KEYS, SCAN and snapshots give the same
+   with and without this kernel. Setting a key anew leaves it where it is;
+2. an index, open addressing with linear probing, has places in that order. It is at most three quarters full. What a
+   place leaves of the 32 bits of a slot holds bits of the key's hash, so that hardly any other record is looked at;
+3. a removed key leaves a gap. When there is no room behind the last key, gaps are closed and the index is made anew.
+
+Keys are hashed as Python hashes bytes: keyed by a secret of the process, so nobody can send keys that all collide.
+
+Rules of this file: what can fail, which is to allocate, comes before the first change; a reference is dropped when the
+table is whole again, since that may run anything. Nothing here lets go of the interpreter's lock.
+"""
+
+from __future__ import annotations
+
+from sys import getsizeof
+
+try:
+    import cython
+except ModuleNotFoundError:
+    from aofnb import _cython as cython
+
+COMPILED = cython.compiled
+
+# The longest string that is kept in the record of its key, in bytes.
+KEPT_BYTES = INLINE_MAX if cython.compiled else -1
+# What a key takes beside its record: its place in the order, and in the index with what is free there. And of a dict.
+_PLACE_BYTES = 16
+_DICT_PLACE_BYTES = 56
+
+
+class Table:
+    """Keys, which are bytes, and their values: the part of a dict that `Database` needs.
+
+    Values are any objects. Bytes of up to 1 KiB and integers of 64 bits are copied, so `get` makes new ones.
+    """
+
+    def __dealloc__(self):
+        place: cython.Py_ssize_t
+        for place in range(self.keys.used):
+            if self.keys.records[place] != cython.NULL:
+                _drop(self.keys.records[place])
+        PyMem_RawFree(self.keys.records)
+        PyMem_RawFree(self.keys.index)
+
+    # --- as a dict ---------------------------------------------------------------------------------------------
+
+    def __len__(self):
+        return self.keys.live
+
+    def __contains__(self, key: bytes):
+        return record_of(cython.address(self.keys), PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key)) != cython.NULL
+
+    def __getitem__(self, key: bytes):
+        record: cython.pointer(Record)
+        record = record_of(cython.address(self.keys), PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
+        if record == cython.NULL:
+            raise KeyError(key)
+        return value_of(record)
+
+    def __setitem__(self, key: bytes, value):
+        self.put(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key), value)
+
+    def __delitem__(self, key: bytes):
+        if not self.remove(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key)):
+            raise KeyError(key)
+
+    def get(self, key: bytes):
+        """The value of `key`, or None."""
+        return self.find(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
+
+    def pop(self, key: bytes, default):
+        """Remove `key` and return its value; `default` where it is not there."""
+        record: cython.pointer(Record)
+        record = record_of(cython.address(self.keys), PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
+        if record == cython.NULL:
+            return default
+        value = value_of(record)
+        self.remove(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
+        return value
+
+    def update(self, pairs):
+        """Set each key of `pairs` to the value beside it."""
+        key: bytes
+        for key, value in pairs:
+            self.put(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key), value)
+
+    def __iter__(self):
+        """The keys in the order in which they came. RuntimeError if one comes or goes meanwhile."""
+        place: cython.Py_ssize_t = 0
+        live: cython.Py_ssize_t = self.keys.live
+        record: cython.pointer(Record)
+        while place < self.keys.used:
+            record = self.keys.records[place]
+            place += 1
+            if record != cython.NULL:
+                yield PyBytes_FromStringAndSize(key_text(record), key_size(record))
+                if self.keys.live != live:
+                    raise RuntimeError("a table was changed while someone went through it")
+
+    def items(self):
+        """Keys and values in the order in which the keys came. RuntimeError if a key comes or goes meanwhile."""
+        place: cython.Py_ssize_t = 0
+        live: cython.Py_ssize_t = self.keys.live
+        record: cython.pointer(Record)
+        while place < self.keys.used:
+            record = self.keys.records[place]
+            place += 1
+            if record != cython.NULL:
+                yield PyBytes_FromStringAndSize(key_text(record), key_size(record)), value_of(record)
+                if self.keys.live != live:
+                    raise RuntimeError("a table was changed while someone went through it")
+
+    # --- for other kernels -------------------------------------------------------------------------------------
+
+    def find(self, key, size):
+        record: cython.pointer(Record) = record_of(cython.address(self.keys), key, size)
+        return None if record == cython.NULL else value_of(record)
+
+    def put(self, key, size, value):
+        number: int64_t
+        too_large: cython.int = 0
+        slot: cython.Py_ssize_t = 0
+        hashed: uint64_t
+        record: cython.pointer(Record)
+        old: cython.pointer(PyObject)
+        if type(value) is bytes and PyBytes_GET_SIZE(value) <= INLINE_MAX:
+            return self.put_text(key, size, PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
+        hashed = aofnb_hash(key, size)
+        record = self._known(key, size, hashed, cython.address(slot))
+        if type(value) is int:
+            number = PyLong_AsLongLongAndOverflow(value, cython.address(too_large))
+            if not too_large:
+                if record != cython.NULL and kind_of(record) == NUMBER:
+                    value_number(record)[0] = number
+                    return 0
+                record = _new(key, size, NUMBER)
+                value_number(record)[0] = number
+                return self._take(record, slot, hashed)
+        if record != cython.NULL and kind_of(record) == OBJECT:
+            old = value_object(record)[0]
+            Py_INCREF(cython.cast(cython.pointer(PyObject), value))
+            value_object(record)[0] = cython.cast(cython.pointer(PyObject), value)
+            Py_DECREF(old)
+            return 0
+        record = _new(key, size, OBJECT)
+        Py_INCREF(cython.cast(cython.pointer(PyObject), value))
+        value_object(record)[0] = cython.cast(cython.pointer(PyObject), value)
+        return self._take(record, slot, hashed)
+
+    def put_text(self, key, size, text, length):
+        slot: cython.Py_ssize_t = 0
+        hashed: uint64_t = aofnb_hash(key, size)
+        record: cython.pointer(Record) = self._known(key, size, hashed, cython.address(slot))
+        if (
+            record != cython.NULL
+            and kind_of(record) <= INLINE_MAX
+            and record_bytes(size, kind_of(record)) == record_bytes(size, length)
+        ):
+            record.head = head_of(size, length)
+            memcpy(value_text(record), text, length)
+            return 0
+        record = _new(key, size, length)
+        memcpy(value_text(record), text, length)
+        return self._take(record, slot, hashed)
+
+    def remove(self, key, size):
+        keys: cython.pointer(Keys) = cython.address(self.keys)
+        slot: cython.Py_ssize_t = 0
+        record: cython.pointer(Record) = self._known(key, size, aofnb_hash(key, size), cython.address(slot))
+        if record == cython.NULL:
+            return False
+        keys.records[place_in(keys, slot)] = cython.NULL
+        keys.index[slot] = REMOVED
+        keys.live -= 1
+        _drop(record)
+        return True
+
+    def _known(self, key, size, hashed, slot):
+        """The record of a key and its slot in the index; NULL, and the slot that it would get."""
+        keys: cython.pointer(Keys) = cython.address(self.keys)
+        slot[0] = _slot(keys, key, size, hashed)
+        return cython.NULL if slot[0] < 0 else keys.records[place_in(keys, slot[0])]
+
+    def _take(self, made, slot, hashed):
+        """Put a record in, which is whole, in place of the one at that slot; a new one behind all others."""
+        keys: cython.pointer(Keys) = cython.address(self.keys)
+        old: cython.pointer(Record)
+        if slot >= 0:
+            old = keys.records[place_in(keys, slot)]
+            keys.records[place_in(keys, slot)] = made
+            _drop(old)
+            return 0
+        if keys.used == _room(keys.bits):
+            try:
+                self._make_room()
+            except MemoryError:
+                _drop(made)
+                raise
+            slot = _slot(keys, key_text(made), key_size(made), hashed)
+        keys.records[keys.used] = made
+        keys.index[~slot] = mark_of(keys, hashed, keys.used)
+        keys.used += 1
+        keys.live += 1
+        return 0
+
+    def _make_room(self):
+        """Close the gaps, and make an index so large that a quarter of its slots or more are free for new keys."""
+        keys: cython.pointer(Keys) = cython.address(self.keys)
+        bits: cython.int = LEAST_BITS
+        index: cython.pointer(uint32_t)
+        records: cython.pointer(cython.pointer(Record))
+        while keys.live >= _room(bits) * 2 // 3:
+            bits += 1
+        if bits > MOST_BITS:
+            raise MemoryError("a database has room for 3 billion keys")
+        index = cython.cast(
+            cython.pointer(uint32_t), PyMem_RawCalloc(cython.cast(size_t, 1) << bits, cython.sizeof(uint32_t))
+        )
+        if index == cython.NULL:
+            raise MemoryError
+        if bits > keys.bits:
+            records = cython.cast(
+                cython.pointer(cython.pointer(Record)),
+                PyMem_RawRealloc(keys.records, _room(bits) * cython.sizeof(cython.p_void)),
+            )
+            if records == cython.NULL:
+                PyMem_RawFree(index)
+                raise MemoryError
+            keys.records = records
+        _close_gaps(keys)
+        if bits < keys.bits:
+            records = cython.cast(
+                cython.pointer(cython.pointer(Record)),
+                PyMem_RawRealloc(keys.records, _room(bits) * cython.sizeof(cython.p_void)),
+            )
+            # Where it cannot be made smaller, it is large enough.
+            if records != cython.NULL:
+                keys.records = records
+        PyMem_RawFree(keys.index)
+        keys.index = index
+        keys.bits = bits
+        _fill_index(keys)
+        return 0
+
+
+def record_of(keys, key, size):
+    slot: cython.Py_ssize_t
+    # Else the hash would be made for nothing: most databases have no deadlines.
+    if keys.live == 0:
+        return cython.NULL
+    slot = _slot(keys, key, size, aofnb_hash(key, size))
+    return cython.NULL if slot < 0 else keys.records[place_in(keys, slot)]
+
+
+def value_of(record):
+    kind: cython.int = kind_of(record)
+    if kind == OBJECT:
+        return cython.cast(object, value_object(record)[0])
+    if kind == NUMBER:
+        return value_number(record)[0]
+    return PyBytes_FromStringAndSize(value_text(record), kind)
+
+
+def _slot(keys, key, size, hashed):
+    """The slot in the index that leads to `key`; where there is none, the first empty one, inverted."""
+    mask: uint32_t = mask_of(keys)
+    tag: uint32_t = cython.cast(uint32_t, hashed >> 32) & ~mask
+    slot: uint32_t = cython.cast(uint32_t, hashed) & mask
+    mark: uint32_t
+    record: cython.pointer(Record)
+    if keys.index == cython.NULL:
+        return -1
+    while True:
+        mark = keys.index[slot]
+        if mark == EMPTY:
+            return ~cython.cast(cython.Py_ssize_t, slot)
+        if mark & ~mask == tag and mark & mask >= FIRST:
+            record = keys.records[(mark & mask) - FIRST]
+            if key_size(record) == size and memcmp(key_text(record), key, size) == 0:
+                return slot
+        slot = (slot + 1) & mask
+
+
+def _room(bits):
+    """How many records there can be with that index: three quarters of its slots."""
+    return 0 if bits == 0 else cython.cast(cython.Py_ssize_t, 3) << (bits - 2)
+
+
+def _close_gaps(keys):
+    place: cython.Py_ssize_t
+    end: cython.Py_ssize_t = 0
+    for place in range(keys.used):
+        if keys.records[place] != cython.NULL:
+            keys.records[end] = keys.records[place]
+            end += 1
+    keys.used = end
+
+
+def _fill_index(keys):
+    """Enter all records, between which there are no gaps, in an index that is empty."""
+    hashes: uint64_t[BATCH]
+    mask: uint32_t = mask_of(keys)
+    place: cython.Py_ssize_t = 0
+    first: cython.Py_ssize_t = 0
+    end: cython.Py_ssize_t
+    slot: uint32_t
+    while first < keys.used:
+        end = min(first + BATCH, keys.used)
+        for place in range(first, end):
+            if place + BATCH < keys.used:
+                aofnb_prefetch(keys.records[place + BATCH])
+            hashes[place - first] = aofnb_hash(key_text(keys.records[place]), key_size(keys.records[place]))
+            aofnb_prefetch(cython.address(keys.index[hashes[place - first] & mask]))
+        for place in range(first, end):
+            slot = cython.cast(uint32_t, hashes[place - first]) & mask
+            while keys.index[slot] != EMPTY:
+                slot = (slot + 1) & mask
+            keys.index[slot] = mark_of(keys, hashes[place - first], place)
+        first = end
+
+
+def _new(key, size, kind):
+    """A record that holds the key, and no value yet."""
+    record: cython.pointer(Record)
+    record = cython.cast(cython.pointer(Record), PyObject_Malloc(record_bytes(size, kind)))
+    if record == cython.NULL:
+        raise MemoryError
+    record.head = head_of(size, kind)
+    memcpy(key_text(record), key, size)
+    return record
+
+
+def _drop(record):
+    """Free a record, and let go of what it refers to."""
+    value: cython.pointer(PyObject) = cython.NULL
+    if kind_of(record) == OBJECT:
+        value = value_object(record)[0]
+    PyObject_Free(record)
+    if value != cython.NULL:
+        Py_DECREF(value)
+
+
+def entry_bytes(key: bytes, value) -> int:
+    """About how many bytes `key` takes in a table, and `value` if that is kept there and not referred to."""
+    if not cython.compiled:
+        return getsizeof(key) + _DICT_PLACE_BYTES
+    kept: cython.bint = type(value) is bytes and PyBytes_GET_SIZE(value) <= INLINE_MAX
+    return record_bytes(PyBytes_GET_SIZE(key), PyBytes_GET_SIZE(value) if kept else OBJECT) + _PLACE_BYTES
+
+
+if not cython.compiled:
+    Table = dict
