@@ -9,12 +9,14 @@ import pandas as pd
 
 from aofnb.forensics import analysis
 from aofnb.forensics.frame import at_least
-from aofnb.forensics.words import size
+from aofnb.forensics.words import count, size
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["heatmap", "offsets", "rate", "timeline", "treemap", "ttl"]
+
+_GREY = (0.6, 0.6, 0.6, 1.0)
 
 
 def rate(frame: pd.DataFrame, ax: Axes | None, buckets: int) -> Axes:
@@ -22,28 +24,22 @@ def rate(frame: pd.DataFrame, ax: Axes | None, buckets: int) -> Axes:
     buckets = at_least(buckets, 1, "buckets")
     ax = _axes(ax)
     if "ts" in frame.columns and frame["ts"].notna().any():
-        _rate_over_time(frame["ts"].dropna(), ax, buckets)
+        seconds = frame["ts"].dropna().astype("int64").to_numpy()
+        edges = _spans(seconds, buckets)
+        counts, _ = np.histogram(seconds, edges)
+        ax.stairs(counts / np.diff(edges), edges.astype("datetime64[s]"), fill=True)
+        _over_time(ax, "time", edges)
+        ax.set_ylabel("commands per second")
     else:
         edges, places, label, scale = _stretches(frame, buckets)
         counts, _ = np.histogram(places, edges)
         ax.stairs(counts, edges / scale, fill=True)
         ax.set_xlabel(f"place in the log ({label})")
-        ax.set_ylabel(f"commands per {_short((edges[1] - edges[0]) / scale)} {label}")
+        ax.set_ylabel(f"commands per {size(int(edges[1] - edges[0]))}")
+        _counted(ax)
     ax.set_ylim(bottom=0)
+    ax.set_title(count(len(frame), "command"))
     return ax
-
-
-def _rate_over_time(ts: pd.Series, ax: Axes, buckets: int) -> None:
-    seconds = ts.astype("int64").to_numpy()
-    first, last = int(seconds.min()), int(seconds.max())
-    # Annotations count whole seconds: a finer bucket would draw gaps that were not there.
-    width = max(1, -(-(last - first + 1) // buckets))
-    counts = np.bincount((seconds - first) // width)
-    edges = first + width * np.arange(len(counts) + 1)
-    ax.stairs(counts / width, edges.astype("datetime64[s]"), fill=True)
-    ax.set_xlabel("time (UTC)")
-    ax.set_ylabel("commands per second")
-    ax.tick_params(axis="x", rotation=30)
 
 
 def offsets(frame: pd.DataFrame, ax: Axes | None, buckets: int, top: int) -> Axes:
@@ -64,10 +60,12 @@ def offsets(frame: pd.DataFrame, ax: Axes | None, buckets: int, top: int) -> Axe
         ax.stairs(below + counts, edges / scale, baseline=below, fill=True, label=str(name))
         below = below + counts
     ax.set_xlabel(f"place in the log ({label})")
-    ax.set_ylabel(f"bytes per {_short((edges[1] - edges[0]) / scale)} {label}")
+    ax.set_ylabel(f"bytes per {size(int(edges[1] - edges[0]))}")
     ax.set_ylim(bottom=0)
+    ax.set_title("bytes of the log by command")
     if shown:
-        ax.legend()
+        # From the top as they are stacked, beside what they name.
+        ax.legend(reverse=True, loc="upper left", bbox_to_anchor=(1, 1))
     return ax
 
 
@@ -86,8 +84,11 @@ def timeline(frame: pd.DataFrame, key: str | bytes, ax: Axes | None) -> Axes:
     ax.scatter(x, y, marker="|", s=200)
     ax.set_yticks(range(len(order)), order)
     ax.set_ylim(len(order) - 0.5, -0.5)
-    ax.set_xlabel("time (UTC)" if timed else "row of the log (seq)")
-    ax.set_title(f"{len(rows)} commands about {key!r}")
+    if timed:
+        _over_time(ax, "time", x.astype("datetime64[s]").astype(np.int64))
+    else:
+        ax.set_xlabel("row of the log (seq)")
+    ax.set_title(f"{count(len(rows), 'command')} about {_cut(repr(key), 50)}")
     return ax
 
 
@@ -106,13 +107,17 @@ def treemap(frame: pd.DataFrame, ax: Axes | None, top: int) -> Axes:
     from matplotlib.patches import Rectangle
 
     colors = colormaps["viridis"](np.linspace(0.25, 0.95, len(sizes)))
+    if len(kinds) > len(shown):
+        colors[-1] = _GREY
     for (x, y, width, height), label, nbytes, color in zip(_squares(sizes), labels, sizes, colors, strict=True):
         ax.add_patch(Rectangle((x, y), width, height, facecolor=color, edgecolor="white"))
-        # What would not fit is not written: a letter takes about a hundredth of the width.
-        if width > 0.011 * len(label) and height > 0.07:
+        # What would not fit is not written: a letter takes about a seventieth of the width.
+        letters = int(width * 70)
+        if letters >= min(len(label), 8) and height > 0.07:
             ink = "white" if color[:3].mean() < 0.45 else "black"
             place = (x + width / 2, y + height / 2)
-            ax.annotate(f"{label}\n{size(nbytes)}", place, ha="center", va="center", fontsize=8, color=ink)
+            text = f"{_cut(label, letters)}\n{size(nbytes)}"
+            ax.annotate(text, place, ha="center", va="center", fontsize=8, color=ink)
     ax.set(xlim=(0, 1), ylim=(0, 1))
     ax.set_axis_off()
     ax.set_title("bytes of the log by kind of key")
@@ -159,21 +164,24 @@ def ttl(deadlines: pd.DataFrame, ax: Axes | None, buckets: int) -> Axes:
     """Deadlines over time, as `analysis.ttl` gives them."""
     if deadlines.empty:
         raise ValueError("no command of these rows sets a deadline")
+    buckets = at_least(buckets, 1, "buckets")
     ax = _axes(ax)
-    moments = deadlines["deadline"].dt.tz_localize(None).to_numpy().astype("datetime64[s]").astype(np.int64)
-    edges = np.linspace(moments.min(), moments.max() + 1, at_least(buckets, 1, "buckets") + 1)
-    counts, _ = np.histogram(moments, edges)
+    seconds = deadlines["deadline"].dt.tz_localize(None).to_numpy().astype("datetime64[s]").astype(np.int64)
+    edges = _spans(seconds, buckets)
+    counts, _ = np.histogram(seconds, edges)
     ax.stairs(counts, edges.astype("datetime64[s]"), fill=True)
-    ax.set_xlabel("deadline (UTC)")
-    ax.set_ylabel(f"keys per {_short(edges[1] - edges[0])}s")
-    ax.tick_params(axis="x", rotation=30)
+    _over_time(ax, "deadline", edges)
+    ax.set_ylabel(f"keys per {_duration(edges[1] - edges[0])}")
     ax.set_ylim(bottom=0)
+    _counted(ax)
+    ax.set_title(count(len(deadlines), "deadline"))
     return ax
 
 
 def heatmap(frame: pd.DataFrame, ax: Axes | None, top: int, buckets: int) -> Axes:
     """Commands of the `top` kinds of keys in each stretch of the log, or of its time."""
     kinds = analysis.templates(frame).head(at_least(top, 1, "top")).index.tolist()
+    buckets = at_least(buckets, 1, "buckets")
     if not kinds:
         raise ValueError("no row has a key")
     ax = _axes(ax)
@@ -181,16 +189,30 @@ def heatmap(frame: pd.DataFrame, ax: Axes | None, top: int, buckets: int) -> Axe
     rows = pd.Series(analysis.templates_of(known["key"])).map({kind: row for row, kind in enumerate(kinds)})
     timed = "ts" in known.columns and known["ts"].notna().all()
     x = known["ts"].astype("int64").to_numpy() if timed else known.index.to_numpy()
-    edges = np.linspace(x.min(), x.max() + 1, at_least(buckets, 1, "buckets") + 1)
+    edges = _spans(x, buckets)
     wanted = rows.notna().to_numpy()
     counts, _, _ = np.histogram2d(rows.to_numpy()[wanted], x[wanted], bins=[np.arange(len(kinds) + 1), edges])
     across = edges.astype("datetime64[s]") if timed else edges
     mesh = ax.pcolormesh(across, np.arange(len(kinds) + 1), counts, shading="flat")
-    ax.set_yticks(np.arange(len(kinds)) + 0.5, kinds)
+    ax.set_yticks(np.arange(len(kinds)) + 0.5, [_cut(kind, 40) for kind in kinds])
     ax.invert_yaxis()
-    ax.set_xlabel("time (UTC)" if timed else "row of the log (seq)")
-    ax.figure.colorbar(mesh, ax=ax, label="commands")
+    width = int(edges[1] - edges[0])
+    if timed:
+        _over_time(ax, "time", edges)
+    else:
+        ax.set_xlabel("row of the log (seq)")
+    bar = ax.figure.colorbar(mesh, ax=ax, label=f"commands per {_duration(width) if timed else count(width, 'row')}")
+    _counted(bar.ax)
+    ax.set_title("commands by kind of key")
     return ax
+
+
+def _spans(values: np.ndarray, buckets: int) -> np.ndarray:
+    """Edges of at most so many spans of whole numbers, from the least of `values` to behind the largest; the last span
+    may be shorter. Seconds and rows are whole: finer spans would draw gaps that were not there.
+    """
+    first, end = int(values.min()), int(values.max()) + 1
+    return np.append(np.arange(first, end, -(-(end - first) // buckets)), end)
 
 
 def _stretches(frame: pd.DataFrame, buckets: int) -> tuple[np.ndarray, np.ndarray, str, float]:
@@ -207,15 +229,46 @@ def _stretches(frame: pd.DataFrame, buckets: int) -> tuple[np.ndarray, np.ndarra
     unit, scale = next(
         ((unit, scale) for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)) if total >= scale), ("B", 1.0)
     )
-    return np.linspace(0, max(total, 1), buckets + 1), places, unit, scale
+    return np.linspace(0, max(total, 1), min(buckets, max(total, 1)) + 1), places, unit, scale
 
 
-def _short(number: float) -> str:
-    return f"{number:.3g}"
+def _over_time(ax: Axes, name: str, seconds: np.ndarray) -> None:
+    """Ticks at whole seconds, or longer, with what they have in common written once."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    span_s = int(seconds.max() - seconds.min())
+    locator = AutoDateLocator(minticks=min(max(span_s, 1), 3), maxticks=7)
+    ax.xaxis.set_major_locator(locator)
+    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    # On the right is what the ticks have in common.
+    ax.set_xlabel(f"{name} (UTC)", loc="left")
+
+
+def _counted(ax: Axes) -> None:
+    """Ticks at whole numbers: there is no half of a command."""
+    from matplotlib.ticker import MaxNLocator
+
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _duration(seconds: int) -> str:
+    """A stretch of time as the denominator of a rate.
+
+    >>> _duration(1), _duration(90), _duration(912), _duration(86_400)
+    ('second', '90 s', '15.2 min', '24 h')
+    """
+    if seconds == 1:
+        return "second"
+    unit, scale_s = next(each for each in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)) if seconds >= 2 * each[1])
+    return f"{seconds / scale_s:.3g} {unit}"
+
+
+def _cut(text: str, letters: int) -> str:
+    return text if len(text) <= letters else text[: letters - 1] + "…"
 
 
 def _axes(ax: Axes | None) -> Any:
-    """`ax`, or new ones."""
+    """`ax`, or new ones, in which every text finds its room."""
     if ax is not None:
         return ax
     try:
@@ -224,4 +277,4 @@ def _axes(ax: Axes | None) -> Any:
         raise ImportError(
             "plots need matplotlib: install the extra `plot` (pip install 'aofnb[plot]')", name="matplotlib"
         ) from None
-    return plt.subplots()[1]
+    return plt.subplots(layout="constrained")[1]

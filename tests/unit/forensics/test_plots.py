@@ -1,11 +1,13 @@
 import builtins
 import sys
+from itertools import pairwise, product
 
 import pytest
 from support.require import need
 from support.samples import public_samples, sample
 
 import aofnb
+from aofnb.resp.encode import encode_command
 
 try:
     import matplotlib
@@ -64,7 +66,7 @@ def test_offsets_stacks_the_bytes_of_the_largest_commands(ax):
     stacked = areas(ax)
     assert sum((counts - below).sum() for counts, _, below in stacked) == pytest.approx(df["nbytes"].sum())
     largest = df.groupby("cmd", observed=True)["nbytes"].sum().nlargest(3).index.tolist()
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == [*largest, "others"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["others", *largest[::-1]]
 
 
 @pytest.mark.parametrize("path", [sample("10-fresh-empty") / "data", TIMED])
@@ -121,3 +123,84 @@ def test_buckets_that_cannot_be_are_refused_by_name(buckets, error):
     for plot in (df.aof.plot.rate, df.aof.plot.offsets):
         with pytest.raises(error, match="buckets="):
             plot(buckets=buckets)
+
+
+# --- what a person sees ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shop(tmp_path):
+    """Six commands in each of some seconds, spread over `seconds`, with deadlines and kinds of keys with long names."""
+
+    def shop(seconds):
+        log = [b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n"]
+        for at in sorted({round(place * (seconds - 1) / 40) for place in range(41)}):
+            log.append(b"#TS:%d\r\n" % (1_795_183_200 + at))
+            for kind in (b"cart", b"a very long name of a kind of key, as some people have it", b"x"):
+                key = b"%s:%d" % (kind, at)
+                log.append(encode_command([b"HSET", key, b"field", b"x" * 30]))
+                log.append(encode_command([b"PEXPIREAT", key, b"%d" % ((1_795_183_200 + at + seconds) * 1000)]))
+        path = tmp_path / "shop.aof"
+        path.write_bytes(b"".join(log))
+        return aofnb.read_aof(path)
+
+    return shop
+
+
+def boxes(labels):
+    return [label.get_window_extent() for label in labels if label.get_text() and label.get_visible()]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("kind", "seconds"),
+    [
+        *product(("rate", "timeline", "ttl", "heatmap"), (1, 200, 250_000, 40_000_000)),
+        ("offsets", 50),
+        ("treemap", 50),
+    ],
+)
+def test_texts_are_whole_and_lie_beside_each_other(shop, kind, seconds):
+    ax = getattr(shop(seconds).aof.plot, kind)(*["cart:0"] * (kind == "timeline"))
+    figure = ax.figure
+    figure.canvas.draw()
+    paper = figure.bbox
+    seen = figure.get_tightbbox().transformed(figure.dpi_scale_trans)
+    assert min(seen.x0, seen.y0) >= 0
+    assert seen.x1 <= paper.x1
+    assert seen.y1 <= paper.y1
+    left, right = sorted(ax.get_xlim())
+    ticks = [tick.label1 for tick in ax.xaxis.get_major_ticks() if left <= tick.get_loc() <= right]
+    assert all(one.x1 < other.x0 for one, other in pairwise(boxes(ticks)))
+    assert all(one.y0 >= other.y1 or one.y1 <= other.y0 for one, other in pairwise(boxes(ax.get_yticklabels())))
+    assert ax.xaxis.label.get_window_extent().x1 < ax.xaxis.get_offset_text().get_window_extent().x0 or not timed(ax)
+    plt.close(figure)
+
+
+def timed(ax):
+    return ax.get_xlabel().endswith("(UTC)")
+
+
+def test_the_legend_hides_no_data(shop):
+    ax = shop(100).aof.plot.offsets()
+    ax.figure.canvas.draw()
+    assert ax.get_legend().get_window_extent().x0 >= ax.get_window_extent().x1
+    plt.close(ax.figure)
+
+
+def test_the_rate_of_a_steady_log_does_not_drop_at_its_end(ax, tmp_path):
+    path = tmp_path / "log.aof"
+    path.write_bytes(b"".join(b"#TS:%d\r\n*1\r\n$4\r\nPING\r\n" % (1_795_183_200 + second) for second in range(101)))
+    aofnb.read_aof(path).aof.plot.rate(ax=ax, buckets=10)
+    ((counts, _, _),) = areas(ax)
+    assert set(counts) == {1.0}
+
+
+@pytest.mark.parametrize(("buckets", "says"), [(1, "40 s"), (10, "4 s"), (1000, "second")])
+def test_deadlines_are_counted_in_whole_seconds_and_keys(shop, ax, buckets, says):
+    df = shop(40)
+    df.aof.plot.ttl(ax=ax, buckets=buckets)
+    ((counts, _, _),) = areas(ax)
+    assert counts.sum() == len(df.aof.ttl())
+    assert ax.get_ylabel() == f"keys per {says}"
+    assert all(tick == int(tick) for tick in ax.get_yticks())
