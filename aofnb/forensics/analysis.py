@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from aofnb.forensics.roles import key_roles, template
+from aofnb.forensics.roles import key_roles, sole_role, template
 
 __all__ = [
     "big_values",
@@ -55,7 +55,7 @@ def events(frame: pd.DataFrame, argvs: Argvs) -> pd.DataFrame:
     nkeys = frame["nkeys"].to_numpy()
     keys = frame["key"].astype(object).to_numpy()
     # The role of a sole key follows from the name, but for SET, whose options count.
-    one = {name: _role_of_one(name) for name in set(names[nkeys == 1])}
+    one = {name: sole_role(name) if isinstance(name, str) else None for name in set(names[nkeys == 1])}
     roles = np.array([one.get(name) for name in names], object)
     read = (nkeys > 1) | ((nkeys == 1) & np.array([role is None for role in roles], bool))
     place = np.flatnonzero((nkeys == 1) & ~read)
@@ -86,16 +86,6 @@ def events(frame: pd.DataFrame, argvs: Argvs) -> pd.DataFrame:
         if name in frame.columns:
             made[name] = frame[name].iloc[place].array
     return made
-
-
-def _role_of_one(name: object) -> str | None:
-    """The role of the only key of a command called so; None where its arguments have to be looked at."""
-    if not isinstance(name, str) or name == "SET":
-        return None
-    words = [word.encode() for word in name.split()]
-    # Enough arguments for every command with one key at a fixed place; the others have more keys or none.
-    roles = {role for _, role in key_roles([*words, b"k", b"1", b"1", b"1"])}
-    return roles.pop() if len(roles) == 1 else None
 
 
 def _like(frame: pd.DataFrame) -> Callable[[bytes], Any]:

@@ -28,9 +28,9 @@ from aofnb.forensics.columns import RowBuilder, Rows, Selection
 from aofnb.forensics.parts import PartFile
 from aofnb.forensics.postings import BARRIERS, Event
 from aofnb.forensics.reading import Progress, Report, teller
-from aofnb.forensics.roles import key_roles
+from aofnb.forensics.roles import key_roles, sole_role
 from aofnb.forensics.rows import tables
-from aofnb.forensics.slicing import Runner, Unsound, python_value, slice_of, touched
+from aofnb.forensics.slicing import REACH_OTHERS, Runner, Unsound, python_value, slice_of, touched
 from aofnb.forensics.travel import Traveller, empty_store
 from aofnb.store.hash_value import HashValue
 from aofnb.store.set_value import SetValue
@@ -129,6 +129,8 @@ def _concerns(event: Event, key: bytes, db: int) -> bool:
     if name in _SCRIPTS:
         # It may have; nobody can tell.
         return True
+    if event.db != db and name not in REACH_OTHERS:
+        return False
     return bool(event.argv) and (db, key) in touched(event)
 
 
@@ -186,6 +188,9 @@ def _role(event: Event, key: bytes, db: int, name: str | None) -> str | None:
     if name == "COPY":
         # Within a database the keys differ; else the databases do.
         return "RO" if event.db == db and event.argv[1] == key else "OW"
+    sole = None if name is None else sole_role(name)
+    if sole is not None:
+        return sole
     mine = [role for each, role in key_roles(event.argv) if each == key]
     for role in ("OW", "RW", "RM", "RO"):
         if role in mine:

@@ -129,6 +129,14 @@ class PartFile:
         while self._at < offset and self.read(min(offset - self._at, 1 << 20)):
             pass
 
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Up to `size` bytes from `offset` on, fewer only at the end of the file; for places far from each other."""
+        if self._compression is None and hasattr(os, "pread"):
+            # What is read ahead for the next call would be thrown away by it.
+            return os.pread(self._raw.fileno(), size, offset)
+        self.seek(offset)
+        return self.read(size)
+
     def _broken(self, problem: Exception) -> AofFormatError:
         return AofFormatError(
             f"the {self._compression} data is broken ({problem}); `{_UNPACK[str(self._compression)]}` gives what is "

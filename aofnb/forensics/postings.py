@@ -35,6 +35,7 @@ from aofnb.forensics.rows import is_far, tables
 from aofnb.forensics.scan import Record, read_record
 from aofnb.forensics.snapshot import commands_of_entry
 from aofnb.rdb.reader import RdbReader
+from aofnb.resp import _plain_cy
 
 if TYPE_CHECKING:
     from aofnb.forensics.log import Log
@@ -138,23 +139,23 @@ class Postings:
 
     def events(self, seqs: Sequence[int] | Ints) -> list[Event]:
         """These rows, which are in order, read from the files."""
+        wanted = np.asarray(seqs, np.int64)
         found: list[Event] = []
         open_part, file = -1, None
         try:
-            for seq in map(int, seqs):
-                segment, row = self._locate(seq)
-                assert segment is not None
+            for segment, rows in self._by_segment(wanted):
                 if segment.part != open_part or file is None:
                     if file is not None:
                         file.close()
                     part = self._log.parts[segment.part]
                     open_part, file = segment.part, PartFile(part.path, part.compression)
-                place = np.array([row])
-                status = STATUSES[int(segment.value("status", place)[0])]
-                argv, from_snapshot = self._argv(file, segment, row, seq)
-                db, txn, ts = (int(segment.value(name, place)[0]) for name in ("db", "txn", "ts"))
-                offset = int(segment.arrays["offsets"][row])
-                found.append(Event(seq, segment.part, offset, db, txn, ts, status, argv, from_snapshot))
+                columns = (segment.value(name, rows).tolist() for name in _TURNS)
+                offsets, ends = self._places(segment, rows)
+                places = zip(rows.tolist(), offsets, ends, *columns, strict=True)
+                for row, offset, end, db, txn, ts, status in places:
+                    seq = segment.seq + row
+                    argv, from_snapshot = self._argv(file, segment.part, seq, offset, end)
+                    found.append(Event(seq, segment.part, offset, db, txn, ts, STATUSES[status], argv, from_snapshot))
         finally:
             if file is not None:
                 file.close()
@@ -170,15 +171,41 @@ class Postings:
         row = seq - segment.seq
         return (segment, row) if row < segment.rows else (None, 0)
 
-    def _argv(self, file: PartFile, segment: Segment, row: int, seq: int) -> tuple[list[bytes], bool]:
-        part = self._log.parts[segment.part]
-        begin = int(segment.arrays["offsets"][row])
+    def _by_segment(self, seqs: Ints) -> Iterator[tuple[Segment, Ints]]:
+        """Rows of the log, in order, as rows of each segment that has any of them."""
+        numbers = np.searchsorted(self._starts, seqs, side="right") - 1
+        for number in np.unique(numbers).tolist():
+            segment = self.segments[number]
+            rows = seqs[numbers == number] - segment.seq
+            assert number >= 0
+            assert rows[-1] < segment.rows
+            yield segment, rows
+
+    def _places(self, segment: Segment, rows: Ints) -> tuple[list[int], list[int]]:
+        """Where these rows of a segment begin, and where the next one does that is elsewhere in the file."""
+        offsets = segment.arrays["offsets"]
+        behind = np.minimum(rows + 1, segment.rows - 1)
+        begins, ends = offsets[rows].tolist(), offsets[behind].tolist()
+        # Rows of a snapshot may share a place, and behind the last row of a segment is another.
+        return begins, [
+            end if end > begin else self._next_offset(segment.seq + row, begin)
+            for begin, end, row in zip(begins, ends, rows.tolist(), strict=True)
+        ]
+
+    def _argv(self, file: PartFile, number: int, seq: int, begin: int, end: int) -> tuple[list[bytes], bool]:
+        """The arguments of row `seq` of part `number`, which is from `begin` to before `end`; and whether it stands
+        for a key of a snapshot.
+        """
+        part = self._log.parts[number]
         data = b""
         if part.format == "resp" or begin >= _RDB_HEAD:
-            file.seek(begin)
-            data = file.read(max(self._next_offset(seq, begin) - begin, 0))
+            data = file.read_at(begin, max(end - begin, 0))
         # In a file that begins with a snapshot, a row behind it begins as commands do; no key of a snapshot does.
         if part.format == "resp" or data.startswith(b"*"):
+            argvs: list[list[bytes]] = []
+            _plain_cy.plain(data, 0, argvs)
+            if argvs:
+                return argvs[0], False
             found = read_record(data, 0, eof=True) if data else None
             return (found.argv if isinstance(found, Record) else []), False
         return self._argv_of_snapshot(file, begin, seq), True
@@ -462,7 +489,11 @@ def _stored(log: Log, segment: Segment) -> Segment:
 
 
 def _mapped(log: Log, file: str) -> dict[str, Ints]:
-    return {name: np.load(log.cache.path / f"{file}-{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS}
+    # As plain arrays, since each piece that is taken of a memmap is made a memmap, too, at several times the cost.
+    return {
+        name: np.asarray(np.load(log.cache.path / f"{file}-{name}.npy", mmap_mode="r", allow_pickle=False))
+        for name in _ARRAYS
+    }
 
 
 def _save(log: Log, run: _Pass) -> None:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from typing import Literal
 
 import aofnb.commands.all  # noqa: F401  fills the table
 from aofnb.commands import registry
 from aofnb.errors import ReplyError
 
-__all__ = ["Role", "key_roles", "roles_by_name", "template"]
+__all__ = ["Role", "key_roles", "keys_of", "roles_by_name", "sole_role", "template"]
 
 # OW: overwritten, whatever was there; RW: changed; RO: read; RM: removed.
 Role = Literal["OW", "RW", "RO", "RM"]
@@ -50,11 +51,7 @@ def key_roles(argv: Sequence[bytes]) -> list[tuple[bytes, Role]]:
     command = registry.find(argv)
     if command is None:
         return []
-    try:
-        positions = command.key_positions(argv)
-    except ReplyError:
-        return []
-    keys = [argv[position] for position in positions if position < len(argv)]
+    keys = keys_of(command, argv)
     name = command.name
     if name == "SET" and any(word.upper() == b"KEEPTTL" for word in argv[3:]):
         # The old deadline stays: what was there before still matters.
@@ -62,6 +59,29 @@ def key_roles(argv: Sequence[bytes]) -> list[tuple[bytes, Role]]:
     if not command.writes:
         return [(key, "RO") for key in keys]
     return list(zip(keys, roles_by_name(name, len(keys)), strict=True))
+
+
+def keys_of(command: registry.Command, argv: Sequence[bytes]) -> list[bytes]:
+    """The keys of `argv`, which calls `command`; none where its options make no sense."""
+    try:
+        positions = command.key_positions(argv)
+    except ReplyError:
+        return []
+    return [argv[position] for position in positions if position < len(argv)]
+
+
+@cache
+def sole_role(name: str) -> Role | None:
+    """What a command called so does to each of its keys; None where that differs, or follows from its arguments.
+
+    >>> sole_role("DEL"), sole_role("RENAME"), sole_role("SET")
+    ('RM', None, None)
+    """
+    if name == "SET":
+        return None
+    # Enough arguments for every command with one key at a fixed place; the others have more keys or none.
+    roles = {role for _, role in key_roles([*(word.encode() for word in name.split()), b"k", b"1", b"1", b"1"])}
+    return roles.pop() if len(roles) == 1 else None
 
 
 def roles_by_name(name: str, nkeys: int) -> list[Role]:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from aofnb.commands import registry
 from aofnb.engine.replay import Replayer
 from aofnb.forensics.postings import BARRIERS, Event
-from aofnb.forensics.roles import key_roles
+from aofnb.forensics.roles import keys_of
 from aofnb.forensics.travel import empty_store
 from aofnb.resp.reader import Block
 from aofnb.store.hash_value import HashValue
@@ -35,11 +35,24 @@ if TYPE_CHECKING:
     from aofnb.forensics.log import Log
     from aofnb.forensics.position import Position
 
-__all__ = ["Unsound", "as_bytes", "get", "python_value", "run_events", "slice_of", "store_of", "touched", "unit_start"]
+__all__ = [
+    "REACH_OTHERS",
+    "Unsound",
+    "as_bytes",
+    "get",
+    "python_value",
+    "run_events",
+    "slice_of",
+    "store_of",
+    "touched",
+    "unit_start",
+]
 
 _log = logging.getLogger("aofnb")
 
 _FLUSHALL, _FLUSHDB, _SWAPDB = range(3)
+# Commands with keys in a database that is not selected.
+REACH_OTHERS = ("MOVE", "COPY")
 # Rows that a server never runs.
 _NOT_RUN = ("truncated", "discarded")
 # Enough for a deadline that nobody refuses: far below what overflows.
@@ -203,22 +216,23 @@ class _Slice:
 def touched(event: Event) -> list[Place]:
     """Database and name of every key that a command names."""
     argv = event.argv
-    name = argv[0].upper()
-    if registry.find(argv) is None:
+    command = registry.find(argv)
+    if command is None:
         return [(event.db, argv[1])] if len(argv) > 1 else []
-    places = [(event.db, key) for key, _ in key_roles(argv)]
-    other = _other_db(name, argv)
-    if other is not None and places:
-        places[-1 if name == b"COPY" else len(places) :] = [(other, places[-1][1])]
+    places = [(event.db, key) for key in keys_of(command, argv)]
+    if command.name in REACH_OTHERS and places:
+        other = _other_db(command.name, argv)
+        if other is not None:
+            places[-1 if command.name == "COPY" else len(places) :] = [(other, places[-1][1])]
     return places
 
 
-def _other_db(name: bytes, argv: Sequence[bytes]) -> int | None:
+def _other_db(name: str, argv: Sequence[bytes]) -> int | None:
     """The database that MOVE or COPY ... DB writes to."""
     number = b""
-    if name == b"MOVE" and len(argv) == 3:
+    if name == "MOVE" and len(argv) == 3:
         number = argv[2]
-    elif name == b"COPY":
+    elif name == "COPY":
         number = next((argv[i + 1] for i in range(3, len(argv) - 1) if argv[i].upper() == b"DB"), b"")
     return int(number) if number.isdigit() and len(number) < 6 else None
 
