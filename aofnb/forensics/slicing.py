@@ -140,11 +140,12 @@ class _Slice:
         done = stop
         while self.demand and self._next:
             row, key = heapq.heappop(self._next)
+            # Of several keys of one command the first speaks for all.
+            event = None if -row == done else self._event(-row, key)
             self._advance(key)
-            if -row == done:
-                continue  # another key of the same command
-            done = -row
-            event = self._event(done, key)
+            if event is None:
+                continue
+            done = event.seq
             if event.status in _NOT_RUN or not event.argv:
                 continue
             code = self._codes.get(done)
