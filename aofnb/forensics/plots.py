@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -234,12 +235,12 @@ def _stretches(frame: pd.DataFrame, buckets: int) -> tuple[np.ndarray, np.ndarra
 
 def _over_time(ax: Axes, name: str, seconds: np.ndarray) -> None:
     """Ticks at whole seconds, or longer, with what they have in common written once."""
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-
+    # It has no types.
+    dates: Any = importlib.import_module("matplotlib.dates")
     span_s = int(seconds.max() - seconds.min())
-    locator = AutoDateLocator(minticks=min(max(span_s, 1), 3), maxticks=7)
+    locator = dates.AutoDateLocator(minticks=min(max(span_s, 1), 3), maxticks=7)
     ax.xaxis.set_major_locator(locator)
-    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    ax.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
     # On the right is what the ticks have in common.
     ax.set_xlabel(f"{name} (UTC)", loc="left")
 
