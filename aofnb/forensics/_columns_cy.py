@@ -13,6 +13,9 @@ try:
 except ModuleNotFoundError:
     from aofnb import _cython as cython
 
+if cython.compiled:
+    from cython.cimports.libc.string import memcpy
+
 COMPILED = cython.compiled
 
 # Longer names are left to the caller.
@@ -21,66 +24,55 @@ NAME_BYTES = 15
 
 def packed(name: bytes, slots: int) -> tuple[int, int, int]:
     """A name of at most `NAME_BYTES` as two numbers, and its place in a table of so many slots, a power of two."""
-    low = int.from_bytes(name[:8], "big")
-    high = int.from_bytes(name[8:], "big") << 8 | len(name)
+    low = int.from_bytes(name[:8], "little")
+    high = int.from_bytes(name[8:], "little") << 8 | len(name)
     return low, high, _slot(low, high, slots)
 
 
 def names(
     data: bytes,
-    start: cython.longlong[::1],
+    heads: cython.longlong[::1],
     argc: cython.longlong[::1],
     row: cython.Py_ssize_t,
     lows: cython.ulonglong[::1],
     highs: cython.ulonglong[::1],
     numbers: cython.int[::1],
     codes: cython.int[::1],
-    heads: cython.longlong[::1],
 ) -> int:
     """Which command each row is, from `row` on; the first row whose name is not in the table, or how many there are.
 
     The table is `lows`, `highs` (as `packed` gives them) and `numbers`, negative in an empty slot. Fills `codes` with
-    the number of each, 0 for a row without arguments, and `heads` with the place of the header of its name, also for
-    the row at which it stops.
+    the number of each, 0 for a row without arguments. `heads` are the places of the headers of the names.
     """
     p: cython.p_const_uchar = data
-    rows: cython.Py_ssize_t = len(start)
+    rows: cython.Py_ssize_t = len(heads)
     slots: cython.longlong = len(numbers)
+    # Up to here eight bytes can be taken, whatever they are.
+    whole: cython.Py_ssize_t = len(data) - 8
     at: cython.Py_ssize_t
+    header: cython.longlong
     size: cython.longlong
-    i: cython.longlong
+    one: cython.ulonglong = 1
     low: cython.ulonglong
     high: cython.ulonglong
     slot: cython.longlong
     with cython.nogil:
         while row < rows:
-            at = start[row]
-            while p[at] != 10:
-                at += 1
-            at += 1
-            heads[row] = at
             if argc[row] == 0:
                 codes[row] = 0
                 row += 1
                 continue
-            size = 0
-            at += 1
-            while p[at] != 13:
-                size = size * 10 + (p[at] - 48)
-                at += 1
-            at += 2
+            header = _header(p, heads[row])
+            at = heads[row] + (header & 255)
+            size = header >> 8
             if size > 15:
                 break
-            low = 0
             high = 0
-            if size <= 8:
-                for i in range(size):
-                    low = low << 8 | p[at + i]
+            if 0 < size <= 8 and at <= whole:
+                low = _eight(p, at) & (((one << (8 * size - 1)) - 1) * 2 + 1)
             else:
-                for i in range(8):
-                    low = low << 8 | p[at + i]
-                for i in range(8, size):
-                    high = high << 8 | p[at + i]
+                low = _few(p, at, min(size, 8))
+                high = _few(p, at + 8, size - 8)
             high = high << 8 | size
             slot = _slot(low, high, slots)
             while numbers[slot] >= 0 and (lows[slot] != low or highs[slot] != high):
@@ -99,6 +91,45 @@ def names(
 def _slot(low: cython.ulonglong, high: cython.ulonglong, slots: cython.longlong) -> cython.longlong:
     mixed: cython.ulonglong = low ^ (low >> 11) ^ (low >> 23) ^ (low >> 37) ^ (low >> 49) ^ high ^ (high >> 13)
     return mixed & (slots - 1)
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def _eight(p: cython.p_const_uchar, at: cython.Py_ssize_t) -> cython.ulonglong:
+    """Eight bytes as one number, the first the lowest; compilers make one load of it."""
+    return (
+        _wide(p[at])
+        | _wide(p[at + 1]) << 8
+        | _wide(p[at + 2]) << 16
+        | _wide(p[at + 3]) << 24
+        | _wide(p[at + 4]) << 32
+        | _wide(p[at + 5]) << 40
+        | _wide(p[at + 6]) << 48
+        | _wide(p[at + 7]) << 56
+    )
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def _wide(byte: cython.uchar) -> cython.ulonglong:
+    return byte
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def _few(p: cython.p_const_uchar, at: cython.Py_ssize_t, count: cython.longlong) -> cython.ulonglong:
+    """As `_eight`, for `count` bytes, at most eight; 0 for none."""
+    word: cython.ulonglong = 0
+    while count > 0:
+        count -= 1
+        word = word << 8 | p[at + count]
+    return word
 
 
 def follow(
@@ -120,6 +151,7 @@ def follow(
     row: cython.Py_ssize_t
     at: cython.Py_ssize_t
     i: cython.longlong
+    header: cython.longlong
     size: cython.longlong
     number: cython.longlong
     current: cython.short = state[0]
@@ -135,12 +167,9 @@ def follow(
             if 1 <= code <= 3:
                 if code == 1 and argc[row] == 2:
                     at = _behind(p, heads[row])
-                    size = 0
-                    at += 1
-                    while p[at] != 13:
-                        size = size * 10 + (p[at] - 48)
-                        at += 1
-                    at += 2
+                    header = _header(p, at)
+                    at += header & 255
+                    size = header >> 8
                     number = 0 if 0 < size <= 5 else -1
                     if number == 0:
                         for i in range(size):
@@ -176,12 +205,22 @@ def follow(
 @cython.exceptval(check=False)
 def _behind(p: cython.p_const_uchar, at: cython.Py_ssize_t) -> cython.Py_ssize_t:
     """The place behind the argument whose header is at p[at]."""
-    size: cython.longlong = 0
-    at += 1
-    while p[at] != 13:
-        size = size * 10 + (p[at] - 48)
-        at += 1
-    return at + size + 4
+    header: cython.longlong = _header(p, at)
+    return at + (header & 255) + (header >> 8) + 2
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def _header(p: cython.p_const_uchar, at: cython.Py_ssize_t) -> cython.longlong:
+    """The number in the header at p[at], shifted by 8, and how many bytes it has."""
+    number: cython.longlong = p[at + 1] - 48
+    digits: cython.longlong = 1
+    while p[at + 1 + digits] != 13:
+        number = number * 10 + (p[at + 1 + digits] - 48)
+        digits += 1
+    return (number << 8) + digits + 3
 
 
 def keys(
@@ -232,6 +271,7 @@ def find(
     found: cython.Py_ssize_t = 0
     _k: cython.longlong
     n: cython.longlong
+    header: cython.longlong
     size: cython.longlong
     with cython.nogil:
         for row in range(len(heads)):
@@ -248,15 +288,13 @@ def find(
                 if n:
                     for _k in range(step[row] - 1):
                         pos = _behind(p, pos)
-                size = 0
-                pos += 1
-                while p[pos] != 13:
-                    size = size * 10 + (p[pos] - 48)
-                    pos += 1
-                at[found] = pos + 2
+                header = _header(p, pos)
+                pos += header & 255
+                size = header >> 8
+                at[found] = pos
                 nbytes[found] = size
                 found += 1
-                pos += size + 4
+                pos += size + 2
     return found
 
 
@@ -273,13 +311,24 @@ def gather(
     i: cython.longlong
     pos: cython.longlong = 0
     place: cython.longlong
+    size: cython.longlong
+    # Up to here 16 bytes can be taken, and put.
+    last: cython.longlong = len(data) - 16
+    last_out: cython.longlong = len(out) - 16
     with cython.nogil:
         for row in range(len(at)):
             offsets[row] = pos
             place = at[row]
-            for i in range(nbytes[row]):
-                out[pos + i] = p[place + i]
-            pos += nbytes[row]
+            size = nbytes[row]
+            if not cython.compiled:
+                for i in range(size):
+                    out[pos + i] = p[place + i]
+            elif size <= 16 and place <= last and pos <= last_out:
+                # A copy of a fixed size is one instruction; what is too much of it the next one is written over.
+                memcpy(cython.address(out[pos]), p + place, 16)
+            else:
+                memcpy(cython.address(out[pos]), p + place, size)
+            pos += size
         offsets[len(at)] = pos
 
 

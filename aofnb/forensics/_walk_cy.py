@@ -20,6 +20,7 @@ def skip(
     data: bytes,
     pos: cython.Py_ssize_t,
     start: cython.longlong[::1],
+    heads: cython.longlong[::1],
     nbytes: cython.longlong[::1],
     argc: cython.longlong[::1],
     notes: cython.longlong[::1],
@@ -27,8 +28,9 @@ def skip(
     """Follow the commands from data[pos] on: how many commands, how many annotations, and where it stopped.
 
     The arrays are int64 and are filled from the front: `start`, `nbytes` and `argc` with place, size and number of
-    arguments of each command, `notes` with (row, start, end) of each annotation, which stands before that row; it ends
-    at ``end``, its line end not counted. It stops where an array is full, too.
+    arguments of each command, `heads` with the place of the header of its name, `notes` with (row, start, end) of each
+    annotation, which stands before that row; it ends at ``end``, its line end not counted. It stops where an array is
+    full, too.
     """
     p: cython.p_const_uchar = data
     size: cython.Py_ssize_t = len(data)
@@ -37,6 +39,7 @@ def skip(
     rows: cython.Py_ssize_t = 0
     noted: cython.Py_ssize_t = 0
     at: cython.Py_ssize_t
+    head: cython.Py_ssize_t
     end: cython.Py_ssize_t
     k: cython.longlong
     count: cython.longlong
@@ -63,7 +66,7 @@ def skip(
             if header < 256:
                 break
             count = header >> 8
-            at = pos + (header & 255)
+            head = at = pos + (header & 255)
             # Six bytes an argument at least.
             if count > (size - at) // 6 or rows >= room:
                 break
@@ -80,6 +83,7 @@ def skip(
             if k < count:
                 break
             start[rows] = pos
+            heads[rows] = head
             nbytes[rows] = at - pos
             argc[rows] = count
             rows += 1
@@ -140,8 +144,19 @@ def _header(
     """Header of that kind at p[at]: its number, shifted by 8, and how many bytes it has; negative if there is none."""
     i: cython.Py_ssize_t = at + 1
     number: cython.longlong = 0
+    tens: cython.longlong
+    ones: cython.longlong
     if at > size - 4 or p[at] != kind:
         return -1
+    # Nearly all have one digit or two.
+    if at < size - 4 and 48 <= p[i] <= 57:
+        ones = p[i] - 48
+        if p[at + 2] == 13 and p[at + 3] == 10:
+            return (ones << 8) + 4
+        tens = ones
+        ones = p[at + 2] - 48
+        if 0 <= ones <= 9 and p[at + 3] == 13 and p[at + 4] == 10:
+            return ((tens * 10 + ones) << 8) + 5
     while i < size and 48 <= p[i] <= 57 and i - at <= 10:
         number = number * 10 + (p[i] - 48)
         i += 1

@@ -445,7 +445,7 @@ class RowBuilder:
         state = np.array([self._db, self._in_multi, self._txn, self.highest_db], np.int64)
         db, txn = np.empty(len(codes), np.int16), np.empty(len(codes), np.int64)
         records = arguments.records
-        open_at = _columns_cy.follow(records.data, arguments.heads, records.argc, codes, state, db, txn)
+        open_at = _columns_cy.follow(records.data, records.heads, records.argc, codes, state, db, txn)
         self._db, in_multi, self._txn, self.highest_db = state.tolist()
         self._in_multi = bool(in_multi)
         return db, txn, None if open_at < 0 else open_at
@@ -459,6 +459,8 @@ class RowBuilder:
         if encoding is None:
             return keys
         if encoding.replace("_", "-").lower() in ("utf-8", "utf8"):
+            if _is_ascii(keys):
+                return keys.view(pa.string())
             try:
                 return keys.cast(pa.string())
             except pa.ArrowInvalid:
@@ -506,18 +508,17 @@ class _ByLines:
 
 
 class _ByKernel:
-    """What `_ByLines` gives, by the kernel; `heads` are where the headers of the names are, once `codes` was called."""
+    """What `_ByLines` gives, by the kernel."""
 
     def __init__(self, records: Records) -> None:
         self.records = records
-        self.heads = np.empty(len(records), np.int64)
 
     def codes(self, commands: _CommandTable) -> Column:
-        records, heads = self.records, self.heads
+        records = self.records
         codes = np.empty(len(records), np.int32)
         row = 0
         while True:
-            row = _columns_cy.names(records.data, records.start, records.argc, row, *commands.slots, codes, heads)
+            row = _columns_cy.names(records.data, records.heads, records.argc, row, *commands.slots, codes)
             if row == len(records):
                 return codes
             codes[row] = commands.met(records.arg(row, 0))
@@ -540,7 +541,7 @@ class _ByKernel:
         """Where these arguments are in the data, and how long."""
         total = int(np.maximum(count, 1).sum() if gaps else count.sum())
         at, nbytes = np.empty(total, np.int64), np.empty(total, np.int64)
-        _columns_cy.find(self.records.data, _of_rows(self.heads, rows), start, count, step, gaps, at, nbytes)
+        _columns_cy.find(self.records.data, _of_rows(self.records.heads, rows), start, count, step, gaps, at, nbytes)
         return at, nbytes
 
     def _gathered(self, at: Ints, nbytes: Ints, present: npt.NDArray[np.bool_] | None) -> pa.Array:
@@ -672,6 +673,12 @@ def _of_rows(column: Column, rows: Ints | None) -> Column:
     return column if rows is None else column[rows]
 
 
+def _is_ascii(texts: pa.Array) -> bool:
+    """Whether all bytes of an array of binary, which is no slice of another, are ASCII: then all is UTF-8."""
+    data = texts.buffers()[2]
+    return data is None or np.frombuffer(data, np.uint8).max(initial=0) < 128
+
+
 def _bitmap(present: npt.NDArray[np.bool_] | None) -> pa.Buffer | None:
     """Arrow's bits for what is there; None if all is."""
     return None if present is None else pa.py_buffer(np.packbits(present, bitorder="little"))
@@ -686,7 +693,8 @@ def _nullable(values: Column, type_: pa.DataType, is_there: Callable[[Column], n
 
 def _dictionary(codes: npt.NDArray[np.int32], names: pa.Array) -> pa.Array:
     """Arrow's dictionary array; a negative code is null."""
-    return pa.DictionaryArray.from_arrays(_nullable(codes, pa.int32(), lambda codes: codes >= 0), names)
+    indices = _nullable(codes, pa.int32(), lambda codes: codes >= 0)
+    return pa.DictionaryArray.from_arrays(indices, names, safe=False)
 
 
 def _lines(records: Records) -> pa.Array:

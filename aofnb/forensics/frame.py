@@ -127,7 +127,8 @@ def read_aof(
     """Read an append-only file, or a directory of them, as a table with one row per command.
 
     No command is run and no file is changed. Time is linear in the size of the log; memory in the number of rows,
-    with `chunksize` in that of one chunk and of the longest transaction.
+    with `chunksize` in that of one chunk and of the longest transaction. Where there are two cores and compiled
+    kernels, a thread reads on in a large file while its rows are made.
 
     Parameters
     ----------

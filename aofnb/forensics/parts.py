@@ -68,7 +68,7 @@ class PartFile:
                 "this file is gone: the log was rewritten or moved; read it again, or give source=", file=path
             ) from None
         self._stream: Any = self._raw if compression is None else _decompressed(self._raw, compression)
-        self._at = 0
+        self._at = self._stored_at = 0
 
     def __enter__(self) -> Self:
         return self
@@ -87,12 +87,12 @@ class PartFile:
 
     @property
     def stored_bytes_read(self) -> int:
-        """How far in the file on the disk reading has come."""
-        return self._raw.tell()
+        """How far in the file on the disk reading has come; may be asked while another thread reads."""
+        return self._at if self._compression is None else self._stored_at
 
     def stored_before(self, offset: int) -> int:
         """How many bytes of the file on the disk are before `offset`; about, where it is compressed."""
-        return offset if self._compression is None else offset * self._raw.tell() // max(self._at, 1)
+        return offset if self._compression is None else offset * self._stored_at // max(self._at, 1)
 
     def read(self, size: int, /) -> bytes:
         """Up to `size` bytes, fewer only at the end."""
@@ -105,6 +105,8 @@ class PartFile:
                 raise
             raise self._broken(problem) from problem
         self._at += len(data)
+        if self._compression is not None:
+            self._stored_at = self._raw.tell()
         return data
 
     def unread(self, size: int) -> bool:
@@ -125,7 +127,7 @@ class PartFile:
             # A stream of Arrow closes the file below it when it goes.
             self._raw.close()
             self._raw = Path(self._path).open("rb")  # noqa: SIM115  closed by close()
-            self._stream, self._at = _decompressed(self._raw, self._compression), 0
+            self._stream, self._at, self._stored_at = _decompressed(self._raw, self._compression), 0, 0
         while self._at < offset and self.read(min(offset - self._at, 1 << 20)):
             pass
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from queue import SimpleQueue
+from threading import Semaphore, Thread
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from aofnb.clock import SystemClock
 from aofnb.forensics.index import Mark
@@ -15,8 +18,9 @@ from aofnb.forensics.words import size
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["OPEN_MULTI", "OnBad", "Progress", "Report", "borders_before", "rows_between", "teller"]
+__all__ = ["OPEN_MULTI", "OnBad", "Progress", "Report", "ahead", "borders_before", "rows_between", "teller"]
 
+T = TypeVar("T")
 OnBad = Literal["error", "truncate", "resync"]
 Progress = Callable[[int, int], object] | bool | None
 OPEN_MULTI = "the file ends inside a transaction: MULTI has no EXEC, so a server throws its commands away"
@@ -43,6 +47,42 @@ class Report:
         """Note damage; `lost` is how many commands at least, where that was found out."""
         found = {"part": part.name, "kind": kind, "offset": offset, "nbytes": nbytes, "reason": reason}
         self.damage.append(found if lost is None else {**found, "lost": lost})
+
+
+def ahead(items: Generator[T]) -> Iterator[T]:
+    """The same items in the same order, each made by a thread while what is done with the one before it is done.
+
+    What goes wrong in the thread is raised where it would have been without. Once this iterator is closed, or gone, the
+    thread has ended and `items` is closed.
+    """
+    made: SimpleQueue[tuple[bool, Any]] = SimpleQueue()
+    wanted = Semaphore(1)
+    closed = False
+
+    def make() -> None:
+        with closing(items):
+            while True:
+                wanted.acquire()
+                if closed:
+                    return
+                try:
+                    made.put((True, next(items)))
+                except BaseException as problem:
+                    made.put((False, problem))
+                    return
+
+    thread = Thread(target=make, name="aofnb-ahead", daemon=True)
+    thread.start()
+    try:
+        while (found := made.get())[0]:
+            wanted.release()
+            yield found[1]
+        if not isinstance(found[1], StopIteration):
+            raise found[1]
+    finally:
+        closed = True
+        wanted.release()
+        thread.join()
 
 
 def rows_between(batch: pa.RecordBatch, first: int, last: int | None) -> pa.RecordBatch | None:

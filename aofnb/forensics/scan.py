@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
@@ -125,6 +125,7 @@ class Records:
     """A run of commands of one file as arrays of shape (n,), and the bytes they were read from.
 
     `start` : int64, where each command begins in `data`; the first, or an annotation before it, at `begin`.
+    `heads` : int64, where the header of its name is there.
     `offset`, `nbytes` : int64, place and size in the file, in bytes.
     `argc` : int64, arguments in `data`, the name included.
     `lf` : bool, the CRs were lost in the file and are put back in `data`.
@@ -140,6 +141,7 @@ class Records:
     data: bytes
     begin: int
     start: Ints
+    heads: Ints
     argc: Ints
     offset: Ints
     nbytes: Ints
@@ -173,6 +175,7 @@ class Records:
             data=data,
             begin=0,
             start=np.concatenate(([0], ends + 2))[first],
+            heads=ends[first] + 2,
             argc=argc,
             offset=np.array(offsets, np.int64),
             nbytes=np.array(nbytes, np.int64),
@@ -216,6 +219,7 @@ class Records:
         return replace(
             self,
             start=self.start[:keep],
+            heads=self.heads[:keep],
             argc=self.argc[:keep],
             offset=self.offset[:keep],
             nbytes=self.nbytes[:keep],
@@ -487,6 +491,7 @@ def _walk_lines(data: bytes, pos: int, base: int) -> tuple[Records | None, int]:
         data=data,
         begin=pos,
         start=start,
+        heads=ends[first] + 2,
         argc=argc,
         offset=start + base,
         nbytes=ends[first + 2 * argc] + 2 - start,
@@ -498,32 +503,32 @@ def _walk_lines(data: bytes, pos: int, base: int) -> tuple[Records | None, int]:
 
 
 class _Walk:
-    """What `_walk_lines` does, by the kernel, which also takes CRLFs inside arguments as it goes.
-
-    Its arrays are used for one chunk after the other: memory that was never touched is slow.
-    """
+    """What `_walk_lines` does, by the kernel, which also takes CRLFs inside arguments as it goes."""
 
     def __init__(self) -> None:
-        self._room = 0
+        # Bytes a command takes: of the smallest there is, until there is better to say.
+        self._least = 10
 
     def __call__(self, data: bytes, pos: int, base: int) -> tuple[Records | None, int]:
-        if self._room < (len(data) - pos) // 10 + 1:
-            self._room = (len(data) - pos) // 9 + 1
-            self._start, self._nbytes, self._argc = (np.empty(self._room, np.int64) for _ in range(3))
-            self._notes = np.empty(3 * _NOTES, np.int64)
-        rows, noted, stop = _walk_cy.skip(data, pos, self._start, self._nbytes, self._argc, self._notes)
+        room = (len(data) - pos) // self._least + 1
+        start, heads, nbytes, argc = columns = tuple(np.empty(room, np.int64) for _ in range(4))
+        notes = np.empty(3 * _NOTES, np.int64)
+        rows, noted, stop = _walk_cy.skip(data, pos, start, heads, nbytes, argc, notes)
         if not rows and not noted:
             return None, stop
-        start = self._start[:rows].copy()
-        notes = self._notes[: 3 * noted].reshape(-1, 3).tolist()
-        seconds = ((row, _ts(data[begin:end])) for row, begin, end in notes)
+        self._least = max((stop - pos) // (2 * (rows + 1)), 10)
+        for column in columns:
+            # Memory that was not touched goes back, and nothing is copied.
+            column.resize(rows, refcheck=False)
+        seconds = ((row, _ts(data[begin:end])) for row, begin, end in notes[: 3 * noted].reshape(-1, 3).tolist())
         records = Records(
             data=data,
             begin=pos,
             start=start,
-            argc=self._argc[:rows].copy(),
+            heads=heads,
+            argc=argc,
             offset=start + base,
-            nbytes=self._nbytes[:rows].copy(),
+            nbytes=nbytes,
             lf=np.zeros(rows, bool),
             ts=[(row, second) for row, second in seconds if second is not None],
         )
@@ -641,7 +646,7 @@ def _walk_carefully(
 
 def scan_file(
     file: Readable, *, base: int = 0, size: int | None = None, chunk_bytes: int = CHUNK_BYTES, measure: bool = True
-) -> Iterator[Records | Damage]:
+) -> Generator[Records | Damage]:
     """Find every command in one log file without running any.
 
     Time is linear in the size of the file, memory in `chunk_bytes` and the largest command.
