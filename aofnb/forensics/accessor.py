@@ -78,7 +78,7 @@ class AofAccessor:
         row: Any = self._frame.loc[i]
         if isinstance(row, pd.DataFrame):
             raise ValueError(f"{len(row)} rows are labelled {i}: reset_index(drop=True) tells them apart")
-        part = self._files(source)(str(row["part"]))
+        part = self._files(source, row.get("shard"))(str(row["part"]))
         with PartFile(part.path, part.compression) as file:
             data = _bytes_at(file, part.path, int(row["offset"]), int(row["nbytes"]))
         if part.snapshot and not data.startswith(b"*"):
@@ -116,7 +116,7 @@ class AofAccessor:
         -------
         pandas.DataFrame
             `seq` (label of the row it came from), `db`, `cmd`, `key`, `role` (category: OW overwritten, RW changed,
-            RO read, RM removed), and `ts`, `nbytes` if the frame has them.
+            RO read, RM removed), and `ts`, `nbytes` if the frame has them; with several logs `shard` first.
         """
         return analysis.events(self._frame, self._argvs_of(source))
 
@@ -127,7 +127,9 @@ class AofAccessor:
         return analysis.templates(self._frame)
 
     def hot_keys(self, n: int = 20, *, by: Literal["bytes", "commands"] = "bytes") -> pd.DataFrame:
-        """The `n` keys that most `bytes` or `commands` of the log are about: db, key, commands, bytes."""
+        """The `n` keys that most `bytes` or `commands` of the log are about: db, key, commands, bytes; with several
+        logs `shard` first.
+        """
         return analysis.hot_keys(self._frame, n, by)
 
     def big_values(self, n: int = 20) -> pd.DataFrame:
@@ -146,7 +148,10 @@ class AofAccessor:
         return analysis.ttl(self._frame, self._argvs_of(source))
 
     def transactions(self) -> pd.DataFrame:
-        """One row per transaction: first and last row, bytes, commands, keys, dbs, complete (its EXEC is there)."""
+        """One row per transaction: first and last row, bytes, commands, keys, dbs, complete (its EXEC is there).
+
+        Indexed by `txn`, with several logs by `shard` and `txn`.
+        """
         return analysis.transactions(self._frame)
 
     def to_aof(self, dest: str | PathLike[str], *, source: Source = None) -> int:
@@ -176,6 +181,8 @@ class AofAccessor:
         """All arguments of every row: from the column `args` if there is one, else from the files."""
         if "args" in self._frame.columns:
             return [list(argv) for argv in self._frame["args"]]
+        if source is None and "shard" in self._frame.columns and "shards" in self._about():
+            return self._argvs_of_shards()
         locate = self._files(source)
         parts = self._frame["part"].astype(str).to_numpy()
         offsets = self._frame["offset"].to_numpy()
@@ -199,6 +206,21 @@ class AofAccessor:
                 self._fill_from_snapshot(argvs, in_snapshot, source)
         return argvs
 
+    def _argvs_of_shards(self) -> list[list[bytes]]:
+        argvs: list[list[bytes]] = [[] for _ in range(len(self._frame))]
+        for name, about in self._about()["shards"].items():
+            places = np.flatnonzero(self._frame["shard"] == name)
+            rows = self._frame.iloc[places].drop(columns="shard")
+            rows.attrs = {"aof": about}
+            for place, argv in zip(places.tolist(), AofAccessor(rows)._argvs(None), strict=True):
+                argvs[place] = argv
+        return argvs
+
+    def _about(self) -> dict[str, Any]:
+        """What `read_aof` noted about the log; empty if that was lost."""
+        about: dict[str, Any] = self._frame.attrs.get("aof", {})
+        return about
+
     def _fill_from_snapshot(self, argvs: list[list[bytes]], places: list[int], source: Source) -> None:
         """The arguments of rows that a snapshot was turned into: only reading it again has them."""
         if self._frame.index.name != "seq":
@@ -206,7 +228,7 @@ class AofAccessor:
                 "rows of a snapshot are found by their number in the log: keep the index `seq`, or read the log with "
                 "the column `args`"
             )
-        log = source if isinstance(source, Log) else Log(source or self._frame.attrs["aof"]["source"])
+        log = source if isinstance(source, Log) else Log(source or self._about()["source"])
         wanted = {int(self._frame.index[place]): place for place in places}
         for batch in log.batches(columns=["args"], start=min(wanted), stop=max(wanted) + 1, on_bad="truncate"):
             for seq, argv in zip(batch.column(0).to_pylist(), batch.column(1), strict=True):
@@ -219,13 +241,14 @@ class AofAccessor:
             return [None] * len(self._frame)
         return self._frame[name].to_numpy(dtype=object)
 
-    def _files(self, source: Source) -> Callable[[str], _Place]:
-        """A function from the name of a part to where it is."""
+    def _files(self, source: Source, shard: str | None = None) -> Callable[[str], _Place]:
+        """A function from the name of a part, in `shard` if there are several logs, to where it is."""
         if source is not None:
             log = source if isinstance(source, Log) else Log(source)
             known = {part.name: _Place(part.path, part.compression, part.format == "rdb") for part in log.parts}
         else:
-            about = self._frame.attrs.get("aof", {})
+            about = self._about()
+            about = about.get("shards", {}).get(shard, about)
             known = {
                 part["name"]: _Place(part["path"], part["compression"], part["format"] == "rdb")
                 for part in about.get("parts", ())

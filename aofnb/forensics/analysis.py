@@ -85,6 +85,8 @@ def events(frame: pd.DataFrame, argvs: Argvs) -> pd.DataFrame:
     for name in ("ts", "nbytes"):
         if name in frame.columns:
             made[name] = frame[name].iloc[place].array
+    if "shard" in frame.columns:
+        made.insert(0, "shard", frame["shard"].iloc[place].array)
     return made
 
 
@@ -122,10 +124,15 @@ def hot_keys(frame: pd.DataFrame, n: int, by: Literal["bytes", "commands"]) -> p
     if by not in ("bytes", "commands"):
         raise ValueError(f"by= is 'bytes' or 'commands', not {by!r}")
     needs(frame, "key", "nbytes", "db")
-    grouped = frame[frame["key"].notna()].groupby(["db", "key"], observed=True)["nbytes"]
+    grouped = frame[frame["key"].notna()].groupby([*_shard(frame), "db", "key"], observed=True)["nbytes"]
     answer: pd.DataFrame = grouped.agg(["size", "sum"])
     answer.columns = pd.Index(["commands", "bytes"])
     return answer.sort_values(by, ascending=False, kind="stable").head(n).reset_index()
+
+
+def _shard(frame: pd.DataFrame) -> list[str]:
+    """The column that tells several logs apart: keys, transactions and rows of different ones are never the same."""
+    return ["shard"] if "shard" in frame.columns else []
 
 
 def big_values(frame: pd.DataFrame, n: int) -> pd.DataFrame:
@@ -138,12 +145,18 @@ def big_values(frame: pd.DataFrame, n: int) -> pd.DataFrame:
 def rate(frame: pd.DataFrame, freq: str, by: str | None) -> pd.DataFrame:
     """Commands and bytes per stretch of time; with `by`, commands per value of that column."""
     column = next((name for name in ("time", "ts") if name in frame.columns and frame[name].notna().any()), None)
-    if column is None:
+    if column is None and not frame.empty:
         raise ValueError(
             "no row has a time: the log was written without aof-timestamp-enabled; read it with the column `time`, "
             "which is estimated"
         )
     needs(frame, "nbytes", *([] if by is None else [by]))
+    if frame.empty:
+        return pd.DataFrame(
+            {} if by is not None else {"commands": [], "bytes": []},
+            index=pd.DatetimeIndex([], tz="UTC", name="time"),
+            dtype="int64",
+        )
     timed = frame[frame[column].notna()]
     moments = timed[column].dt.floor(freq)
     if by is not None:
@@ -192,7 +205,7 @@ def ttl(frame: pd.DataFrame, argvs: Argvs) -> pd.DataFrame:
     sets = frame["cmd"].isin(["PEXPIREAT", "EXPIREAT", "SET", "GETEX", "RESTORE"]).to_numpy()
     deadlines = [deadline_of(argv) for argv in argvs(sets)]
     # Times that no calendar has are no deadlines that anybody meant.
-    valid = [d is not None and 0 < d < 253_402_300_800_000 for d in deadlines]
+    valid = np.array([d is not None and 0 < d < 253_402_300_800_000 for d in deadlines], bool)
     rows = frame[sets][valid]
     moments = np.array([d for d, ok in zip(deadlines, valid, strict=True) if ok], "datetime64[ms]")
     made = pd.DataFrame(
@@ -230,12 +243,14 @@ def transactions(frame: pd.DataFrame) -> pd.DataFrame:
     inside = frame[frame["txn"].notna()]
     inside = inside.assign(seq=inside.index, txn=inside["txn"].astype("int64"))
     framing = inside["cmd"].isin(["MULTI", "EXEC", "SELECT"])
-    grouped = inside.groupby("txn")
+    by: Any = [*_shard(frame), "txn"] if _shard(frame) else "txn"
+    grouped = inside.groupby(by, observed=True)
     answer = grouped.agg(first=("seq", "min"), last=("seq", "max"), bytes=("nbytes", "sum"))
-    answer["commands"] = inside[~framing].groupby("txn").size().reindex(answer.index, fill_value=0)
-    answer["keys"] = inside[~framing].groupby("txn")["key"].nunique().reindex(answer.index, fill_value=0)
+    written = inside[~framing].groupby(by, observed=True)
+    answer["commands"] = written.size().reindex(answer.index, fill_value=0)
+    answer["keys"] = written["key"].nunique().reindex(answer.index, fill_value=0)
     answer["dbs"] = grouped["db"].nunique()
-    answer["complete"] = (inside["cmd"] == "EXEC").groupby(inside["txn"]).any()
+    answer["complete"] = inside.assign(ends=inside["cmd"] == "EXEC").groupby(by, observed=True)["ends"].any()
     if "ts" in frame.columns:
         answer["ts"] = grouped["ts"].first()
     return answer

@@ -1,5 +1,7 @@
 """What ``df.aof`` answers, on logs small enough to count by hand."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -273,3 +275,61 @@ def test_frames_can_be_filtered_before_they_are_asked(frame_of):
     df = frame_of("SET a 1", "SET b 2", "DEL a")
     assert df[df.cmd == "DEL"].aof.events().role.tolist() == ["RM"]
     assert isinstance(df.aof.templates(), pd.DataFrame)
+
+
+# --- no rows, and rows of several logs -------------------------------------------------------------------
+
+
+def test_of_no_rows_every_answer_is_empty(frame_of, tmp_path):
+    some = frame_of("#TS:1795183200", "MULTI", "SET a 1 PXAT 1795183300000", "EXEC")
+    for df in (some.iloc[:0], some[some.key == "nobody"]):
+        for answer in (df.aof.events(), df.aof.templates(), df.aof.hot_keys(), df.aof.big_values(), df.aof.ttl()):
+            assert len(answer) == 0
+        for name in ("events", "templates", "hot_keys", "ttl", "transactions", "rate"):
+            assert list(getattr(df.aof, name)()) == list(getattr(some.aof, name)())
+        assert len(df.aof.arg(1)) == 0
+        assert df.aof.rate(by="cmd").empty
+    # None of these rows can set a deadline.
+    assert frame_of("PING").aof.ttl().empty
+    with pytest.raises(ValueError, match="no row has a time"):
+        frame_of("PING").aof.rate()
+
+
+@pytest.fixture
+def shards(tmp_path):
+    """Two logs with files of the same name, the same keys, and rows and transactions of the same numbers."""
+    base = sample("01-rdb-base-incr") / "data"
+    other = tmp_path / "two" / "appendonlydir" / "appendonly.aof"
+    shutil.copytree(base, tmp_path / "one")
+    other.parent.mkdir(parents=True)
+    log = ("SET a 1 PXAT 1795183300000", "MULTI", "MSET a 1 b 2", "EXEC", "MULTI", "DEL a", "EXEC")
+    other.write_bytes(b"".join(encode_command(words(line)) for line in log))
+    return [tmp_path / "one", tmp_path / "two"]
+
+
+def test_rows_of_several_logs_are_read_from_the_log_they_are_of(shards, tmp_path):
+    frames = [aofnb.read_aof(shard) for shard in shards]
+    df = aofnb.read_aof(shards)
+    assert df.aof.arg(1).tolist() == [arg for frame in frames for arg in frame.aof.arg(1).tolist()]
+    assert df.sample(frac=1).aof.arg(2).sort_index(kind="stable").notna().sum() == df.aof.arg(2).notna().sum()
+    events = df.aof.events()
+    assert list(events)[:2] == ["shard", "seq"]
+    assert events.key.tolist() == [key for frame in frames for key in frame.aof.events().key]
+    assert len(df.aof.ttl()) == sum(len(frame.aof.ttl()) for frame in frames)
+    last = df.reset_index(drop=True)
+    assert last.aof.raw(len(last) - 1) == encode_command([b"EXEC"])
+    assert last.aof.raw(len(last) - 2) == encode_command([b"DEL", b"a"])
+    df[df["shard"] == "two"].aof.to_aof(tmp_path / "two.aof")
+    assert len(aofnb.read_aof(tmp_path / "two.aof")) >= len(frames[1])
+
+
+def test_what_has_the_same_number_or_name_in_several_logs_is_not_the_same(shards):
+    frames = [aofnb.read_aof(shard) for shard in shards]
+    df = aofnb.read_aof(shards)
+    txns = df.aof.transactions()
+    assert len(txns) == sum(len(frame.aof.transactions()) for frame in frames)
+    assert txns.loc["two"].equals(frames[1].aof.transactions())
+    hot = df.aof.hot_keys(10_000)
+    assert hot.commands.sum() == df.key.notna().sum()
+    assert len(hot) == sum(len(frame.aof.hot_keys(10_000)) for frame in frames)
+    assert list(hot) == ["shard", "db", "key", "commands", "bytes"]
