@@ -312,6 +312,7 @@ SETTINGS: dict[str, Setting] = {
         Setting("auto-aof-rewrite-min-size", "memory", 64 << 20, high=LONG_MAX),
         Setting("no-appendfsync-on-rewrite", "bool", False),
         Setting("aof-rewrite-incremental-fsync", "bool", True),
+        Setting("rdb-save-incremental-fsync", "bool", True),
         Setting("aof-load-truncated", "bool", True),
         # Of Redis 8.4, so that CONFIG GET with a pattern, as on 7.0, does not show it.
         Setting("aof-load-corrupt-tail-max-size", "memory", 0, high=LONG_MAX, hidden=True),
@@ -414,6 +415,7 @@ class Config:
     auto_aof_rewrite_min_size: int
     no_appendfsync_on_rewrite: bool
     aof_rewrite_incremental_fsync: bool
+    rdb_save_incremental_fsync: bool
     aof_load_truncated: bool
     aof_load_corrupt_tail_max_size: int
     aof_use_rdb_preamble: bool

@@ -35,7 +35,7 @@ def _settings() -> Iterator[Setting]:
         "activerehashing cluster-allow-pubsubshard-when-down cluster-allow-replica-migration "
         "cluster-require-full-coverage crash-log-enabled crash-memcheck-enabled dynamic-hz jemalloc-bg-thread "
         "protected-mode repl-diskless-sync replica-announced replica-ignore-maxmemory replica-read-only "
-        "replica-serve-stale-data rdb-save-incremental-fsync tls-session-caching",
+        "replica-serve-stale-data tls-session-caching",
         Setting("", "bool", True),
     )
     yield from _each(

@@ -75,6 +75,8 @@ class BaseForm:
         A test aid: microseconds to rest behind each key; if negative, one microsecond every so many keys.
     compressed, checksum
         Of a snapshot, see `rdb_pieces`.
+    of_log
+        Whether a snapshot says of itself that it is the base of a log.
     """
 
     suffix: Suffix
@@ -85,6 +87,12 @@ class BaseForm:
     key_save_delay: int = 0
     compressed: bool = False
     checksum: bool = True
+    of_log: bool = True
+
+    @property
+    def aux(self) -> list[tuple[bytes, bytes]]:
+        """What a snapshot says about itself."""
+        return base_aux(self.now_s, self.used_bytes, of_log=self.of_log)
 
     @classmethod
     def of(cls, config: Config, now_ms: int, used_bytes: int = 0) -> BaseForm:
@@ -190,11 +198,10 @@ def write_keyspace(
     file = fs.create(path)
     try:
         base = BaseFile(file, form.incremental_fsync, progress)
-        aux = base_aux(form.now_s, form.used_bytes)
         write_rdb(
             base,
             keyspace,
-            aux=aux,
+            aux=form.aux,
             config=config,
             compressed=form.compressed,
             checksum=form.checksum,

@@ -17,7 +17,7 @@ from contextlib import suppress
 from aofnb.aof import _snapshot_cy
 from aofnb.aof.rewrite import SYNC_BYTES, BaseForm
 from aofnb.errors import AofError
-from aofnb.rdb.writer import base_aux, database_head, file_head
+from aofnb.rdb.writer import database_head, file_head
 from aofnb.store.hash_value import HashValue
 from aofnb.store.keyspace import Keyspace
 from aofnb.store.list_value import ListValue
@@ -234,7 +234,7 @@ def _raise_problem(problem: int, who: str, path: str) -> None:
 
 
 def _start(keyspace: Keyspace, path: str, form: BaseForm, *, in_child: bool) -> _snapshot_cy.Snapshot:
-    prefix = file_head(keyspace, base_aux(form.now_s, form.used_bytes))
+    prefix = file_head(keyspace, form.aux)
     databases = [(database_head(db), *db.tables()) for db in keyspace if len(db)]
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
     try:

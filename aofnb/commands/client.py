@@ -318,8 +318,12 @@ class Persistence(Protocol):
         """Write a snapshot, now."""
         ...
 
-    def bgsave(self) -> str:
-        """Write a snapshot; the status text."""
+    def bgsave(self, schedule: bool) -> str:
+        """Write a snapshot in the background, or, with `schedule`, as soon as that can be; the status text."""
+        ...
+
+    def flushed(self) -> bool:
+        """FLUSHALL was run: a snapshot that is being written is of the past; whether one of nothing was written."""
         ...
 
     def last_save_s(self) -> int:

@@ -302,7 +302,11 @@ def flushdb(client: Client, *mode: bytes) -> str:
 @command("FLUSHALL", arity=-1, flags="write", propagate=ALWAYS)
 def flushall(client: Client, *mode: bytes) -> str:
     """Delete all keys of all databases."""
-    return _flush(client, list(client.server.keyspace), mode)
+    done = _flush(client, list(client.server.keyspace), mode)
+    if not client.loading and client.server.persistence.flushed():
+        # The snapshot has it already.
+        client.dirty = 0
+    return done
 
 
 def _swap_index(arg: bytes, which: str) -> int:

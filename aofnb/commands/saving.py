@@ -22,10 +22,10 @@ def save(client: Client) -> str:
 
 @command("BGSAVE", arity=-1, flags="admin no_async_loading noscript")
 def bgsave(client: Client, *words: bytes) -> str:
-    """Write a snapshot of all data to dump.rdb, before anything else runs: small data is assumed."""
+    """Write a snapshot of all data to dump.rdb while commands go on; SCHEDULE: or as soon as that can be."""
     if words and (len(words) > 1 or words[0].lower() != b"schedule"):
         raise ReplyError(messages.SYNTAX_ERROR)
-    return client.server.persistence.bgsave()
+    return client.server.persistence.bgsave(schedule=bool(words))
 
 
 @command("LASTSAVE", arity=1, flags="fast loading stale")

@@ -44,8 +44,8 @@ from aofnb.config import Config
 from aofnb.engine import info
 from aofnb.engine._turn_cy import QUICK, take
 from aofnb.engine.eviction import Eviction
+from aofnb.engine.no_files import NoFiles
 from aofnb.engine.notifications import class_of, monitor_line
-from aofnb.engine.persistence import NoFiles
 from aofnb.engine.rights import AclFile, Rights
 from aofnb.engine.settings import Settings
 from aofnb.engine.waiting import OnReply, Outbox, Postponed, Waiting

@@ -135,14 +135,6 @@ def _persistence(engine: Engine) -> Fields:
     rewrite = stats.rewrite
     running = rewrite.phase != "idle"
     last_s = stats.last_rewrite_duration_s
-    saved = {
-        "rdb_last_save_time": 0,
-        "rdb_last_bgsave_status": "ok",
-        "rdb_last_bgsave_time_sec": -1,
-        "rdb_saves": 0,
-        "rdb_last_load_keys_expired": 0,
-        "rdb_last_load_keys_loaded": 0,
-    } | engine.persistence.info()
     fields: Fields = {
         "loading": int(not engine.keyspace.expiring),
         "async_loading": 0,
@@ -154,14 +146,14 @@ def _persistence(engine: Engine) -> Fields:
         "current_save_keys_total": rewrite.keys_total,
         "rdb_changes_since_last_save": engine.keyspace.dirty,
         "rdb_bgsave_in_progress": 0,
-        "rdb_last_save_time": saved["rdb_last_save_time"],
-        "rdb_last_bgsave_status": saved["rdb_last_bgsave_status"],
-        "rdb_last_bgsave_time_sec": saved["rdb_last_bgsave_time_sec"],
+        "rdb_last_save_time": 0,
+        "rdb_last_bgsave_status": "ok",
+        "rdb_last_bgsave_time_sec": -1,
         "rdb_current_bgsave_time_sec": -1,
-        "rdb_saves": saved["rdb_saves"],
+        "rdb_saves": 0,
         "rdb_last_cow_size": 0,
-        "rdb_last_load_keys_expired": saved["rdb_last_load_keys_expired"],
-        "rdb_last_load_keys_loaded": saved["rdb_last_load_keys_loaded"],
+        "rdb_last_load_keys_expired": 0,
+        "rdb_last_load_keys_loaded": 0,
         "aof_enabled": int(stats.aof_enabled),
         "aof_rewrite_in_progress": int(running),
         "aof_rewrite_scheduled": int(stats.rewrite_scheduled),
@@ -175,6 +167,8 @@ def _persistence(engine: Engine) -> Fields:
         "module_fork_in_progress": 0,
         "module_fork_last_cow_size": 0,
     }
+    # What there is to tell of snapshots, in the place of what holds where there are none.
+    fields |= engine.persistence.info()
     if engine.config.appendonly:
         fields |= {
             "aof_current_size": stats.current_size,

@@ -1,10 +1,8 @@
 """What commands ask of the files: SAVE, BGSAVE, DEBUG RELOAD and LOADAOF, SHUTDOWN.
 
-Rules of this file: a snapshot is written to a temporary file, synced, and renamed: the old one is whole until the new
-one is. It is written by the caller, before anything else runs, so whoever is told that it was started is told of a
-snapshot that is there.
+How a snapshot is written is the matter of `aofnb.engine.saver`; here is what reads one, and what ends a store.
 
-Redis: rdb.c rdbSave, saveCommand, bgsaveCommand; server.c prepareForShutdown; debug.c (7.0.15).
+Redis: server.c prepareForShutdown; debug.c (7.0.15).
 """
 
 from __future__ import annotations
@@ -15,78 +13,23 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from aofnb.aof.fs import File, Fs, write_all
-from aofnb.aof.manifest import sync_dir
+from aofnb.aof.fs import Fs
 from aofnb.config import NOTICE
-from aofnb.errors import AofError, AofWriteError, RdbError, ReplyError
-from aofnb.rdb import load_rdb, write_rdb
-from aofnb.rdb.writer import REDIS_VERSION
+from aofnb.engine.saver import Saver
+from aofnb.errors import AofWriteError, RdbError, ReplyError
+from aofnb.rdb import load_rdb
 from aofnb.store.keyspace import Keyspace
 
 if TYPE_CHECKING:
     from aofnb.engine.appendonly import Appendonly
     from aofnb.engine.core import Engine
 
-__all__ = ["Files", "NoFiles"]
+__all__ = ["Files"]
 
 _log = logging.getLogger("aofnb")
 
-# After a snapshot that a save point wanted has failed, the next try comes so much later, as in redis-server.
-RETRY_S = 5.0
-_REFUSAL = (
-    "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. "
-    "Commands that may modify the data set are disabled, because this instance is configured to report errors during "
-    "writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details "
-    "about the RDB error."
-)
 # A file of this name: an fsync of the log failed, and no new files were made since.
 MARK_NAME = "aofnb.unsynced"
-
-
-class NoFiles:
-    """Of a store without a directory: there is nothing to write to."""
-
-    def __init__(self, shut_down: Callable[[], None]) -> None:
-        self.refusal: str | None = None
-        self._shut_down = shut_down
-
-    def _refuse(self) -> ReplyError:
-        return ReplyError("ERR this store has no directory to save to: it was opened with path None")
-
-    def save(self) -> None:
-        raise self._refuse()
-
-    def bgsave(self) -> str:
-        raise self._refuse()
-
-    def last_save_s(self) -> int:
-        return 0
-
-    def reload(self, *, save: bool, flush: bool, merge: bool) -> None:
-        raise self._refuse()
-
-    def load_aof(self) -> None:
-        raise self._refuse()
-
-    def sleep_before_flush(self, seconds: float) -> None:
-        raise self._refuse()
-
-    def shutdown(self, save: bool | None, force: bool) -> None:
-        if save:
-            raise self._refuse()
-        self._shut_down()
-
-    def watch(self) -> None:
-        return
-
-    def mark_unsynced(self) -> None:
-        return
-
-    def info(self) -> dict[str, object]:
-        return {}
-
-    def reset_stats(self) -> None:
-        return
 
 
 class Files:
@@ -116,119 +59,32 @@ class Files:
         self.directory = directory
         self.appendonly = appendonly
         self._shut_down = shut_down
-        self._prepare = prepare
-        self._saved_at_s = engine.clock.now_ms() // 1000
-        self._next_try_s = 0.0
-        self._last_ok = True
-        self.last_error: str | None = None
-        self._last_duration_s: float | None = None
-        self.saves = 0
+        rewriter = None if appendonly is None else appendonly.rewriter
+        self.saver = Saver(engine, fs, directory, rewriter, prepare)
         self._loaded = (0, 0)
         self._mark = os.path.join(directory, MARK_NAME)
         self._marked = False
 
     @property
     def path(self) -> str:
-        """Where snapshots go."""
-        return os.path.join(self.directory, self.engine.config.dbfilename)
+        """Where the snapshot is."""
+        return self.saver.path
 
     @property
     def refusal(self) -> str | None:
-        """Why write commands are refused, or None: the save points promise snapshots that cannot be written."""
-        config = self.engine.config
-        if self._last_ok or not config.save or not config.stop_writes_on_bgsave_error:
-            return None
-        return _REFUSAL
-
-    # --- save --------------------------------------------------------------------------------------------
+        return self.saver.refusal
 
     def save(self) -> None:
-        """Write a snapshot of everything, now.
+        self.saver.save()
 
-        Raises
-        ------
-        ReplyError
-            It could not be written; the old one, if there is one, is as it was.
-        """
-        clock = self.engine.clock
-        started_s = clock.monotonic()
-        try:
-            self._prepare()
-            self._write()
-        except (OSError, AofError, RdbError) as problem:
-            why = problem.strerror if isinstance(problem, OSError) else str(problem)
-            self._last_ok, self.last_error = False, why
-            self._next_try_s = clock.monotonic() + RETRY_S
-            self.engine.refresh_refusal()
-            self.engine.on_write()
-            _log.warning("Error saving %s: %s", self.path, why)
-            raise ReplyError(f"ERR Error saving the snapshot: {why}") from problem
-        finally:
-            self._last_duration_s = clock.monotonic() - started_s
-            self.engine.timing.monitor.sample("rdb-save", self._last_duration_s)
-        self._last_ok, self.last_error = True, None
-        self._saved_at_s = clock.now_ms() // 1000
-        self.saves += 1
-        self.engine.keyspace.dirty = 0
-        self.engine.refresh_refusal()
-        _log.log(NOTICE, "DB saved on disk")
-
-    def _write(self) -> None:
-        config = self.engine.config
-        aux = [
-            (b"redis-ver", REDIS_VERSION),
-            (b"redis-bits", b"64"),
-            (b"ctime", b"%d" % (self.engine.clock.now_ms() // 1000)),
-            (b"used-mem", b"0"),
-            (b"aof-base", b"0"),
-        ]
-        temp = os.path.join(self.directory, f"temp-{os.getpid()}.rdb")
-        file = self.fs.create(temp)
-        try:
-            try:
-                write_rdb(
-                    _Whole(file),
-                    self.engine.keyspace,
-                    aux=aux,
-                    config=config,
-                    compressed=config.rdbcompression,
-                    checksum=config.rdbchecksum,
-                )
-                file.fdatasync()
-            finally:
-                file.close()
-            self.fs.rename(temp, self.path)
-        except BaseException:
-            with suppress(OSError):
-                self.fs.unlink(temp)
-            raise
-        sync_dir(self.fs, self.directory)
-
-    def bgsave(self) -> str:
-        """BGSAVE: as `save`; what is answered is true when it is said."""
-        _log.log(NOTICE, "Background saving started by pid %d", os.getpid())
-        self.save()
-        _log.log(NOTICE, "Background saving terminated with success")
-        return "Background saving started"
+    def bgsave(self, schedule: bool) -> str:
+        return self.saver.bgsave(schedule)
 
     def last_save_s(self) -> int:
-        return self._saved_at_s
+        return self.saver.saved_at_s
 
-    def tick(self) -> float | None:
-        """Save if a save point says so; in how many seconds one may want it, or None. Under the engine's lock."""
-        dirty = self.engine.keyspace.dirty
-        reached = [seconds for seconds, changes in self.engine.config.save if dirty >= changes and dirty]
-        if not reached:
-            return None
-        waited_s = self.engine.clock.now_ms() // 1000 - self._saved_at_s
-        wait_s = max(min(reached) - waited_s, self._next_try_s - self.engine.clock.monotonic())
-        if wait_s > 0:
-            return wait_s
-        with suppress(ReplyError):
-            # Told in the log and by INFO; the next try follows.
-            self.save()
-            return None
-        return RETRY_S
+    def flushed(self) -> bool:
+        return self.saver.flushed()
 
     # --- load --------------------------------------------------------------------------------------------
 
@@ -353,6 +209,7 @@ class Files:
             if engine.writer is not None:
                 _log.log(NOTICE, "Calling fsync() on the AOF file.")
                 engine.writer.sync()
+            self.saver.stop()
             if save or (save is None and engine.config.save):
                 _log.log(NOTICE, "Saving the final RDB snapshot before exiting.")
                 try:
@@ -402,15 +259,8 @@ class Files:
     def info(self) -> dict[str, object]:
         """The fields of INFO persistence that are about snapshots."""
         keys, expired = self._loaded
-        last_s = self._last_duration_s
-        return {
-            "rdb_last_save_time": self._saved_at_s,
-            "rdb_last_bgsave_status": "ok" if self._last_ok else "err",
-            "rdb_last_bgsave_time_sec": -1 if last_s is None else int(last_s),
-            "rdb_saves": self.saves,
-            "rdb_last_load_keys_expired": expired,
-            "rdb_last_load_keys_loaded": keys,
-        }
+        loaded = {"rdb_last_load_keys_expired": expired, "rdb_last_load_keys_loaded": keys}
+        return self.saver.info() | loaded
 
     def reset_stats(self) -> None:
         if self.appendonly is not None:
@@ -422,13 +272,3 @@ def _refuse_twice(keyspace: Keyspace, loaded: Keyspace) -> None:
         for key in beside.keys():  # noqa: SIM118  # a Database is no mapping
             if db.peek(key) is not None:
                 raise RdbError(f"the key {key!r} is there already, in database {db.index}; MERGE would replace it")
-
-
-class _Whole:
-    """A file that takes all of each piece, or raises."""
-
-    def __init__(self, file: File) -> None:
-        self._file = file
-
-    def write(self, data: bytes, /) -> None:
-        write_all(self._file, data)

@@ -32,14 +32,14 @@ from aofnb.aof.directory import AofDirectory
 from aofnb.aof.fs import Fs, OsFs
 from aofnb.aof.manifest import Suffix
 from aofnb.aof.rewrite import Backoff, BaseForm, growth_triggers_rewrite, key_delay, temp_base_name, write_keyspace
-from aofnb.aof.snapshot import NotWalkableError, PrivateMemory, StoppedError
+from aofnb.aof.snapshot import NotWalkableError, PrivateMemory, SnapshotChild, StoppedError
 from aofnb.aof.stats import Phase, RewriteProgress, Way
 from aofnb.config import NOTICE
 from aofnb.engine.core import Engine
 from aofnb.engine.rewrite_process import RewriteProcess, job_of
 from aofnb.errors import AofError, AofWriteError, ReplyError
 
-__all__ = ["Rewriter"]
+__all__ = ["Rewriter", "under_lock", "used_bytes"]
 
 _log = logging.getLogger("aofnb")
 
@@ -102,6 +102,8 @@ class Rewriter:
         self.hold: Callable[[], None] = lambda: None
         self.release: Callable[[], None] = lambda: None
         self._holding = False
+        # Whether a child of somebody else runs: a rewrite waits for its end. Set by `Saver`.
+        self.other_child: Callable[[], bool] = lambda: False
         # Progress: written by one thread, read by any.
         self._phase: Phase = "idle"
         self._way: Way = ""
@@ -160,7 +162,7 @@ class Rewriter:
         """
         if self.running:
             raise ReplyError("ERR Background append only file rewriting already in progress")
-        if later:
+        if later or (self.other_child() and not here):
             self.scheduled = True
             # Whoever asks does not want to wait for what failed before.
             self.backoff.succeeded()
@@ -176,7 +178,7 @@ class Rewriter:
         """Start a rewrite if one was scheduled or the log has grown enough. Under the engine's lock."""
         config = self.engine.config
         writer = self.engine.writer
-        if self.running:
+        if self.running or self.other_child():
             return
         if writer is None:
             # Who turned the log on says when the next try is due.
@@ -235,7 +237,7 @@ class Rewriter:
         engine, directory = self.engine, self.directory
         if engine.writer is not None:
             self.check_place()
-        form = BaseForm.of(engine.config, engine.clock.now_ms(), _used_bytes())
+        form = BaseForm.of(engine.config, engine.clock.now_ms(), used_bytes())
         temp = os.path.join(directory.path, temp_base_name(os.getpid()))
         if engine.writer is None or engine.writer.refusal is not None:
             self.rewrites += 1
@@ -261,6 +263,10 @@ class Rewriter:
     def _may_have_child(self, form: BaseForm) -> bool:
         # Where Python is part of another program it may not know its own.
         return self._may_use_processes() and (self._may_fork(form) or bool(sys.executable))
+
+    def can_fork(self, form: BaseForm) -> bool:
+        """Whether a forked child can write the keyspace in this form."""
+        return self._may_use_processes() and self._may_fork(form)
 
     def _may_fork(self, form: BaseForm) -> bool:
         return self.may_fork and snapshot.can_write(self.engine.keyspace, form)
@@ -292,7 +298,7 @@ class Rewriter:
         """Make new files of what is in memory: the log is off, or its live incr cannot be trusted or written."""
         self.prepare()
         small = self._keys_total <= self.in_place_keys and not form.key_save_delay
-        if here or small or not self._may_use_processes() or not self._may_fork(form):
+        if here or small or not self.can_fork(form):
             self._from_memory_here(temp, form)
             return
         self._fork(temp, form)
@@ -362,14 +368,19 @@ class Rewriter:
         watcher.start()
         self._watcher = watcher
 
-    def _fork(self, temp: str, form: BaseForm) -> None:
+    def forked(self, fork: Callable[[], SnapshotChild]) -> SnapshotChild:
+        """The child that `fork` makes; counted and timed, as INFO and LATENCY tell of all forks."""
         clock = self.engine.clock
         started_s = clock.monotonic()
-        self._child = snapshot.fork_snapshot(self.engine.keyspace, temp, form)
+        child = fork()
         self.last_fork_s = clock.monotonic() - started_s
         self.forks += 1
         self.engine.timing.monitor.sample("fork", self.last_fork_s)
-        _log.log(NOTICE, "Background append only file rewriting started by pid %d", self._child.pid)
+        return child
+
+    def _fork(self, temp: str, form: BaseForm) -> None:
+        child = self._child = self.forked(lambda: snapshot.fork_snapshot(self.engine.keyspace, temp, form))
+        _log.log(NOTICE, "Background append only file rewriting started by pid %d", child.pid)
         self._way = "fork"
         self._phase = "writing"
 
@@ -400,7 +411,7 @@ class Rewriter:
                 # Whoever cancels either sees the process or is seen here.
                 self._stop_if_cancelled()
                 process.wait()
-            self._in_turn(lambda: self._publish(temp, form))
+            under_lock(self.engine, lambda: self._publish(temp, form), self._stop_if_cancelled)
             return
         except Exception as caught:
             problem = caught
@@ -415,34 +426,22 @@ class Rewriter:
                 self._child.wait()
             except NotWalkableError as unknown:
                 _log.warning("%s; the base is made in place instead", unknown)
-                self._in_turn(lambda: self._without_child(temp, form))
+                under_lock(self.engine, lambda: self._without_child(temp, form), self._stop_if_cancelled)
             else:
-                self._in_turn(lambda: self._replace_by(temp, form))
+                under_lock(self.engine, lambda: self._replace_by(temp, form), self._stop_if_cancelled)
             return
         except Exception as caught:
             problem = caught
         self._discard(temp)
         with suppress(StoppedError):
             # Whoever cancelled has seen to it.
-            self._in_turn(self._let_go)
+            under_lock(self.engine, self._let_go, self._stop_if_cancelled)
         self._ended(problem)
 
     def _without_child(self, temp: str, form: BaseForm) -> None:
         # The base is of now: what was held is in it.
         self._let_go()
         self._from_memory_here(temp, form)
-
-    def _in_turn(self, act: Callable[[], None]) -> None:
-        """`act` under the lock, unless it is cancelled before."""
-        lock = self.engine.lock
-        # Whoever cancels waits for this thread, and may hold the lock.
-        while not lock.acquire(timeout=0.05):
-            self._stop_if_cancelled()
-        try:
-            self._stop_if_cancelled()
-            act()
-        finally:
-            lock.release()
 
     def _stop_if_cancelled(self) -> None:
         if self._cancelled:
@@ -534,7 +533,19 @@ class Rewriter:
                 self._watcher = None
 
 
-def _used_bytes() -> int:
+def under_lock(engine: Engine, act: Callable[[], None], stop_if_unwanted: Callable[[], None]) -> None:
+    """`act` under the engine's lock, unless `stop_if_unwanted` raises before."""
+    # Whoever wants it no more may wait for this thread, and hold the lock.
+    while not engine.lock.acquire(timeout=0.05):
+        stop_if_unwanted()
+    try:
+        stop_if_unwanted()
+        act()
+    finally:
+        engine.lock.release()
+
+
+def used_bytes() -> int:
     """The memory of this process, which a base mentions; 0 where it is not known."""
     try:
         with open("/proc/self/statm", "rb") as file:

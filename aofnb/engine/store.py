@@ -35,7 +35,8 @@ from aofnb.config_file import ConfigFile
 from aofnb.engine.appendonly import Appendonly
 from aofnb.engine.core import Engine
 from aofnb.engine.cron import Cron
-from aofnb.engine.persistence import Files, NoFiles
+from aofnb.engine.no_files import NoFiles
+from aofnb.engine.persistence import Files
 from aofnb.engine.progress import LoadLine, watched
 from aofnb.engine.replay import FailedCommand, Replayer, SkippedPart
 from aofnb.engine.rewriter import Rewriter
@@ -562,7 +563,7 @@ class Store:
                 problem = failed
             if self._appendonly is not None and self._files is not None and self._rewriter is not None:
                 wait_s = _sooner(wait_s, self._appendonly.tick())
-                wait_s = _sooner(wait_s, self._files.tick())
+                wait_s = _sooner(wait_s, self._files.saver.tick())
                 if self._rewriter.running or self._bio.pending:
                     wait_s = _sooner(wait_s, 0.1)
             writer = engine.writer
@@ -610,6 +611,10 @@ class Store:
                 problem = failed
         if self._rewriter is not None:
             self._rewriter.cancel()
+        if self._files is not None:
+            with self.engine.lock:
+                self._files.saver.stop()
+            self._files.saver.wait()
         self._cron.stop()
         with self.engine.lock:
             try:

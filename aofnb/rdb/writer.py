@@ -135,14 +135,14 @@ def rdb_pieces(
     yield keys, bytes(buf) + crc.to_bytes(8, "little")
 
 
-def base_aux(now_s: int, used_bytes: int) -> list[tuple[bytes, bytes]]:
-    """What redis-server says in the base of a log: its version, the time in seconds, memory, and that it is a base."""
+def base_aux(now_s: int, used_bytes: int, *, of_log: bool = True) -> list[tuple[bytes, bytes]]:
+    """What redis-server says in a snapshot: its version, the time in seconds, memory, whether a log is behind it."""
     return [
         (b"redis-ver", REDIS_VERSION),
         (b"redis-bits", b"64"),
         (b"ctime", b"%d" % now_s),
         (b"used-mem", b"%d" % used_bytes),
-        (b"aof-base", b"1"),
+        (b"aof-base", b"%d" % of_log),
     ]
 
 

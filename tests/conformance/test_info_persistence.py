@@ -22,7 +22,8 @@ pytestmark = pytest.mark.server
 # Of the process and the moment, not of what happened.
 MEASURED = {
     "current_cow_peak", "current_cow_size", "current_cow_size_age", "current_fork_perc", "current_save_keys_processed",
-    "rdb_last_save_time", "aof_last_rewrite_time_sec", "aof_current_rewrite_time_sec", "aof_last_cow_size",
+    "rdb_last_save_time", "rdb_last_bgsave_time_sec", "rdb_current_bgsave_time_sec", "rdb_last_cow_size",
+    "aof_last_rewrite_time_sec", "aof_current_rewrite_time_sec", "aof_last_cow_size",
 }  # fmt: skip
 # While a new log is being made the server writes to a temporary file what we keep in aof_buf.
 HELD = {"aof_buffer_length", "aof_current_size", "aof_base_size"}
@@ -35,9 +36,10 @@ class Both:
     def __init__(self, server: RedisServer, store: aofnb.Store) -> None:
         self.server, self.store = server, store
 
-    def run(self, *argv: Any) -> None:
-        theirs, mine = self.server.execute(*argv), self.store.execute(*argv)
-        assert theirs == mine, argv
+    def run(self, *argv: Any, says: str = "") -> None:
+        theirs, mine = self.server.execute(*argv), _reply(self.store, argv)
+        assert str(theirs) == str(mine), argv
+        assert says in str(mine)
 
     def fields(self, whose: Any, section: str = "persistence") -> dict[str, str]:
         reply = whose.execute("INFO", section)
@@ -63,13 +65,22 @@ class Both:
                 assert time.monotonic() < deadline_s, f"{whose} never came to {expected}"
                 time.sleep(0.02)
 
-    def kill_children(self) -> None:
+    def kill_children(self, by: int = signal.SIGKILL) -> None:
         found = subprocess.run(["pgrep", "-P", str(self.server.process.pid)], capture_output=True, text=True)
-        rewriter = self.store._rewriter
+        rewriter, files = self.store._rewriter, self.store._files
         assert rewriter is not None
-        assert isinstance(rewriter._child, snapshot.SnapshotChild)
-        for pid in [*map(int, found.stdout.split()), rewriter._child._pid]:
-            os.kill(pid, signal.SIGKILL)
+        assert files is not None
+        child = rewriter._child if rewriter.running else files.saver._child
+        assert isinstance(child, snapshot.SnapshotChild)
+        for pid in [*map(int, found.stdout.split()), child._pid]:
+            os.kill(pid, by)
+
+
+def _reply(store: aofnb.Store, argv: tuple[Any, ...]) -> Any:
+    try:
+        return store.execute(*argv)
+    except aofnb.ReplyError as problem:
+        return problem
 
 
 @pytest.fixture
@@ -132,3 +143,58 @@ def test_a_life_with_rewrites_failures_and_the_log_off_and_on(both: Both) -> Non
     both.wait(aof_rewrite_in_progress="0", aof_last_bgrewrite_status="ok", aof_rewrite_scheduled="0")
     both.wait(aof_buffer_length="0")
     both.same("aof_base_size", aof_enabled="1")
+
+
+def test_a_life_with_snapshots_in_the_background(both: Both) -> None:
+    ours, theirs = (Path(str(side)) for side in (both.store.path, both.server.directory))
+    both.run("CONFIG", "SET", "appendonly", "no")
+    for i in range(KEYS):
+        both.run("SET", f"key:{i:03}", "value")
+    both.run("CONFIG", "SET", "rdb-key-save-delay", "1000000")
+    both.run("BGSAVE", says="Background saving started")
+    both.same(rdb_bgsave_in_progress="1", rdb_saves="1", current_save_keys_total=str(KEYS))
+    both.run("SET", "meanwhile", 1)
+    both.run("BGSAVE", says="ERR Background save already in progress")
+    both.run("BGSAVE", "SCHEDULE", says="ERR Background save already in progress")
+    both.run("SAVE", says="ERR Background save already in progress")
+    both.run("BGREWRITEAOF", says="scheduled")
+    both.same(aof_rewrite_scheduled="1", aof_rewrite_in_progress="0")
+
+    both.run("CONFIG", "SET", "save", "3600 1")
+    both.kill_children()
+    # What was scheduled begins then.
+    both.wait(rdb_bgsave_in_progress="0", aof_rewrite_in_progress="1")
+    both.same(rdb_last_bgsave_status="err", rdb_changes_since_last_save=str(KEYS + 1))
+    both.run("SET", "refused", 1, says="MISCONF Redis is configured to save RDB snapshots")
+    both.run("PING", says="MISCONF")
+    both.run("BGSAVE", says="ERR Another child process is active (AOF?)")
+    both.run("CONFIG", "SET", "rdb-key-save-delay", "0")
+    both.run("SAVE", says="OK")
+    both.run("BGSAVE", "SCHEDULE", says="Background saving scheduled")
+    both.kill_children(signal.SIGUSR1)
+    both.wait(aof_rewrite_in_progress="0", rdb_bgsave_in_progress="0", rdb_saves="3")
+    both.wait(rdb_changes_since_last_save="0")
+    both.same(rdb_last_bgsave_status="ok")
+
+    both.run("CONFIG", "SET", "rdb-key-save-delay", "1000000")
+    both.run("SET", "k", 1)
+    both.run("MULTI")
+    both.run("BGSAVE")
+    both.run("SET", "k", 2)
+    both.run("EXEC")
+    both.wait(rdb_bgsave_in_progress="1")
+    both.same(rdb_changes_since_last_save="2")
+    both.kill_children(signal.SIGUSR1)
+    both.wait(rdb_bgsave_in_progress="0")
+    both.same(rdb_last_bgsave_status="ok", rdb_changes_since_last_save="2")
+
+    both.run("BGSAVE")
+    both.run("CONFIG", "SET", "rdb-key-save-delay", "0")
+    before = (ours / "dump.rdb").read_bytes()
+    both.run("FLUSHALL")
+    both.wait(rdb_bgsave_in_progress="0")
+    both.same(rdb_changes_since_last_save="0", rdb_saves="5", rdb_last_bgsave_status="ok")
+    # With save points it writes the snapshot of nothing at once.
+    assert len((ours / "dump.rdb").read_bytes()) < len(before)
+    for directory in (ours, theirs):
+        assert [path.name for path in directory.glob("*.rdb")] == ["dump.rdb"], "no temporary file is left"

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from pathlib import Path
 
 import pytest
 from support.faults import FaultFs
+from support.require import need
 
 import aofnb
+from aofnb.aof import snapshot
 from aofnb.clock import FakeClock
 
 
@@ -208,3 +212,85 @@ def test_shutdown_where_it_cannot_be(tmp_path):
             assert str(replies[1]) == "ERR Command not allowed inside a transaction"
             assert str(replies[2]).startswith("EXECABORT")
         assert store.execute("PING") == "PONG"
+
+
+# --- BGSAVE ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def saving(tmp_path):
+    """A store with a child that writes a snapshot, slowly."""
+    need("the compiled snapshot kernel", snapshot.available())
+    with aofnb.open(tmp_path, appendonly=False, save="3600 100", rdb_key_save_delay=1_000_000) as store:
+        store.run([("SET", f"k{number}", number) for number in range(20)])
+        assert store.execute("BGSAVE") == "Background saving started"
+        assert info(store)["rdb_bgsave_in_progress"] == "1"
+        yield store
+
+
+def saver(store):
+    assert store._files is not None
+    return store._files.saver
+
+
+def test_commands_go_on_and_the_snapshot_is_of_its_beginning(tmp_path):
+    need("the compiled snapshot kernel", snapshot.available())
+    with aofnb.open(tmp_path, appendonly=False, rdb_key_save_delay=20_000) as store:
+        store.run([("SET", f"k{number}", number) for number in range(20)])
+        store.execute("BGSAVE")
+        store.execute("SET", "late", 1)
+        assert info(store)["rdb_bgsave_in_progress"] == "1"
+        saver(store).wait()
+        fields = info(store)
+        assert (fields["rdb_bgsave_in_progress"], fields["rdb_changes_since_last_save"]) == ("0", "1")
+        assert (fields["rdb_last_bgsave_status"], fields["total_forks"]) == ("ok", "1")
+    with opened(tmp_path, appendonly=False, readonly=True) as store:
+        assert (store.execute("DBSIZE"), store.execute("EXISTS", "late")) == (20, 0)
+
+
+def test_a_killed_child_is_a_failed_snapshot_and_leaves_the_old_one(saving, tmp_path):
+    os.kill(saver(saving)._child.pid, signal.SIGKILL)
+    saver(saving).wait()
+    assert info(saving)["rdb_last_bgsave_status"] == "err"
+    with pytest.raises(aofnb.ReplyError, match="MISCONF"):
+        saving.execute("SET", "refused", 1)
+    assert not list(tmp_path.glob("*.rdb"))
+    saving.config_set("rdb-key-save-delay", 0)
+    assert saving.execute("BGSAVE") == "Background saving started"
+    saving.execute("SET", "taken", 1)
+
+
+@pytest.mark.parametrize("end", ["close", "SHUTDOWN", "FLUSHALL"])
+def test_what_makes_a_snapshot_useless_ends_its_child(saving, tmp_path, end):
+    pid = saver(saving)._child.pid
+    saving.config_set("rdb-key-save-delay", 0)
+    if end == "close":
+        saving.close()
+        assert not list(tmp_path.glob("*.rdb"))
+    else:
+        saving.execute(end)
+        # With save points there is a new one at once.
+        with opened(tmp_path, appendonly=False, readonly=True) as store:
+            assert store.execute("DBSIZE") == (20 if end == "SHUTDOWN" else 0)
+    saver_of = saving._files.saver
+    saver_of.wait()
+    assert not saver_of.running
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_a_rewrite_and_a_snapshot_wait_for_one_another(tmp_path):
+    need("the compiled snapshot kernel", snapshot.available())
+    with aofnb.open(tmp_path, rdb_key_save_delay=100_000) as store:
+        store.run([("SET", f"k{number}", number) for number in range(20)])
+        assert store.execute("BGSAVE") == "Background saving started"
+        assert store.execute("BGREWRITEAOF") == "Background append only file rewriting scheduled"
+        assert store.stats().rewrite.phase == "idle"
+        store.config_set("rdb-key-save-delay", 0)
+        os.kill(saver(store)._child.pid, signal.SIGUSR1)
+        saver(store).wait()
+        store.tick()
+        assert store._rewriter is not None
+        store._rewriter.wait()
+        assert store.stats().rewrites == 1
+        assert info(store)["rdb_last_bgsave_status"] == "ok", "SIGUSR1 is the way to end one that is no failure"
