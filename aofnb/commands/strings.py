@@ -7,7 +7,7 @@ Redis: t_string.c (7.0.15).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from aofnb.commands import longdouble, messages
@@ -50,11 +50,11 @@ def set_(client: Client, key: bytes, value: bytes, *options: bytes) -> Any:
     return "OK"
 
 
-def set_many(client: Client, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
-    """What ``SET key value`` does, for each key in turn; replay calls it for a run of them."""
-    client.db.replace_many(keys, values)
+def set_many(client: Client, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+    """What ``SET key value`` does, for each pair of them in turn; replay calls it for a run."""
+    client.db.replace_many(pairs)
     if client.server.observe is not None:
-        for key in keys:
+        for key, _value in pairs:
             client.changed(key, "set")
 
 

@@ -166,7 +166,7 @@ class Replayer:
             for _command in range(len(block)):
                 self._rest()
         if block.sets is not None and client.multi is None:
-            set_many(client, *block.sets)
+            set_many(client, block.sets)
             self.commands += len(block)
             return
         argvs = block.argvs

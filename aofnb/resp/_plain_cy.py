@@ -57,16 +57,22 @@ def plain(data: bytes, pos: cython.Py_ssize_t, argvs: list[list[bytes]]) -> cyth
     return pos
 
 
-def sets(data: bytes, keys: list[bytes], values: list[bytes]) -> cython.Py_ssize_t:
-    r"""Append the arguments of the plain ``SET key value`` that the data begins with; where they end.
+def sets(data: bytes, places: cython.int[::1]) -> cython.Py_ssize_t:
+    r"""Find the plain ``SET key value`` that the data begins with; how many, but for what `places` has no room for.
 
-    >>> keys, values = [], []
-    >>> sets(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n*1\r\n$4\r\nPING\r\n", keys, values), keys, values
-    (27, [b'k'], [b'v'])
+    Of each, four places: where the key begins and ends, and the value. So the last of all is two bytes before where
+    the last SET ends. The data must be shorter than 2 GiB.
+
+    >>> from array import array
+    >>> places = array("i", bytes(32))
+    >>> sets(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n*1\r\n$4\r\nPING\r\n", places), places[:4].tolist()
+    (1, [17, 18, 24, 25])
     """
     p: cython.p_const_uchar = data
     size: cython.Py_ssize_t = len(data)
     head: cython.p_const_uchar = b"*3\r\n$3\r\nSET\r\n"
+    room: cython.Py_ssize_t = len(places) // 4
+    count: cython.Py_ssize_t = 0
     pos: cython.Py_ssize_t = 0
     at: cython.Py_ssize_t
     key: cython.Py_ssize_t
@@ -74,30 +80,33 @@ def sets(data: bytes, keys: list[bytes], values: list[bytes]) -> cython.Py_ssize
     end: cython.Py_ssize_t
     i: cython.Py_ssize_t
     header: cython.longlong
-    while pos <= size - 13:
+    while count < room and pos <= size - 13:
         for i in range(13):
             if p[pos + i] != head[i]:
-                return pos
+                return count
         at = pos + 13
         header = _header(p, at, size, 36)
         if header < 0:
-            return pos
+            return count
         key = at + (header & 255)
         key_end = key + (header >> 8)
         if key_end > size - 2 or p[key_end] != 13 or p[key_end + 1] != 10:
-            return pos
+            return count
         at = key_end + 2
         header = _header(p, at, size, 36)
         if header < 0:
-            return pos
+            return count
         at += header & 255
         end = at + (header >> 8)
         if end > size - 2 or p[end] != 13 or p[end + 1] != 10:
-            return pos
-        keys.append(p[key:key_end])
-        values.append(p[at:end])
+            return count
+        places[4 * count] = key
+        places[4 * count + 1] = key_end
+        places[4 * count + 2] = at
+        places[4 * count + 3] = end
+        count += 1
         pos = end + 2
-    return pos
+    return count
 
 
 @cython.cfunc

@@ -17,11 +17,13 @@ Redis: aof.c loadSingleAppendOnlyFile (7.0.15).
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import BinaryIO, Literal
 
 from aofnb.resp import _plain_cy
+from aofnb.resp.pairs import Pairs
 
 __all__ = ["LINE_MAX", "Block", "CommandReader", "End", "not_cut_short"]
 
@@ -30,7 +32,7 @@ __all__ = ["LINE_MAX", "Block", "CommandReader", "End", "not_cut_short"]
 PIECE = (64 if _plain_cy.COMPILED else 16) << 10
 # A header or an annotation with its line end; the loader's buffer is one larger.
 LINE_MAX = 1023
-_ARGC_MAX = (1 << 31) - 1
+_INT_MAX = (1 << 31) - 1
 
 _CRLF = b"\r\n"
 _SET = b"SET"
@@ -75,8 +77,8 @@ class Block:
     argvs
         The commands, name included.
     sets
-        Where all of them are ``SET key value`` and nothing else: the keys and the values. Most of a large log is,
-        and whoever takes these spares a list per command. Else None.
+        Where all of them are ``SET key value`` and nothing else: pairs of key and value. Most of a large log is, and
+        whoever takes these spares a list per command. Else None.
     annotations
         ``(offset, text)`` of each ``#`` line among them, without its line end.
     start, end
@@ -88,7 +90,7 @@ class Block:
     def __init__(self, start: int) -> None:
         self.start = start
         self.end = start
-        self.sets: tuple[list[bytes], list[bytes]] | None = None
+        self.sets: Pairs | list[tuple[bytes, bytes]] | None = None
         self._argvs: list[list[bytes]] | None = None
         self.annotations: list[tuple[int, bytes]] = []
         # Offsets follow from the arguments, but for records behind an annotation or a record of odd spelling (marks:
@@ -111,12 +113,12 @@ class Block:
     @property
     def argvs(self) -> list[list[bytes]]:
         if self._argvs is None:
-            self._argvs = [] if self.sets is None else [[_SET, *pair] for pair in zip(*self.sets, strict=True)]
+            self._argvs = [] if self.sets is None else [[_SET, *pair] for pair in self.sets]
         return self._argvs
 
     def __len__(self) -> int:
         """Number of commands."""
-        return len(self.argvs if self.sets is None else self.sets[0])
+        return len(self.argvs if self.sets is None else self.sets)
 
     @property
     def offsets(self) -> list[int]:
@@ -284,11 +286,8 @@ def _parse(data: bytes, block: Block, limit: int, preceding: bytes) -> int | End
     final = len(data) == limit
     parts = None if _plain_cy.COMPILED else _Parts(data)
     if data.startswith(_SETS):
-        keys: list[bytes] = []
-        values: list[bytes] = []
-        pos = _plain_cy.sets(data, keys, values) if parts is None else parts.sets(keys, values)
-        if len(keys) >= _RUN:
-            block.sets = keys, values
+        block.sets, pos = _sets(data) if parts is None else parts.sets()
+        if block.sets is not None:
             block.end = base + pos
             return 0
     argvs = block.argvs
@@ -322,6 +321,17 @@ def _parse(data: bytes, block: Block, limit: int, preceding: bytes) -> int | End
         return End(stop.kind, base + pos, stop.reason, changed, stop.unseen)
 
 
+def _sets(data: bytes) -> tuple[Pairs | None, int]:
+    """The SETs that the data begins with, as many as a piece may hold, and where they end; None for a few."""
+    if len(data) > _INT_MAX:
+        return None, 0
+    places = array("i", bytes(min(len(data), PIECE) // 16 * 16))
+    count = _plain_cy.sets(data, places)
+    if count < _RUN:
+        return None, 0
+    return Pairs(data, places[: 4 * count].tobytes()), places[4 * count - 1] + len(_CRLF)
+
+
 class _Parts:
     """`data` split at CRLF, and how much of it was taken: what the kernel does, where it is not compiled."""
 
@@ -331,29 +341,27 @@ class _Parts:
         # The place in data of parts[index], which lags behind in odd records.
         self._index = self._aligned = 0
 
-    def sets(self, keys: list[bytes], values: list[bytes]) -> int:
-        """Put the arguments of the SETs that the data begins with there, if there is nothing else; where they end."""
+    def sets(self) -> tuple[list[tuple[bytes, bytes]] | None, int]:
+        """The keys and values of the SETs, if there is nothing else, and where they end; None for a few."""
         parts = self._parts
         n, rest = divmod(len(parts) - 1, 7)
         end = 7 * n
         # Slices, so that a command costs a few steps in C. All or nothing: it is as quick to find that it is not so.
-        if not (
+        if n < _RUN or not (
             parts[0:end:7].count(b"*3") == parts[1:end:7].count(b"$3") == parts[2:end:7].count(_SET) == n
             and (rest == 0 or parts[end] == b"*3")
         ):
-            return 0
-        found, given = parts[4:end:7], parts[6:end:7]
+            return None, 0
+        keys, values = parts[4:end:7], parts[6:end:7]
         try:
             lengths = _LENGTHS
-            if [lengths[len(key)] for key in found] != parts[3:end:7]:
-                return 0
-            if [lengths[len(value)] for value in given] != parts[5:end:7]:
-                return 0
+            if [lengths[len(key)] for key in keys] != parts[3:end:7]:
+                return None, 0
+            if [lengths[len(value)] for value in values] != parts[5:end:7]:
+                return None, 0
         except IndexError:
-            return 0
-        keys += found
-        values += given
-        return len(self._data) - sum(map(len, parts[end:])) - 2 * rest
+            return None, 0
+        return list(zip(keys, values, strict=True)), len(self._data) - sum(map(len, parts[end:])) - 2 * rest
 
     def plain(self, pos: int, argvs: list[list[bytes]]) -> int:
         """Append the plain records from data[pos] on to `argvs`; where the first one begins that was not taken."""
@@ -449,7 +457,7 @@ def _record(data: bytes, pos: int, final: bool, limit: int, base: int) -> tuple[
     if at == pos + 1:
         raise _Stop(kind="truncated", reason="the count of arguments is missing")
     argc = _number(data, pos + 1, at)
-    if not 1 <= argc <= _ARGC_MAX:
+    if not 1 <= argc <= _INT_MAX:
         raise _Stop(kind="format", reason=f"{_shown(data[pos:at])} is not a count of arguments")
     argv: list[bytes] = []
     while len(argv) < argc:

@@ -109,6 +109,7 @@ cdef Record *record_of(const Keys *keys, const char *key, Py_ssize_t size) noexc
 cdef object value_of(Record *record)
 
 cdef Py_ssize_t _slot(const Keys *keys, const char *key, Py_ssize_t size, uint64_t hashed) noexcept nogil
+cdef void _fetch(const Keys *keys, const uint64_t *hashes, Py_ssize_t count) noexcept nogil
 cdef Py_ssize_t _room(int bits) noexcept nogil
 cdef void _close_gaps(Keys *keys) noexcept nogil
 cdef void _fill_index(Keys *keys) noexcept nogil
@@ -125,8 +126,12 @@ cdef class Table:
     cdef int put(self, const char *key, Py_ssize_t size, object value) except -1
     # The value is a short string.
     cdef int put_text(self, const char *key, Py_ssize_t size, const char *text, Py_ssize_t length) except -1
+    # As `update` with `Pairs` of these.
+    cdef int put_pairs(self, bytes data, bytes places) except -1
     # Whether there was such a key.
     cdef bint remove(self, const char *key, Py_ssize_t size) noexcept
+    cdef int _put_text(self, const char *key, Py_ssize_t size, uint64_t hashed, const char *text,
+                       Py_ssize_t length) except -1
     cdef Record *_known(self, const char *key, Py_ssize_t size, uint64_t hashed, Py_ssize_t *slot) noexcept
     cdef int _take(self, Record *made, Py_ssize_t slot, uint64_t hashed) except -1
     cdef int _make_room(self) except -1

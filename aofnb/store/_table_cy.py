@@ -20,6 +20,8 @@ from __future__ import annotations
 
 from sys import getsizeof
 
+from aofnb.resp.pairs import Pairs
+
 try:
     import cython
 except ModuleNotFoundError:
@@ -87,6 +89,9 @@ class Table:
     def update(self, pairs):
         """Set each key of `pairs` to the value beside it."""
         key: bytes
+        if type(pairs) is Pairs:
+            self.put_pairs(pairs.data, pairs.places)
+            return
         for key, value in pairs:
             self.put(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key), value)
 
@@ -154,8 +159,43 @@ class Table:
         return self._take(record, slot, hashed)
 
     def put_text(self, key, size, text, length):
+        return self._put_text(key, size, aofnb_hash(key, size), text, length)
+
+    def put_pairs(self, data, places):
+        # Memory is what takes time: that of many keys is asked for before the first is needed.
+        text: cython.p_char = PyBytes_AS_STRING(data)
+        at: cython.p_int = cython.cast(cython.p_int, PyBytes_AS_STRING(places))
+        keys: cython.pointer(Keys) = cython.address(self.keys)
+        hashes: uint64_t[BATCH]
+        count: cython.Py_ssize_t = PyBytes_GET_SIZE(places) // (4 * cython.sizeof(cython.int))
+        many: cython.Py_ssize_t
+        i: cython.Py_ssize_t
+        while count > 0:
+            many = min(count, BATCH)
+            for i in range(many):
+                hashes[i] = aofnb_hash(text + at[4 * i], at[4 * i + 1] - at[4 * i])
+            _fetch(keys, hashes, many)
+            for i in range(many):
+                if at[4 * i + 3] - at[4 * i + 2] <= INLINE_MAX:
+                    self._put_text(
+                        text + at[4 * i],
+                        at[4 * i + 1] - at[4 * i],
+                        hashes[i],
+                        text + at[4 * i + 2],
+                        at[4 * i + 3] - at[4 * i + 2],
+                    )
+                else:
+                    self.put(
+                        text + at[4 * i],
+                        at[4 * i + 1] - at[4 * i],
+                        PyBytes_FromStringAndSize(text + at[4 * i + 2], at[4 * i + 3] - at[4 * i + 2]),
+                    )
+            count -= many
+            at += 4 * many
+        return 0
+
+    def _put_text(self, key, size, hashed, text, length):
         slot: cython.Py_ssize_t = 0
-        hashed: uint64_t = aofnb_hash(key, size)
         record: cython.pointer(Record) = self._known(key, size, hashed, cython.address(slot))
         if (
             record != cython.NULL
@@ -285,6 +325,25 @@ def _slot(keys, key, size, hashed):
             if key_size(record) == size and memcmp(key_text(record), key, size) == 0:
                 return slot
         slot = (slot + 1) & mask
+
+
+def _fetch(keys, hashes, count):
+    """Ask for the memory in which keys with these hashes are, if they are there."""
+    mask: uint32_t = mask_of(keys)
+    mark: uint32_t
+    i: cython.Py_ssize_t
+    if keys.index == cython.NULL:
+        return
+    for i in range(count):
+        aofnb_prefetch(cython.address(keys.index[hashes[i] & mask]))
+    for i in range(count):
+        mark = keys.index[hashes[i] & mask]
+        if mark & mask >= FIRST:
+            aofnb_prefetch(cython.address(keys.records[(mark & mask) - FIRST]))
+    for i in range(count):
+        mark = keys.index[hashes[i] & mask]
+        if mark & mask >= FIRST and mark & ~mask == cython.cast(uint32_t, hashes[i] >> 32) & ~mask:
+            aofnb_prefetch(keys.records[(mark & mask) - FIRST])
 
 
 def _room(bits):

@@ -212,13 +212,16 @@ class Database:
             self._data.update(zip(keys, values, strict=True))
         return True
 
-    def replace_many(self, keys: Sequence[bytes], values: Sequence[Value]) -> None:
-        """`replace` for each key in turn, in a fraction of the time where nobody has a deadline."""
-        if self._expires or self._pool is not None or type(self) is not Database:
-            for key, value in zip(keys, values, strict=True):
+    def replace_many(self, pairs: Iterable[tuple[bytes, Value]]) -> None:
+        """`replace` for each key and value in turn, in a fraction of the time while loading, if nobody is told."""
+        if (self._expires and self.keyspace.expiring) or self._pool is not None or type(self) is not Database:
+            for key, value in pairs:
                 self.replace(key, value)
-        else:
-            self._data.update(zip(keys, values, strict=True))
+            return
+        if self._expires:
+            for key, _value in pairs:
+                self._expires.pop(key, None)
+        self._data.update(pairs)
 
     def delete(self, key: bytes) -> bool:
         """Remove `key`; False where there is none (an overdue key is expired, not deleted)."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from array import array
+from itertools import takewhile
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.kernels import FORMS, kernel
 
 from aofnb.resp.encode import encode_command
+from aofnb.resp.pairs import Pairs
 from aofnb.resp.reader import _Parts
 
 RECORD = encode_command([b"SET", b"k", b"v"])
@@ -16,6 +21,14 @@ RECORD = encode_command([b"SET", b"k", b"v"])
 @pytest.fixture(params=FORMS, scope="module")
 def plain(request):
     return kernel("aofnb.resp._plain_cy", request.param)
+
+
+def pairs_of(plain: Any, data: bytes, room: int = 100) -> list[tuple[bytes, bytes]]:
+    """The SETs that `data` begins with, up to so many."""
+    places = array("i", bytes(16 * room))
+    count = plain.sets(data, places)
+    assert not any(places[4 * count :])
+    return list(Pairs(data, places[: 4 * count].tobytes()))
 
 
 @pytest.mark.parametrize(
@@ -44,17 +57,14 @@ def test_what_is_not_plain_is_left_where_it_is(plain, bad):
     argvs: list[list[bytes]] = []
     assert plain.plain(RECORD + bad, 0, argvs) == len(RECORD)
     assert argvs == [[b"SET", b"k", b"v"]]
-    keys: list[bytes] = []
-    values: list[bytes] = []
-    assert plain.sets(RECORD + bad, keys, values) == len(RECORD)
-    assert (keys, values) == ([b"k"], [b"v"])
+    assert pairs_of(plain, RECORD + bad) == [(b"k", b"v")]
 
 
 @pytest.mark.parametrize("cut", range(len(RECORD)))
 def test_a_record_that_is_not_all_there_is_left(plain, cut):
     data = RECORD + RECORD[:cut]
     assert plain.plain(data, 0, []) == len(RECORD)
-    assert plain.sets(data, [], []) == len(RECORD)
+    assert pairs_of(plain, data) == [(b"k", b"v")]
 
 
 def test_names_are_given_out_as_one_object(plain):
@@ -87,12 +97,11 @@ def test_the_way_without_it_finds_the_same(plain, data, draw):
     # Splitting stops at a CRLF inside an argument, and at more arguments than it has headers for; never behind.
     assert argvs[: len(others)] == others
     assert other_end == end or any(b"\r\n" in arg for arg in argvs[len(others)])
-    keys: list[bytes] = []
-    values: list[bytes] = []
-    sets_end = plain.sets(data, keys, values)
-    run = [argv for argv in argvs if len(argv) == 3 and argv[0] == b"SET"]
-    assert list(zip(keys, values, strict=True)) == [(key, value) for _, key, value in run[: len(keys)]]
-    assert data[:sets_end] == b"".join(map(encode_command, argvs[: len(keys)]))
-    other_keys: list[bytes] = []
-    if _Parts(data).sets(other_keys, []):
-        assert other_keys == keys
+    pairs = pairs_of(plain, data)
+    run = list(takewhile(lambda argv: len(argv) == 3 and argv[0] == b"SET", argvs))
+    assert pairs == [(key, value) for _, key, value in run]
+    assert pairs_of(plain, data, 2) == pairs[:2]
+    other_pairs, other_end = _Parts(data).sets()
+    if other_pairs is not None:
+        assert other_pairs == pairs
+        assert data[:other_end] == b"".join(map(encode_command, argvs[: len(pairs)]))

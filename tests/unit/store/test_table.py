@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import tracemalloc
 import weakref
+from array import array
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from support.require import need
 
+from aofnb.resp.pairs import Pairs
 from aofnb.store import _table_cy
 from aofnb.store._table_cy import KEPT_BYTES, Table, entry_bytes
 
@@ -38,6 +41,16 @@ def colliding(count: int, bits: int) -> list[bytes]:
     return found
 
 
+def run_of(pairs: list[tuple[bytes, bytes]]) -> Pairs:
+    """Keys and values in their places in one string."""
+    data = bytearray(b"?")
+    places = array("i")
+    for text in chain.from_iterable(pairs):
+        places += array("i", (len(data), len(data) + len(text)))
+        data += text + b"?"
+    return Pairs(bytes(data), places.tobytes())
+
+
 KEYS = [b"", b"\0", b"k" * 300, b"\xff\r\n", *(b"%d" % i for i in range(40)), *colliding(30, 8)]
 # Lengths around those where a record grows by a piece, and where a string is kept no more.
 STRINGS = [b"v" * size for size in (0, 1, 5, 6, 7, 8, 20, 24, 600, KEPT_BYTES, KEPT_BYTES + 1, 5000)]
@@ -62,6 +75,14 @@ class AsADict(RuleBasedStateMachine):
     @rule(pairs=st.lists(st.tuples(keys, values), max_size=60))
     def update(self, pairs):
         self.table.update(pairs)
+        self.twin.update(pairs)
+
+    @rule(pairs=st.lists(st.tuples(keys, st.sampled_from(STRINGS)), max_size=60))
+    def update_from_a_log(self, pairs):
+        run = run_of(pairs)
+        assert list(run) == pairs
+        assert len(run) == len(pairs)
+        self.table.update(run)
         self.twin.update(pairs)
 
     @rule(key=keys)
@@ -128,7 +149,7 @@ def test_keys_whose_hashes_agree_where_the_index_looks_are_two():
 def test_a_large_table_holds_what_was_put_in():
     count = 200_000
     table: Table[Any] = Table()
-    table.update((b"key:%d" % i, b"%d" % i) for i in range(count))
+    table.update(run_of([(b"key:%d" % i, b"%d" % i) for i in range(count)]))
     for i in range(0, count, 2):
         del table[b"key:%d" % i]
     table.update((b"key:%d" % i, i) for i in range(count, count + count // 2))
