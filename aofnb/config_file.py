@@ -211,11 +211,19 @@ class ConfigFile:
 
     # --- write -------------------------------------------------------------------------------------------
 
-    def rewrite(self, config: Config, users: Sequence[str] = (), server: Mapping[str, Any] | None = None) -> None:
+    def rewrite(
+        self,
+        config: Config,
+        users: Sequence[str] = (),
+        server: Mapping[str, Any] | None = None,
+        *,
+        everything: bool = False,
+    ) -> None:
         """Make the file say what `config` says: lines are changed where they stand, new ones go to the end.
 
         A setting that has its default and no line gets none. `users` are the lines that take the place of those of
         users; none where an ACL file has them. `server` are values of server settings that are not as the file says.
+        With `everything`, settings that have their defaults get a line too.
 
         Raises
         ------
@@ -228,7 +236,7 @@ class ConfigFile:
             lines = []
         if lines and not lines[-1]:
             lines.pop()
-        _replace(self.path, "\n".join([*_rewritten(lines, config, users, server or {})]) + "\n")
+        _replace(self.path, "\n".join([*_rewritten(lines, config, users, server or {}, everything)]) + "\n")
 
 
 def today(name: str) -> str:
@@ -263,7 +271,9 @@ def _included(pattern: str) -> list[str]:
     return [os.path.abspath(pattern)]
 
 
-def _rewritten(lines: list[str], config: Config, users: Sequence[str], server: Mapping[str, Any]) -> Iterator[str]:
+def _rewritten(
+    lines: list[str], config: Config, users: Sequence[str], server: Mapping[str, Any], everything: bool
+) -> Iterator[str]:
     waiting = list(users)
     values = {setting.name: getattr(config, setting.attribute) for setting in SETTINGS.values()} | dict(server)
     wanted = {name: _line_of((SETTINGS | SERVER_SETTINGS)[name], value) for name, value in values.items()}
@@ -284,7 +294,9 @@ def _rewritten(lines: list[str], config: Config, users: Sequence[str], server: M
     missing = [
         name
         for name, value in values.items()
-        if name not in written and (name in server or value != SETTINGS[name].default)
+        if name not in written
+        and (name in server or value != SETTINGS[name].default or (everything and not SETTINGS[name].hidden))
+        and not (everything and value == "")
     ]
     if (missing or waiting) and not signed:
         yield from ("", SIGNATURE)

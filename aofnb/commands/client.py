@@ -149,6 +149,8 @@ class Server(Protocol):
     # Why write commands are refused, or None.
     refusal: str | None
     scripts: Scripts
+    # DEBUG PAUSE-CRON.
+    cron_paused: bool
 
     def script(self, run: ScriptRun) -> AbstractContextManager[None]:
         """While a script runs: time stands still, and other threads wait no longer than it may."""
@@ -303,6 +305,10 @@ class SettingsFile(Protocol):
 
     def rewrite(self) -> None:
         """Bring the file up to date; raises ReplyError."""
+        ...
+
+    def rewrite_everything(self) -> None:
+        """The same, with all settings in it, defaults too; raises ReplyError."""
         ...
 
 

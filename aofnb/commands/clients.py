@@ -1,7 +1,8 @@
 """Who is connected, and what can be done about it: CLIENT LIST, INFO, KILL, PAUSE, UNPAUSE, NO-EVICT.
 
-A session of the process is listed as a client, but has no connection that CLIENT KILL could end: it is left out there,
-and its line has no fields about buffers and file descriptors.
+A session of the process is listed as a client, but has no connection that CLIENT KILL could end: it is left out there.
+It has no descriptor (-1) and no buffers; what it said last and when is not known (NULL and -1), unless it is the one
+that asks.
 
 Redis: networking.c clientCommand, catClientInfoString, clientKillCommand, pauseClients (7.0.15).
 """
@@ -23,12 +24,13 @@ __all__ = ["described"]
 _CLIENT_TYPES = frozenset({b"normal", b"master", b"replica", b"slave", b"pubsub"})
 
 
+# What a server keeps for each queued command, beside its arguments.
+_QUEUED_BYTES = 24
+_NO_BUFFERS = {"fd": -1} | dict.fromkeys(("qbuf", "qbuf-free", "rbs", "rbp", "obl", "oll", "omem"), 0)
+
+
 def _weight(argv: Argv) -> int:
     return sum(map(len, argv))
-
-
-def _some(buffers: dict[str, int], *names: str) -> dict[str, int]:
-    return {name: buffers[name] for name in names if name in buffers}
 
 
 def described(client: Client, running: Argv | None = None) -> bytes:
@@ -36,40 +38,41 @@ def described(client: Client, running: Argv | None = None) -> bytes:
     server = client.server
     listens = server.subscriptions
     queue = client.multi
-    buffers = client.buffers() if client.buffers is not None else {}
+    buffers = client.buffers() if client.buffers is not None else _NO_BUFFERS
+    now_s = server.clock.monotonic()
+    said, said_s = client.heard or (None, now_s + 1)
+    if running is not None:
+        said, said_s = running, now_s
+    entry = None if said is None else find(said)
+    argv_bytes = _weight(running) if running is not None else 0
+    queued_bytes = sum(_weight(argv) + _QUEUED_BYTES for _, argv in queue or ())
+    events = "" if client.buffers is None else "rw" if buffers["omem"] else "r"
     fields: dict[str, object] = {
         "id": client.id,
         "addr": client.address,
         "laddr": client.local_address,
-        **_some(buffers, "fd"),
+        "fd": buffers["fd"],
         "name": client.name.decode("utf-8", "surrogateescape"),
-        "age": int(server.clock.monotonic() - client.born_s),
-    }
-    said, said_s = client.heard or (running, server.clock.monotonic())
-    said = running or said
-    if said is not None:
-        fields["idle"] = int(server.clock.monotonic() - said_s) if running is None else 0
-    argv_bytes = _weight(running[1:]) if running is not None else 0
-    queued_bytes = sum(_weight(argv) for _, argv in queue or ())
-    fields |= {
+        "age": int(now_s - client.born_s),
+        "idle": int(now_s - said_s),
         "flags": server.flags_of(client),
         "db": client.db.index,
         "sub": len(listens.of(client, "channels")),
         "psub": len(listens.of(client, "patterns")),
         "ssub": len(listens.of(client, "shards")),
         "multi": -1 if queue is None else len(queue),
-        **_some(buffers, "qbuf", "qbuf-free"),
+        "qbuf": buffers["qbuf"],
+        "qbuf-free": buffers["qbuf-free"],
         "argv-mem": argv_bytes,
         "multi-mem": queued_bytes,
-        **_some(buffers, "rbs", "rbp", "obl", "oll", "omem"),
-    }
-    if buffers:
-        fields["tot-mem"] = buffers["qbuf"] + argv_bytes + queued_bytes + buffers["omem"]
-        fields["events"] = "rw" if buffers["omem"] else "r"
-    if said is not None:
-        entry = find(said)
-        fields["cmd"] = "NULL" if entry is None else entry.wire_name
-    fields |= {
+        "rbs": buffers["rbs"],
+        "rbp": buffers["rbp"],
+        "obl": buffers["obl"],
+        "oll": buffers["oll"],
+        "omem": buffers["omem"],
+        "tot-mem": buffers["qbuf"] + argv_bytes + queued_bytes + buffers["omem"],
+        "events": events,
+        "cmd": "NULL" if entry is None else entry.wire_name,
         "user": (client.username or b"default").decode("utf-8", "surrogateescape"),
         "redir": redirection(client),
         "resp": client.resp,

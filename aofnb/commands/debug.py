@@ -21,6 +21,7 @@ from aofnb.commands.keys import encoding_of, refcount_of
 from aofnb.commands.registry import command
 from aofnb.errors import ReplyError
 from aofnb.rdb import dump_payload, list_node_sizes
+from aofnb.resp.replies import Attributed, BigNumber, Push, Verbatim
 from aofnb.store.digest import keyspace_digest, value_digest
 from aofnb.store.list_value import ListValue
 
@@ -132,11 +133,69 @@ def _set_active_expire(client: Client, args: Sequence[bytes]) -> str:
     return "OK"
 
 
+def _attributed_text() -> Attributed:
+    text = Attributed(b"Some real reply following the attribute")
+    text.attributes = {b"key-popularity": [b"key:123", 90]}
+    return text
+
+
+def _push_and_reply(client: Client) -> bytes:
+    if client.resp < 3:
+        raise ReplyError("ERR RESP2 is not supported by this command")
+    client.server.push(client, Push([b"server-cpu-usage", 42]))
+    return b"Some real reply following the push reply"
+
+
+# DEBUG PROTOCOL: a reply of each type, which clients test their parsers with.
+_REPLIES: dict[bytes, Callable[[Client], Any]] = {
+    b"STRING": lambda _: b"Hello World",
+    b"INTEGER": lambda _: 12345,
+    b"DOUBLE": lambda client: client.double_reply(3.141),
+    b"BIGNUM": lambda _: BigNumber(b"1234567999999999999999999999999999999"),
+    b"NULL": lambda _: None,
+    b"ARRAY": lambda _: [0, 1, 2],
+    b"SET": lambda client: client.set_reply([0, 1, 2]),
+    b"MAP": lambda client: client.map_reply({0: _truth(client, 0), 1: _truth(client, 1), 2: _truth(client, 0)}),
+    b"ATTRIB": lambda _: _attributed_text(),
+    b"PUSH": _push_and_reply,
+    b"VERBATIM": lambda _: Verbatim(b"This is a verbatim\nstring"),
+    b"TRUE": lambda client: _truth(client, 1),
+    b"FALSE": lambda client: _truth(client, 0),
+}
+
+
+def _truth(client: Client, value: int) -> int:
+    return bool(value) if client.resp >= 3 else value
+
+
+def _protocol(client: Client, args: Sequence[bytes]) -> Any:
+    made = _REPLIES.get(args[0].upper())
+    if made is None:
+        raise ReplyError(
+            "ERR Wrong protocol type name. Please use one of the following: "
+            "string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false"
+        )
+    return made(client)
+
+
+def _pause_cron(client: Client, args: Sequence[bytes]) -> str:
+    client.server.cron_paused = _atoi(args[0]) != 0
+    return "OK"
+
+
+def _rewrite_all_settings(client: Client, _args: Sequence[bytes]) -> str:
+    client.server.settings.rewrite_everything()
+    return "OK"
+
+
 def _help(_client: Client, _args: Sequence[bytes]) -> list[str]:
     return messages.help_lines(
         "DEBUG",
         "AOF-FLUSH-SLEEP <microsec>",
         "    Server will sleep before flushing the AOF, this is used for testing.",
+        "CONFIG-REWRITE-FORCE-ALL",
+        "    Like CONFIG REWRITE but writes all configuration options, including",
+        "    keywords not listed in original configuration file or default values.",
         "DIGEST",
         "    Output a hex signature representing the current DB content.",
         "DIGEST-VALUE <key> [<key> ...]",
@@ -150,6 +209,10 @@ def _help(_client: Client, _args: Sequence[bytes]) -> list[str]:
         "    Flush the AOF buffers on disk and reload the AOF in memory.",
         "OBJECT <key>",
         "    Show low level info about `key` and associated value.",
+        "PROTOCOL <type>",
+        "    Reply with a test value of the specified type. <type> can be: string,",
+        "    integer, double, bignum, null, array, set, map, attrib, push, verbatim,",
+        "    true, false.",
         "RELOAD [option ...]",
         "    Save the RDB on disk and reload it back to memory. Valid <option> values:",
         "    * MERGE: conflicting keys will be loaded from RDB.",
@@ -169,18 +232,24 @@ def _help(_client: Client, _args: Sequence[bytes]) -> list[str]:
         "    default.",
         "SLEEP <seconds>",
         "    Stop the server for <seconds>. Decimals allowed.",
+        "PAUSE-CRON <0|1>",
+        "    Stop periodic cron job processing. What was acknowledged is made durable all",
+        "    the same.",
     )
 
 
 # Subcommand -> its handler, and how many arguments it takes at least and at most.
 _SUBCOMMANDS: dict[bytes, tuple[Callable[[Client, Sequence[bytes]], Any], int, int]] = {
     b"AOF-FLUSH-SLEEP": (_aof_flush_sleep, 1, 1),
+    b"CONFIG-REWRITE-FORCE-ALL": (_rewrite_all_settings, 0, 0),
     b"DIGEST": (_digest, 0, 0),
     b"DIGEST-VALUE": (_digest_value, 0, sys.maxsize),
     b"ERROR": (_error, 1, 1),
     b"LOADAOF": (_loadaof, 0, 0),
     b"LOG": (_write_to_log, 1, 1),
     b"OBJECT": (_object, 1, 1),
+    b"PAUSE-CRON": (_pause_cron, 1, 1),
+    b"PROTOCOL": (_protocol, 1, 1),
     b"RELOAD": (_reload, 0, sys.maxsize),
     b"SLEEP": (_sleep, 1, 1),
     b"SET-ACTIVE-EXPIRE": (_set_active_expire, 1, 1),

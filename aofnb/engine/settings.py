@@ -5,8 +5,10 @@ Redis: config.c configSetCommand, rewriteConfig (7.0.15).
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -130,6 +132,21 @@ class Settings:
                         self.on_change.get(undone.name, _nothing)()
                 raise _failed(setting.name, str(problem)) from problem
         self._changed_server.update(setting.name for setting in changed if setting.name in SERVER_SETTINGS)
+
+    def rewrite_everything(self) -> None:
+        """DEBUG CONFIG-REWRITE-FORCE-ALL: as CONFIG REWRITE, with all settings in the file, defaults too.
+
+        Raises
+        ------
+        ReplyError
+            There is no file, or it cannot be written.
+        """
+        if self.file is None:
+            raise ReplyError(f"ERR CONFIG-REWRITE-FORCE-ALL failed: {os.strerror(errno.EFAULT)}")
+        try:
+            self.file.rewrite(self.config, self.users(), self.server, everything=True)
+        except OSError as problem:
+            raise ReplyError(f"ERR CONFIG-REWRITE-FORCE-ALL failed: {problem.strerror}") from problem
 
     def rewrite(self) -> None:
         """CONFIG REWRITE: bring the settings file up to date.

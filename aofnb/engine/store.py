@@ -562,8 +562,9 @@ class Store:
                 wait_s = _sooner(wait_s, _RETRY_S)
                 problem = failed
             if self._appendonly is not None and self._files is not None and self._rewriter is not None:
-                wait_s = _sooner(wait_s, self._appendonly.tick())
-                wait_s = _sooner(wait_s, self._files.saver.tick())
+                if not engine.cron_paused:
+                    wait_s = _sooner(wait_s, self._appendonly.tick())
+                    wait_s = _sooner(wait_s, self._files.saver.tick())
                 if self._rewriter.running or self._bio.pending:
                     wait_s = _sooner(wait_s, 0.1)
             writer = engine.writer
@@ -576,6 +577,8 @@ class Store:
             return wait_s
 
     def _next_expiry_s(self) -> float | None:
+        if not self.engine.expires_actively:
+            return None
         deadline_ms = self.engine.keyspace.next_deadline_ms()
         return None if deadline_ms is None else max(0.001, (deadline_ms + 1 - self.clock.now_ms()) / 1000)
 

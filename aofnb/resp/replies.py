@@ -17,6 +17,7 @@ from aofnb.errors import ReplyError
 __all__ = [
     "NIL_ARRAY",
     "NO_REPLY",
+    "Attributed",
     "BigNumber",
     "LongDouble",
     "NilArray",
@@ -55,6 +56,12 @@ class Verbatim(bytes):
 
 class BigNumber(bytes):
     """A number of any size, as its decimal text: a bulk string of RESP2, a big number of RESP3."""
+
+
+class Attributed(bytes):
+    """A bulk string with something said about it beside, which RESP2 leaves out."""
+
+    attributes: dict[Any, Any]
 
 
 class LongDouble(float):
@@ -206,6 +213,15 @@ def _big_number(reply: BigNumber, resp: int, add: Callable[[bytes], None]) -> No
     add(b"$%d\r\n%b\r\n" % (len(reply), reply) if resp < 3 else b"(%b\r\n" % reply)
 
 
+def _attributed(reply: Attributed, resp: int, add: Callable[[bytes], None]) -> None:
+    if resp >= 3:
+        add(b"|%d\r\n" % len(reply.attributes))
+        for key, value in reply.attributes.items():
+            _add(key, resp, add)
+            _add(value, resp, add)
+    _bulk(reply, resp, add)
+
+
 def _bulk(reply: bytes, _resp: int, add: Callable[[bytes], None]) -> None:
     add(b"$%d\r\n%b\r\n" % (len(reply), reply))
 
@@ -216,6 +232,7 @@ _ENCODERS: dict[type, Callable[[Any, int, Callable[[bytes], None]], None]] = {
     Push: _marked_list(b">"),
     Verbatim: _verbatim,
     BigNumber: _big_number,
+    Attributed: _attributed,
     LongDouble: lambda reply, _resp, add: add(b",%b\r\n" % f"{reply:.17f}".rstrip("0").rstrip(".").encode()),
     NilArray: _nil_array,
     NoReply: lambda _reply, _resp, _add: None,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.require import need
-from support.server import RedisServer, available, redis_server
+from support.server import Connection, RedisServer, available, redis_server
 
 import aofnb
 from aofnb.errors import ReplyError
@@ -341,3 +342,52 @@ def test_debug_object_tells_the_same_of_every_kind(store: aofnb.Store, server: R
         told = [side.execute("DEBUG", "OBJECT", key) for side in (server, store)]
         theirs, mine = (re.sub(r"0x[0-9a-f]+|(?<=lru:)\d+|(?<=idle:)\d+", "", text) for text in told)
         assert mine == theirs
+
+
+PROTOCOL_TYPES = (
+    "string integer double bignum null array set map attrib push verbatim true false STRING nosuch".split()  # noqa: SIM905
+)
+
+
+@pytest.mark.parametrize("resp", [2, 3])
+def test_debug_protocol_gives_the_servers_bytes(store: aofnb.Store, server: RedisServer, resp: int) -> None:
+    with store.serve() as service:
+        service.debug_commands = "yes"
+        answers = []
+        for port in (server.port, service.port):
+            lines = [f"DEBUG PROTOCOL {name}" for name in PROTOCOL_TYPES] + ["DEBUG PROTOCOL", "PING", "QUIT"]
+            with socket.create_connection(("127.0.0.1", port), timeout=60) as sock:
+                sock.sendall("\r\n".join([f"HELLO {resp}", *lines, ""]).encode())
+                answers.append(b"".join(iter(lambda sock=sock: sock.recv(65536), b"")).partition(b"modules")[2])
+    assert answers[0] == answers[1]
+    assert answers[0].endswith(b"+PONG\r\n+OK\r\n")
+
+
+def test_client_list_has_the_servers_fields_in_its_order(store: aofnb.Store, server: RedisServer) -> None:
+    with store.serve() as service:
+        lines = []
+        for port in (server.port, service.port):
+            connection = Connection(port)
+            connection.execute("MULTI")
+            connection.execute("SET", "k", "v" * 100)
+            connection.execute("DISCARD")
+            lines.append(connection.execute("CLIENT", "INFO").decode())
+            connection.close()
+        lines.append(store.execute("CLIENT", "INFO").decode())
+    theirs, served, inside = (dict(field.split("=") for field in line.split()) for line in lines)
+    assert list(theirs) == list(served) == list(inside)
+    same = {"name", "flags", "db", "sub", "multi", "argv-mem", "multi-mem", "obl", "oll", "omem", "cmd", "user", "resp"}
+    assert {name: served[name] for name in same} == {name: theirs[name] for name in same}
+
+
+def test_debug_config_rewrite_force_all(store: aofnb.Store, server: RedisServer, tmp_path: Path) -> None:
+    for execute in (server.execute, lambda *argv: ours(store, *argv)):
+        assert str(execute("DEBUG", "CONFIG-REWRITE-FORCE-ALL")) == "ERR CONFIG-REWRITE-FORCE-ALL failed: Bad address"
+    conf = tmp_path / "redis.conf"
+    conf.write_text(f"dir {tmp_path}\n# end\n")
+    with aofnb.open(config_file=conf, background=False) as mine:
+        mine.execute("DEBUG", "CONFIG-REWRITE-FORCE-ALL")
+    written = {line.split()[0] for line in conf.read_text().splitlines() if line and not line.startswith("#")}
+    assert {"hz", "appendfsync", "cluster-node-timeout", "replica-priority", "databases"} <= written
+    with redis_server(tmp_path, config_file=str(conf)) as reader:
+        assert reader.execute("CONFIG", "GET", "cluster-node-timeout")[1] == b"15000"

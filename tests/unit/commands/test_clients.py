@@ -59,7 +59,7 @@ def test_age_and_idle_are_in_seconds_and_only_told_where_they_are_known(store, c
     assert " cmd=client|list " in mine
     session = store.session()
     session.execute("PING")
-    assert " idle=" not in store.execute("CLIENT", "LIST").decode().splitlines()[2]
+    assert " idle=-1 " in store.execute("CLIENT", "LIST").decode().splitlines()[2]
 
 
 def test_what_a_pause_puts_off_is_run_in_order_when_it_ends(store, clock):

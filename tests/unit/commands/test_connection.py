@@ -65,6 +65,8 @@ def test_client_list_tells_who_is_there_and_in_what_state():
         assert everyone[waits.id]["flags"] == "b"
         me = everyone[queues.client.id]
         assert (me["flags"], me["name"], me["db"], me["multi"], me["addr"]) == ("x", "me", "3", "1", "?:0")
+        assert (me["fd"], me["qbuf"], me["idle"], me["cmd"], me["events"]) == ("-1", "0", "-1", "NULL", "")
+        assert everyone[1]["cmd"] == "client|list"
         assert list(listed("TYPE", "PubSub")) == [listens.client.id]
         assert listens.client.id not in listed("TYPE", "normal")
         assert listed("TYPE", "replica") == {}

@@ -83,3 +83,16 @@ def test_a_time_that_is_none_is_no_wait(store: Store, number: str) -> None:
 def test_numbers_are_read_as_by_atoi(store: Store, number: str, active: bool) -> None:
     store.execute("DEBUG", "SET-ACTIVE-EXPIRE", number)
     assert store.engine.keyspace.active_expire is active
+
+
+def test_a_paused_cron_expires_and_rewrites_nothing_and_keeps_the_log(tmp_path):
+    clock = FakeClock()
+    with aofnb.open(tmp_path, clock=clock, background=False) as store:
+        store.execute("DEBUG", "PAUSE-CRON", "1")
+        store.run([("SET", "k", "v", "PX", 10), ("MULTI",), ("BGREWRITEAOF",), ("EXEC",)])
+        clock.advance(5)
+        assert store.tick() is None
+        assert (store.execute("DBSIZE"), store.stats().rewrites, store.stats().unsynced_bytes) == (1, 0, 0)
+        store.execute("DEBUG", "PAUSE-CRON", "0")
+        store.tick()
+        assert (store.execute("DBSIZE"), store.stats().rewrites) == (0, 1)
