@@ -8,11 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-__all__ = ["cfunc", "compiled", "exceptval", "inline", "locals", "nogil"]
+__all__ = ["ccall", "cfunc", "compiled", "exceptval", "inline", "locals", "nogil"]
 
 T = TypeVar("T")
 
 compiled = False
+
+
+def ccall(function: T) -> T:
+    """In C: a function for C and for Python."""
+    return function
 
 
 def cfunc(function: T) -> T:

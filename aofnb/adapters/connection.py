@@ -9,11 +9,11 @@ Redis: networking.c readQueryFromClient, writeToClient, checkClientOutputBufferL
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import socket
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from aofnb.adapters.wire import as_sent
@@ -28,10 +28,14 @@ from aofnb.resp.requests import RequestReader
 if TYPE_CHECKING:
     from aofnb.adapters.server import Server
 
-__all__ = ["Connection"]
+__all__ = ["Connection", "is_local"]
 
 Argv = list[bytes]
 
+# What is read at a time; the rest in the next round, when others had theirs.
+_READ_BYTES = 64 << 10
+# What is sent at a time to one who does not take all at once.
+_WRITE_BYTES = 64 << 10
 # Requests waiting for their turn, above which no more is read until some are done.
 _ENOUGH_REQUESTS = 4096
 _ENOUGH_BYTES = 4 << 20
@@ -46,10 +50,11 @@ _REPLY_BYTES = 16 << 10
 _OF_BROWSERS = frozenset((b"POST", b"HOST:"))
 
 
-class Connection(asyncio.Protocol):
-    """A client on a socket. Lives in the server's event loop."""
+class Connection:
+    """A client on a socket. Lives in the thread of the server's loop, but for what says otherwise."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, sock: socket.socket, peer: Any) -> None:
+        """Take up a client that calls from `peer`, as accept() gives it."""
         self.server = server
         engine = server.store.engine
         self.engine = engine
@@ -58,6 +63,11 @@ class Connection(asyncio.Protocol):
         self.client.sink = self._pushed
         self.client.end = self._end
         self.client.buffers = self._buffers
+        own = sock.getsockname()
+        self.address = self.client.address = _address(peer or own)
+        self.client.local_address = _address(own)
+        self.is_local = is_local(peer)
+        self.last_heard_s = server.now_s()
         self.reader = RequestReader(engine.config.proto_max_bulk_len)
         self.requests: list[Argv] = []
         # The command that waits, and whose reply comes later: none behind it is run meanwhile.
@@ -67,49 +77,60 @@ class Connection(asyncio.Protocol):
         self._unread_bytes = 0
         # How many of them may run in one turn.
         self.share = _FIRST_SHARE
-        # Encoded, and not given to the transport yet. Touched with the engine's lock only.
+        # Encoded, and not on its way to the socket yet. Touched with the engine's lock only.
         self.out: list[bytes] = []
         # Nothing more is run; what is in `out` goes first.
         self.closing = False
-        self.address = ""
-        self.is_local = True
+        # It has said all it had to say: `closing` once that is answered.
+        self._leaving = False
         # Whether the server has it in its list for the next turn.
         self.waiting_for_turn = False
-        self.last_heard_s = 0.0
+        # What goes before anything in `out`.
+        self._first: list[bytes] = []
+        # What the peer does not take yet, in order, and its bytes; so many of the first ones count for no limit.
+        self._unsent: deque[bytes | memoryview] = deque()
+        self._unsent_bytes = 0
+        self._unlimited_bytes = 0
         self._over_soft_since_s: float | None = None
-        # Long data that goes before anything in `out`, a piece whenever the peer took the last one; and what waits
-        # behind it.
-        self._first: deque[bytes] = deque()
-        self._behind: list[bytes] = []
-        self._behind_bytes = 0
-        self._full = False
-        self._transport: asyncio.Transport | None = None
-        self._paused = False
+        # None once it is closed.
+        self._sock: socket.socket | None = sock
+        self._reads = True
+        server.loop.watch(sock, self, reads=True)
+        if isinstance(own, tuple):
+            # A reply is not kept back because more may follow.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if engine.config.tcp_keepalive:
+                _keep_alive(sock, engine.config.tcp_keepalive)
 
-    # --- asyncio's side ----------------------------------------------------------------------------------
+    # --- what the loop tells -----------------------------------------------------------------------------
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        self.address = self.client.address = _address(self._transport)
-        self.client.local_address = _local_address(self._transport)
-        peer = self._transport.get_extra_info("peername")
-        self.is_local = not isinstance(peer, tuple) or ipaddress.ip_address(peer[0].partition("%")[0]).is_loopback
-        refusal = self.server.admit(self)
-        if refusal is not None:
-            self._transport.write(b"-" + refusal + b"\r\n")
-            self._transport.close()
+    def readable(self) -> None:
+        """Read what there is, and have it run with the next turn."""
+        if self._sock is None or self.closing or not self._reads:
+            # It was told a moment before that was so.
             return
-        self.last_heard_s = self.server.now_s()
-        keepalive_s = self.engine.config.tcp_keepalive
-        sock = self._transport.get_extra_info("socket")
-        if keepalive_s and sock is not None and sock.family != getattr(socket, "AF_UNIX", None):
-            _keep_alive(sock, keepalive_s)
-
-    def data_received(self, data: bytes) -> None:
-        if self.closing:
+        try:
+            data = self._sock.recv(_READ_BYTES)
+        except BlockingIOError:
             return
-        self.last_heard_s = self.server.now_s()
-        self.server.input_bytes += len(data)
+        except OSError:
+            # It was reset, or does not answer.
+            self.close()
+            return
+        if not data:
+            self._said_all()
+            return
+        server = self.server
+        self.last_heard_s = server.loop.now_s
+        server.input_bytes += len(data)
+        if self.requests or self.waiting_for is not None or self.reader.under_way or self._is_stranger():
+            self.read(data)
+        else:
+            # Most often it is plain, and is answered as it stands.
+            server.arrived.append((self, data))
+
+    def read(self, data: bytes) -> None:
+        """Make requests of `data`, and have them run with the next turn."""
         reader = self.reader
         reader.stranger = self._is_stranger()
         self.requests += reader.feed(data)
@@ -117,31 +138,42 @@ class Connection(asyncio.Protocol):
             if self.waiting_for is None:
                 self.server.ready(self)
             self._unread_bytes += len(data)
-            enough = len(self.requests) > _ENOUGH_REQUESTS or self._unread_bytes > _ENOUGH_BYTES
-            if enough and not self._paused and self._transport is not None:
-                self._paused = True
-                self._transport.pause_reading()
+            if len(self.requests) > _ENOUGH_REQUESTS or self._unread_bytes > _ENOUGH_BYTES:
+                self._watch(reads=False)
         elif reader.held > self.engine.config.client_query_buffer_limit:
             self.server.log.warning(
                 "Closing client that reached max query buffer length: %s, %d bytes held", self.address, reader.held
             )
-            self.abort()
+            self.close()
 
     def _is_stranger(self) -> bool:
         return not self.client.authenticated and self.engine.users.password_needed
 
-    def eof_received(self) -> bool:
+    def _said_all(self) -> None:
         # What came before is run, and its replies are sent to whoever may still read them.
-        if not self.requests or self.waiting_for is not None:
-            return False
-        self.server.leave_after_turn(self)
-        return True
+        if self.waiting_for is not None or not self.requests:
+            self._close_when_sent()
+        else:
+            self._leaving = True
+            self._watch(reads=False)
 
-    def connection_lost(self, _problem: Exception | None) -> None:
-        self.closing = True
-        self._transport = None
-        self.requests.clear()
-        self.server.lost(self)
+    def writable(self) -> None:
+        """Send more of what the peer did not take."""
+        if self._sock is None:
+            return
+        self._send_held()
+        if self.closing and not self._unsent:
+            self.close()
+
+    def fault(self) -> None:
+        """A fault of ours."""
+        self.server.log.exception("client %s dropped", self.address)
+        self.close()
+
+    def _watch(self, *, reads: bool) -> None:
+        self._reads = reads
+        if self._sock is not None:
+            self.server.loop.watch(self._sock, self, reads=reads, writes=bool(self._unsent))
 
     # --- a turn ------------------------------------------------------------------------------------------
 
@@ -158,7 +190,7 @@ class Connection(asyncio.Protocol):
         outbox = engine.outbox.items
         done = 0
         if requests:
-            client.heard = (requests[-1], engine.clock.monotonic())
+            client.heard = (requests[-1], self.last_heard_s)
         count = len(requests)
         while done < count:
             if requests[done][0] in QUICK and not outbox:
@@ -300,73 +332,119 @@ class Connection(asyncio.Protocol):
         self.out.append(data)
         self.server.has_output(self)
 
-    def send_first(self, pieces: deque[bytes]) -> None:
-        """Send `pieces` behind what is in `out` now and before what comes. With the engine's lock."""
-        pieces.appendleft(b"".join(self.out))
+    def send_first(self, pieces: list[bytes]) -> None:
+        """Send `pieces` behind what is in `out` now and before what comes, however long the peer takes. As `add`."""
+        self._first += [*self.out, *pieces]
         self.out.clear()
-        self._first = pieces
         self.server.has_output(self)
 
     def take(self) -> bytes:
-        """What is to be sent, taken from `out`. With the engine's lock."""
-        data = b"".join(self.out)
-        self.out.clear()
+        """What is to be sent, taken from `out`; `flush` sends it. With the engine's lock."""
+        if self._first:
+            for piece in self._first:
+                self._hold(piece)
+            self._first.clear()
+            self._unlimited_bytes = self._unsent_bytes
+        out = self.out
+        data = out[0] if len(out) == 1 else b"".join(out)
+        out.clear()
         return data
 
     def flush(self, data: bytes) -> None:
         """Send `data`, which was taken from `out`. Without the lock."""
-        transport = self._transport
-        if transport is None:
+        size = len(data)
+        if size > _REPLY_BYTES and self.check_output(size):
             return
-        if len(data) > _REPLY_BYTES and self.check_output(len(data)):
-            return
-        if self._first or self._behind:
-            self._behind.append(data)
-            self._behind_bytes += len(data)
-            self._send_pieces()
-            self.check_output()
-        elif data:
-            transport.write(data)
-            self.server.output_bytes += len(data)
-            if transport.get_write_buffer_size():
+        if data and self._sock is not None:
+            sent = 0 if self._unsent else self._offer(data)
+            if sent < size:
+                self._hold(memoryview(data)[sent:])
                 self.check_output()
-        if len(data) > _LARGE_REPLIES:
+        more = bool(self.requests)
+        if size > _LARGE_REPLIES:
             self.share = max(1, self.share // 4)
-        elif self.requests and self.share < _LARGEST_SHARE:
+        elif more and self.share < _LARGEST_SHARE:
             self.share *= 2
-        if self.closing:
-            transport.close()
-        elif not self.requests:
+        if self.closing or (self._leaving and (not more or self.waiting_for is not None)):
+            self._close_when_sent()
+        elif not more:
             self._unread_bytes = 0
-            if self._paused:
-                self._paused = False
-                transport.resume_reading()
+            if not self._reads:
+                self._watch(reads=True)
 
-    def _send_pieces(self) -> None:
-        while self._first and not self._full and self._transport is not None:
-            piece = self._first.popleft()
-            self.server.output_bytes += len(piece)
-            self._transport.write(piece)
-        if not self._first and self._behind and self._transport is not None:
-            self._transport.write(b"".join(self._behind))
-            self.server.output_bytes += self._behind_bytes
-            self._behind.clear()
-            self._behind_bytes = 0
+    # --- what the peer does not take at once --------------------------------------------------------------
 
-    def pause_writing(self) -> None:
-        self._full = True
+    def _offer(self, data: bytes | memoryview) -> int:
+        """How much of `data` the system takes now."""
+        assert self._sock is not None
+        try:
+            sent = self._sock.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            # Nobody is there any more to take it.
+            self.close()
+            return 0
+        self.server.output_bytes += sent
+        if self._unlimited_bytes:
+            self._unlimited_bytes = max(0, self._unlimited_bytes - sent)
+        return sent
 
-    def resume_writing(self) -> None:
-        self._full = False
-        self._send_pieces()
+    def _hold(self, data: bytes | memoryview) -> None:
+        """Keep `data` until there is room for it."""
+        if self._sock is None:
+            return
+        self._unsent.append(data)
+        self._unsent_bytes += len(data)
+        if len(self._unsent) == 1:
+            self._watch(reads=self._reads)
+
+    def _send_held(self) -> None:
+        """Send the next piece: the loop comes again for the one behind it."""
+        batch: list[bytes | memoryview] = []
+        size = 0
+        while self._unsent and size < _WRITE_BYTES:
+            batch.append(self._unsent.popleft())
+            size += len(batch[-1])
+        data = batch[0] if len(batch) == 1 else b"".join(batch)
+        sent = self._offer(data)
+        if self._sock is None:
+            return
+        self._unsent_bytes -= sent
+        if sent < size:
+            self._unsent.appendleft(memoryview(data)[sent:])
+        elif not self._unsent:
+            self._watch(reads=self._reads)
+
+    def _close_when_sent(self) -> None:
+        self.closing = True
+        if self._unsent:
+            self._watch(reads=False)
+        else:
+            self.close()
+
+    def close(self) -> None:
+        """Close now: what the peer has not taken is lost to it. Closing twice is fine."""
+        self.closing = True
+        sock, self._sock = self._sock, None
+        if sock is None:
+            return
+        self.server.loop.watch(sock, self)
+        with suppress(OSError):
+            # A child that somebody forked holds it, too, and the peer would wait for its end.
+            sock.shutdown(socket.SHUT_RDWR)
+        sock.close()
+        self.requests.clear()
+        self._unsent.clear()
+        self._unsent_bytes = 0
+        self.server.lost(self)
 
     def _buffers(self) -> dict[str, int]:
         """What CLIENT LIST says of descriptors and memory. There is no reply buffer of a fixed size."""
-        transport = self._transport
-        fd = -1 if transport is None else transport.get_extra_info("socket").fileno()
+        sock = self._sock
         waiting = self.buffered
         return {
-            "fd": fd,
+            "fd": -1 if sock is None else sock.fileno(),
             "qbuf": self.reader.held,
             "qbuf-free": 0,
             "rbs": 0,
@@ -384,9 +462,7 @@ class Connection(asyncio.Protocol):
     @property
     def buffered(self) -> int:
         """Bytes that the peer has not taken; of a snapshot on its way to a replica, only what comes behind it."""
-        if self._first or self._behind:
-            return self._behind_bytes
-        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+        return max(0, self._unsent_bytes - self._unlimited_bytes)
 
     @property
     def kind(self) -> str:
@@ -416,34 +492,20 @@ class Connection(asyncio.Protocol):
             self.server.log.warning(
                 "Client %s closed for overcoming of output buffer limits: %d bytes.", self.address, size + more
             )
-            self.abort()
+            self.close()
         return bool(over)
 
-    def drop(self) -> None:
-        """Close without waiting: what the peer does not take at once is lost to it."""
-        self.closing = True
-        if self._transport is not None:
-            self._transport.close() if not self.buffered else self._transport.abort()
 
-    def abort(self) -> None:
-        """Drop the client now; what it has not read is lost to it."""
-        self.closing = True
-        if self._transport is not None:
-            self._transport.abort()
+def is_local(peer: Any) -> bool:
+    """Whether one who calls from `peer` is on this machine."""
+    return not isinstance(peer, tuple) or ipaddress.ip_address(peer[0].partition("%")[0]).is_loopback
 
 
-def _address(transport: asyncio.Transport) -> str:
-    peer = transport.get_extra_info("peername")
-    if isinstance(peer, tuple):
-        return f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
-    return f"{transport.get_extra_info('sockname') or 'unix'}:0"
-
-
-def _local_address(transport: asyncio.Transport) -> str:
-    own = transport.get_extra_info("sockname")
-    if isinstance(own, tuple):
-        return f"[{own[0]}]:{own[1]}" if ":" in own[0] else f"{own[0]}:{own[1]}"
-    return f"{own or 'unix'}:0"
+def _address(name: Any) -> str:
+    """The name of a socket, as getsockname gives it, in the words of CLIENT LIST."""
+    if isinstance(name, tuple):
+        return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
+    return f"{name or 'unix'}:0"
 
 
 def _keep_alive(sock: Any, interval_s: int) -> None:

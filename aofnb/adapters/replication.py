@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import io
 import logging
-from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -122,7 +121,7 @@ class Replication:
         writer.selected_db = -1
         pieces = [piece for _, piece in rdb_pieces(self._engine.keyspace, aux=self._aux(), config=self._store.config)]
         header = b"" if replication_id is None else b"+FULLRESYNC %b %d\r\n" % (self.id.encode(), self.offset)
-        connection.send_first(deque([header + b"$%d\r\n" % sum(map(len, pieces)), *pieces]))
+        connection.send_first([header + b"$%d\r\n" % sum(map(len, pieces)), *pieces])
         replica.acked_offset = self.offset
 
     def _aux(self) -> list[tuple[bytes, bytes]]:

@@ -9,7 +9,6 @@ Redis: ae.c, networking.c acceptCommonHandler, server.c beforeSleep, clientsCron
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import logging
 import os
@@ -21,7 +20,9 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
-from aofnb.adapters.connection import Connection
+from aofnb.adapters._answer_cy import COMPILED, answer
+from aofnb.adapters.connection import Connection, is_local
+from aofnb.adapters.loop import Loop
 from aofnb.adapters.replication import Replication
 from aofnb.engine import Store
 from aofnb.errors import AofWriteError, ConfigError, StoreClosedError
@@ -30,8 +31,8 @@ __all__ = ["Server", "serve"]
 
 # Requests of one turn; how many of one client `Connection.share` says.
 TURN_REQUESTS = 2048
-# How often idle and slow clients are looked for.
-_CRON_S = 1.0
+# Clients that are taken up at a time; the rest in the next round, when others had theirs.
+_ACCEPTS = 200
 
 _DENIED = (
     b"DENIED Redis is running in protected mode because protected mode is enabled and no password is set for the "
@@ -84,19 +85,17 @@ class Server:
         self.on_shutdown: Callable[[], None] | None = None
         self._unixsocketperm = unixsocketperm
         self.replication = Replication(store)
+        # What clients sent in this round; and who has requests that were read.
+        self.arrived: list[tuple[Connection, bytes]] = []
         self._ready: list[Connection] = []
         # Who has something in `out`, and whether the loop knows. With the engine's lock.
         self._with_output: set[Connection] = set()
-        self._flush_planned = False
-        self._in_turn = False
-        self._leaving: set[Connection] = set()
+        self._woken = False
         self._next_warning_s = 0.0
-        self._turn_planned = False
         self._closed = False
-        self._started = threading.Event()
-        self._loop = asyncio.new_event_loop()
-        self.now_s = self._loop.time
-        self._listeners: list[asyncio.Server] = []
+        self._listeners: list[_Listener] = []
+        self.now_s = store.engine.clock.monotonic
+        self.loop = Loop(store.engine.clock, self._tick, self._after_events)
         self._thread = threading.Thread(target=self._run, name="aofnb-server", daemon=True)
         try:
             if not self.hosts and self.unixsocket is None:
@@ -105,7 +104,7 @@ class Server:
                 self._refuse_strangers()
             self._listen()
         except BaseException:
-            self._loop.close()
+            self.loop.close()
             self._remove_socket_file()
             raise
         if store.engine.replication is None:
@@ -124,8 +123,6 @@ class Server:
             store.engine.settings.on_change["protected-mode"] = self._protected_mode_changed
         store.before_close(self.close)
         self._thread.start()
-        # To be stopped it must have begun.
-        self._started.wait()
 
     # --- beginning and end -------------------------------------------------------------------------------
 
@@ -169,7 +166,7 @@ class Server:
             for sock in sockets:
                 sock.close()
             raise
-        self._sockets = sockets
+        self._listeners = [_Listener(self, sock) for sock in sockets]
 
     def _unix_socket(self, path: str) -> socket.socket:
         # One that was left behind is replaced, as redis-server does; no other kind of file is.
@@ -198,46 +195,25 @@ class Server:
                     os.unlink(self.unixsocket)
 
     def _run(self) -> None:
-        loop = self._loop
-        asyncio.set_event_loop(loop)
-        try:
-            loop.run_until_complete(self._start())
-            # Not before it runs for good: a stop that comes earlier would be lost.
-            loop.call_soon(self._started.set)
-            loop.run_forever()
-        finally:
-            self._started.set()
-            loop.run_until_complete(self._end())
-            loop.close()
-
-    async def _start(self) -> None:
-        for sock in self._sockets:
-            if sock.family == getattr(socket, "AF_UNIX", None):
-                listener = await self._loop.create_unix_server(lambda: Connection(self), sock=sock)
-            else:
-                listener = await self._loop.create_server(lambda: Connection(self), sock=sock)
-            self._listeners.append(listener)
-        self._loop.call_later(_CRON_S, self._cron)
-
-    async def _end(self) -> None:
         for listener in self._listeners:
-            listener.close()
-        for connection in list(self.connections):
-            # Replies that were given to the transport are sent if the peer takes them at once.
-            connection.drop()
-        # Lets the transports call connection_lost.
-        await asyncio.sleep(0)
+            listener.listen()
+        try:
+            self.loop.run()
+        finally:
+            for listener in self._listeners:
+                listener.sock.close()
+            for connection in list(self.connections):
+                # Replies are sent as far as the system took them.
+                connection.close()
+            self.loop.close()
 
     def close(self) -> None:
         """Stop serving: no new clients, those there are dropped. The store stays open. Closing twice is fine."""
         if self._closed:
             return
         self._closed = True
-        if self._thread is threading.current_thread():
-            self._loop.stop()
-        else:
-            with suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._loop.stop)
+        self.loop.stop()
+        if self._thread is not threading.current_thread():
             self._thread.join()
         self._remove_socket_file()
         engine = self.store.engine
@@ -302,18 +278,27 @@ class Server:
             "output_bytes": self.output_bytes,
         }
 
-    def admit(self, connection: Connection) -> bytes | None:
-        """Take a new client up, or say why not."""
+    def take_up(self, sock: socket.socket, peer: Any) -> None:
+        """A client has connected."""
         self.total_connections += 1
-        if len(self.connections) >= self.store.config.maxclients:
+        refusal = self._refusal(peer)
+        if refusal is not None:
             self.rejected_connections += 1
-            return b"ERR max number of clients reached"
-        if self.protected_mode and not connection.is_local and not self._has_password():
-            self.rejected_connections += 1
-            return _DENIED
-        self.connections.add(connection)
+            sock.send(b"-" + refusal + b"\r\n")
+            sock.close()
+            return
         with self.store.engine.lock:
+            connection = Connection(self, sock, peer)
+            self.connections.add(connection)
             self.replication.joined(connection)
+
+    def _refusal(self, peer: Any) -> bytes | None:
+        """Why a client that calls from `peer` is not taken up."""
+        most = self.store.config.maxclients
+        if len(self.connections) >= (most if self.loop.capacity is None else min(most, self.loop.capacity)):
+            return b"ERR max number of clients reached"
+        if self.protected_mode and not is_local(peer) and not self._has_password():
+            return _DENIED
         return None
 
     def lost(self, connection: Connection) -> None:
@@ -324,7 +309,8 @@ class Server:
             self._with_output.discard(connection)
             self.replication.left(connection)
             engine.disconnect(connection.client)
-        self._leaving.discard(connection)
+        for listener in self._listeners:
+            listener.listen()
 
     def warn_of_browser(self, address: str) -> None:
         """Say once a minute that somebody sends HTTP."""
@@ -338,92 +324,93 @@ class Server:
             )
 
     def ready(self, connection: Connection) -> None:
-        """`connection` has requests: have a turn."""
+        """`connection` has requests: give it a turn."""
         if not connection.waiting_for_turn:
             connection.waiting_for_turn = True
             self._ready.append(connection)
-            if not self._turn_planned:
-                self._turn_planned = True
-                self._loop.call_soon(self._turn)
 
     def has_output(self, connection: Connection) -> None:
         """`connection` has something in `out`: send it soon. With the engine's lock, from any thread."""
         self._with_output.add(connection)
-        if not self._in_turn and not self._flush_planned:
-            self._flush_planned = True
-            with suppress(RuntimeError):  # the loop is closed
-                self._loop.call_soon_threadsafe(self._flush)
+        if not self._woken:
+            self._woken = True
+            self.loop.wake()
 
-    def _flush(self) -> None:
-        """Send what others caused: messages, the stream of replicas, replies of those who waited."""
-        with self.store.engine.lock:
-            self._flush_planned = False
-            answers = self._taken()
-        self._send(answers)
+    # --- a round -----------------------------------------------------------------------------------------
 
-    def _taken(self) -> list[tuple[Connection, bytes]]:
-        answers = [(connection, connection.take()) for connection in self._with_output]
-        self._with_output.clear()
-        return answers
-
-    def _send(self, answers: list[tuple[Connection, bytes]]) -> None:
-        for connection, data in answers:
-            if connection in self._leaving and not connection.requests:
-                connection.closing = True
-            connection.flush(data)
-            if connection.requests and connection.waiting_for is None and not connection.closing:
-                # What stood behind a command that waited.
-                self.ready(connection)
-
-    def leave_after_turn(self, connection: Connection) -> None:
-        """`connection` will send no more: close it once what it sent is answered."""
-        self._leaving.add(connection)
+    def _after_events(self) -> bool:
+        """Run what clients sent; send the replies, and what others caused. Whether there is more to run."""
+        if self.arrived or self._ready:
+            self._turn()
+        elif self._with_output:
+            with self.store.engine.lock:
+                self._woken = False
+                answers = self._taken([])
+            self._send(answers)
+        return bool(self._ready or self._with_output)
 
     def _turn(self) -> None:
         """Run what all clients sent, as one turn; then answer all."""
-        self._turn_planned = False
-        turn, self._ready = self._ready, []
+        arrived, self.arrived = self.arrived, []
+        turn: list[Connection] = []
         engine = self.store.engine
-        budget = TURN_REQUESTS
         try:
             with engine.lock:
-                self._in_turn = True
+                # Whoever gets messages is seen to at the end of this turn.
+                self._woken = True
                 try:
                     engine.begin_turn(None)
+                    answers, left = (
+                        answer(engine, arrived, TURN_REQUESTS, self.loop.now_s) if COMPILED else ([], arrived)
+                    )
+                    for connection, data in left:
+                        connection.read(data)
+                        self._with_output.add(connection)
+                    turn, self._ready = self._ready, []
+                    budget = TURN_REQUESTS
                     for connection in turn:
                         connection.waiting_for_turn = False
                         if budget > 0:
                             budget -= connection.run(min(budget, connection.share))
                     engine.end_turn()
+                    answers += self._taken(turn)
                 finally:
-                    self._in_turn = False
-                self._with_output.update(turn)
-                answers = self._taken()
-        except StoreClosedError:
-            self._drop(turn)
-            return
-        except AofWriteError as problem:
-            # Nobody may be told OK, and nobody can be told otherwise: what they wrote is in memory. redis-server ends
-            # the process here; the store refuses further writes until it is opened again.
-            self.log.error("Write error writing to the AOF file, %d clients dropped: %s", len(turn), problem)
-            self._drop(turn)
-            return
-        except Exception:
-            # A fault of ours: the engine mends what it tore with the next turn.
-            self.log.exception("a turn failed; %d clients dropped", len(turn))
-            self._drop(turn)
+                    self._woken = False
+        except Exception as problem:
+            self._turn_failed({*turn, *(connection for connection, _ in arrived)}, problem)
             return
         self._send(answers)
         if engine.afterwards:
             # SHUTDOWN closes the store, and that the server. Not under the lock: what is waited for may want it.
             engine.do_afterwards()
 
-    def _drop(self, connections: list[Connection]) -> None:
-        for connection in connections:
-            connection.abort()
+    def _taken(self, turn: list[Connection]) -> list[tuple[Connection, bytes]]:
+        """What is to be sent to those of a turn, and to others. With the engine's lock."""
+        if self._with_output:
+            turn += self._with_output.difference(turn)
+            self._with_output.clear()
+        return [(connection, connection.take()) for connection in turn]
 
-    def _cron(self) -> None:
-        """Drop clients that are silent for too long, or that do not read."""
+    def _send(self, answers: list[tuple[Connection, bytes]]) -> None:
+        for connection, data in answers:
+            connection.flush(data)
+            if connection.requests and connection.waiting_for is None and not connection.closing:
+                # What a turn left, or what stood behind a command that waited.
+                self.ready(connection)
+
+    def _turn_failed(self, turn: set[Connection], problem: Exception) -> None:
+        """Drop them: nobody may be told OK, and nobody can be told otherwise, since what they wrote is in memory."""
+        if isinstance(problem, AofWriteError):
+            # redis-server ends the process here; the store refuses further writes until it is opened again.
+            self.log.error("Write error writing to the AOF file, %d clients dropped: %s", len(turn), problem)
+        elif not isinstance(problem, StoreClosedError):
+            # A fault of ours: the engine mends what it tore with the next turn.
+            self.log.error("a turn failed; %d clients dropped", len(turn), exc_info=problem)
+        for connection in turn:
+            connection.close()
+
+    def _tick(self) -> None:
+        """Drop clients that are silent for too long, or that do not read; accept again."""
         with self.store.engine.lock:
             self.replication.cron()
         timeout_s = self.store.config.timeout
@@ -433,8 +420,56 @@ class Server:
                 connection.check_output()
             if timeout_s and now_s - connection.last_heard_s > timeout_s and connection.may_time_out:
                 self.log.info("Closing idle client %s", connection.address)
-                connection.abort()
-        self._loop.call_later(_CRON_S, self._cron)
+                connection.close()
+        for listener in self._listeners:
+            listener.listen()
+
+
+class _Listener:
+    """A socket on which clients connect."""
+
+    def __init__(self, server: Server, sock: socket.socket) -> None:
+        self.sock = sock
+        self._server = server
+        self._listens = False
+
+    def listen(self) -> None:
+        """Accept who comes, if it does not already."""
+        if not self._listens:
+            self._listens = True
+            self._server.loop.watch(self.sock, self, reads=True)
+
+    def _pause(self) -> None:
+        """Until somebody left or a second is over: who waits for a connection would be told again and again."""
+        self._listens = False
+        self._server.loop.watch(self.sock, self)
+
+    def readable(self) -> None:
+        """Somebody wants to connect."""
+        for _ in range(_ACCEPTS):
+            try:
+                sock, peer = self.sock.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError as problem:
+                # There are no more descriptors, most likely.
+                self._server.log.warning("Accepting client connection: %s", problem.strerror)
+                self._pause()
+                return
+            sock.setblocking(False)
+            try:
+                self._server.take_up(sock, peer)
+            except OSError:
+                # It has gone already.
+                sock.close()
+
+    def writable(self) -> None:
+        """Never asked for."""
+
+    def fault(self) -> None:
+        """A fault of ours."""
+        self._server.log.exception("a client could not be taken up")
+        self._pause()
 
 
 def serve(store: Store, **options: Any) -> Server:

@@ -35,7 +35,7 @@ def plain(data: bytes, pos: cython.Py_ssize_t, argvs: list[list[bytes]]) -> cyth
     argv: list[bytes]
     names: list[bytes] = [b""] * _NAMES
     while pos < size:
-        header = _header(p, pos, size, 42)  # *
+        header = header_at(p, pos, size, 42)  # *
         at = pos + (header & 255)
         argc = header >> 8
         # Nothing is allocated for arguments that the data cannot hold: each takes six bytes at least.
@@ -43,7 +43,7 @@ def plain(data: bytes, pos: cython.Py_ssize_t, argvs: list[list[bytes]]) -> cyth
             return pos
         argv = [b""] * argc
         for k in range(argc):
-            header = _header(p, at, size, 36)  # $
+            header = header_at(p, at, size, 36)  # $
             if header < 0:
                 return pos
             at += header & 255
@@ -85,7 +85,7 @@ def sets(data: bytes, places: cython.int[::1]) -> cython.Py_ssize_t:
             if p[pos + i] != head[i]:
                 return count
         at = pos + 13
-        header = _header(p, at, size, 36)
+        header = header_at(p, at, size, 36)
         if header < 0:
             return count
         key = at + (header & 255)
@@ -93,7 +93,7 @@ def sets(data: bytes, places: cython.int[::1]) -> cython.Py_ssize_t:
         if key_end > size - 2 or p[key_end] != 13 or p[key_end + 1] != 10:
             return count
         at = key_end + 2
-        header = _header(p, at, size, 36)
+        header = header_at(p, at, size, 36)
         if header < 0:
             return count
         at += header & 255
@@ -109,10 +109,9 @@ def sets(data: bytes, places: cython.int[::1]) -> cython.Py_ssize_t:
     return count
 
 
-@cython.cfunc
-@cython.inline
+@cython.ccall
 @cython.exceptval(check=False)
-def _header(
+def header_at(
     p: cython.p_const_uchar, at: cython.Py_ssize_t, size: cython.Py_ssize_t, kind: cython.uchar
 ) -> cython.longlong:
     """Header of that kind at p[at]: its number, shifted by 8, and how many bytes it has; negative if there is none."""

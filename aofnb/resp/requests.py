@@ -53,6 +53,8 @@ class RequestReader:
         Why reading stopped, or None. What comes behind is not read.
     held
         Bytes that arrived and are part of no whole request yet.
+    under_way
+        Whether what comes next is read in the light of what came before; else it begins a request.
     """
 
     __slots__ = (
@@ -66,6 +68,7 @@ class RequestReader:
         "held",
         "max_bulk",
         "stranger",
+        "under_way",
     )
 
     def __init__(self, max_bulk: int = 512 << 20, *, stranger: bool = False) -> None:
@@ -73,6 +76,7 @@ class RequestReader:
         self.stranger = stranger
         self.error: ProtocolError | None = None
         self.held = 0
+        self.under_way = False
         # Arguments of the request under way, how many are still to come, and the bytes behind them: together
         # `_waiting` of them, of which nothing can be made before there are `_need`.
         self._argv: Argv = []
@@ -93,6 +97,7 @@ class RequestReader:
             if not requests or self.stranger or self.error is not None:
                 return requests
             data, self._chunks, self._waiting, self.held = b"".join(self._chunks), [], 0, 0
+            self.under_way = False
         if _plain_cy.COMPILED:
             data = data[_plain_cy.plain(data, 0, requests) :]
         else:
@@ -106,6 +111,7 @@ class RequestReader:
         self._chunks.append(data)
         self._waiting += len(data)
         self.held += len(data)
+        self.under_way = True
         if self._waiting < self._need:
             return
         # Of two chunks or more the last completes what the others wait for: so every byte is joined once.
@@ -118,6 +124,7 @@ class RequestReader:
         self._chunks = [rest[taken:]] if taken < len(rest) else []
         self._waiting = len(rest) - taken
         self.held = self._waiting + self._argv_bytes
+        self.under_way = bool(self._waiting or self._left) or self.error is not None
 
     def _parse(self, data: bytes, requests: list[Argv], most: int) -> int:
         """Append up to `most` of the whole requests of `data`; returns how much of it is done with."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
+import struct
 import threading
 import time
 
@@ -114,10 +116,10 @@ def test_pipelines_of_many_clients_are_answered_in_order(server):
         sock.close()
 
 
-def test_a_thousand_clients(server):
+def test_thousands_of_clients(server):
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    count = min(1000, (hard - 100) // 2)
+    count = min(3000, (hard - 100) // 2)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2 * count + 100), hard))
     socks = [connect(server) for _ in range(count)]
     try:
@@ -130,12 +132,101 @@ def test_a_thousand_clients(server):
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+def test_no_more_clients_than_the_loop_can_watch(server):
+    server.loop.capacity = 1
+    with connect(server) as first, connect(server) as second:
+        assert ask(first, PING) == b"+PONG\r\n"
+        assert second.recv(100) == b"-ERR max number of clients reached\r\n"
+
+
+def test_without_descriptors_it_waits_until_somebody_leaves(server, monkeypatch, caplog):
+    calls = []
+
+    def accept(_sock):
+        calls.append(1)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with connect(server) as first:
+        assert ask(first, PING) == b"+PONG\r\n"
+        with monkeypatch.context() as patch:
+            patch.setattr(socket.socket, "accept", accept)
+            second = connect(server)
+            for _ in range(100):
+                assert ask(first, PING) == b"+PONG\r\n"
+        # Not once with each round.
+        assert 1 <= len(calls) <= 3
+        assert "Accepting client connection: Too many open files" in caplog.text
+    with second:
+        assert ask(second, PING) == b"+PONG\r\n"
+
+
 def test_what_was_sent_before_the_end_is_run(server):
     with connect(server) as sock:
         sock.sendall(b"SET k v\r\nGET k\r\n")
         sock.shutdown(socket.SHUT_WR)
         assert ask(sock, b"", 12) == b"+OK\r\n$1\r\nv\r\n"
         assert ended(sock)
+    with connect(server) as sock:
+        # More than one turn takes.
+        sock.sendall(encode_command([b"INCR", b"n"]) * 3000)
+        sock.shutdown(socket.SHUT_WR)
+        expected = b"".join(b":%d\r\n" % (i + 1) for i in range(3000))
+        assert ask(sock, b"", len(expected)) == expected
+        assert ended(sock)
+
+
+def test_one_who_reads_slowly_gets_all_in_order(store, server):
+    values = [bytes([65 + number]) * 300_000 for number in range(20)]
+    for number, value in enumerate(values):
+        store.execute("SET", f"k{number}", value)
+    with connect(server) as slow, connect(server) as good:
+        slow.sendall(b"".join(encode_command([b"GET", b"k%d" % number]) for number in range(20)) * 10)
+        expected = b"".join(b"$300000\r\n%b\r\n" % value for value in values) * 10
+        while sum(connection.buffered for connection in list(server.connections)) < 1 << 20:
+            assert ask(good, PING) == b"+PONG\r\n"
+        received = bytearray()
+        while len(received) < len(expected):
+            received += slow.recv(1 << 20)
+        assert received == expected
+        assert ask(slow, PING) == b"+PONG\r\n"
+
+
+def test_one_who_is_gone_is_forgotten(store, server):
+    store.execute("SET", "big", b"x" * 1_000_000)
+    for sent in (PING, b"BLPOP none 0\r\n", encode_command([b"GET", b"big"]) * 100, b"*3\r\n$3\r\nSE"):
+        sock = connect(server)
+        sock.sendall(sent)
+        sock.recv(1) if sent.startswith(PING) else time.sleep(0)
+        # A reset, not an end.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.close()
+    with connect(server) as other:
+        while len(store.engine.connected()) > 2:
+            assert ask(other, PING) == b"+PONG\r\n"
+
+
+def test_the_end_is_seen_although_a_child_holds_the_socket(store, server):
+    with connect(server) as sock:
+        assert ask(sock, PING) == b"+PONG\r\n"
+        [connection] = server.connections
+        # As a forked child has it.
+        copy = os.dup(connection.client.buffers()["fd"])
+        try:
+            store.execute("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            assert sock.recv(1) == b""
+        finally:
+            os.close(copy)
+
+
+def test_a_fault_of_ours_ends_only_those_of_its_turn(store, server, monkeypatch, caplog):
+    with connect(server) as other:
+        assert ask(other, PING) == b"+PONG\r\n"
+        with connect(server) as sock, monkeypatch.context() as patch:
+            patch.setattr(store.engine, "end_turn", lambda: 1 / 0)
+            sock.sendall(PING)
+            assert ended(sock)
+        assert "a turn failed; 1 clients dropped" in caplog.text
+        assert ask(other, PING) == b"+PONG\r\n"
 
 
 def test_hostile_clients_harm_no_other(server):

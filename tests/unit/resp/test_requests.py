@@ -151,3 +151,16 @@ def test_a_pipeline_cut_anywhere_goes_the_fast_way_but_for_the_request_that_is_c
         found += reader.feed(data[start : start + 4097])
     assert found == argvs
     assert sum(slowly) <= len(data) // 4097 + 1
+
+
+def test_between_two_requests_nothing_is_under_way():
+    data = b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n"
+    for cut in range(len(data) + 1):
+        reader = RequestReader()
+        reader.feed(data + data[:cut])
+        assert reader.under_way == (0 < cut < len(data))
+        assert reader.feed(data[cut:]) == ([[b"GET", b"k"]] if cut < len(data) else [])
+        assert not reader.under_way
+    reader.feed(b"*x\r\n")
+    # What comes behind an error is not read.
+    assert reader.under_way
