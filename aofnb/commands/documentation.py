@@ -1,7 +1,8 @@
-"""What COMMAND DOCS tells of commands beside their declarations: arguments, and what is out of date.
+"""What COMMAND DOCS tells of commands beside their declarations: arguments, cost, history, and what is out of date.
 
 The arguments are data, `arguments.json`, one command a line, as servers tell them: 7.0.15, and of what came later
-7.4.1. They are read when somebody asks for the first time; redis-cli shows hints by them.
+7.4.1; redis-cli shows hints by them. What each command costs and how it changed is `documentation.json`, recorded from
+7.0.15 (`tests/support/record_documentation.py`). Both are read when somebody asks for the first time.
 
 Redis: server.c addReplyCommandArgList (7.0.15).
 """
@@ -15,7 +16,7 @@ from typing import Any
 
 from aofnb.commands.registry import Command
 
-__all__ = ["DEPRECATED", "SYSTEM", "arguments"]
+__all__ = ["DEPRECATED", "SYSTEM", "arguments", "facts"]
 
 # Since when another command does it as well.
 DEPRECATED = {
@@ -29,12 +30,19 @@ SYSTEM = frozenset({"DEBUG", "PFDEBUG", "PFSELFTEST", "REPLCONF", "RESTORE-ASKIN
 
 
 @cache
-def _all_arguments() -> dict[str, list[dict[str, Any]]]:
-    text = resources.files("aofnb.commands").joinpath("arguments.json").read_text(encoding="utf-8")
-    found: dict[str, list[dict[str, Any]]] = json.loads(text)
+def _read(name: str) -> dict[str, Any]:
+    text = resources.files("aofnb.commands").joinpath(name).read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(text)
     return found
 
 
 def arguments(command: Command) -> list[dict[str, Any]]:
     """What may follow the name: each with ``name``, ``type`` and what else there is to tell; some hold others."""
-    return _all_arguments().get(command.name, [])
+    told: list[dict[str, Any]] = _read("arguments.json").get(command.name, [])
+    return told
+
+
+def facts(command: Command) -> dict[str, Any]:
+    """``complexity``, ``replaced_by`` and ``history`` (versions with what they changed), as far as they are known."""
+    told: dict[str, Any] = _read("documentation.json").get(command.name, {})
+    return told

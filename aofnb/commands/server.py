@@ -13,7 +13,7 @@ from typing import Any
 
 from aofnb.commands import messages
 from aofnb.commands.client import Client, SetReply
-from aofnb.commands.documentation import DEPRECATED, SYSTEM, arguments
+from aofnb.commands.documentation import DEPRECATED, SYSTEM, arguments, facts
 from aofnb.commands.key_uses import NOTES, KeyUse, counts_fit, key_uses, used_keys
 from aofnb.commands.registry import Command, all_commands, command, find, table
 from aofnb.errors import ReplyError
@@ -288,11 +288,19 @@ def _docs(client: Client, entry: Command) -> Any:
         b"since": _bytes(entry.since),
         b"group": _bytes(group_of(entry)),
     }
+    known = facts(entry)
+    if "complexity" in known:
+        docs[b"complexity"] = _bytes(known["complexity"])
     flags = ["deprecated"] * (entry.name in DEPRECATED) + ["syscmd"] * (entry.name in SYSTEM)
     if flags:
         docs[b"doc_flags"] = _words(client, flags)
     if entry.name in DEPRECATED:
         docs[b"deprecated_since"] = _bytes(DEPRECATED[entry.name])
+    if "replaced_by" in known:
+        docs[b"replaced_by"] = _bytes(known["replaced_by"])
+    if "history" in known:
+        changes = [[_bytes(version), _bytes(change)] for version, change in known["history"]]
+        docs[b"history"] = client.set_reply(changes)
     told = arguments(entry)
     if told:
         docs[b"arguments"] = [_argument(client, argument) for argument in told]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import aofnb.commands.all  # noqa: F401  # fills the table
-from aofnb.commands.documentation import _all_arguments, arguments
+from aofnb.commands.documentation import _read, arguments
 from aofnb.commands.key_uses import KeyUse, key_uses
 from aofnb.commands.registry import NEVER, Command, all_commands
 from aofnb.commands.server import group_of
@@ -104,7 +104,7 @@ def test_what_writes_is_logged_and_what_is_declared_is_documented(command: Comma
 
 def test_every_command_that_takes_arguments_tells_which() -> None:
     """And nothing else does: one that takes what its declaration does not know, or is not there any more."""
-    told = {name for name in _all_arguments() if name not in {command.name for command in COMMANDS}}
+    told = {name for name in _read("arguments.json") if name not in {command.name for command in COMMANDS}}
     assert not told
     for command in COMMANDS:
         takes_any = not command.subcommands and (command.arity < 0 or command.min_argc > command.words)
