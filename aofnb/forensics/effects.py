@@ -60,7 +60,7 @@ class Effects:
         dirty, error, keys_after, type_ = zip(*found, strict=True) if found else ((), (), (), ())
         columns = {
             "dirty": pd.array(dirty, dtype="Int64"),
-            "error": pd.array(error, dtype="str"),
+            "error": pd.Series(error, dtype="str").array,
             "keys_after": pd.array(keys_after, dtype="Int64"),
             "type": pd.Categorical(type_, categories=pd.Index(_TYPES, dtype="str")),
         }

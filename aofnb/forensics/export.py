@@ -187,7 +187,7 @@ def to_polars(log: Log, *, lazy: bool = False, **options: Any) -> Any:
             yield frame if with_columns is None else frame.select(with_columns)
 
     empty = polars.from_arrow(schema.empty_table())
-    return plugins.register_io_source(io_source=frames, schema=empty.schema)
+    return plugins.register_io_source(frames, schema=empty.schema)
 
 
 # --- Dask -------------------------------------------------------------------------------------------------------------
