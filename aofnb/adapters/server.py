@@ -93,15 +93,17 @@ class Server:
         self._woken = False
         self._next_warning_s = 0.0
         self._closed = False
+        self._open_to_strangers = open_to_strangers
         self._listeners: list[_Listener] = []
+        # Those that take the place of them in the next round.
+        self._next_listeners: list[_Listener] | None = None
         self.now_s = store.engine.clock.monotonic
         self.loop = Loop(store.engine.clock, self._tick, self._after_events)
         self._thread = threading.Thread(target=self._run, name="aofnb-server", daemon=True)
         try:
             if not self.hosts and self.unixsocket is None:
                 raise ConfigError("there is nothing to serve on; give a host, a unix socket, or both")
-            if not open_to_strangers:
-                self._refuse_strangers()
+            self._refuse_strangers(self.hosts)
             self._listen()
         except BaseException:
             self.loop.close()
@@ -120,53 +122,108 @@ class Server:
                     "enable-debug-command": debug_commands,
                 }
             )
-            store.engine.settings.on_change["protected-mode"] = self._protected_mode_changed
+            store.engine.settings.on_change |= self._changes()
         store.before_close(self.close)
         self._thread.start()
 
     # --- beginning and end -------------------------------------------------------------------------------
 
-    def _refuse_strangers(self) -> None:
+    def _refuse_strangers(self, hosts: Sequence[str]) -> None:
         """Whoever reaches a server without a password may do anything: so only this machine may.
 
         redis-server listens all the same, and turns away everyone from elsewhere; here that is told at once.
         """
-        far = [host for host in self.hosts if not _is_loopback(host)]
-        if far and self.protected_mode and not self._has_password():
+        far = [host for host in hosts if not _is_loopback(host)]
+        if far and self.protected_mode and not self._open_to_strangers and not self._has_password():
             raise ConfigError(
                 f"{far[0]} can be reached from other machines, and there is no password; set one first "
                 '(store.execute("CONFIG", "SET", "requirepass", ...)), serve on 127.0.0.1, or, where everyone who can '
                 "connect may do everything, give protected_mode=False"
             )
 
+    def _changes(self) -> dict[str, Callable[[], None]]:
+        """What CONFIG SET can change of a server, and what is to be done then."""
+        return {
+            "protected-mode": self._protected_mode_changed,
+            "port": lambda: self._address_changed("Unable to listen on this port. Check server logs."),
+            "bind": lambda: self._address_changed("Failed to bind to specified addresses."),
+        }
+
     def _protected_mode_changed(self) -> None:
         self.protected_mode = self.store.engine.settings.server["protected-mode"]
+
+    def _address_changed(self, failed: str) -> None:
+        """Listen where the settings say now; clients that are there stay. ConfigError `failed` if that cannot be."""
+        values = self.store.engine.settings.server
+        port = values["port"]
+        hosts = values["bind"].split() if port else []
+        if (hosts, port) == (self.hosts, self.port):
+            return
+        now = self._next_listeners or self._listeners
+        kept = [listener for listener in now if listener.host is None or (port == self.port and listener.host in hosts)]
+        try:
+            self._refuse_strangers(hosts)
+            if not hosts and self.unixsocket is None:
+                raise ConfigError("there would be nothing left to serve on")
+            known = {listener.host for listener in kept}
+            new = self._tcp_listeners([host for host in hosts if host not in known], port)
+        except ConfigError as problem:
+            self.log.warning("%s", problem)
+            raise ConfigError(failed) from problem
+        self.hosts, self.port = hosts, port
+        # By the thread of the loop, which knows what it watches.
+        self._next_listeners = kept + new
+        self.loop.wake()
+
+    def _replace_listeners(self) -> None:
+        """Listen where CONFIG SET said, and nowhere else. In the thread of the loop."""
+        with self.store.engine.lock:
+            listeners, self._next_listeners = self._next_listeners or self._listeners, None
+        for listener in self._listeners:
+            if listener not in listeners:
+                listener.close()
+        self._listeners = listeners
+        for listener in listeners:
+            listener.listen()
 
     def _has_password(self) -> bool:
         """Whether a new client has to authenticate."""
         return self.store.engine.users.password_needed
 
     def _listen(self) -> None:
-        sockets: list[socket.socket] = []
+        self._listeners = self._tcp_listeners(self.hosts, self.port)
+        if self._listeners:
+            # It may have been chosen by the system.
+            self.port = self._listeners[0].sock.getsockname()[1]
+        try:
+            if self.unixsocket is not None:
+                self._listeners.append(_Listener(self, self._unix_socket(self.unixsocket)))
+        except BaseException:
+            for listener in self._listeners:
+                listener.sock.close()
+            raise
+
+    def _tcp_listeners(self, hosts: Sequence[str], port: int) -> list[_Listener]:
+        """One for each of `hosts`; of port 0 the first gets a free one, which is that of the others too."""
+        found: list[_Listener] = []
         backlog = self.store.config.tcp_backlog
         try:
-            for host in self.hosts:
+            for host in hosts:
                 # As redis.conf marks those that a machine may lack.
                 optional = host.startswith("-")
                 try:
-                    sockets.append(_tcp_socket(_ANY.get(host.lstrip("-"), host.lstrip("-")), self.port, backlog))
+                    sock = _tcp_socket(_ANY.get(host.lstrip("-"), host.lstrip("-")), port, backlog)
                 except ConfigError:
                     if not optional:
                         raise
                 else:
-                    self.port = sockets[-1].getsockname()[1]
-            if self.unixsocket is not None:
-                sockets.append(self._unix_socket(self.unixsocket))
+                    found.append(_Listener(self, sock, host))
+                    port = sock.getsockname()[1]
         except BaseException:
-            for sock in sockets:
-                sock.close()
+            for listener in found:
+                listener.sock.close()
             raise
-        self._listeners = [_Listener(self, sock) for sock in sockets]
+        return found
 
     def _unix_socket(self, path: str) -> socket.socket:
         # One that was left behind is replaced, as redis-server does; no other kind of file is.
@@ -200,7 +257,7 @@ class Server:
         try:
             self.loop.run()
         finally:
-            for listener in self._listeners:
+            for listener in {*self._listeners, *(self._next_listeners or ())}:
                 listener.sock.close()
             for connection in list(self.connections):
                 # Replies are sent as far as the system took them.
@@ -222,7 +279,8 @@ class Server:
             if engine.replication is self.replication:
                 engine.replication = None
                 engine.settings.serve({})
-                del engine.settings.on_change["protected-mode"]
+                for name in self._changes():
+                    del engine.settings.on_change[name]
                 engine.socket_stats = dict
 
     def wait_closed(self) -> None:
@@ -340,6 +398,8 @@ class Server:
 
     def _after_events(self) -> bool:
         """Run what clients sent; send the replies, and what others caused. Whether there is more to run."""
+        if self._next_listeners is not None:
+            self._replace_listeners()
         if self.arrived or self._ready:
             self._turn()
         elif self._with_output:
@@ -426,10 +486,11 @@ class Server:
 
 
 class _Listener:
-    """A socket on which clients connect."""
+    """A socket on which clients connect; `host` as the settings name it, None for a unix socket."""
 
-    def __init__(self, server: Server, sock: socket.socket) -> None:
+    def __init__(self, server: Server, sock: socket.socket, host: str | None = None) -> None:
         self.sock = sock
+        self.host = host
         self._server = server
         self._listens = False
 
@@ -438,6 +499,12 @@ class _Listener:
         if not self._listens:
             self._listens = True
             self._server.loop.watch(self.sock, self, reads=True)
+
+    def close(self) -> None:
+        """Take up nobody any more."""
+        if self._listens:
+            self._pause()
+        self.sock.close()
 
     def _pause(self) -> None:
         """Until somebody left or a second is over: who waits for a connection would be told again and again."""

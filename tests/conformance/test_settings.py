@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.require import need
-from support.server import RedisServer, available, redis_server
+from support.server import Connection, RedisServer, available, free_port, redis_server
 
 import aofnb
 from aofnb.config_server import FIXED, SERVER_ALIASES
@@ -110,3 +112,44 @@ def test_too_few_replicas_refuse_writes_as_on_the_server(store: aofnb.Store, ser
     theirs, mine = ([ask(side, *line.split()) for line in lines] for side in (server.execute, store.execute))
     assert mine == theirs
     assert mine[1].startswith("NOREPLICAS")
+
+
+def connects(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=10).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def test_port_bind_and_protected_mode_of_what_is_served(store: aofnb.Store, tmp_path: Path) -> None:
+    """Clients that are connected stay; what cannot be leaves everything as it was."""
+    told = []
+    with (
+        redis_server(tmp_path) as server,
+        store.serve() as service,
+        socket.create_server(("127.0.0.1", 0)) as taken,
+    ):
+        taken_port = taken.getsockname()[1]
+        for first_port in (server.port, service.port):
+            client, port = Connection(first_port), free_port()
+            said = [client.execute("CONFIG", "SET", "port", port)]
+            # The listener changes when the command is over.
+            while connects(first_port):
+                time.sleep(0.01)
+            assert connects(port)
+            said += [str(client.execute("CONFIG", "SET", "port", taken_port)).replace(str(taken_port), "TAKEN")]
+            said += [str(client.execute("CONFIG", "SET", "bind", "127.0.0.1 198.51.100.1"))]
+            assert connects(port)
+            said += [client.execute("CONFIG", "SET", "bind", "127.0.0.1 -::1"), client.execute("CONFIG", "GET", "bind")]
+            assert connects(port)
+            assert client.execute("CONFIG", "GET", "port")[1] == b"%d" % port
+            assert b"tcp_port:%d\r\n" % port in client.execute("INFO", "server")
+            said += [client.execute("CONFIG", "SET", "protected-mode", "no"), client.execute("PING")]
+            told.append(said)
+            client.close()
+        assert not service.protected_mode
+        assert service.url.endswith(f":{port}")
+    assert told[0] == told[1]
+    with pytest.raises(aofnb.ReplyError, match="the store is not served"):
+        store.execute("CONFIG", "SET", "port", 1)
