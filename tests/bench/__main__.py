@@ -28,13 +28,17 @@ _SUBJECTS = {
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small and once")
+    parser.add_argument(
+        "--megabytes", type=int, default=bench_forensics.MEGABYTES, help="size of the log that is asked (%(default)s)"
+    )
     parser.add_argument("subjects", nargs="*", choices=[*_SUBJECTS, []], help="only these")
     args = parser.parse_args()
     print(machine())
     cases = []
     with tempfile.TemporaryDirectory() as directory:
         for name in args.subjects or _SUBJECTS:
-            cases += _SUBJECTS[name].run(Path(directory) / name, args.quick)
+            size = {"megabytes": args.megabytes} if name == "forensics" else {}
+            cases += _SUBJECTS[name].run(Path(directory) / name, args.quick, **size)
     print_table(cases)
     results = Path("bench-results")
     results.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""Asking a large log: index, columns, keys and export, against redis-check-aof, hiredis and plain Python.
+"""Asking a large log: index, columns, questions, salvage and export, against redis-check-aof, hiredis and plain Python.
 
 Every case runs in a process of its own that times itself by CPU time, since machines are shared, and says the most
 anonymous memory it held; contenders take turns. Results are compared with what was written.
@@ -7,7 +7,9 @@ anonymous memory it held; contenders take turns. Results are compared with what 
 from __future__ import annotations
 
 import importlib.util
+import random
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +18,7 @@ import aofnb
 from tests.bench.big_logs import write_big_log
 from tests.bench.harness import Case
 
-NBYTES = 500_000_000
+MEGABYTES = 500
 ROUNDS = 3
 _MB = 1e6
 
@@ -91,11 +93,11 @@ measured(read)
 """
 
 
-def run(directory: Path, quick: bool) -> list[Case]:
-    """All cases; `quick` for a smoke test."""
+def run(directory: Path, quick: bool, megabytes: int = MEGABYTES) -> list[Case]:
+    """All cases on a log of that size; `quick` for a smoke test with a fiftieth of it."""
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "big.aof"
-    rows = write_big_log(path, NBYTES // 50 if quick else NBYTES)
+    rows = write_big_log(path, megabytes * 1_000_000 // (50 if quick else 1))
     bench = _Bench(path, directory, rows, 1 if quick else ROUNDS)
     compiled = aofnb.kernels()["forensics.columns"] == "compiled"
     return [
@@ -122,6 +124,19 @@ def run(directory: Path, quick: bool) -> list[Case]:
         ),
         bench.quick_answer("history of a key, indexed", "len(log.history('{key}'))", 0.050),
         bench.quick_answer("get of a key at a position, indexed", "log.get('{key}', at=len(log) // 2)", 0.100),
+        bench.alone("triage", _SCAN + "measured(lambda: log.triage().commands)"),
+        bench.alone("times of all rows, estimated", _SCAN + "measured(lambda: (log.times(), log.index().rows)[1])"),
+        bench.alone(
+            "the state at the end, nothing known yet",
+            _SCAN + "measured(lambda: (log.at('end').execute('DBSIZE') > 0) * log.index().rows)",
+        ),
+        bench.quick_answer(
+            "the state at a position, after a first pass",
+            "log.at(len(log) * 6 // 10).execute('DBSIZE')",
+            2.0,
+            warm="log.at('end').execute('DBSIZE')",
+        ),
+        bench.salvage(),
     ]
 
 
@@ -166,14 +181,41 @@ class _Bench:
             case.notes.append(f"{answer.split()[1]} {said}")
         return case
 
-    def quick_answer(self, name: str, code: str, goal_s: float) -> Case:
+    def quick_answer(self, name: str, code: str, goal_s: float, warm: str = "") -> Case:
         best = float("inf")
         # The first answer of a process also waits for what has to be imported.
-        warm, asked = code.format(key="profile:1"), code.format(key="profile:77")
+        warm, asked = warm or code.format(key="profile:1"), code.format(key="profile:77")
         for _ in range(self._rounds):
             best = min(best, self._python(f"{_KEPT}{warm}\nmeasured(lambda: {asked})")[0])
         verdict = "reached" if best <= goal_s else "MISSED"
         return Case(name, "answers", {"aofnb": 1 / best}, notes=[f"goal {verdict}: {goal_s * 1000:g} ms"])
+
+    def salvage(self) -> Case:
+        """A new log of what is left where ten blocks of 4 KiB in each 100 MB are zeros."""
+        rng = random.Random(1)
+        blocks = self._nbytes // 4096
+        damaged = self._scratch / "damaged.aof"
+        shutil.copyfile(self._path, damaged)
+        with damaged.open("r+b") as file:
+            for block in rng.sample(range(1, blocks), max(blocks * 4096 // 10_000_000, 1)):
+                file.seek(block * 4096)
+                file.write(bytes(4096))
+        code = (
+            "import shutil\ndest = scratch + '/salvaged'\nshutil.rmtree(dest, ignore_errors=True)\n"
+            "log = aofnb.scan(scratch + '/damaged.aof', cache_dir=False)\n"
+            "measured(lambda: log.salvage(dest, dry_run=False, verify=False).kept)"
+        )
+        best, memory, kept = float("inf"), 0, 0
+        for _ in range(self._rounds):
+            seconds, memory, answer = self._python(code)
+            best, kept = min(best, seconds), int(answer)
+        share = kept / self._rows
+        assert 0.99 < share < 1.0
+        case = self._case("salvage, zeroed blocks", {"aofnb": best}, memory, None)
+        case.notes.append(
+            f"goal {'reached' if share >= 0.999 else 'MISSED'}: 99.9 % of the commands kept, {share:.3%} is"
+        )
+        return case
 
     def _case(self, name: str, seconds: dict[str, float], memory: int, goal: tuple[str, float] | None) -> Case:
         rates = {who: self._nbytes / each for who, each in seconds.items()}
