@@ -42,6 +42,7 @@ KERNELS = (
     "aofnb.forensics._walk_cy",
     "aofnb.forensics._waste_cy",
     "aofnb.rdb._crc64_cy",
+    "aofnb.rdb._listpack_cy",
     "aofnb.rdb._lzf_cy",
     "aofnb.rdb._records_cy",
 )

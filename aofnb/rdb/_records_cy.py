@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""Kernel: the records that most snapshots are full of, several at once: strings and plain hashes, with deadlines.
+"""Kernel: the records that snapshots are full of, several at once: strings, hashes, and what is made of strings alone.
 
 It takes whole records that are as they should be, and stops in front of any other: `reader` goes on there, and has
 the words for what is wrong.
@@ -10,6 +10,7 @@ Redis: rdb.c rdbLoadObject (7.0.15).
 from __future__ import annotations
 
 from collections.abc import Callable
+from struct import Struct
 from typing import Any
 
 try:
@@ -18,11 +19,34 @@ except ModuleNotFoundError:
     from aofnb import _cython as cython
 
 from aofnb.errors import RdbError
+from aofnb.rdb import opcodes
 from aofnb.rdb.lzf import decompress
 
 COMPILED = cython.compiled
 
 _NEVER = -1
+_unpack_double = Struct("<d").unpack_from
+# By type, what follows a key: 1, seen to here; 2, one string; 3, strings, which are counted; 4, those with a double
+# each; 5, those with a length in front of each; 0, something else.
+_SHAPES = bytes(
+    {
+        opcodes.STRING: 1,
+        opcodes.HASH: 1,
+        opcodes.SET: 3,
+        opcodes.LIST: 3,
+        opcodes.ZSET_2: 4,
+        opcodes.SET_INTSET: 2,
+        opcodes.HASH_LISTPACK: 2,
+        opcodes.ZSET_LISTPACK: 2,
+        opcodes.SET_LISTPACK: 2,
+        opcodes.HASH_ZIPLIST: 2,
+        opcodes.ZSET_ZIPLIST: 2,
+        opcodes.LIST_ZIPLIST: 2,
+        opcodes.LIST_QUICKLIST: 3,
+        opcodes.LIST_QUICKLIST_2: 5,
+    }.get(kind, 0)
+    for kind in range(32)
+)
 
 
 def records(
@@ -31,21 +55,25 @@ def records(
     keys: list[bytes],
     values: list[Any],
     deadlines: dict[bytes, int],
-    hash_of: Callable[[list[bytes]], Any],
+    hash_of: Callable[[dict[bytes, bytes], int], Any],
+    value_of: Callable[[int, bytes], Any],
 ) -> cython.Py_ssize_t:
     r"""Add the keys and values of the records from data[at] on; where the first record is that was not taken.
 
-    `hash_of` makes a value of fields and values in turn, or None where they make none.
+    `hash_of` makes a value of fields, and the size of the longest field or value; `value_of` one of a type, of those in
+    `_SHAPES`, and the bytes behind the key, or None where they make none.
 
     >>> keys, values = [], []
-    >>> records(b"\x00\x01k\xc0\x07\x00\x01l\x05cut", 0, keys, values, {}, dict), keys, values
+    >>> records(b"\x00\x01k\xc0\x07\x00\x01l\x05cut", 0, keys, values, {}, dict, dict), keys, values
     (5, [b'k'], [b'7'])
     """
     p: cython.p_const_uchar = data
     size: cython.Py_ssize_t = len(data)
     begin: cython.Py_ssize_t
-    left: cython.Py_ssize_t
+    count: cython.Py_ssize_t
+    longest: cython.Py_ssize_t
     end: cython.Py_ssize_t
+    kind: cython.int
     while at < size:
         begin = at
         when = None
@@ -54,9 +82,9 @@ def records(
                 return begin
             when = int.from_bytes(data[at + 1 : at + 9], "little", signed=True)
             at += 9
-        if p[at] != 0 and p[at] != 4:
+        kind = p[at]
+        if kind >= 32 or _SHAPES[kind] == 0:
             return begin
-        is_hash: cython.bint = p[at] == 4
         at += 1
         end = _end(p, at, size)
         if end < 0:
@@ -64,25 +92,39 @@ def records(
         try:
             key = _text(data, at, end)
             at = end
-            if not is_hash:
+            if kind == 0:
                 end = _end(p, at, size)
                 if end < 0:
                     return begin
                 value = _text(data, at, end)
-            else:
-                if at + 1 >= size or p[at] >= 0x80:
+            elif kind == 4:
+                count = _length(p, at, size)
+                if count <= 0:
                     return begin
-                left = 2 * p[at] if p[at] < 0x40 else 2 * ((p[at] & 63) << 8 | p[at + 1])
-                end = at + 1 if p[at] < 0x40 else at + 2
-                parts: list[bytes] = []
-                while left > 0:
+                end = at + (1 if count < 64 else 2)
+                fields: dict[bytes, bytes] = {}
+                longest = 0
+                for _field in range(count):
                     at = end
                     end = _end(p, at, size)
                     if end < 0:
                         return begin
-                    parts.append(_text(data, at, end))
-                    left -= 1
-                value = hash_of(parts)
+                    field = _text(data, at, end)
+                    at = end
+                    end = _end(p, at, size)
+                    if end < 0:
+                        return begin
+                    text = _text(data, at, end)
+                    fields[field] = text
+                    longest = max(longest, len(field), len(text))
+                if len(fields) != count:
+                    return begin
+                value = hash_of(fields, longest)
+            else:
+                end = _end_of_value(p, at, size, _SHAPES[kind])
+                if end < 0:
+                    return begin
+                value = value_of(kind, data[at:end])
                 if value is None:
                     return begin
         except RdbError:
@@ -92,6 +134,92 @@ def records(
         values.append(value)
         if when is not None and when != _NEVER:
             deadlines[key] = when
+    return at
+
+
+def strings(data: bytes, at: cython.Py_ssize_t, count: cython.Py_ssize_t, found: list[bytes]) -> cython.Py_ssize_t:
+    """Append strings from data[at] on to `found`, at most `count`; where the first one is that was not taken."""
+    p: cython.p_const_uchar = data
+    size: cython.Py_ssize_t = len(data)
+    end: cython.Py_ssize_t
+    for _string in range(count):
+        end = _end(p, at, size)
+        if end < 0:
+            return at
+        try:
+            found.append(_text(data, at, end))
+        except RdbError:
+            return at
+        at = end
+    return at
+
+
+def scores(
+    data: bytes, at: cython.Py_ssize_t, count: cython.Py_ssize_t, found: dict[bytes, float]
+) -> tuple[cython.Py_ssize_t, cython.Py_ssize_t]:
+    """Put members with their scores, as doubles, from data[at] on into `found`, at most `count`; where the first one is
+    that was not taken, and how many were.
+    """
+    p: cython.p_const_uchar = data
+    size: cython.Py_ssize_t = len(data)
+    end: cython.Py_ssize_t
+    taken: cython.Py_ssize_t
+    for taken in range(count):
+        end = _end(p, at, size)
+        if end < 0 or end + 8 > size:
+            return at, taken
+        score = _unpack_double(data, end)[0]
+        if score != score:
+            return at, taken
+        try:
+            found[_text(data, at, end)] = score
+        except RdbError:
+            return at, taken
+        at = end + 8
+    return at, count
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
+def _length(p: cython.p_const_uchar, at: cython.Py_ssize_t, size: cython.Py_ssize_t) -> cython.Py_ssize_t:
+    """The length at p[at] in one or two bytes, of which the number tells how many; -1 if it is something else."""
+    number: cython.Py_ssize_t
+    if at + 1 >= size or p[at] >= 0x80:
+        return -1
+    if p[at] < 0x40:
+        return p[at]
+    number = (p[at] & 63) << 8 | p[at + 1]
+    return number if number >= 64 else -1
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def _end_of_value(
+    p: cython.p_const_uchar, at: cython.Py_ssize_t, size: cython.Py_ssize_t, shape: cython.int
+) -> cython.Py_ssize_t:
+    """Where the value of that shape ends that begins at p[at]; -1 if it is not whole, or of a rare form."""
+    left: cython.Py_ssize_t
+    if shape == 2:
+        return _end(p, at, size)
+    left = _length(p, at, size)
+    if left < 0:
+        return -1
+    at += 1 if left < 64 else 2
+    while left > 0:
+        if shape == 5:
+            # What kind of node it is.
+            if at >= size or p[at] >= 0x40:
+                return -1
+            at += 1
+        at = _end(p, at, size)
+        if at < 0:
+            return -1
+        if shape == 4:
+            at += 8
+            if at > size:
+                return -1
+        left -= 1
     return at
 
 

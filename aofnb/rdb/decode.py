@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from aofnb.config import Config
 from aofnb.errors import RdbError
 from aofnb.rdb import opcodes
-from aofnb.rdb.listpack import Item, decode_intset, decode_listpack, texts
+from aofnb.rdb.listpack import Item, decode_intset, decode_listpack, decode_texts, texts
 from aofnb.rdb.source import Source
 from aofnb.rdb.streams import decode_stream
 from aofnb.rdb.ziplist import decode_ziplist, decode_zipmap
@@ -110,7 +110,7 @@ def _list_of(items: Iterable[bytes]) -> ListValue | None:
 
 
 def _list(source: Source, _type: int, _context: Context) -> ListValue | None:
-    return _list_of([source.string() for _item in range(source.count(1))])
+    return _list_of(source.strings(source.count(1)))
 
 
 def _list_ziplist(source: Source, _type: int, _context: Context) -> ListValue | None:
@@ -131,7 +131,7 @@ def _quicklist_2(source: Source, _type: int, _context: Context) -> ListValue | N
         if container == opcodes.NODE_PLAIN:
             items.append(source.string())
         elif container == opcodes.NODE_PACKED:
-            items += texts(decode_listpack(source.string()))
+            items += decode_texts(source.string())
         else:
             raise source.error(f"a list has a node of kind {container}; there are only 1 and 2")
     return _list_of(items)
@@ -148,7 +148,7 @@ def _set_of(source: Source, members: list[bytes], context: Context) -> SetValue 
 
 
 def _set(source: Source, _type: int, context: Context) -> SetValue | None:
-    return _set_of(source, [source.string() for _member in range(source.count(1))], context)
+    return _set_of(source, source.strings(source.count(1)), context)
 
 
 def _set_intset(source: Source, _type: int, context: Context) -> SetValue | None:
@@ -156,7 +156,7 @@ def _set_intset(source: Source, _type: int, context: Context) -> SetValue | None
 
 
 def _set_listpack(source: Source, _type: int, context: Context) -> SetValue | None:
-    return _set_of(source, texts(decode_listpack(source.string())), context)
+    return _set_of(source, decode_texts(source.string()), context)
 
 
 # --- sorted sets ---------------------------------------------------------------------------------------------
@@ -178,16 +178,24 @@ def _text_double(source: Source) -> float:
     return _NO_NUMBERS[size] if size in _NO_NUMBERS else _score(source, b"nan" if size == 253 else source.take(size))
 
 
-def _zset(source: Source, type_: int, context: Context) -> SortedSet | None:
-    text = type_ == opcodes.ZSET
+def _zset(source: Source, _type: int, context: Context) -> SortedSet | None:
+    count = source.count(9)
+    return _plain_zset(source, source.scores(count), count, context)
+
+
+def _zset_text(source: Source, _type: int, context: Context) -> SortedSet | None:
+    """With scores as text."""
     scores: dict[bytes, float] = {}
-    count = source.count(2 if text else 9)
+    count = source.count(2)
     for _member in range(count):
         member = source.string()
-        score = _text_double(source) if text else source.double()
+        scores[member] = score = _text_double(source)
         if score != score:
             raise source.error("a score that is not a number")
-        scores[member] = score
+    return _plain_zset(source, scores, count, context)
+
+
+def _plain_zset(source: Source, scores: dict[bytes, float], count: int, context: Context) -> SortedSet | None:
     config = context.config
     return _zset_of(source, scores, count, config.zset_max_listpack_entries, config.zset_max_listpack_value)
 
@@ -219,11 +227,8 @@ def _hash_of(source: Source, fields: dict[bytes, bytes], count: int, entries: in
 
 def _hash(source: Source, _type: int, context: Context) -> HashValue | None:
     count = source.count(2)
-    fields: dict[bytes, bytes] = {}
-    for _field in range(count):
-        name = source.string()
-        fields[name] = source.string()
-    return _plain_hash(source, fields, count, context)
+    parts = source.strings(2 * count)
+    return _plain_hash(source, dict(zip(parts[::2], parts[1::2], strict=True)), count, context)
 
 
 def _plain_hash(source: Source, fields: dict[bytes, bytes], count: int, context: Context) -> HashValue | None:
@@ -238,14 +243,13 @@ def _hash_zipmap(source: Source, _type: int, context: Context) -> HashValue | No
 
 def _hash_compact(source: Source, type_: int, context: Context) -> HashValue | None:
     blob = source.string()
-    items = decode_ziplist(blob) if type_ == opcodes.HASH_ZIPLIST else decode_listpack(blob)
-    _check_pairs(source, items, 2)
-    parts = texts(items)
+    parts = texts(decode_ziplist(blob)) if type_ == opcodes.HASH_ZIPLIST else decode_texts(blob)
+    _check_pairs(source, parts, 2)
     fields = dict(zip(parts[::2], parts[1::2], strict=True))
     return _hash_of(source, fields, len(parts) // 2, context.config.hash_max_listpack_entries, _ANY)
 
 
-def _check_pairs(source: Source, items: list[Item], width: int) -> None:
+def _check_pairs(source: Source, items: Sequence[Item], width: int) -> None:
     if len(items) % width:
         raise source.error(f"{len(items)} elements do not make groups of {width}")
 
@@ -389,7 +393,7 @@ _SHARED: dict[int, _Decoder] = {
     opcodes.STRING: _string,
     opcodes.LIST: _list,
     opcodes.SET: _set,
-    opcodes.ZSET: _zset,
+    opcodes.ZSET: _zset_text,
     opcodes.HASH: _hash,
     opcodes.ZSET_2: _zset,
     opcodes.MODULE_2: _module,

@@ -11,13 +11,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from struct import Struct
+from typing import Any
 
 from aofnb.errors import RdbError
+from aofnb.rdb._listpack_cy import SMALL, TEXTS, elements
 
 __all__ = [
     "Item",
     "decode_intset",
     "decode_listpack",
+    "decode_texts",
     "encode_integer",
     "encode_intset",
     "encode_item",
@@ -35,6 +38,8 @@ _END = 0xFF
 _UNCOUNTED = 65535
 # Bytes of the integers that have a first byte of their own.
 _WIDTHS = {0xF1: 2, 0xF2: 3, 0xF3: 4, 0xF4: 8}
+# The highest of all bytes that begin an element.
+_LAST_FIRST = 0xF4
 # Largest entry of which the length, read backwards, takes 1, 2, 3, 4 bytes.
 _BACKLEN_LIMITS = (127, 16382, 2097150, 268435454)
 _WHOLE_NUMBER = re.compile(rb"0|-?[1-9][0-9]{0,18}")
@@ -53,17 +58,10 @@ def whole_number(text: bytes) -> int | None:
     return number if _INT64_MIN <= number <= _INT64_MAX else None
 
 
-# Texts of numbers that take up to two bytes of a listpack, made once: an object for each would take twenty times that,
-# and a compressed listpack may hold a great many. Negative ones are found from the end.
-_SMALL = 4096
-_TEXTS = [b"%d" % number for number in (*range(_SMALL), *range(-_SMALL, 0))]
-
-
 def texts(items: Iterable[Item]) -> list[bytes]:
     """Numbers as their decimal text, the rest as it is."""
     return [
-        item if isinstance(item, bytes) else _TEXTS[item] if -_SMALL <= item < _SMALL else b"%d" % item
-        for item in items
+        item if isinstance(item, bytes) else TEXTS[item] if -SMALL <= item < SMALL else b"%d" % item for item in items
     ]
 
 
@@ -78,6 +76,19 @@ def decode_listpack(blob: bytes) -> list[Item]:
     RdbError
         If it is not exactly what a server would write, but for integers that could have been shorter.
     """
+    items: list[Item] = []
+    _decode(blob, items, as_text=False)
+    return items
+
+
+def decode_texts(blob: bytes) -> list[bytes]:
+    """The elements of a listpack, numbers as their decimal text; raises as `decode_listpack` does."""
+    items: list[bytes] = []
+    _decode(blob, items, as_text=True)
+    return items
+
+
+def _decode(blob: bytes, items: list[Any], *, as_text: bool) -> None:
     end = len(blob) - 1
     if end < 6:
         raise RdbError(f"a listpack of {end + 1} bytes")
@@ -86,47 +97,13 @@ def decode_listpack(blob: bytes) -> list[Item]:
         raise RdbError(f"a listpack of {end + 1} bytes says that it has {total}")
     if blob[end] != _END:
         raise RdbError("a listpack without its end mark")
-    items: list[Item] = []
-    pos = 6
-    while pos < end:
-        first = blob[pos]
-        if first < 0x80:
-            items.append(first)
-            after = pos + 1
-        elif first < 0xC0:
-            after = pos + 1 + (first & 63)
-            items.append(blob[pos + 1 : after])
-        elif first < 0xE0:
-            after = pos + 2
-            number = (first & 31) << 8 | blob[pos + 1]
-            items.append(number if number < 4096 else number - 8192)
-        else:
-            width = _WIDTHS.get(first)
-            if width is not None:
-                after = pos + 1 + width
-                items.append(int.from_bytes(blob[pos + 1 : after], "little", signed=True))
-            elif first < 0xF0:
-                after = pos + 2 + ((first & 15) << 8 | blob[pos + 1])
-                items.append(blob[pos + 2 : after])
-            elif first == 0xF0:
-                after = pos + 5 + int.from_bytes(blob[pos + 1 : pos + 5], "little")
-                items.append(blob[pos + 5 : after])
-            else:
-                raise RdbError(f"byte 0x{first:02x} begins no element of a listpack")
-        used = after - pos
-        if used < 128:
-            # One comparison finds a wrong length and an element past the end: there 0xFF stands, or nothing.
-            if after >= end or blob[after] != used:
-                raise RdbError("an element of a listpack is longer than it may be, or its length backwards is wrong")
-            pos = after + 1
-        else:
-            backlen = _backlen(used)
-            pos = after + len(backlen)
-            if pos > end or blob[after:pos] != backlen:
-                raise RdbError("an element of a listpack is longer than it may be, or its length backwards is wrong")
+    stop = elements(blob, _HEADER.size, as_text, items)
+    if stop < end:
+        if blob[stop] > _LAST_FIRST:
+            raise RdbError(f"byte 0x{blob[stop]:02x} begins no element of a listpack")
+        raise RdbError("an element of a listpack is longer than it may be, or its length backwards is wrong")
     if count not in (_UNCOUNTED, len(items)):
         raise RdbError(f"a listpack of {len(items)} elements says that it has {count}")
-    return items
 
 
 def encode_listpack(items: Iterable[bytes]) -> bytes:

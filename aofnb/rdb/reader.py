@@ -172,9 +172,9 @@ class RdbReader(Iterator[Entry]):
         return next(self._entries)
 
     def hand_over(self, take_many: TakeMany) -> None:
-        """Give runs of strings and hashes, with deadlines or without, to `take_many` and not as entries, where it
-        takes them: it is called with database, keys, values, deadlines by key, and where the run ends. When it
-        answers with False, that run and all that follows come as entries.
+        """Give runs of keys, with deadlines or without, to `take_many` and not as entries, where it takes them: it is
+        called with database, keys, values, deadlines by key, and where the run ends. When it answers with False, that
+        run and all that follow come as entries.
         """
         self._take_many = take_many
 
@@ -293,7 +293,7 @@ class RdbReader(Iterator[Entry]):
         keys: list[bytes] = []
         values: list[Value] = []
         deadlines: dict[bytes, int] = {}
-        stop = _records_cy.records(source.buf, source.pos, keys, values, deadlines, self._hash)
+        stop = _records_cy.records(source.buf, source.pos, keys, values, deadlines, self._hash, self._value)
         if not keys:
             return
         if take_many(db, keys, values, deadlines, source.offset + stop - source.pos):
@@ -301,12 +301,16 @@ class RdbReader(Iterator[Entry]):
         else:
             self._take_many = None
 
-    def _hash(self, parts: list[bytes]) -> HashValue | None:
+    def _hash(self, fields: dict[bytes, bytes], longest: int) -> HashValue:
         config = self._context.config
-        made = HashValue()
-        new = made.update(parts, config.hash_max_listpack_entries, config.hash_max_listpack_value)
-        # No fields are no hash, and one that comes twice is an error.
-        return made if parts and 2 * new == len(parts) else None
+        if len(fields) > config.hash_max_listpack_entries or longest > config.hash_max_listpack_value:
+            return HashValue.large(fields)
+        return HashValue.of(fields, config.hash_max_listpack_entries, config.hash_max_listpack_value)
+
+    def _value(self, type_: int, data: bytes) -> Value | None:
+        if self.version < opcodes.FIRST_VERSIONS.get(type_, 0):
+            return None
+        return decode_value(Source.of(data), type_, self._context)
 
     def _other(self, code: int, offset: int) -> None:
         """A record that says nothing about keys."""

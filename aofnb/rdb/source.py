@@ -12,6 +12,7 @@ from struct import Struct
 from typing import BinaryIO
 
 from aofnb.errors import RdbError
+from aofnb.rdb import _records_cy
 from aofnb.rdb.crc64 import crc64
 from aofnb.rdb.lzf import MAX_RATIO, decompress
 
@@ -231,3 +232,28 @@ class Source:
             if problem.offset is not None:
                 raise
             raise self.error(problem.message) from None
+
+    def strings(self, count: int) -> list[bytes]:
+        """So many strings."""
+        found: list[bytes] = []
+        while True:
+            self.pos = _records_cy.strings(self.buf, self.pos, count - len(found), found)
+            if len(found) == count:
+                return found
+            # It goes on behind what is in memory, or is odd.
+            found.append(self.string())
+
+    def scores(self, count: int) -> dict[bytes, float]:
+        """So many members, each with a score as a double; fewer where one comes twice."""
+        found: dict[bytes, float] = {}
+        while True:
+            self.pos, taken = _records_cy.scores(self.buf, self.pos, count, found)
+            count -= taken
+            if not count:
+                return found
+            member = self.string()
+            score = self.double()
+            if score != score:
+                raise self.error("a score that is not a number")
+            found[member] = score
+            count -= 1

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from struct import Struct
 
 from aofnb.rdb import opcodes
+from aofnb.rdb._listpack_cy import entries
 from aofnb.rdb.listpack import Item, decode_listpack, encode_integer, encode_item, frame, texts
 from aofnb.rdb.primitives import length, string
 from aofnb.rdb.source import Source
@@ -87,7 +88,11 @@ class _Items:
         fields = tuple(texts(self._take(self._count())))
         self._expect(0, "the fields of a stream node do not end with 0")
         node = Node(master_id, fields)
-        for _entry in range(live + deleted):
+        while len(node.ids) + node.deleted < live + deleted:
+            # What is deleted, and what is wrong, is left for here.
+            self._at = entries(self._items, self._at, live + deleted - len(node.ids) - node.deleted, node)
+            if len(node.ids) + node.deleted == live + deleted:
+                break
             entry_id, items, gone = self._entry(master_id, fields)
             if node.ids and entry_id <= node.ids[-1]:
                 raise self._source.error("the entries of a stream do not ascend")

@@ -62,6 +62,13 @@ class HashValue:
         made.update([part for pair in fields.items() for part in pair], max_entries, max_bytes)
         return made
 
+    @classmethod
+    def large(cls, fields: dict[bytes, bytes]) -> HashValue:
+        """A hash of `fields`, which it takes over and which are too many or too long for a listpack."""
+        made = cls()
+        made._data, made._state = fields, False
+        return made
+
     @property
     def fields(self) -> dict[bytes, bytes]:
         """The fields with their values, for whoever walks them without changing them."""

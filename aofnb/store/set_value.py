@@ -70,11 +70,16 @@ class SetValue:
 
     def update(self, members: Iterable[bytes], max_intset_entries: int = 512) -> int:
         """Add all of `members`; returns how many were not there."""
-        if self._intset or self._pool is not None:
-            return sum([self.add(member, max_intset_entries) for member in members])
         known = self.members
         before = len(known)
-        for member in members:
+        rest = iter(members)
+        if self._intset or self._pool is not None:
+            for member in rest:
+                self.add(member, max_intset_entries)
+                if not self._intset and self._pool is None:
+                    break
+        # The others cannot make anything else of it.
+        for member in rest:
             known[member] = None
         return len(known) - before
 

@@ -9,11 +9,15 @@ import pytest
 from support.kernels import FORMS, kernel
 
 from aofnb.errors import RdbError
-from aofnb.rdb import reader, source, write_rdb
+from aofnb.rdb import listpack, reader, source, streams, write_rdb
 from aofnb.rdb.reader import RdbReader, load_rdb
 from aofnb.store.hash_value import HashValue
 from aofnb.store.keyspace import Keyspace
 from aofnb.store.list_value import ListValue
+from aofnb.store.set_value import SetValue
+from aofnb.store.stream import Stream
+from aofnb.store.values import Value
+from aofnb.store.zset import SortedSet
 
 KERNEL = "aofnb.rdb._records_cy"
 
@@ -27,8 +31,28 @@ def text(rng: random.Random) -> bytes:
     return b"again %d " % rng.randrange(9) * rng.choice((1, 3, 8, 20, 300))
 
 
+def other(rng: random.Random) -> Value:
+    """A list, set or sorted set of any form, or a stream with entries that share their fields or do not."""
+    kind = rng.randrange(5)
+    count = rng.choice((1, 2, 30, 600))
+    if kind == 0:
+        return ListValue([text(rng) for _ in range(count)])
+    if kind == 1:
+        return SetValue.of({text(rng) for _ in range(count)})
+    if kind == 2:
+        return SetValue.of({b"%d" % rng.randrange(10**6) for _ in range(count)})
+    if kind == 3:
+        return SortedSet.of({text(rng): rng.choice((0.0, 1.5, -3.0, float(n), float("inf"))) for n in range(count)})
+    stream = Stream()
+    for n in range(count):
+        names = rng.choice(((b"a", b"b"), (b"a", b"b"), (b"c",)))
+        items = tuple(part for name in names for part in (name, text(rng)))
+        stream.append((n // 3 + 1, n), items, 4096, 100)
+    return stream
+
+
 def snapshot(seed: int, keys: int) -> bytes:
-    """Strings and hashes of every form among lists, with deadlines, in two databases."""
+    """Strings and hashes of every form among all others, with deadlines, in two databases."""
     rng = random.Random(seed)
     space = Keyspace(16, lambda: 0)
     for number in range(keys):
@@ -42,7 +66,7 @@ def snapshot(seed: int, keys: int) -> bytes:
             fields = {text(rng): text(rng) for _ in range(rng.choice((1, 2, 5, 40)))}
             db.put(key, HashValue.of(fields, *rng.choice(((512, 64), (0, 0)))))
         else:
-            db.put(key, ListValue([text(rng), b"item"]))
+            db.put(key, other(rng))
         if rng.random() < 0.3:
             db.set_deadline(key, rng.choice((0, 5, 2**40, -2)))
     out = io.BytesIO()
@@ -82,6 +106,10 @@ def test_runs_are_what_entries_are(form: str, piece: int, monkeypatch: pytest.Mo
         return stop
 
     monkeypatch.setattr(reader._records_cy, "records", records)
+    for name in ("strings", "scores"):
+        monkeypatch.setattr(reader._records_cy, name, getattr(kernel(KERNEL, form), name))
+    monkeypatch.setattr(listpack, "elements", kernel("aofnb.rdb._listpack_cy", form).elements)
+    monkeypatch.setattr(streams, "entries", kernel("aofnb.rdb._listpack_cy", form).entries)
     monkeypatch.setattr(source, "PIECE", piece)
     for seed in range(4):
         data = snapshot(seed, 120)
@@ -94,7 +122,11 @@ def test_runs_are_what_entries_are(form: str, piece: int, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("form", FORMS)
 def test_damage_is_named_alike(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader._records_cy, "records", kernel(KERNEL, form).records)
+    for name in ("records", "strings", "scores"):
+        monkeypatch.setattr(reader._records_cy, name, getattr(kernel(KERNEL, form), name))
+    for name in ("elements", "entries"):
+        hot = getattr(kernel("aofnb.rdb._listpack_cy", form), name)
+        monkeypatch.setattr(listpack if name == "elements" else streams, name, hot)
     rng = random.Random(5)
     refused = 0
     for seed in range(400):
@@ -109,11 +141,6 @@ def test_damage_is_named_alike(form: str, monkeypatch: pytest.MonkeyPatch) -> No
     assert 100 < refused < 400
 
 
-def pairs_of(parts: list[bytes]) -> dict[bytes, bytes] | None:
-    made = dict(zip(parts[::2], parts[1::2], strict=True))
-    return made if made and 2 * len(made) == len(parts) else None
-
-
 @pytest.mark.parametrize("form", FORMS)
 def test_what_stops_a_run(form: str) -> None:
     records = kernel(KERNEL, form).records
@@ -123,12 +150,18 @@ def test_what_stops_a_run(form: str) -> None:
         b"\x04\x01h\x02\x01f\x01v\x01f\x01w",  # a field twice
         b"\x04\x01h\x00",
         b"\x00\x01l\x80\x00\x00\x00\x01v",
+        b"\x02\x01s\x02\x01a\x80\x00\x00\x00\x01b",  # a set with a member whose length is of a rare form
+        b"\x05\x01z\x01\x01a\x00\x00\x00\x00\x00\x00\xf8",  # a score that is cut
+        b"\x12\x01q\x01\x80\x01a",
+        b"\x10\x01h\x02\x01",
         b"\xfc\x00\x00\x00",
         b"\xff",
     ):
         for size in range(len(bad) + 1):
             keys: list[bytes] = []
-            assert records(good + bad[:size], 0, keys, [], {}, pairs_of) == len(good)
+            assert records(
+                good + bad[:size], 0, keys, [], {}, lambda fields, longest: fields, lambda kind, data: data
+            ) == len(good)
             assert keys == [b"k"]
 
 
