@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from aofnb import cli_forensics
 from aofnb._version import VERSION
 from aofnb.aof.check import CheckReport, FileCheck, Fixed, Outcome, check, fix
-from aofnb.cli_shared import examples_of, shell_line
+from aofnb.cli_shared import complain, examples_of, shell_line
 from aofnb.errors import AofError, AofnbError
 
 if TYPE_CHECKING:
@@ -127,14 +127,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(options.run(options))
     except AofnbError as problem:
-        print(f"aofnb: {_shown(str(problem))}", file=sys.stderr)
+        complain(str(problem))
         return 2
     except BrokenPipeError:
         # Whoever reads has seen enough; there is nobody left to tell, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BY_SIGNAL + getattr(signal, "SIGPIPE", 13)
     except KeyboardInterrupt:
-        print("aofnb: interrupted", file=sys.stderr)
+        complain("interrupted")
         return _BY_SIGNAL + signal.SIGINT
 
 

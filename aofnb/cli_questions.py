@@ -533,7 +533,7 @@ def _bisect(options: argparse.Namespace) -> int:
     log.postings(progress=progress())
     if (code := judged(log, options)) == 2:
         return code
-    found = log.bisect(lambda store: test(_reply(store, options)), lo=options.lo, hi=options.hi)
+    found = log.bisect(lambda store: test(_reply(store, options)), lo=options.lo, hi=options.hi, progress=progress())
     if found is None:
         print(f"aofnb: it is not so at {safe(options.hi)}; name a position at which it is: --hi", file=sys.stderr)
         return 1

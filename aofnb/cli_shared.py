@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "add_command",
     "code_of",
+    "complain",
     "examples_of",
     "json_text",
     "judged",
@@ -114,11 +115,17 @@ def _guarded(run: Callable[[argparse.Namespace], int], options: argparse.Namespa
         raise
     except OSError as problem:
         place = f"{problem.filename}: " if problem.filename else ""
-        print(f"aofnb: {safe(place)}{problem.strerror or problem}{_remedy(problem)}", file=sys.stderr)
+        complain(f"{place}{problem.strerror or problem}{_remedy(problem)}")
         return 2
     except (AofnbError, ValueError, TypeError, LookupError) as problem:
-        print(f"aofnb: {safe(str(problem))}", file=sys.stderr)
+        complain(str(problem))
         return 2
+
+
+def complain(text: str) -> None:
+    """Say on stderr why there is no answer, in place of the progress that a terminal may still show."""
+    cleared = "\r\x1b[K" if sys.stderr.isatty() else ""
+    print(f"{cleared}aofnb: {safe(text)}", file=sys.stderr)
 
 
 def _remedy(problem: OSError) -> str:

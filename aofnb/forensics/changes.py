@@ -52,7 +52,7 @@ def diff(
     if first >= last:
         return _diff_frame([])
     places = _touched_between(log, first, last, progress)
-    traveller = Traveller(log, log.position(first))
+    traveller = Traveller(log, log.position(first), progress)
     keyspace = traveller.store.engine.keyspace
     before = {place: _held(keyspace, place) for place in (_all(keyspace) if places is None else places)}
     traveller.go_to(log.position(last))
@@ -345,13 +345,16 @@ def _blame_frame(log: Log, elements: list[Any], values: list[Any], sources: list
 # --- when ---------------------------------------------------------------------------------------------------------
 
 
-def bisect(log: Log, predicate: Callable[[Store], object], lo: Position, hi: Position) -> pd.Series | None:
+def bisect(
+    log: Log, predicate: Callable[[Store], object], lo: Position, hi: Position, progress: Progress = None
+) -> pd.Series | None:
     """What `Log.bisect` gives."""
     if lo.seq > hi.seq:
         raise ValueError(f"{lo} is behind {hi}; give the earlier position first")
     if predicate(Traveller(log, lo).store):
         raise ValueError(f"it is so at {lo} (row {lo.seq}) already; name a position at which it is not: lo=, or --lo")
-    end = Traveller(log, hi)
+    # The longest way; it leaves states behind for the others.
+    end = Traveller(log, hi, progress)
     if not predicate(end.store):
         return None
     # Rows of units that are known not to be so yet, and to be so.

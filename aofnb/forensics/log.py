@@ -503,7 +503,12 @@ class Log:
         return blame(self, as_bytes(key), db, self.position(at), progress)
 
     def bisect(
-        self, predicate: Callable[[Store], object], *, lo: Where = "start", hi: Where = "end"
+        self,
+        predicate: Callable[[Store], object],
+        *,
+        lo: Where = "start",
+        hi: Where = "end",
+        progress: Progress = None,
     ) -> pd.Series | None:
         """The first command after which something is so: the one that made `predicate` true.
 
@@ -515,6 +520,8 @@ class Log:
             Takes a read-only store, as `at` gives it: ``lambda s: int(s.execute("GET", "stock") or 0) < 0``.
         lo, hi
             A position at which it is not so, and one at which it is.
+        progress
+            As in `aofnb.read_aof`.
 
         Returns
         -------
@@ -528,8 +535,8 @@ class Log:
         """
         from aofnb.forensics.changes import bisect
 
-        self.postings()
-        return bisect(self, predicate, self.position(lo), self.position(hi))
+        self.postings(progress=progress)
+        return bisect(self, predicate, self.position(lo), self.position(hi), progress)
 
     def waste(self, *, by: Literal["template", "key", "cmd"] = "template", progress: Progress = None) -> pd.DataFrame:
         """Which bytes of the log no longer count, because a later command overwrote or removed what they made.

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from threading import Semaphore, Thread
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from aofnb.clock import SystemClock
+from aofnb.clock import Clock, SystemClock
 from aofnb.forensics.index import Mark
 from aofnb.forensics.parts import Part
 from aofnb.forensics.words import size
@@ -18,7 +19,7 @@ from aofnb.forensics.words import size
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["OPEN_MULTI", "OnBad", "Progress", "Report", "ahead", "borders_before", "rows_between", "teller"]
+__all__ = ["OPEN_MULTI", "Bar", "OnBad", "Progress", "Report", "ahead", "borders_before", "rows_between", "teller"]
 
 T = TypeVar("T")
 OnBad = Literal["error", "truncate", "resync"]
@@ -110,26 +111,39 @@ def teller(progress: Progress) -> Callable[[int, int], object]:
     if progress is None or progress is False:
         return lambda done, total: None
     if progress is True:
-        return _Bar()
+        return Bar()
     if callable(progress):
         return progress
     raise TypeError(f"progress= is None, True or a function of (bytes done, bytes in all), not {progress!r}")
 
 
-class _Bar:
-    """Progress as one line on stderr: first after a second, then at most five times a second."""
+class Bar:
+    """Progress as one line on stderr, gone at the end: first after a second, then at most five times a second."""
 
-    def __init__(self) -> None:
-        self._clock = SystemClock()
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = SystemClock() if clock is None else clock
         self._next_s = self._clock.monotonic() + 1.0
-        self._shown = False
+        self._shown = 0
 
     def __call__(self, done: int, total: int) -> None:
         now_s = self._clock.monotonic()
         if done >= total and self._shown:
-            sys.stderr.write(f"\rread {size(total)}        \n")
-            self._shown = False
+            self._show("")
+            # Back to where the next text begins.
+            self._show("")
         elif done < total and now_s >= self._next_s:
-            sys.stderr.write(f"\rread {size(done)} of {size(total)} ({done * 100 // total} %)  ")
-            sys.stderr.flush()
-            self._next_s, self._shown = now_s + 0.2, True
+            self._show(f"read {size(done)} of {size(total)} ({done * 100 // total} %)"[: _columns() - 1])
+            self._next_s = now_s + 0.2
+
+    def _show(self, text: str) -> None:
+        """`text` in place of what is shown."""
+        sys.stderr.write("\r" + text.ljust(self._shown))
+        sys.stderr.flush()
+        self._shown = len(text)
+
+
+def _columns() -> int:
+    """How wide the terminal is; a longer line would go on in the next one, and stay."""
+    with suppress(OSError, ValueError, AttributeError):
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    return 80

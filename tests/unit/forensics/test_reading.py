@@ -2,7 +2,9 @@ import threading
 
 import pytest
 
-from aofnb.forensics.reading import ahead
+from aofnb.clock import FakeClock
+from aofnb.forensics import reading
+from aofnb.forensics.reading import Bar, ahead
 
 
 def counting(end, closed, problem=None):
@@ -59,3 +61,47 @@ def test_whoever_stops_early_ends_the_thread(taken):
     del items
     assert closed == ["aofnb-ahead"]
     assert "aofnb-ahead" not in {thread.name for thread in threading.enumerate()}
+
+
+# --- progress --------------------------------------------------------------------------------------------
+
+
+def on_screen(written):
+    """The lines that a terminal shows behind these bytes."""
+    lines = []
+    for line in written.split("\n"):
+        shown = ""
+        for piece in line.split("\r"):
+            shown = piece + shown[len(piece) :]
+        lines.append(shown.rstrip())
+    return lines
+
+
+@pytest.mark.parametrize("columns", [80, 20, 5])
+def test_a_bar_stays_on_its_line_and_goes_at_the_end(capsys, monkeypatch, columns):
+    monkeypatch.setattr(reading, "_columns", lambda: columns)
+    clock = FakeClock()
+    tell = Bar(clock)
+    tell(10, 2_000_000_000)
+    written = capsys.readouterr().err
+    assert written == ""  # a short wait needs no bar
+    for done in (150_000_000, 1_999_999_990, 7):
+        clock.advance(2)
+        tell(done, 2_000_000_000)
+        tell(done + 1, 2_000_000_000)
+        written += capsys.readouterr().err
+        (line,) = on_screen(written)
+        assert 0 < len(line) < columns
+    assert line == "read 7 B of 2.0 GB (0 %)"[: columns - 1].rstrip()
+    tell(2_000_000_000, 2_000_000_000)
+    written += capsys.readouterr().err
+    assert on_screen(written) == [""]
+    assert written.endswith("\r")
+
+
+def test_of_nothing_there_is_no_share(capsys):
+    clock = FakeClock()
+    tell = Bar(clock)
+    clock.advance(2)
+    tell(0, 0)
+    assert capsys.readouterr().err == ""
