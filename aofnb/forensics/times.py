@@ -20,27 +20,25 @@ from __future__ import annotations
 
 import os
 import re
-from array import array
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from aofnb.errors import RdbError
 from aofnb.forensics.analysis import deadline_of
-from aofnb.forensics.columns import Selection
+from aofnb.forensics.columns import STATUSES, Selection
+from aofnb.forensics.kinds import Kinds, text_of
 from aofnb.forensics.parts import PartFile
 from aofnb.forensics.reading import Progress, Report
-from aofnb.forensics.roles import template
 from aofnb.rdb.reader import RdbReader
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from aofnb.forensics.log import Log
 
 __all__ = ["SOURCES", "Times", "infer_time", "times_of"]
@@ -53,11 +51,14 @@ Moment = datetime | pd.Timestamp | float | None
 
 _LOW, _HIGH = -(1 << 60), 1 << 60
 _ID = re.compile(rb"([0-9]{1,15})-[0-9]{1,19}")
+_ID_HEAD = "^(?P<ms>[0-9]{1,15})-[0-9]{1,19}$"
+# Where the ID of XADD is, behind options of any usual form.
+_WORDS = ("arg2", "arg3", "arg4", "arg5", "arg6")
+_SAID = ("cmd", "key", "argc", *_WORDS, "status")
+_NOT_RUN = ("truncated", "discarded")
 # Deadlines that no calendar has are no times; nor are those before 2001 in milliseconds.
 _PLAUSIBLE = (10**12, 253_402_300_799_000)
 _FEWEST = 3
-# Keys whose kind is remembered.
-_MEMO = 200_000
 _ROUNDS = 4
 _SETS = ("SET", "GETEX", "PEXPIREAT", "EXPIREAT", "RESTORE", "XADD")
 # What people give as a TTL, in seconds.
@@ -195,7 +196,7 @@ def times_of(log: Log, mtime: Moment = None, ctime: Moment = None, progress: Pro
     groups = _said(log, first_live, progress)
     floor = _LOW if earliest is None else earliest
     ceiling = _HIGH if latest is None else latest
-    for kind in groups.values():
+    for kind in groups:
         seqs.append(kind.seq)
         lows.append(np.full(len(kind.seq), _LOW))
         # A deadline is not over when it is set.
@@ -208,7 +209,7 @@ def times_of(log: Log, mtime: Moment = None, ctime: Moment = None, progress: Pro
         highs.append(np.array([ceiling, ceiling], np.int64))
         sources.append(np.full(2, _NONE, np.int8))
     bounds = _Bounds(seqs, lows, highs, sources, floor, ceiling)
-    used = [kind for kind in groups.values() if len(kind.rows) >= _FEWEST]
+    used = [kind for kind in groups if len(kind.seq) >= _FEWEST]
     for kind in (each for each in used if each.is_xadd):
         bounds.exact(kind)
     spans: dict[int, tuple[int, int]] = {}
@@ -224,21 +225,13 @@ def times_of(log: Log, mtime: Moment = None, ctime: Moment = None, progress: Pro
     return bounds.times(snapshots)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Kind:
     """Deadlines of one verb and kind of key, or the IDs of one stream: rows, and milliseconds."""
 
     is_xadd: bool
-    rows: array[int] = field(default_factory=lambda: array("q"))
-    said: array[int] = field(default_factory=lambda: array("q"))
-
-    @property
-    def seq(self) -> Ints:
-        return np.array(self.rows, np.int64)
-
-    @property
-    def ms(self) -> Ints:
-        return np.array(self.said, np.int64)
+    seq: Ints
+    ms: Ints
 
 
 class _Bounds:
@@ -324,52 +317,95 @@ class _Bounds:
         return Times(self.seq, self.low, self.high, self.guess, self.source, snapshots)
 
 
-def _said(log: Log, first: int, progress: Progress) -> dict[Any, _Kind]:
+def _said(log: Log, first: int, progress: Progress) -> list[_Kind]:
     """Deadlines and IDs by kind of key, from row `first` on."""
-    groups: dict[Any, _Kind] = {}
-    kinds: dict[bytes, str] = {}
-    wanted = Selection.of(("cmd", "args", "status"), cmd=_SETS, encoding=None)
+    kinds = Kinds()
+    pieces: dict[tuple[str, str | bytes], list[tuple[Ints, Ints]]] = {}
+    wanted = Selection.of(_SAID, cmd=_SETS, encoding=None)
     begin = log.position(first)
     for batch in log.read(wanted, log.tolerant, progress, Report(), begin):
-        for seq, cmd, argv in _that_may_say(batch):
-            if cmd == "XADD":
-                match = next((found for word in argv[2:] if (found := _ID.fullmatch(word))), None)
-                ms = None if match is None else int(match[1])
+        cmd = batch.column("cmd")
+        words = cmd.dictionary.to_pylist()
+        run = ~np.isin(batch.column("status").indices.to_numpy(), [STATUSES.index(status) for status in _NOT_RUN])
+        for code in np.unique(cmd.indices.fill_null(-1).to_numpy()[run]).tolist():
+            chosen = run & (cmd.indices.fill_null(-1).to_numpy() == code)
+            rows = batch.filter(pa.array(chosen))
+            ms = _times_said(log, words[code], rows)
+            there = (ms >= _PLAUSIBLE[0]) & (ms <= _PLAUSIBLE[1])
+            names, seq, ms = rows.column("key").filter(pa.array(there)), rows.column("seq").to_numpy()[there], ms[there]
+            if words[code] == "XADD":
+                named = names.dictionary_encode()
+                groups, numbers = named.dictionary.to_pylist(), named.indices.to_numpy()
             else:
-                ms = deadline_of(argv)
-            if ms is None or not _PLAUSIBLE[0] <= ms <= _PLAUSIBLE[1]:
-                continue
-            name = argv[1]
-            group: bytes | str | None = name if cmd == "XADD" else kinds.get(name)
-            if group is None:
-                if len(kinds) >= _MEMO:
-                    kinds.clear()
-                group = kinds[name] = template(name.decode("utf-8", "backslashreplace"))
-            kind = groups.get((cmd, group))
-            if kind is None:
-                kind = groups[cmd, group] = _Kind(cmd == "XADD")
-            kind.rows.append(seq)
-            kind.said.append(ms)
-    return groups
+                numbers = kinds.codes(text_of(names))
+                groups = kinds.words
+            order = np.argsort(numbers, kind="stable")
+            borders = np.flatnonzero(np.diff(numbers[order], prepend=-1))
+            for mine in np.split(order, borders)[1:]:
+                pieces.setdefault((words[code], groups[numbers[mine[0]]]), []).append((seq[mine], ms[mine]))
+    return [
+        _Kind(cmd == "XADD", *(np.concatenate(column) for column in zip(*said, strict=True)))
+        for (cmd, _), said in pieces.items()
+    ]
 
 
-def _that_may_say(batch: pa.RecordBatch) -> Iterator[tuple[int, str, list[bytes]]]:
-    """Row, name and arguments of the commands that were run and are long enough to say a time."""
-    cmd, lists = batch.column("cmd"), batch.column("args")
-    argc = lists.value_lengths().fill_null(0).to_numpy()
-    words = cmd.dictionary.to_pylist()
-    codes = cmd.indices.fill_null(-1).to_numpy()
-    is_set = codes == words.index("SET") if "SET" in words else np.zeros(len(codes), bool)
-    run = ~np.isin(batch.column("status").to_numpy(zero_copy_only=False), ("truncated", "discarded"))
-    wanted = run & (argc >= np.where(is_set, 5, 3)) & (codes >= 0)
-    rows = np.flatnonzero(wanted)
-    args = lists.take(rows).flatten().to_pylist()
-    begin = 0
-    for seq, code, end in zip(
-        batch.column("seq").to_numpy()[rows].tolist(), codes[rows].tolist(), np.cumsum(argc[rows]).tolist(), strict=True
+def _times_said(log: Log, cmd: str, rows: pa.RecordBatch) -> Ints:
+    """The time in ms that each of these calls of `cmd` says, -1 where none."""
+    argc = rows.column("argc").to_numpy()
+    if cmd == "XADD":
+        ms, odd = _first_ids(rows)
+    elif cmd == "PEXPIREAT" or cmd == "EXPIREAT":
+        ms, odd = _numbers(rows.column("arg2"), argc > 2, 1 if cmd == "PEXPIREAT" else 1000)
+    elif cmd == "SET":
+        # Of five words the last two may be a deadline; of more, any two.
+        odd, ms = argc > 5, np.full(len(argc), -1, np.int64)
+        for option, unit in (("PXAT", 1), ("EXAT", 1000)):
+            is_set = (argc == 5) & _matches(rows.column("arg3"), f"(?i)^{option}$")
+            found, strange = _numbers(rows.column("arg4"), is_set, unit)
+            ms, odd = np.where(is_set, found, ms), odd | strange
+    else:
+        ms, odd = np.full(len(argc), -1, np.int64), argc > 3
+    # What is spelled as nobody spells it, and seldom forms.
+    for place, event in zip(
+        np.flatnonzero(odd).tolist(), log.postings().events(rows.column("seq").to_numpy()[odd]), strict=True
     ):
-        yield seq, words[code], args[begin:end]
-        begin = end
+        said = _id_in(event.argv) if cmd == "XADD" else deadline_of(event.argv)
+        ms[place] = -1 if said is None or not _PLAUSIBLE[0] <= said <= _PLAUSIBLE[1] else said
+    return ms
+
+
+def _first_ids(rows: pa.RecordBatch) -> tuple[Ints, npt.NDArray[np.bool_]]:
+    """Milliseconds of the first word that is an ID, -1 where none is; and where it may be a later one."""
+    ms = np.full(rows.num_rows, -1, np.int64)
+    left = np.ones(rows.num_rows, bool)
+    for name in _WORDS:
+        found = pc.extract_regex(rows.column(name), _ID_HEAD)
+        hit = left & found.is_valid().to_numpy(zero_copy_only=False)
+        ms[hit] = found.field("ms").filter(pa.array(hit)).cast(pa.string()).cast(pa.int64()).to_numpy()
+        left &= ~hit
+    return ms, left & (rows.column("argc").to_numpy() > 2 + len(_WORDS))
+
+
+def _id_in(argv: list[bytes]) -> int | None:
+    match = next((found for word in argv[2:] if (found := _ID.fullmatch(word))), None)
+    return None if match is None else int(match[1])
+
+
+def _numbers(texts: pa.Array, chosen: npt.NDArray[np.bool_], unit: int) -> tuple[Ints, npt.NDArray[np.bool_]]:
+    """The whole numbers that the chosen texts are, times `unit`, -1 for all others; and which of the chosen are not
+    spelled as such.
+    """
+    plain = chosen & _matches(texts, "^[0-9]{1,15}$")
+    numbers = np.full(len(texts), -1, np.int64)
+    numbers[plain] = texts.filter(pa.array(plain)).cast(pa.string()).cast(pa.int64()).to_numpy() * unit
+    return numbers, chosen & ~plain
+
+
+def _matches(texts: pa.Array, pattern: str) -> npt.NDArray[np.bool_]:
+    found: npt.NDArray[np.bool_] = (
+        pc.match_substring_regex(texts, pattern).fill_null(False).to_numpy(zero_copy_only=False)
+    )
+    return found
 
 
 def _snapshots(log: Log) -> tuple[tuple[int, int, int | None], ...]:

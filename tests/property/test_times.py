@@ -1,6 +1,7 @@
 """Estimated times against logs whose times are known: never worse than the bound, and good where deadlines are many."""
 
 import random
+from collections import defaultdict
 from datetime import UTC, datetime
 
 import numpy as np
@@ -10,6 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import aofnb
+from aofnb.forensics import times
+from aofnb.forensics.analysis import deadline_of
+from aofnb.forensics.roles import template
 from aofnb.resp.encode import encode_command
 
 START_MS = 1_790_000_000_000
@@ -116,3 +120,44 @@ def test_times_are_columns_of_read_aof(tmp_path):
     assert str(frame.time.dtype) == "datetime64[ms, UTC]"
     chunks = aofnb.read_aof(tmp_path / "x.aof", columns=["time"], chunksize=20)
     assert pd.concat(chunks).time.equals(frame.time)
+
+
+MS = st.integers(1_790_000_000_000, 1_790_000_100_000)
+ODD_NUMBERS = st.sampled_from(["0", "-5", "+1790000000000", "x", "1" * 30])
+NUMBERS = MS.map(str) | MS.map(lambda ms: str(ms // 1000)) | ODD_NUMBERS
+    MS.map(str) | MS.map(lambda ms: str(ms // 1000)) | st.sampled_from(["0", "-5", "+1790000000000", "x", "1" * 30])
+)
+IDS = MS.map(lambda ms: f"{ms}-0") | st.sampled_from(["1-1", "*", "x-1", "1790000000000-x"])
+KEY = st.sampled_from(["a:1", "a:2", "b", "\xff1"])
+OPTIONS = st.sampled_from(["PXAT", "pxat", "EXAT", "EX", "NX", "KEEPTTL", "ABSTTL", "MAXLEN", "~", "10", "LIMIT"])
+TIMED = st.one_of(
+    st.tuples(st.sampled_from(["PEXPIREAT", "EXPIREAT", "pexpireat"]), KEY, NUMBERS),
+    st.tuples(st.just("PEXPIREAT"), KEY),
+    st.tuples(st.just("SET"), KEY, st.sampled_from(["v", "PXAT"]), OPTIONS, NUMBERS),
+    st.tuples(st.just("SET"), KEY, st.just("v"), OPTIONS, OPTIONS, NUMBERS),
+    st.tuples(st.just("GETEX"), KEY, OPTIONS, NUMBERS),
+    st.tuples(st.just("RESTORE"), KEY, NUMBERS, st.just("dump"), OPTIONS),
+    st.builds(lambda key, words, id_: ("XADD", key, *words, id_, "f", "v"), KEY, st.lists(OPTIONS, max_size=7), IDS),
+    st.tuples(st.just("XADD"), KEY),
+)
+
+
+@given(st.lists(TIMED, max_size=30))
+def test_what_commands_say_of_time_is_found_at_once_as_one_by_one(tmp_path_factory, commands):
+    path = tmp_path_factory.mktemp("said") / "x.aof"
+    argvs = [[word.encode("latin-1") for word in words] for words in commands]
+    path.write_bytes(b"".join(map(encode_command, argvs)))
+    expected = defaultdict(list)
+    for seq, argv in enumerate(argvs):
+        name = argv[0].upper().decode()
+        if name == "XADD":
+            match = next((found for word in argv[2:] if (found := times._ID.fullmatch(word))), None)
+            ms, kind = None if match is None else int(match[1]), argv[1]
+        else:
+            ms, kind = deadline_of(argv), template(argv[1].decode("utf-8", "backslashreplace"))
+        if ms is not None and times._PLAUSIBLE[0] <= ms <= times._PLAUSIBLE[1]:
+            expected[name, kind].append((seq, ms))
+    found = times._said(aofnb.scan(path, cache_dir=False), 0, None)
+    assert sorted(list(zip(kind.seq.tolist(), kind.ms.tolist(), strict=True)) for kind in found) == sorted(
+        expected.values()
+    )
