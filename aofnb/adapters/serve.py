@@ -3,7 +3,7 @@
 1. read: a directory or a redis.conf, then ``--setting value ...`` as redis-server takes them; unknown ones are refused
    by name, and those that have no meaning here are told. What a redis.conf does not say is as redis-server has it,
    so without ``appendonly yes`` in it there are snapshots and no log; a directory has a log unless told otherwise;
-2. load, and on a failure log why and end with status 1;
+2. listen, then load, and on a failure log why and end with status 1; meanwhile clients get -LOADING, and INFO;
 3. serve until SIGTERM, SIGINT or SHUTDOWN; then make everything durable and end with status 0. What cannot be made
    durable keeps it from ending.
 
@@ -33,7 +33,14 @@ from aofnb.config_file import ConfigFile, server_words, today
 from aofnb.config_server import ABSENT, SERVER_SETTINGS
 from aofnb.engine import Store, open_store
 from aofnb.engine.info import REDIS_VERSION
-from aofnb.errors import AofManifestError, AofnbError, AofTruncatedError, ConfigError, ReplyError
+from aofnb.errors import (
+    AofManifestError,
+    AofnbError,
+    AofTruncatedError,
+    ConfigError,
+    ReplyError,
+    StoreClosedError,
+)
 
 __all__ = ["Arguments", "main", "read_arguments"]
 
@@ -233,8 +240,7 @@ def _serve(arguments: Arguments, log: logging.Logger) -> int:
     store: Store | None = None
     try:
         with _pid_file(arguments.one("pidfile"), log):
-            store = _load(arguments, log)
-            server = _listen(arguments, store, log)
+            store, server = _load(arguments, log)
             signals.serving = True
             _say_ready(arguments, server, log)
             _serve_on(store, server, signals, log)
@@ -242,6 +248,10 @@ def _serve(arguments: Arguments, log: logging.Logger) -> int:
         return 0
     except _Stop:
         log.warning("Received %s, exiting now", signals.name)
+        return 0
+    except StoreClosedError:
+        # SHUTDOWN while it loaded.
+        log.warning("Redis is now ready to exit, bye bye...")
         return 0
     finally:
         if store is not None:
@@ -278,7 +288,8 @@ class _Signals:
         return came
 
 
-def _load(arguments: Arguments, log: logging.Logger) -> Store:
+def _load(arguments: Arguments, log: logging.Logger) -> tuple[Store, Server]:
+    """Listen, and load: meanwhile clients are told -LOADING."""
     directory = os.path.abspath(os.path.expanduser(arguments.directory))
     port = arguments.number("port", _DEFAULT_PORT)
     for handler in log.handlers:
@@ -292,17 +303,24 @@ def _load(arguments: Arguments, log: logging.Logger) -> Store:
     if arguments.without_effect:
         log.warning("These settings have no effect here: %s", ", ".join(arguments.without_effect))
     started = time.monotonic()
+    servers: list[Server] = []
     try:
         settings: dict[str, Any] = dict(arguments.settings)
-        store = open_store(directory, config_file=arguments.file, **settings)
-    except AofnbError as problem:
-        _say_what_failed(problem, directory, log)
+        store = open_store(
+            directory,
+            config_file=arguments.file,
+            before_load=lambda store: servers.append(_listen(arguments, store, log)),
+            **settings,
+        )
+    except BaseException as problem:
+        for server in servers:
+            server.close()
+        if isinstance(problem, AofnbError) and not isinstance(problem, StoreClosedError):
+            _say_what_failed(problem, directory, log)
         raise
     _say_what_was_loaded(store, time.monotonic() - started, log)
-    for client in store.engine.connected():
-        # What the store itself runs commands with is no client of a server.
-        store.engine.disconnect(client)
-    return store
+    store.forget_own_client()
+    return store, servers[0]
 
 
 def _show_logo(port: int, log: logging.Logger) -> None:

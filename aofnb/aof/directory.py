@@ -275,6 +275,8 @@ class AofDirectory:
         entries = [(entry, self.path_of(entry)) for entry in self.manifest.data_files]
         sizes = [self._size_of(path) for _, path in entries]
         total = sum(sizes)
+        if progress is not None:
+            progress(0, total)
         before = 0
         loaded: list[LoadedFile] = []
         cut: Cut | None = None

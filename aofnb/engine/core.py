@@ -44,6 +44,7 @@ from aofnb.config import Config
 from aofnb.engine import info
 from aofnb.engine._turn_cy import QUICK, take
 from aofnb.engine.eviction import Eviction
+from aofnb.engine.loading import Loading
 from aofnb.engine.no_files import NoFiles
 from aofnb.engine.notifications import class_of, monitor_line
 from aofnb.engine.rights import AclFile, Rights
@@ -111,6 +112,8 @@ class Engine:
         # Whether sessions must take the long way for every command, since more than usual has to be asked: the store
         # is closed, or somebody waits. See `look_around`.
         self.long_way = False
+        # Set while data is loaded and clients are answered already.
+        self.loading: Loading | None = None
         # Told of every change; None while nobody asks. See `look_around`, and `Server`.
         self.observe: Callable[[Client, Database, bytes, str, bool], None] | None = None
         # The periodic job does nothing but keep what was promised of the log. For tests, by DEBUG PAUSE-CRON.
@@ -347,6 +350,7 @@ class Engine:
         attended = tracking or bool(self.silent)
         self.long_way = bool(
             self.closed is not None
+            or self.loading is not None
             or waiting
             or self.notified
             or self.subscriptions.clients
@@ -787,6 +791,8 @@ class Engine:
             command = self._checked(client, argv)
             if self.long_way:
                 self._check_client(client, command, argv)
+                if self.loading is not None and "loading" not in command.flags:
+                    raise self.loading.refusal()
                 if self.usage is not None:
                     self._make_room(client, command)
         except ReplyError as problem:

@@ -169,6 +169,8 @@ def _persistence(engine: Engine) -> Fields:
     }
     # What there is to tell of snapshots, in the place of what holds where there are none.
     fields |= engine.persistence.info()
+    if engine.loading is not None:
+        fields |= {"loading": 1, "aof_enabled": int(engine.config.appendonly)}
     if engine.config.appendonly:
         fields |= {
             "aof_current_size": stats.current_size,
@@ -182,6 +184,8 @@ def _persistence(engine: Engine) -> Fields:
             "aofnb_postponed_seconds": f"{stats.postponed_s:.3f}",
             "aofnb_fsync_held_back": int(stats.fsync_held_back),
         }
+    if engine.loading is not None:
+        fields |= engine.loading.info()
     return fields
 
 

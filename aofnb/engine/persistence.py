@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from aofnb.aof.fs import Fs
+from aofnb.aof.rewrite import key_delay
 from aofnb.config import NOTICE
 from aofnb.engine.saver import Saver
 from aofnb.errors import AofWriteError, RdbError, ReplyError
@@ -88,7 +89,7 @@ class Files:
 
     # --- load --------------------------------------------------------------------------------------------
 
-    def load_snapshot(self) -> bool:
+    def load_snapshot(self, progress: Callable[[int, int], None] | None = None) -> bool:
         """Put the snapshot, if there is one, into the keyspace, which is empty; whether there was one.
 
         Raises
@@ -99,25 +100,31 @@ class Files:
         if not self.fs.exists(self.path):
             return False
         keyspace = self.engine.keyspace
-        loaded = self._loaded_beside()
+        loaded = self._loaded_beside(progress)
         for db, beside in zip(keyspace, loaded, strict=True):
             db.swap_with(beside)
         keyspace.functions.update(loaded.functions)
         return True
 
-    def _loaded_beside(self) -> Keyspace:
+    def _loaded_beside(self, progress: Callable[[int, int], None] | None = None) -> Keyspace:
         """What the snapshot holds, in a keyspace of its own, so that a bad one harms nothing."""
         engine = self.engine
         loaded = Keyspace(len(engine.keyspace), engine.now_ms)
+        size = self.fs.size(self.path)
+        loading = engine.loading
+        if progress is not None:
+            progress(0, size)
         with self.fs.open_read(self.path) as file:
             report = load_rdb(
                 file,
                 loaded,
-                self.fs.size(self.path),
+                size,
                 name=self.path,
                 config=engine.config,
                 verify_checksum=engine.config.rdbchecksum,
                 drop_overdue_at_ms=engine.clock.now_ms(),
+                progress=None if progress is None else lambda done: progress(done, size),
+                each_key=None if loading is None else key_delay(engine.config.key_load_delay, loading.rest),
             )
         self._loaded = (report.keys, report.expired)
         return loaded

@@ -14,6 +14,7 @@ Redis: aof.c loadSingleAppendOnlyFile (7.0.15).
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -103,7 +104,8 @@ class Replayer:
             config.stream_node_max_entries,
         )
         # A test aid: to rest behind each key of a snapshot and each command.
-        self._rest = key_delay(config.key_load_delay)
+        loading = engine.loading
+        self._rest = key_delay(config.key_load_delay, time.sleep if loading is None else loading.rest)
         # By the bytes of the name, so that most commands need one lookup.
         self._known: dict[bytes, Command] = {}
 

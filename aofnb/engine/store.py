@@ -35,6 +35,7 @@ from aofnb.config_file import ConfigFile
 from aofnb.engine.appendonly import Appendonly
 from aofnb.engine.core import Engine
 from aofnb.engine.cron import Cron
+from aofnb.engine.loading import Loading
 from aofnb.engine.no_files import NoFiles
 from aofnb.engine.persistence import Files
 from aofnb.engine.progress import LoadLine, watched
@@ -111,6 +112,7 @@ class Store:
         seed: int | None,
         background: bool,
         config_file: ConfigFile | None = None,
+        before_load: Callable[[Store], None] | None = None,
     ) -> None:
         config = Config(settings)
         if path is None:
@@ -144,10 +146,11 @@ class Store:
         self.engine.acl_file.load_first(config_file.users if config_file is not None else ())
         if self.path is not None:
             try:
-                if config.appendonly:
-                    self._open(self.path, fs, progress)
-                else:
-                    self._open_without_log(self.path, fs)
+                with self._watched_load(before_load):
+                    if config.appendonly:
+                        self._open(self.path, fs, progress)
+                    else:
+                        self._open_without_log(self.path, fs, progress)
             except BaseException:
                 if self._writer is not None:
                     with suppress(OSError):
@@ -170,11 +173,35 @@ class Store:
             self._cron.wake()
         _open_stores.add(self)
 
+    @contextmanager
+    def _watched_load(self, before_load: Callable[[Store], None] | None) -> Iterator[None]:
+        """While this lasts, whoever was called before is let in now and then, and the lock is held otherwise."""
+        if before_load is None:
+            yield
+            return
+        engine = self.engine
+        engine.loading = Loading(engine)
+        engine.look_around()
+        before_load(self)
+        engine.lock.acquire()
+        try:
+            yield
+        except BaseException:
+            # Before anyone is let in again: what there is is a part.
+            engine.close("its data could not be loaded")
+            raise
+        finally:
+            engine.loading = None
+            engine.look_around()
+            # Not held where Ctrl-C came in a rest.
+            with suppress(RuntimeError):
+                engine.lock.release()
+
     def _open(self, path: str, fs: Fs, progress: Progress | Literal[False] | None) -> None:
         if not self.readonly:
             self._take_directory(path, fs)
         with _shown(progress, self.clock) as shown:
-            directory, replayer, files = self._load(path, fs, shown)
+            directory, replayer, files = self._load(path, fs, self._told(shown))
         self.load_report = Loaded(
             files,
             replayer.commands,
@@ -194,7 +221,19 @@ class Store:
         self._take_directory(path, fs)
         self._make_good()
 
-    def _open_without_log(self, path: str, fs: Fs) -> None:
+    def _told(self, shown: Progress | None) -> Progress | None:
+        """Whom to tell how far a load is: who is `shown` it, and who is served meanwhile."""
+        loading = self.engine.loading
+        if loading is None or shown is None:
+            return shown if loading is None else loading.progress
+
+        def tell(done: int, total: int) -> None:
+            shown(done, total)
+            loading.progress(done, total)
+
+        return tell
+
+    def _open_without_log(self, path: str, fs: Fs, progress: Progress | Literal[False] | None) -> None:
         """Open with ``appendonly no``: the last snapshot, if there is one, and nothing of the log."""
         directory = AofDirectory(fs, path, self.config, self.clock)
         if fs.exists(path):
@@ -205,7 +244,8 @@ class Store:
         self._directory = directory
         self._wire(path, fs, directory)
         assert self._files is not None
-        self._files.load_snapshot()
+        with _shown(progress, self.clock) as shown:
+            self._files.load_snapshot(self._told(shown))
 
     def _take_directory(self, path: str, fs: Fs) -> None:
         """Make the directory if need be, and keep others from writing there; if it is ours, see that it still is."""
@@ -274,6 +314,9 @@ class Store:
         raise AofError("this store was opened with readonly=True; open it without to write")
 
     def _shut_down(self) -> None:
+        if self.engine.loading is not None:
+            self.engine.loading.unwanted = True
+            return
         self.engine.close("the store was closed by SHUTDOWN; open it again with aofnb.open")
         self.engine.afterwards.append(self.close)
 
@@ -527,6 +570,10 @@ class Store:
     def closed(self) -> bool:
         return self.engine.closed is not None
 
+    def forget_own_client(self) -> None:
+        """For a server, which has only clients on sockets: what `execute` runs commands with is none any more."""
+        self.engine.disconnect(self._session.client)
+
     def __repr__(self) -> str:
         where = "in memory" if self.path is None else repr(self.path)
         state = "closed" if self.closed else f"{self.engine.keyspace.key_count()} keys"
@@ -697,6 +744,7 @@ def open_store(
     fs: Fs | None = None,
     seed: int | None = None,
     background: bool = True,
+    before_load: Callable[[Store], None] | None = None,
     **settings: object,
 ) -> Store:
     """Open the store in the directory `path`, making it where there is none, and load what is there.
@@ -718,6 +766,9 @@ def open_store(
         Where time, files and chance come from; for tests and simulation.
     background
         False: no thread: `Store.tick` does the periodic job, and a background fsync is done at once by the caller.
+    before_load
+        Called with the store when it has its settings and nothing else, to serve it from then on: until the data is
+        there, commands that need it are answered with -LOADING.
     **settings
         Redis's settings with ``_`` for ``-``: ``appendfsync="always"``, ``auto_aof_rewrite_percentage=50``, ...
 
@@ -759,6 +810,7 @@ def open_store(
         seed=seed,
         background=background,
         config_file=config_file,
+        before_load=before_load,
     )
 
 

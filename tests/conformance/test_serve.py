@@ -10,7 +10,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -263,3 +264,99 @@ def test_what_a_load_found_is_logged_in_the_words_of_redis(tmp_path):
     assert f"AOF {log.name} loaded anyway because aof-load-truncated is enabled" in said
     assert f"DB loaded from incr file {log.name}:" in said
     assert f"Opening AOF incr file {log.name} on server start" in said
+
+
+# Asked while data is loaded, in order, on one connection.
+WHILE_LOADING = [
+    "PING", "GET k1", "SET k1 x", "DBSIZE x", "NOSUCH", "EXISTS k1", "MULTI", "GET k1", "EXEC", "MULTI", "WATCH k1",
+    "CONFIG GET hz", "EXEC", "UNWATCH", "CONFIG GET hz", "ECHO hello", "SELECT 1", "CLIENT GETNAME",
+    "SUBSCRIBE c", "UNSUBSCRIBE c", "PUBLISH c m", "TIME x", "LASTSAVE x", "BGSAVE", "BGREWRITEAOF", "SAVE",
+    "EVAL 'return_1' 0", "COMMAND COUNT x", "OBJECT HELP x", "SLOWLOG LEN", "LATENCY RESET", "ROLE x", "WAIT 0 0",
+    "FLUSHALL", "DEBUG SLEEP 0", "ACL WHOAMI", "HELLO 9", "SCRIPT EXISTS x", "RESET", "ASKING",
+]  # fmt: skip
+LOADING_FIELDS = (
+    "loading_start_time", "loading_total_bytes", "loading_rdb_used_mem", "loading_loaded_bytes", "loading_loaded_perc",
+    "loading_eta_seconds",
+)  # fmt: skip
+
+
+def persistence_of(port: int) -> dict[str, str]:
+    text = _talk(port, ("INFO", "persistence"))[0]
+    assert isinstance(text, bytes)
+    return dict(line.split(":", 1) for line in text.decode().split("\r\n") if ":" in line)
+
+
+@pytest.mark.slow
+def test_while_it_loads_clients_are_told_what_the_server_tells(tmp_path: Path) -> None:
+    need("redis-server", available())
+    for name in ("us", "redis"):
+        with aofnb.open(tmp_path / name, appendfsync="no") as store:
+            store.run([("SET", f"k{number}", "v" * 1000) for number in range(100)])
+            store.execute("BGREWRITEAOF")
+    slow = ("--appendonly", "yes", "--enable-debug-command", "yes")
+    told, fields = [], []
+    for name in ("redis", "us"):
+        port = free_port()
+        words = ["--port", str(port), *slow, "--key-load-delay", "30000"]
+        if name == "redis":
+            # It gives others a turn each so many bytes.
+            words += ["--loading-process-events-interval-bytes", "1024"]
+            command = ["redis-server", "--dir", str(tmp_path / name), *words]
+        else:
+            command = [sys.executable, "-m", "aofnb", "serve", str(tmp_path / name), *words]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        try:
+            while process.poll() is None:
+                with suppress(ConnectionRefusedError):
+                    connection = Connection(port)
+                    break
+                time.sleep(0.01)  # another process, which has no fake clock
+            for line in WHILE_LOADING:
+                connection.send(*line.split())
+            told.append([str(connection.read()) for _ in WHILE_LOADING])
+            fields.append(persistence_of(port))
+            assert fields[-1]["loading"] == "1", "it took too long to ask"
+            while persistence_of(port)["loading"] == "1":
+                time.sleep(0.05)
+            # The connection has lived through it.
+            assert connection.execute("GET", "k99") == b"v" * 1000
+            connection.close()
+        finally:
+            process.terminate()
+            assert process.wait(30) == 0
+    assert told[1] == told[0]
+    theirs, ours = (list(each) for each in fields)
+    assert [field for field in ours if not field.startswith("aofnb_")] == theirs
+    assert theirs[-len(LOADING_FIELDS) :] == list(LOADING_FIELDS)
+    for each in fields:
+        assert 0 <= int(each["loading_loaded_bytes"]) < int(each["loading_total_bytes"])
+        assert float(each["loading_loaded_perc"]) < 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", ["SHUTDOWN", "SIGTERM"])
+def test_a_load_can_be_ended(tmp_path: Path, end: str) -> None:
+    with aofnb.open(tmp_path, appendfsync="no") as store:
+        store.run([("SET", f"k{number}", "v") for number in range(100)])
+        digest = store.execute("DEBUG", "DIGEST")
+    port = free_port()
+    running = Serving(str(tmp_path), "--port", str(port), "--key-load-delay", "1000000")
+    try:
+        running.read_until("Server initialized")
+        while True:
+            with suppress(ConnectionRefusedError):
+                connection = Connection(port)
+                break
+            time.sleep(0.01)
+        assert str(connection.execute("GET", "k1")).startswith("LOADING")
+        if end == "SHUTDOWN":
+            connection.send("SHUTDOWN")
+        else:
+            running.process.send_signal(signal.SIGTERM)
+        assert running.end() == 0
+        connection.close()
+    finally:
+        running.process.kill()
+        running.end()
+    with aofnb.open(tmp_path, readonly=True) as store:
+        assert store.execute("DEBUG", "DIGEST") == digest
