@@ -125,8 +125,6 @@ def test_times_are_columns_of_read_aof(tmp_path):
 MS = st.integers(1_790_000_000_000, 1_790_000_100_000)
 ODD_NUMBERS = st.sampled_from(["0", "-5", "+1790000000000", "x", "1" * 30])
 NUMBERS = MS.map(str) | MS.map(lambda ms: str(ms // 1000)) | ODD_NUMBERS
-    MS.map(str) | MS.map(lambda ms: str(ms // 1000)) | st.sampled_from(["0", "-5", "+1790000000000", "x", "1" * 30])
-)
 IDS = MS.map(lambda ms: f"{ms}-0") | st.sampled_from(["1-1", "*", "x-1", "1790000000000-x"])
 KEY = st.sampled_from(["a:1", "a:2", "b", "\xff1"])
 OPTIONS = st.sampled_from(["PXAT", "pxat", "EXAT", "EX", "NX", "KEEPTTL", "ABSTTL", "MAXLEN", "~", "10", "LIMIT"])
