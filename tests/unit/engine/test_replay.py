@@ -94,7 +94,7 @@ def test_a_snapshot_is_loaded_overdue_keys_and_libraries_included():
 def test_key_load_delay_rests_behind_each_command_and_each_key_of_a_snapshot(monkeypatch):
     """A test aid that CONFIG GET * does not show."""
     rests = []
-    monkeypatch.setattr(replay, "key_delay", lambda delay: lambda: rests.append(delay))
+    monkeypatch.setattr(replay, "key_delay", lambda delay, _sleep: lambda: rests.append(delay))
     data = Keyspace(1, lambda: 0)
     data[0].put(b"a", b"1")
     data[0].put(b"b", b"2")
