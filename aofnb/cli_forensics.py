@@ -10,7 +10,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import IO, TYPE_CHECKING, Any
 
 from aofnb import cli_questions
 from aofnb.cli_questions import add_filters
@@ -206,18 +207,39 @@ def _export(options: argparse.Namespace) -> int:
 def _export_text(
     log: Log, options: argparse.Namespace, columns: list[str] | None, chosen: dict[str, Any], *, csv: bool
 ) -> int:
+    unfinished = f"{options.dest}.{os.getpid()}.tmp"
+    try:
+        with open(unfinished, "x", encoding="utf-8", newline="") as file:
+            rows = _write_text(log, options, columns, chosen, file, csv=csv)
+        os.replace(unfinished, options.dest)
+    except BaseException:
+        # Half a table must not look like a whole one.
+        with suppress(OSError):
+            os.unlink(unfinished)
+        raise
+    return rows
+
+
+def _write_text(
+    log: Log,
+    options: argparse.Namespace,
+    columns: list[str] | None,
+    chosen: dict[str, Any],
+    file: IO[str],
+    *,
+    csv: bool,
+) -> int:
     rows = 0
-    with open(options.dest, "x", encoding="utf-8", newline="") as file:
-        frames: Any = log.to_pandas(columns=columns, chunksize=1 << 16, nrows=options.n, progress=progress(), **chosen)
-        for frame in frames:
-            for name in frame.columns:
-                if str(frame[name].dtype).startswith(("binary", "list")):
-                    frame[name] = [_as_text(value) for value in frame[name]]
-            if csv:
-                frame.to_csv(file, header=rows == 0)
-            else:
-                frame.reset_index().to_json(file, orient="records", lines=True, date_format="iso")
-            rows += len(frame)
+    frames: Any = log.to_pandas(columns=columns, chunksize=1 << 16, nrows=options.n, progress=progress(), **chosen)
+    for frame in frames:
+        for name in frame.columns:
+            if str(frame[name].dtype).startswith(("binary", "list")):
+                frame[name] = [_as_text(value) for value in frame[name]]
+        if csv:
+            frame.to_csv(file, header=rows == 0)
+        else:
+            frame.reset_index().to_json(file, orient="records", lines=True, date_format="iso")
+        rows += len(frame)
     return rows
 
 

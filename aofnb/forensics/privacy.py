@@ -34,7 +34,8 @@ __all__ = ["PII_KINDS", "anonymize", "find_pii"]
 # --- finding ---------------------------------------------------------------------------------------------
 
 PII_KINDS: dict[str, re.Pattern[bytes]] = {
-    "email": re.compile(rb"[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}"),
+    # What is in front is no part of it, so that a long run of letters is looked at once, not from each of them.
+    "email": re.compile(rb"(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}"),
     "jwt": re.compile(rb"eyJ[A-Za-z0-9_-]{5,4096}\.eyJ[A-Za-z0-9_-]{5,4096}\.[A-Za-z0-9_-]{5,4096}"),
     "card": re.compile(rb"(?<![0-9.-])[3-6][0-9]{3}(?:[ -]?[0-9]{4}){2}[ -]?[0-9]{1,7}(?![0-9])"),
     "phone": re.compile(rb"(?<![0-9A-Za-z+])\+[1-9](?:[ ().-]{0,2}[0-9]){7,13}(?![0-9])"),

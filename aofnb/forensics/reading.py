@@ -132,7 +132,7 @@ class Bar:
             # Back to where the next text begins.
             self._show("")
         elif done < total and now_s >= self._next_s:
-            self._show(f"read {size(done)} of {size(total)} ({done * 100 // total} %)"[: _columns() - 1])
+            self._show(f"read {done * 100 // total} %, {size(done)} of {size(total)}"[: _columns() - 1])
             self._next_s = now_s + 0.2
 
     def _show(self, text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -183,6 +184,23 @@ def test_export_writes_a_new_file(data: Path, tmp_path: Path, capsys: Capture) -
     assert len(pd.read_json(tmp_path / "a.jsonl", lines=True)) == 5
     assert run(capsys, "export", data, tmp_path / "a.csv")[0] == 2
     assert run(capsys, "export", data, tmp_path / "a.txt")[0] == 2
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.jsonl", "x.parquet"])
+def test_an_export_that_is_interrupted_leaves_nothing(
+    name: str, data: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = aofnb.forensics.Log.read
+
+    def interrupted(*args: object) -> Iterator[object]:
+        yield from read(*args)
+        raise KeyboardInterrupt
+
+    before = set(tmp_path.iterdir())
+    monkeypatch.setattr(aofnb.forensics.Log, "read", interrupted)
+    code, out, err = run(capsys, "export", data, tmp_path / name)
+    assert (code, out, err) == (130, "", "aofnb: interrupted\n")
+    assert set(tmp_path.iterdir()) == before
 
 
 def test_personal_data_is_masked_and_can_be_taken_out(data: Path, tmp_path: Path, capsys: Capture) -> None:

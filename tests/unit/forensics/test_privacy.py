@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import aofnb
 from aofnb.errors import AofError
+from aofnb.forensics.privacy import PII_KINDS
 from aofnb.forensics.pseudonym import Pseudonyms
 from aofnb.forensics.roles import template
 from aofnb.resp.encode import encode_command
@@ -161,3 +162,11 @@ def test_numbers_stay_numbers():
     for digits in (1, 2, 3):
         mapped = {of(b"%d" % number) for number in range(10 ** (digits - 1), 10**digits)}
         assert mapped == {b"%d" % number for number in range(10 ** (digits - 1), 10**digits)}
+
+
+def test_the_name_in_an_address_has_64_characters_at_most():
+    """So a run of letters, of which logs have long ones, is gone over once."""
+    find = PII_KINDS["email"].findall
+    assert find(b"<alice@example.com>, bob@example.org") == [b"alice@example.com", b"bob@example.org"]
+    assert find(b"x" * 64 + b"@example.com")
+    assert not find(b"x" * 65 + b"@example.com")

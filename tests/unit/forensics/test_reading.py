@@ -92,7 +92,7 @@ def test_a_bar_stays_on_its_line_and_goes_at_the_end(capsys, monkeypatch, column
         written += capsys.readouterr().err
         (line,) = on_screen(written)
         assert 0 < len(line) < columns
-    assert line == "read 7 B of 2.0 GB (0 %)"[: columns - 1].rstrip()
+    assert line == "read 0 %, 7 B of 2.0 GB"[: columns - 1].rstrip()
     tell(2_000_000_000, 2_000_000_000)
     written += capsys.readouterr().err
     assert on_screen(written) == [""]
