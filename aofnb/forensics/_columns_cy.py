@@ -256,14 +256,12 @@ def find(
     first: cython.longlong[::1],
     count: cython.longlong[::1],
     step: cython.longlong[::1],
-    gaps: cython.bint,
     at: cython.longlong[::1],
     nbytes: cython.longlong[::1],
-) -> int:
-    """Place and size of `count` arguments of each row, from argument `first` on, every `step`; how many that is.
+) -> None:
+    """Place and size of `count` arguments of each row, from argument `first` on, every `step`.
 
-    They fill `at` and `nbytes` from the front; with `gaps` a row that has none leaves an empty one. Argument 0 is the
-    name. The arguments must be there.
+    They fill `at` and `nbytes`, one behind the other. Argument 0 is the name. The arguments must be there.
     """
     p: cython.p_const_uchar = data
     row: cython.Py_ssize_t
@@ -272,14 +270,9 @@ def find(
     _k: cython.longlong
     n: cython.longlong
     header: cython.longlong
-    size: cython.longlong
     with cython.nogil:
         for row in range(len(heads)):
             if count[row] <= 0:
-                if gaps:
-                    at[found] = 0
-                    nbytes[found] = 0
-                    found += 1
                 continue
             pos = heads[row]
             for _k in range(first[row]):
@@ -289,13 +282,37 @@ def find(
                     for _k in range(step[row] - 1):
                         pos = _behind(p, pos)
                 header = _header(p, pos)
-                pos += header & 255
-                size = header >> 8
-                at[found] = pos
-                nbytes[found] = size
+                at[found] = pos + (header & 255)
+                nbytes[found] = header >> 8
+                pos = at[found] + nbytes[found] + 2
                 found += 1
-                pos += size + 2
-    return found
+
+
+def find_one(
+    data: bytes,
+    heads: cython.longlong[::1],
+    nth: cython.longlong[::1],
+    there: cython.const_uchar[::1],
+    at: cython.longlong[::1],
+    nbytes: cython.longlong[::1],
+) -> None:
+    """Place and size of argument `nth` of each row; nothing, and of no size, in a row where it is not `there`."""
+    p: cython.p_const_uchar = data
+    row: cython.Py_ssize_t
+    pos: cython.Py_ssize_t
+    _k: cython.longlong
+    header: cython.longlong
+    with cython.nogil:
+        for row in range(len(heads)):
+            at[row] = 0
+            nbytes[row] = 0
+            if there[row]:
+                pos = heads[row]
+                for _k in range(nth[row]):
+                    pos = _behind(p, pos)
+                header = _header(p, pos)
+                at[row] = pos + (header & 255)
+                nbytes[row] = header >> 8
 
 
 def gather(

@@ -11,6 +11,7 @@ are pandas categories; `.str` fails on binary columns, so keys are text unless a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -97,6 +98,8 @@ def _column(field: pa.Field, parts: Sequence[str]) -> _Column:
         return _Seconds()
     if pa.types.is_integer(field.type):
         return _Numbers(field.type.to_pandas_dtype())
+    if field.type == pa.string():
+        return _Text()
     return _Pieces(field.type)
 
 
@@ -187,7 +190,7 @@ class _Named:
         self._codes.next(len(values), expected)[:] = _stored(values.indices, np.int32)
 
     def finished(self) -> Any:
-        return pd.Categorical.from_codes(self._codes.finished(), pd.Index(self._words), validate=False)
+        return pd.Categorical.from_codes(self._codes.finished(), _categories(tuple(self._words)), validate=False)
 
 
 class _Observed:
@@ -197,41 +200,57 @@ class _Observed:
         self._numbers: dict[str, int] = {}
         self._codes = _Filled(np.int16)
         self._met: pa.Array | None = None
-        self._occurs = np.zeros(1, bool)
 
     def add(self, values: pa.Array, expected: int) -> None:
         if self._met is None or not self._met.equals(values.dictionary):
             self._meet(values.dictionary)
-        codes = self._codes.next(len(values), expected)
-        np.take(self._by_index, _stored(values.indices, np.int32), out=codes, mode="wrap")
-        self._occurs[codes] = True
+        codes, indices = self._codes.next(len(values), expected), _stored(values.indices, np.int32)
+        if self._by_index is None:
+            codes[:] = indices
+        else:
+            np.take(self._by_index, indices, out=codes, mode="wrap")
 
     def _meet(self, words: pa.Array) -> None:
         """Number the words that are new. What is missing has index and number -1: the last place."""
         numbers = [self._numbers.setdefault(word, len(self._numbers)) for word in words.to_pylist()]
         if len(self._numbers) > _INT16_MAX and self._codes.dtype == np.int16:
             self._codes.widen(np.int32)
-        self._by_index = np.array([*numbers, -1], self._codes.dtype)
-        fresh = len(self._numbers) + 1 - len(self._occurs)
-        self._occurs = np.insert(self._occurs, len(self._occurs) - 1, np.zeros(fresh, bool))
         self._met = words
+        # All batches of a log have the same words, but for those that come new.
+        alike = numbers == list(range(len(numbers)))
+        self._by_index = None if alike else np.array([*numbers, -1], self._codes.dtype)
 
     def finished(self) -> pd.Categorical:
-        words = list(self._numbers)
-        used = sorted(np.flatnonzero(self._occurs[:-1]).tolist(), key=words.__getitem__)
+        codes, words = self._codes.finished(), list(self._numbers)
+        # numpy makes places of eight bytes of all that it takes at once.
+        blocks = [slice(at, at + _BLOCK) for at in range(0, len(codes), _BLOCK)]
+        counts = sum((np.bincount(codes[block] + 1, minlength=len(words) + 1) for block in blocks), np.zeros(1, int))
+        used = sorted(np.flatnonzero(counts[1:]).tolist(), key=words.__getitem__)
         places = np.full(len(words) + 1, -1, _width(len(used)))
         places[used] = np.arange(len(used))
-        codes = self._codes.finished()
         sorted_codes = np.empty(len(codes), places.dtype)
-        # numpy makes places of eight bytes of all that it takes at once.
-        for at in range(0, len(codes), _BLOCK):
-            np.take(places, codes[at : at + _BLOCK], out=sorted_codes[at : at + _BLOCK], mode="wrap")
-        names = pd.Index([words[number] for number in used], dtype="str")
-        return pd.Categorical.from_codes(sorted_codes, names, validate=False)
+        for block in blocks:
+            np.take(places, codes[block], out=sorted_codes[block], mode="wrap")
+        names = tuple(words[number] for number in used)
+        return pd.Categorical.from_codes(sorted_codes, _categories(names), validate=False)
+
+
+class _Text:
+    """Text, as pandas has it in Arrow."""
+
+    def __init__(self) -> None:
+        self._pieces: list[pa.Array] = []
+
+    def add(self, values: pa.Array, expected: int) -> None:
+        # With the offsets that pandas wants: so the memory of the others is free for the next batch.
+        self._pieces.append(values.cast(pa.large_string()))
+
+    def finished(self) -> Any:
+        return pa.chunked_array(self._pieces, pa.large_string()).to_pandas().array
 
 
 class _Pieces:
-    """Text, bytes and lists, as Arrow has them."""
+    """Bytes and lists of them, as Arrow has them."""
 
     def __init__(self, type_: pa.DataType) -> None:
         self._type = type_
@@ -241,8 +260,13 @@ class _Pieces:
         self._pieces.append(values)
 
     def finished(self) -> Any:
-        values = pa.chunked_array(self._pieces, self._type)
-        return values.to_pandas().array if self._type == pa.string() else pd.arrays.ArrowExtensionArray(values)
+        return pd.arrays.ArrowExtensionArray(pa.chunked_array(self._pieces, self._type))
+
+
+@lru_cache(maxsize=64)
+def _categories(words: tuple[str, ...]) -> pd.Index:
+    # One frame after the other has the same, and pandas looks at each word to know that it is text.
+    return pd.Index(words, dtype="str")
 
 
 def _stored(values: pa.Array, dtype: npt.DTypeLike) -> npt.NDArray[Any]:

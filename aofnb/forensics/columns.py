@@ -13,6 +13,7 @@ import codecs
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -217,11 +218,12 @@ class _CommandTable:
             slot = (slot + 1) % len(numbers)
         lows[slot], highs[slot], numbers[slot] = low, high, code
 
-    def names(self, codes: Ints) -> pa.Array:
+    def names(self, codes: Column) -> pa.Array:
         """The names of these commands, null for number 0."""
-        places = np.array(self._name_of, np.int32)
-        places[_NO_COMMAND] = -1
-        return _dictionary(places[codes], pa.array(list(self._names)))
+        self.arrays()
+        if not self._numbered_alike or codes.min(initial=1) == _NO_COMMAND:
+            codes = np.where(codes == _NO_COMMAND, np.int32(-1), np.array(self._name_of, np.int32)[codes])
+        return _dictionary(codes, self._name_array)
 
     def arrays(self) -> tuple[Ints, Ints, Ints, npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
         """First key, last key, step; known, container, wanted: each by command number."""
@@ -240,6 +242,8 @@ class _CommandTable:
                 np.array([bool(entry and entry.subcommands) for entry in self.entries]),
                 np.array([self._is_wanted(name) for name in self._names])[self._name_of],
             )
+            self._numbered_alike = len(self._names) == len(self.entries)
+            self._name_array = pa.array(list(self._names))
         return self._arrays
 
     def _is_wanted(self, name: str) -> bool:
@@ -310,7 +314,7 @@ class RowBuilder:
         if place < 0:
             return batch
         codes = batch.column(place).indices.to_numpy()
-        status = self._status(np.where(codes == _TRUNCATED, codes, _DISCARDED))
+        status = self._status(np.where(codes == _TRUNCATED, codes, np.int32(_DISCARDED)))
         return batch.set_column(place, batch.schema.field(place), status)
 
     def batch(self, records: Records) -> Rows:
@@ -322,7 +326,7 @@ class RowBuilder:
         codes = self._codes(records, arguments)
         uncertain = self._uncertain_rows(codes)
         db, txn, open_at = self._state(records, arguments, codes)
-        known, wanted = self._commands.arrays()[3], self._commands.arrays()[5]
+        wanted = self._commands.arrays()[5]
 
         # None is for all of them, as it is where nothing was filtered.
         rows: Ints | None = None
@@ -344,7 +348,7 @@ class RowBuilder:
         columns = [pa.array(np.arange(self.seq, self.seq + total) if rows is None else self.seq + rows)]
         for name in self.selection.columns:
             if name == "part":
-                column = _dictionary(np.full(count, self._part, np.int32), self._parts)
+                column = _words_of(np.full(count, self._part, np.int32), self._parts)
             elif name == "offset":
                 column = pa.array(of(records.offset))
             elif name == "nbytes":
@@ -362,10 +366,13 @@ class RowBuilder:
             elif name == "nkeys" and keys is not None:
                 column = pa.array(np.minimum(keys.count, _INT16_MAX).astype(np.int16))
             elif name == "argc":
-                argc = of(records.argc) if records.cut_argc is None else np.full(count, records.cut_argc)
-                column = pa.array(np.minimum(argc, (1 << 31) - 1).astype(np.int32))
+                # Only a header that is cut can claim more arguments than there are bytes.
+                argc = (
+                    of(records.argc) if records.cut_argc is None else np.full(count, min(records.cut_argc, _INT32_MAX))
+                )
+                column = pa.array(argc.astype(np.int32))
             elif name == "status":
-                column = self._status(of(self._statuses_of(records, known[codes], uncertain)))
+                column = self._status(of(self._statuses_of(records, codes, uncertain)))
             elif name == "verb":
                 column = _verbs(arguments.one(rows, 0))
             elif name == "keys" and keys is not None:
@@ -397,11 +404,14 @@ class RowBuilder:
     def _seconds(self, records: Records) -> Ints:
         return _spread([(0, self._ts), *records.ts], len(records))
 
-    def _statuses_of(self, records: Records, known: npt.NDArray[np.bool_], uncertain: int) -> npt.NDArray[np.int32]:
+    def _statuses_of(self, records: Records, codes: Column, uncertain: int) -> npt.NDArray[np.int32]:
         status = np.full(len(records), _TRUNCATED if records.cut_argc is not None else _OK, np.int32)
         if records.cut_argc is None:
-            status[records.lf] = _LF_REPAIRED
-            status[~known] = _UNKNOWN
+            if records.lf.any():
+                status[records.lf] = _LF_REPAIRED
+            known = self._commands.arrays()[3]
+            if not known[_NO_COMMAND + 1 :].all() or codes.min(initial=1) == _NO_COMMAND:
+                status[~known[codes]] = _UNKNOWN
             status[: len(status) if records.mended else uncertain] = _RESYNCED
         return status
 
@@ -451,7 +461,7 @@ class RowBuilder:
         return db, txn, None if open_at < 0 else open_at
 
     def _status(self, codes: npt.NDArray[Any]) -> pa.Array:
-        return _dictionary(codes, self._statuses)
+        return _words_of(codes, self._statuses)
 
     def _text(self, keys: pa.Array) -> pa.Array:
         """`keys` in the encoding that was asked for."""
@@ -528,21 +538,14 @@ class _ByKernel:
         argc = _of_rows(self.records.argc, rows)
         present = argc > k if present is None else present
         ks = np.full(len(argc), k) if isinstance(k, int) else k
-        count = present.astype(np.int64)
-        at, nbytes = self.places(rows, ks, count, count, gaps=True)
+        at, nbytes = np.empty(len(argc), np.int64), np.empty(len(argc), np.int64)
+        _columns_cy.find_one(self.records.data, _of_rows(self.records.heads, rows), ks, present, at, nbytes)
         return self._gathered(at, nbytes, None if present.all() else present)
 
     def some(self, rows: Ints | None, start: Ints, count: Ints, step: Ints) -> pa.Array:
-        return self._gathered(*self.places(rows, start, count, step), None)
-
-    def places(
-        self, rows: Ints | None, start: Ints, count: Ints, step: Ints, *, gaps: bool = False
-    ) -> tuple[Ints, Ints]:
-        """Where these arguments are in the data, and how long."""
-        total = int(np.maximum(count, 1).sum() if gaps else count.sum())
-        at, nbytes = np.empty(total, np.int64), np.empty(total, np.int64)
-        _columns_cy.find(self.records.data, _of_rows(self.records.heads, rows), start, count, step, gaps, at, nbytes)
-        return at, nbytes
+        at, nbytes = np.empty(int(count.sum()), np.int64), np.empty(int(count.sum()), np.int64)
+        _columns_cy.find(self.records.data, _of_rows(self.records.heads, rows), start, count, step, at, nbytes)
+        return self._gathered(at, nbytes, None)
 
     def _gathered(self, at: Ints, nbytes: Ints, present: npt.NDArray[np.bool_] | None) -> pa.Array:
         offsets, out = np.empty(len(at) + 1, np.int32), np.empty(int(nbytes.sum()), np.uint8)
@@ -570,18 +573,24 @@ class _Keys:
         self.records, self.arguments, self.rows = records, arguments, rows
         codes, argc = _of_rows(codes, rows), _of_rows(records.argc, rows)
         first, last, step = commands.arrays()[:3]
+        self._step_of = step, codes
         if _columns_cy.COMPILED:
             self.start, self.count = np.empty(len(codes), np.int64), np.empty(len(codes), np.int64)
             _columns_cy.keys(codes, argc, first, last, step, self.start, self.count)
-            self.step = step[codes]
         else:
-            self.start, self.step = first[codes], step[codes]
+            self.start = first[codes]
             end = np.minimum(np.where(last[codes] < 0, last[codes] + argc, last[codes]), argc - 1)
             has_key = (self.start > 0) & (self.start <= end)
             self.count = np.where(has_key, (end - self.start) // self.step + 1, 0)
         self.odd: dict[int, list[int]] = {}
         if commands.odd:
             self._find_odd(commands.odd, codes)
+
+    @cached_property
+    def step(self) -> Ints:
+        """So many arguments from one key to the next; most callers want the first key alone."""
+        step, codes = self._step_of
+        return step[codes]
 
     def _find_odd(self, commands: Mapping[int, registry.Command], codes: Ints) -> None:
         """Ask each of `commands`, by number, for its keys where `codes` has it."""
@@ -691,10 +700,15 @@ def _nullable(values: Column, type_: pa.DataType, is_there: Callable[[Column], n
     return pa.Array.from_buffers(type_, len(values), buffers)
 
 
-def _dictionary(codes: npt.NDArray[np.int32], names: pa.Array) -> pa.Array:
+def _dictionary(codes: Column, names: pa.Array) -> pa.Array:
     """Arrow's dictionary array; a negative code is null."""
     indices = _nullable(codes, pa.int32(), lambda codes: codes >= 0)
     return pa.DictionaryArray.from_arrays(indices, names, safe=False)
+
+
+def _words_of(codes: Column, names: pa.Array) -> pa.Array:
+    """As `_dictionary`, where none is null."""
+    return pa.DictionaryArray.from_arrays(pa.array(codes), names, safe=False)
 
 
 def _lines(records: Records) -> pa.Array:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Self, overload
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from aofnb._version import VERSION
 from aofnb.forensics.assembly import Assembly, frame_of_batches
 from aofnb.forensics.log import Log
 from aofnb.forensics.position import Where
-from aofnb.forensics.reading import OnBad, Progress, Report
+from aofnb.forensics.reading import OnBad, Progress, Report, ahead, pays_ahead
 from aofnb.forensics.sources import Compression, is_many, shards_of
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["FrameReader", "at_least", "read_aof", "read_frame", "read_frames"]
 
 Path = Any
+T = TypeVar("T")
 DtypeBackend = Literal["pyarrow", "numpy_nullable"]
 
 
@@ -276,10 +277,9 @@ def read_frame(
     report = Report()
     nrows = None if nrows is None else at_least(nrows, 0, "nrows")
     assembly = Assembly(selection.schema(), [part.name for part in log.parts])
-    rows = 0
-    for batch in _first(log.read(selection, on_bad, progress, report, start, stop), nrows):
-        rows += batch.num_rows
-        assembly.add(batch, _in_all(rows, report.share, nrows))
+    sized = _sized(log.read(selection, on_bad, progress, report, start, stop), report, nrows)
+    for batch, expected in _ahead(sized, log, nrows, progress):
+        assembly.add(batch, expected)
     frame = _of_backend(assembly.frame(), dtype_backend)
     frame.attrs["aof"] = _about(log, selection, on_bad) | {
         "damage": report.damage,
@@ -288,10 +288,21 @@ def read_frame(
     return frame
 
 
-def _in_all(rows: int, share: float, nrows: int | None) -> int:
-    """About how many rows a log has, or how many are wanted of it, where the first `share` of it has so many."""
-    expected = int(rows / share * 1.02) if share else rows
-    return expected if nrows is None else min(expected, nrows)
+def _sized(
+    batches: Iterator[pa.RecordBatch], report: Report, nrows: int | None
+) -> Generator[tuple[pa.RecordBatch, int]]:
+    """The batches of a log up to row `nrows`, and with each about how many rows it will be in all."""
+    rows = 0
+    for batch in _first(batches, nrows):
+        rows += batch.num_rows
+        yield batch, int(rows / report.share * 1.02) if report.share else rows
+
+
+def _ahead(items: Generator[T], log: Log, nrows: int | None, progress: Progress) -> Iterator[T]:
+    """What is made of all of a log, by a thread of its own where that pays."""
+    # No more is read than was asked for, and what a caller's function is told comes from the caller's thread.
+    alone = nrows is not None or callable(progress)
+    return items if alone or not pays_ahead(sum(part.size for part in log.parts)) else ahead(items)
 
 
 class FrameReader(Iterator[pd.DataFrame]):
@@ -383,7 +394,8 @@ def read_frames(
     chunksize = None if chunksize is None else at_least(chunksize, 1, "chunksize")
     nrows = None if nrows is None else at_least(nrows, 0, "nrows")
     batches = _first(log.read(selection, on_bad, progress, Report(), start, stop), nrows)
-    return FrameReader(log, selection, chunksize, on_bad, batches, dtype_backend)
+    ready = _ahead(batches, log, nrows, progress)
+    return FrameReader(log, selection, chunksize, on_bad, ready, dtype_backend)
 
 
 def _of_backend(frame: pd.DataFrame, dtype_backend: DtypeBackend | None) -> pd.DataFrame:
@@ -399,7 +411,7 @@ def _of_backend(frame: pd.DataFrame, dtype_backend: DtypeBackend | None) -> pd.D
     return frame
 
 
-def _first(batches: Iterator[pa.RecordBatch], rows: int | None) -> Iterator[pa.RecordBatch]:
+def _first(batches: Iterator[pa.RecordBatch], rows: int | None) -> Generator[pa.RecordBatch]:
     """The first `rows` rows, without asking for more."""
     if rows is None:
         yield from batches

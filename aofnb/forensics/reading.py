@@ -12,6 +12,7 @@ from threading import Semaphore, Thread
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from aofnb.clock import Clock, SystemClock
+from aofnb.forensics import _walk_cy
 from aofnb.forensics.index import Mark
 from aofnb.forensics.parts import Part
 from aofnb.forensics.words import size
@@ -19,11 +20,24 @@ from aofnb.forensics.words import size
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["OPEN_MULTI", "Bar", "OnBad", "Progress", "Report", "ahead", "borders_before", "rows_between", "teller"]
+__all__ = [
+    "OPEN_MULTI",
+    "Bar",
+    "OnBad",
+    "Progress",
+    "Report",
+    "ahead",
+    "borders_before",
+    "pays_ahead",
+    "rows_between",
+    "teller",
+]
 
 T = TypeVar("T")
 OnBad = Literal["error", "truncate", "resync"]
 Progress = Callable[[int, int], object] | bool | None
+# Less is read sooner than a thread has begun.
+_ALONE_BYTES = 16 << 20
 OPEN_MULTI = "the file ends inside a transaction: MULTI has no EXEC, so a server throws its commands away"
 
 
@@ -84,6 +98,12 @@ def ahead(items: Generator[T]) -> Iterator[T]:
         closed = True
         wanted.release()
         thread.join()
+
+
+def pays_ahead(nbytes: int) -> bool:
+    """Whether it pays to read so many bytes of a log by `ahead`: the kernels run without the interpreter's lock."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return _walk_cy.COMPILED and cores > 1 and nbytes > _ALONE_BYTES
 
 
 def rows_between(batch: pa.RecordBatch, first: int, last: int | None) -> pa.RecordBatch | None:

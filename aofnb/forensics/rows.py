@@ -6,17 +6,16 @@ what cannot be read is told to a `Report`, or is an error, as the caller wants i
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 from aofnb.errors import AofTruncatedError, RdbError
-from aofnb.forensics import _walk_cy, resync
+from aofnb.forensics import resync
 from aofnb.forensics.index import Index, Mark
 from aofnb.forensics.parts import Part, PartFile
-from aofnb.forensics.reading import OPEN_MULTI, OnBad, Progress, Report, ahead, borders_before, teller
+from aofnb.forensics.reading import OPEN_MULTI, OnBad, Progress, Report, ahead, borders_before, pays_ahead, teller
 from aofnb.forensics.scan import Damage, Records, scan_file
 from aofnb.forensics.snapshot import SnapshotRows
 
@@ -30,8 +29,6 @@ __all__ = ["build_index", "is_far", "read_rows", "tables"]
 # Marks of the index are so many bytes or rows apart, whichever comes first.
 _MARK_BYTES = 4 << 20
 _MARK_ROWS = 1 << 16
-# Less is read sooner than a thread has begun.
-_ALONE_BYTES = 16 << 20
 # So many FLUSH* and SWAPDB are remembered.
 _FLUSHES = 256
 
@@ -180,7 +177,7 @@ def tables(part: Part, file: PartFile, offset: int, on_bad: OnBad, report: Repor
     size = None if part.compression else max(part.size - offset, 0)
     scanned = scan_file(file, base=offset, size=size, measure=on_bad != "resync")
     found: Iterator[Records | Damage] = scanned
-    if _pays_ahead(part.size - offset):
+    if pays_ahead(part.size - offset):
         found = ahead(scanned)
     if on_bad == "resync":
         yield from resync.tables(part, file, found, report)
@@ -200,12 +197,6 @@ def _tables_to_damage(
         report.add(part, found.kind, found.offset, found.nbytes, found.reason)
         if found.kind != "annotation":
             yield found.as_records()
-
-
-def _pays_ahead(nbytes: int) -> bool:
-    """Whether a second thread makes it faster to read so much: the kernels run without the interpreter's lock."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return _walk_cy.COMPILED and cores > 1 and nbytes > _ALONE_BYTES
 
 
 def is_far(mark: Mark, before: Mark) -> bool:

@@ -44,7 +44,8 @@ __all__ = [
     "scan_file",
 ]
 
-CHUNK_BYTES = 4 << 20
+# Larger ones are not read faster, and several are on their way at once.
+CHUNK_BYTES = 2 << 20
 # The longest header or annotation that Redis reads, with its line end.
 MAX_LINE_BYTES = 1023
 # The last second of the year 9999: a later annotation is not a time.

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 import aofnb
-from aofnb.forensics import rows as module
+from aofnb.forensics import frame, rows
 from aofnb.resp.encode import encode_command
 
 words = st.sampled_from(
@@ -58,7 +58,7 @@ def read(path: Any, on_bad: str, **asked: Any) -> list[Any]:
 
     def frames_of() -> None:
         made = aofnb.read_aof(path, on_bad=on_bad, **asked)
-        frames.extend((frame, frame.attrs["aof"]) for frame in (made if "chunksize" in asked else [made]))
+        frames.extend((each, each.attrs["aof"]) for each in (made if "chunksize" in asked else [made]))
 
     def left_early() -> Any:
         with aofnb.read_aof(path, on_bad=on_bad, iterator=True) as reader:
@@ -75,8 +75,9 @@ def test_two_threads_read_what_one_reads(tmp_path, log, asked, chunk_bytes):
     found = []
     for pays in (False, True):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(module, "_pays_ahead", lambda nbytes, pays=pays: pays)
-            patch.setattr(module, "scan_file", partial(module.scan_file, chunk_bytes=chunk_bytes))
+            for module in (frame, rows):
+                patch.setattr(module, "pays_ahead", lambda nbytes, pays=pays: pays)
+            patch.setattr(rows, "scan_file", partial(rows.scan_file, chunk_bytes=chunk_bytes))
             found.append(read(path, **asked))
     (one, *of_one), (two, *of_two) = found
     assert of_one == of_two

@@ -122,7 +122,7 @@ def test_the_columns_of_the_kernel_are_those_without_it(form, log, draw, chunk_b
     data = b"".join(each if isinstance(each, bytes) else encode_command(each) for each in log)
     data = data[: draw.draw(st.sampled_from([len(data), max(len(data) - 3, 0)]))]
     with pytest.MonkeyPatch.context() as patch:
-        names = ("packed", "names", "follow", "keys", "find", "gather")
+        names = ("packed", "names", "follow", "keys", "find", "find_one", "gather")
         kept = {name: getattr(hot, name) for name in names}
         patch.setattr(columns, "_columns_cy", SimpleNamespace(COMPILED=True, NAME_BYTES=hot.NAME_BYTES, **kept))
         ours, builder = table(data, chunk_bytes, **selection)
@@ -138,7 +138,7 @@ def test_the_columns_of_the_kernel_are_those_without_it(form, log, draw, chunk_b
 @pytest.mark.parametrize("form", FORMS)
 def test_more_spellings_than_are_kept_are_told_apart_all_the_same(form, monkeypatch):
     hot = kernel("aofnb.forensics._columns_cy", form)
-    kept = {name: getattr(hot, name) for name in ("packed", "names", "follow", "keys", "find", "gather")}
+    kept = {name: getattr(hot, name) for name in ("packed", "names", "follow", "keys", "find", "find_one", "gather")}
     monkeypatch.setattr(columns, "_columns_cy", SimpleNamespace(COMPILED=True, NAME_BYTES=hot.NAME_BYTES, **kept))
     monkeypatch.setattr(columns, "_SPELLINGS", 600)
     names = [f"CMD{number}" for number in range(700)]
