@@ -36,6 +36,7 @@ KERNELS = (
     "aofnb.aof._write_cy",
     "aofnb.engine._replay_cy",
     "aofnb.engine._turn_cy",
+    "aofnb.adapters._peer_cy",
     "aofnb.adapters._answer_cy",
     "aofnb.forensics._columns_cy",
     "aofnb.forensics._kinds_cy",

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from aofnb.adapters._peer_cy import Peer
 from aofnb.commands.client import Client
 from aofnb.commands.strings import get, set_
 from aofnb.resp._encode_cy import encode_replies
@@ -28,17 +29,14 @@ else:
     from aofnb.resp._plain_cy import header_at
 
 if TYPE_CHECKING:
-    from aofnb.adapters.connection import Connection
     from aofnb.engine.core import Engine
 
-    Arrived = list[tuple[Connection, bytes]]
+    Arrived = list[tuple[Any, bytes]]
 
 COMPILED = cython.compiled
 
-# What CLIENT LIST says was the last command.
-_SAID_GET, _SAID_SET = [b"GET"], [b"SET"]
 
-
+@cython.locals(peer=Peer)
 def answer(engine: Engine, arrived: Arrived, most: cython.Py_ssize_t, now_s: float) -> tuple[Arrived, Arrived]:
     """Run requests inside the running turn: `most` at most, and of each client as many as its share is.
 
@@ -52,7 +50,6 @@ def answer(engine: Engine, arrived: Arrived, most: cython.Py_ssize_t, now_s: flo
         The others, and what they sent from the first request on that was not run. Replies to those before are in
         their `out`.
     """
-    connection: Any
     client: Client
     data: bytes
     out: list[bytes]
@@ -64,33 +61,38 @@ def answer(engine: Engine, arrived: Arrived, most: cython.Py_ssize_t, now_s: flo
     # Records that are not in the log yet, and the database that they are of.
     records: list[bytes] = []
     db: Database | None = None
+    selected: Any
+    total: cython.Py_ssize_t = 0
+    said_get, said_set = ([b"GET"], now_s), ([b"SET"], now_s)
     # What GET and SET are while nobody watches or measures them. No plain request changes that.
     may_get: cython.bint = _is_known(engine, 2, b"GET", b"get", get)
     may_set: cython.bint = _is_known(engine, 3, b"SET", b"set", set_) and engine.observe is None and not engine.effects
     if engine.long_way or engine.refusal is not None or engine.outbox.items:
         return answers, arrived
-    for connection, data in arrived:
-        client = connection.client
-        out = connection.out
+    for peer, data in arrived:
+        peer.last_heard_s = now_s
+        client = peer.client
+        out = peer.out
         replies = []
         pos = 0
-        if client.multi is None and most > 0 and type(client.db) is Database:
-            if client.db is not db:
+        selected = client.db
+        if client.multi is None and total < most and type(selected) is Database:
+            if selected is not db:
                 _log(engine, db, records)
-                db = client.db
-            pos = _run(db, data, min(most, connection.share), may_get, may_set, replies, records)
+                db = selected
+            pos = _run(selected, data, min(most - total, peer.share), may_get, may_set, replies, records)
         done = len(replies)
         if done:
-            most -= done
-            engine.total_commands += done
-            client.heard = (_SAID_SET if type(replies[done - 1]) is str else _SAID_GET, now_s)
+            total += done
+            client.heard = said_set if type(replies[done - 1]) is str else said_get
         if pos == len(data) and not out:
-            answers.append((connection, encode_replies(replies, client.resp)))
+            answers.append((peer, encode_replies(replies, client.resp)))
         else:
             if done:
                 out.append(encode_replies(replies, client.resp))
-            left.append((connection, data[pos:]))
+            left.append((peer, data[pos:]))
     _log(engine, db, records)
+    engine.total_commands += total
     return answers, left
 
 
@@ -154,8 +156,10 @@ def _run(
             replies.append(found)
         pos = end + 2
         most -= 1
-    db.hits += hits
-    db.misses += misses
+    if hits:
+        db.hits += hits
+    if misses:
+        db.misses += misses
     return pos
 
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
+from aofnb.adapters._peer_cy import REPLY_BYTES, Peer
 from aofnb.adapters.wire import as_sent
 from aofnb.commands.blocking import MustWait
 from aofnb.engine._turn_cy import QUICK, take
@@ -32,8 +32,6 @@ __all__ = ["Connection", "is_local"]
 
 Argv = list[bytes]
 
-# What is read at a time; the rest in the next round, when others had theirs.
-_READ_BYTES = 64 << 10
 # What is sent at a time to one who does not take all at once.
 _WRITE_BYTES = 64 << 10
 # Requests waiting for their turn, above which no more is read until some are done.
@@ -44,13 +42,11 @@ _ENOUGH_BYTES = 4 << 20
 _FIRST_SHARE = 32
 _LARGEST_SHARE = 256
 _LARGE_REPLIES = 256 << 10
-# Replies up to here never count against an output limit (PROTO_REPLY_CHUNK_BYTES).
-_REPLY_BYTES = 16 << 10
 # What HTTP says and Redis does not.
 _OF_BROWSERS = frozenset((b"POST", b"HOST:"))
 
 
-class Connection:
+class Connection(Peer):
     """A client on a socket. Lives in the thread of the server's loop, but for what says otherwise."""
 
     def __init__(self, server: Server, sock: socket.socket, peer: Any) -> None:
@@ -59,42 +55,26 @@ class Connection:
         engine = server.store.engine
         self.engine = engine
         # Not trusted: it is the default user, and must log in where that has a password.
-        self.client = engine.new_client(trusted=False)
-        self.client.sink = self._pushed
-        self.client.end = self._end
-        self.client.buffers = self._buffers
+        client = engine.new_client(trusted=False)
+        super().__init__(server.traffic, sock, client, RequestReader(engine.config.proto_max_bulk_len), _FIRST_SHARE)
+        client.sink = self._pushed
+        client.end = self._end
+        client.buffers = self._buffers
         own = sock.getsockname()
-        self.address = self.client.address = _address(peer or own)
-        self.client.local_address = _address(own)
+        self.address = client.address = _address(peer or own)
+        client.local_address = _address(own)
         self.is_local = is_local(peer)
         self.last_heard_s = server.now_s()
-        self.reader = RequestReader(engine.config.proto_max_bulk_len)
-        self.requests: list[Argv] = []
-        # The command that waits, and whose reply comes later: none behind it is run meanwhile.
-        self.waiting_for: Argv | None = None
         # The commands that it runs, if it is an EXEC that a pause puts off.
         self._queued: Sequence[Argv] = ()
-        self._unread_bytes = 0
-        # How many of them may run in one turn.
-        self.share = _FIRST_SHARE
-        # Encoded, and not on its way to the socket yet. Touched with the engine's lock only.
-        self.out: list[bytes] = []
-        # Nothing more is run; what is in `out` goes first.
-        self.closing = False
-        # It has said all it had to say: `closing` once that is answered.
-        self._leaving = False
         # Whether the server has it in its list for the next turn.
         self.waiting_for_turn = False
         # What goes before anything in `out`.
         self._first: list[bytes] = []
-        # What the peer does not take yet, in order, and its bytes; so many of the first ones count for no limit.
-        self._unsent: deque[bytes | memoryview] = deque()
+        # Of `unsent`; so many of the first ones count for no limit.
         self._unsent_bytes = 0
         self._unlimited_bytes = 0
         self._over_soft_since_s: float | None = None
-        # None once it is closed.
-        self._sock: socket.socket | None = sock
-        self._reads = True
         server.loop.watch(sock, self, reads=True)
         if isinstance(own, tuple):
             # A reply is not kept back because more may follow.
@@ -102,43 +82,19 @@ class Connection:
             if engine.config.tcp_keepalive:
                 _keep_alive(sock, engine.config.tcp_keepalive)
 
-    # --- what the loop tells -----------------------------------------------------------------------------
-
-    def readable(self) -> None:
-        """Read what there is, and have it run with the next turn."""
-        if self._sock is None or self.closing or not self._reads:
-            # It was told a moment before that was so.
-            return
-        try:
-            data = self._sock.recv(_READ_BYTES)
-        except BlockingIOError:
-            return
-        except OSError:
-            # It was reset, or does not answer.
-            self.close()
-            return
-        if not data:
-            self._said_all()
-            return
-        server = self.server
-        self.last_heard_s = server.loop.now_s
-        server.input_bytes += len(data)
-        if self.requests or self.waiting_for is not None or self.reader.under_way or self._is_stranger():
-            self.read(data)
-        else:
-            # Most often it is plain, and is answered as it stands.
-            server.arrived.append((self, data))
+    # --- what the loop tells, but for `readable` ----------------------------------------------------------
 
     def read(self, data: bytes) -> None:
         """Make requests of `data`, and have them run with the next turn."""
+        self.last_heard_s = self.server.loop.now_s
         reader = self.reader
         reader.stranger = self._is_stranger()
         self.requests += reader.feed(data)
         if self.requests or reader.error is not None:
             if self.waiting_for is None:
                 self.server.ready(self)
-            self._unread_bytes += len(data)
-            if len(self.requests) > _ENOUGH_REQUESTS or self._unread_bytes > _ENOUGH_BYTES:
+            self.unread_bytes += len(data)
+            if len(self.requests) > _ENOUGH_REQUESTS or self.unread_bytes > _ENOUGH_BYTES:
                 self._watch(reads=False)
         elif reader.held > self.engine.config.client_query_buffer_limit:
             self.server.log.warning(
@@ -149,20 +105,20 @@ class Connection:
     def _is_stranger(self) -> bool:
         return not self.client.authenticated and self.engine.users.password_needed
 
-    def _said_all(self) -> None:
+    def said_all(self) -> None:
         # What came before is run, and its replies are sent to whoever may still read them.
         if self.waiting_for is not None or not self.requests:
             self._close_when_sent()
         else:
-            self._leaving = True
+            self.leaving = True
             self._watch(reads=False)
 
     def writable(self) -> None:
         """Send more of what the peer did not take."""
-        if self._sock is None:
+        if self.sock is None:
             return
         self._send_held()
-        if self.closing and not self._unsent:
+        if self.closing and not self.unsent:
             self.close()
 
     def fault(self) -> None:
@@ -171,9 +127,9 @@ class Connection:
         self.close()
 
     def _watch(self, *, reads: bool) -> None:
-        self._reads = reads
-        if self._sock is not None:
-            self.server.loop.watch(self._sock, self, reads=reads, writes=bool(self._unsent))
+        self.reads = reads
+        if self.sock is not None:
+            self.server.loop.watch(self.sock, self, reads=reads, writes=bool(self.unsent))
 
     # --- a turn ------------------------------------------------------------------------------------------
 
@@ -341,84 +297,68 @@ class Connection:
     def take(self) -> bytes:
         """What is to be sent, taken from `out`; `flush` sends it. With the engine's lock."""
         if self._first:
-            for piece in self._first:
-                self._hold(piece)
-            self._first.clear()
-            self._unlimited_bytes = self._unsent_bytes
+            first, self._first = self._first, []
+            self._unlimited_bytes = self._unsent_bytes + sum(map(len, first))
+            for piece in first:
+                self.hold(piece)
         out = self.out
         data = out[0] if len(out) == 1 else b"".join(out)
         out.clear()
         return data
 
-    def flush(self, data: bytes) -> None:
-        """Send `data`, which was taken from `out`. Without the lock."""
+    def flush_carefully(self, data: bytes) -> None:
+        """Do what `flush` says, whatever there is to be heeded."""
         size = len(data)
-        if size > _REPLY_BYTES and self.check_output(size):
+        if size > REPLY_BYTES and self.check_output(size):
             return
-        if data and self._sock is not None:
-            sent = 0 if self._unsent else self._offer(data)
-            if sent < size:
-                self._hold(memoryview(data)[sent:])
-                self.check_output()
+        sent = 0 if self.unsent else self.offer(data)
+        if sent < size:
+            self.hold(memoryview(data)[sent:])
         more = bool(self.requests)
         if size > _LARGE_REPLIES:
             self.share = max(1, self.share // 4)
         elif more and self.share < _LARGEST_SHARE:
             self.share *= 2
-        if self.closing or (self._leaving and (not more or self.waiting_for is not None)):
+        if self.closing or (self.leaving and (not more or self.waiting_for is not None)):
             self._close_when_sent()
         elif not more:
-            self._unread_bytes = 0
-            if not self._reads:
+            self.unread_bytes = 0
+            if not self.reads:
                 self._watch(reads=True)
 
     # --- what the peer does not take at once --------------------------------------------------------------
 
-    def _offer(self, data: bytes | memoryview) -> int:
-        """How much of `data` the system takes now."""
-        assert self._sock is not None
-        try:
-            sent = self._sock.send(data)
-        except BlockingIOError:
-            return 0
-        except OSError:
-            # Nobody is there any more to take it.
-            self.close()
-            return 0
-        self.server.output_bytes += sent
-        if self._unlimited_bytes:
-            self._unlimited_bytes = max(0, self._unlimited_bytes - sent)
-        return sent
-
-    def _hold(self, data: bytes | memoryview) -> None:
+    def hold(self, data: bytes | memoryview) -> None:
         """Keep `data` until there is room for it."""
-        if self._sock is None:
+        if self.sock is None:
             return
-        self._unsent.append(data)
+        self.unsent.append(data)
         self._unsent_bytes += len(data)
-        if len(self._unsent) == 1:
-            self._watch(reads=self._reads)
+        if len(self.unsent) == 1:
+            self._watch(reads=self.reads)
+        self.check_output()
 
     def _send_held(self) -> None:
         """Send the next piece: the loop comes again for the one behind it."""
         batch: list[bytes | memoryview] = []
         size = 0
-        while self._unsent and size < _WRITE_BYTES:
-            batch.append(self._unsent.popleft())
+        while self.unsent and size < _WRITE_BYTES:
+            batch.append(self.unsent.popleft())
             size += len(batch[-1])
         data = batch[0] if len(batch) == 1 else b"".join(batch)
-        sent = self._offer(data)
-        if self._sock is None:
+        sent = self.offer(data)
+        if self.sock is None:
             return
         self._unsent_bytes -= sent
+        self._unlimited_bytes = max(0, self._unlimited_bytes - sent)
         if sent < size:
-            self._unsent.appendleft(memoryview(data)[sent:])
-        elif not self._unsent:
-            self._watch(reads=self._reads)
+            self.unsent.appendleft(memoryview(data)[sent:])
+        elif not self.unsent:
+            self._watch(reads=self.reads)
 
     def _close_when_sent(self) -> None:
         self.closing = True
-        if self._unsent:
+        if self.unsent:
             self._watch(reads=False)
         else:
             self.close()
@@ -426,7 +366,7 @@ class Connection:
     def close(self) -> None:
         """Close now: what the peer has not taken is lost to it. Closing twice is fine."""
         self.closing = True
-        sock, self._sock = self._sock, None
+        sock, self.sock = self.sock, None
         if sock is None:
             return
         self.server.loop.watch(sock, self)
@@ -435,13 +375,13 @@ class Connection:
             sock.shutdown(socket.SHUT_RDWR)
         sock.close()
         self.requests.clear()
-        self._unsent.clear()
+        self.unsent.clear()
         self._unsent_bytes = 0
         self.server.lost(self)
 
     def _buffers(self) -> dict[str, int]:
         """What CLIENT LIST says of descriptors and memory. There is no reply buffer of a fixed size."""
-        sock = self._sock
+        sock = self.sock
         waiting = self.buffered
         return {
             "fd": -1 if sock is None else sock.fileno(),

@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from aofnb.adapters._answer_cy import COMPILED, answer
+from aofnb.adapters._peer_cy import Traffic
 from aofnb.adapters.connection import Connection, is_local
 from aofnb.adapters.loop import Loop
 from aofnb.adapters.replication import Replication
@@ -79,14 +80,12 @@ class Server:
         self.connections: set[Connection] = set()
         self.total_connections = 0
         self.rejected_connections = 0
-        self.input_bytes = 0
-        self.output_bytes = 0
+        self.traffic = Traffic()
         # Called in the server's thread once SHUTDOWN is to end everything; None: close the store.
         self.on_shutdown: Callable[[], None] | None = None
         self._unixsocketperm = unixsocketperm
         self.replication = Replication(store)
-        # What clients sent in this round; and who has requests that were read.
-        self.arrived: list[tuple[Connection, bytes]] = []
+        # Who has requests that were read.
         self._ready: list[Connection] = []
         # Who has something in `out`, and whether the loop knows. With the engine's lock.
         self._with_output: set[Connection] = set()
@@ -332,8 +331,8 @@ class Server:
         return {
             "connections": self.total_connections,
             "rejected": self.rejected_connections,
-            "input_bytes": self.input_bytes,
-            "output_bytes": self.output_bytes,
+            "input_bytes": self.traffic.input_bytes,
+            "output_bytes": self.traffic.output_bytes,
         }
 
     def take_up(self, sock: socket.socket, peer: Any) -> None:
@@ -400,7 +399,7 @@ class Server:
         """Run what clients sent; send the replies, and what others caused. Whether there is more to run."""
         if self._next_listeners is not None:
             self._replace_listeners()
-        if self.arrived or self._ready:
+        if self.traffic.arrived or self._ready:
             self._turn()
         elif self._with_output:
             with self.store.engine.lock:
@@ -411,7 +410,7 @@ class Server:
 
     def _turn(self) -> None:
         """Run what all clients sent, as one turn; then answer all."""
-        arrived, self.arrived = self.arrived, []
+        arrived, self.traffic.arrived = self.traffic.arrived, []
         turn: list[Connection] = []
         engine = self.store.engine
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.kernels import FORMS, kernel
 
+from aofnb.adapters._peer_cy import Peer, Traffic
 from aofnb.aof.bio import Bio
 from aofnb.aof.writer import AofWriter
 from aofnb.clock import FakeClock
@@ -67,15 +67,19 @@ class Nowhere:
         return
 
 
-@dataclass
-class Caller:
-    """What the kernel asks of a connection."""
+class NoSocket:
+    """Nothing is read or sent here."""
 
-    client: Client
-    share: int
-    out: list[bytes] = field(default_factory=list)
-    reader: RequestReader = field(default_factory=RequestReader)
-    received: bytes = b""
+    def fileno(self) -> int:
+        return -1
+
+
+class Caller(Peer):
+    """Gets what a connection would send."""
+
+    def __init__(self, client: Client) -> None:
+        super().__init__(Traffic(), NoSocket(), client, RequestReader(), share=3)  # type: ignore[arg-type]
+        self.received = b""
 
     def run(self, engine: Engine, data: bytes) -> None:
         """The long way."""
@@ -93,7 +97,7 @@ def ran(module: Any, turns: list[tuple[int, bytes]]) -> Any:
     config.appendfsync = "no"
     engine = Engine(config, clock, random.Random(1))
     engine.writer = AofWriter(file, 0, config, clock, Bio())
-    callers = [Caller(engine.new_client(), share=3) for _ in range(3)]
+    callers = [Caller(engine.new_client()) for _ in range(3)]
     for number, data in turns:
         clock.advance(0.01)
         engine.begin_turn(None)
@@ -129,14 +133,14 @@ def test_it_does_take_them(form: str) -> None:
     """Else the property above would compare the long way with itself."""
     config = Config()
     engine = Engine(config, FakeClock(), random.Random(1))
-    caller = Caller(engine.new_client(), share=3)
+    caller = Caller(engine.new_client())
     get, set_ = encode_command([b"GET", b"k"]), encode_command([b"SET", b"k", b"v"])
     module = kernel("aofnb.adapters._answer_cy", form)
     # Each must have been looked up once.
     assert module.answer(engine, [(caller, get + set_)], 9, 7.0) == ([], [(caller, get + set_)])
     caller.run(engine, get + set_)
     assert module.answer(engine, [(caller, set_ + get)], 9, 7.0) == ([(caller, b"+OK\r\n$1\r\nv\r\n")], [])
-    assert caller.client.heard == ([b"GET"], 7.0)
+    assert caller.client.heard == ([b"GET"], caller.last_heard_s) == ([b"GET"], 7.0)
     # No more than its share, than there is room for in the turn, or than has come.
     assert module.answer(engine, [(caller, get * 5)], 9, 7.0) == ([], [(caller, get * 2)])
     assert module.answer(engine, [(caller, get * 5)], 2, 7.0) == ([], [(caller, get * 3)])
@@ -151,7 +155,7 @@ def test_each_client_has_its_own_database_and_protocol(form: str) -> None:
     config, file = Config(), Nowhere()
     engine = Engine(config, FakeClock(), random.Random(1))
     engine.writer = AofWriter(file, 0, config, FakeClock(), Bio())
-    callers = [Caller(engine.new_client(), share=3) for _ in range(4)]
+    callers = [Caller(engine.new_client()) for _ in range(4)]
     get, none, set_ = (encode_command(words) for words in ([b"GET", b"k"], [b"GET", b"none"], [b"SET", b"k", b"v"]))
     callers[0].run(engine, get + set_)
     callers[1].run(engine, encode_command([b"SELECT", b"1"]) + encode_command([b"HELLO", b"3"]))

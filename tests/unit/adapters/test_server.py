@@ -406,7 +406,7 @@ def test_clients_and_counters_are_told(store, server):
         assert f"tcp_port:{server.port}\r\n" in info
         assert "total_connections_received:2\r\n" in info
         assert "blocked_clients:1\r\n" in info
-        assert f"total_net_output_bytes:{server.output_bytes}\r\n" in info
+        assert f"total_net_output_bytes:{server.traffic.output_bytes}\r\n" in info
         assert store.execute("CONFIG", "GET", "port") in (
             {b"port": b"%d" % server.port},
             [b"port", b"%d" % server.port],
