@@ -196,5 +196,7 @@ def test_a_life_with_snapshots_in_the_background(both: Both) -> None:
     both.same(rdb_changes_since_last_save="0", rdb_saves="5", rdb_last_bgsave_status="ok")
     # With save points it writes the snapshot of nothing at once.
     assert len((ours / "dump.rdb").read_bytes()) < len(before)
+    assert both.store._files is not None
+    both.store._files.saver.wait()
     for directory in (ours, theirs):
         assert [path.name for path in directory.glob("*.rdb")] == ["dump.rdb"], "no temporary file is left"
