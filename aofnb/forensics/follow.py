@@ -2,11 +2,13 @@
 
 Rules of this file: only whole units are given, so a transaction comes once its EXEC is there; the base that a rewrite
 makes is not read, since it says nothing new; the file that was read last is held open, so that what came into it before
-a rewrite dropped it is not lost. Between two looks nothing runs: the clock waits.
+a rewrite dropped it is not lost; a file that came and went between two looks is, and said so. Between two looks nothing
+runs: the clock waits.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -21,6 +23,7 @@ from aofnb.forensics.columns import RowBuilder, Selection
 from aofnb.forensics.index import Mark
 from aofnb.forensics.parts import Part, find_parts
 from aofnb.forensics.scan import Damage, scan_file
+from aofnb.forensics.words import count
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     from aofnb.forensics.log import Log
 
 __all__ = ["Follow"]
+
+_log = logging.getLogger("aofnb")
 
 
 class Follow(Iterator[pd.DataFrame]):
@@ -152,6 +157,13 @@ class Follow(Iterator[pd.DataFrame]):
         return behind[0] if behind else None
 
     def _go_on(self, part: Part) -> None:
+        missed = (part.seq or 0) - (self.part.seq or 0) - 1
+        if self.part.type == part.type == "incr" and missed > 0:
+            _log.warning(
+                "%s came and went between two looks, with the commands in it: rewrites follow each other faster than "
+                "that; poll= may be less",
+                count(missed, "file"),
+            )
         mark = self._builder.mark(0)
         self._file.close()
         # A new file begins in database 0.

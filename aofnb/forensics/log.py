@@ -569,7 +569,8 @@ class Log:
         return float(sums["amplification"])
 
     def follow(self, *, columns: Iterable[str] | None = None, poll: float = 0.2, clock: Clock | None = None) -> Follow:
-        """New commands as they come, in frames, from where the log ends now; it goes on over rewrites.
+        """New commands as they come, in frames, from where the log ends now; it goes on over rewrites. What several
+        rewrites within one `poll` took away is lost, which a warning says.
 
         Every frame has whole units only. Iterate over it; ``stop()``, from another thread or by leaving ``with``, ends
         it.

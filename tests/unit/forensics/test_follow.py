@@ -67,6 +67,22 @@ def test_a_rewrite_is_followed(tmp_path):
     assert [seq for frame in frames for seq in frame.index] == list(range(frames[0].index[0], frames[-1].index[-1] + 1))
 
 
+def test_what_two_rewrites_took_between_two_looks_is_said(tmp_path, caplog):
+    """The file that came and went held commands that nobody can read any more."""
+    with aofnb.open(tmp_path, background=False, auto_aof_rewrite_percentage=0) as store:
+        store.execute("SET", "old", "1")
+        frames = followed(
+            tmp_path,
+            lambda: (store.execute("SET", "a", "1"), rewritten(store), store.execute("SET", "lost", "1")),
+            lambda: None,
+            lambda: (rewritten(store), store.execute("SET", "missed", "1"), rewritten(store)),
+            lambda: store.execute("SET", "b", "1"),
+        )
+    assert [key for frame in frames for key in frame.key.dropna()] == ["a", "lost", "b"]
+    (record,) = caplog.records
+    assert record.getMessage().startswith("1 file came and went between two looks")
+
+
 def rewritten(store):
     store.bgrewriteaof()
     while store.stats().rewrite.phase != "idle":
