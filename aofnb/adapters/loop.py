@@ -7,13 +7,14 @@ A round:
 3. `after_events`, where the server runs what the round brought in, as one turn, and answers. It says whether there is
    more to do, and then the next round does not wait.
 
-A fault in what is called ends the one that it was told to, never the loop.
+A fault in what is called is told to the log, and ends the one that it was told to, never the loop.
 
 Redis: ae.c aeProcessEvents, server.c beforeSleep (7.0.15).
 """
 
 from __future__ import annotations
 
+import logging
 import selectors
 import socket
 from collections.abc import Callable
@@ -57,8 +58,11 @@ class Loop:
         When the round began, by the clock's monotonic time.
     """
 
-    def __init__(self, clock: Clock, tick: Callable[[], None], after_events: Callable[[], bool]) -> None:
+    def __init__(
+        self, clock: Clock, tick: Callable[[], None], after_events: Callable[[], bool], log: logging.Logger
+    ) -> None:
         self._clock = clock
+        self._log = log
         self._tick = tick
         self._after_events = after_events
         self._selector = selectors.DefaultSelector()
@@ -97,10 +101,14 @@ class Loop:
                         watcher.readable()
                 except Exception:
                     watcher.fault()
-            if self.now_s >= next_tick_s:
-                next_tick_s = self.now_s + _TICK_S
-                self._tick()
-            more = self._after_events()
+            try:
+                if self.now_s >= next_tick_s:
+                    next_tick_s = self.now_s + _TICK_S
+                    self._tick()
+                more = self._after_events()
+            except Exception:
+                self._log.exception("a round of the server failed")
+                more = False
 
     def wake(self) -> None:
         """Have a round at once. In any thread."""

@@ -97,7 +97,7 @@ class Server:
         # Those that take the place of them in the next round.
         self._next_listeners: list[_Listener] | None = None
         self.now_s = store.engine.clock.monotonic
-        self.loop = Loop(store.engine.clock, self._tick, self._after_events)
+        self.loop = Loop(store.engine.clock, self._tick, self._after_events, self.log)
         self._thread = threading.Thread(target=self._run, name="aofnb-server", daemon=True)
         try:
             if not self.hosts and self.unixsocket is None:
@@ -452,7 +452,10 @@ class Server:
 
     def _send(self, answers: list[tuple[Connection, bytes]]) -> None:
         for connection, data in answers:
-            connection.flush(data)
+            try:
+                connection.flush(data)
+            except Exception:
+                connection.fault()
             if connection.requests and connection.waiting_for is None and not connection.closing:
                 # What a turn left, or what stood behind a command that waited.
                 self.ready(connection)

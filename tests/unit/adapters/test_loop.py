@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import selectors
 import socket
 import threading
@@ -39,7 +40,7 @@ def pair():
 
 
 def loop_of(after_events, clock=None, tick=lambda: None):
-    return Loop(clock or SystemClock(), tick, after_events)
+    return Loop(clock or SystemClock(), tick, after_events, logging.getLogger("aofnb.server"))
 
 
 def rounds(count, loop):
@@ -157,3 +158,21 @@ def test_where_there_is_only_select_it_says_how_many_it_can_watch(monkeypatch):
     loop = loop_of(lambda: False)
     assert loop.capacity == 500
     loop.close()
+
+
+def test_a_round_that_fails_is_told_and_followed_by_others(caplog):
+    rounds = []
+
+    def after_events():
+        rounds.append(1)
+        loop.wake()
+        if len(rounds) == 3:
+            loop.stop()
+        raise RuntimeError("a fault of ours")
+
+    loop = loop_of(after_events)
+    loop.wake()
+    loop.run()
+    loop.close()
+    assert len(rounds) == 3
+    assert caplog.text.count("a round of the server failed") == 3

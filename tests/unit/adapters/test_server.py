@@ -218,6 +218,20 @@ def test_the_end_is_seen_although_a_child_holds_the_socket(store, server):
             os.close(copy)
 
 
+def test_a_reply_that_cannot_be_sent_ends_only_its_client(server, monkeypatch, caplog):
+    with connect(server) as good, connect(server) as bad:
+        assert ask(bad, PING) == b"+PONG\r\n"
+        address = "{}:{}".format(*bad.getsockname())
+        flush = Connection.flush
+        monkeypatch.setattr(
+            Connection, "flush", lambda self, data: 1 / 0 if self.address == address else flush(self, data)
+        )
+        bad.sendall(PING)
+        assert ended(bad)
+        assert ask(good, PING) == b"+PONG\r\n"
+    assert f"client {address} dropped" in caplog.text
+
+
 def test_a_fault_of_ours_ends_only_those_of_its_turn(store, server, monkeypatch, caplog):
     with connect(server) as other:
         assert ask(other, PING) == b"+PONG\r\n"
