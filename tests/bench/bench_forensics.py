@@ -103,6 +103,13 @@ def run(directory: Path, quick: bool, megabytes: int = MEGABYTES) -> list[Case]:
     return [
         bench.against_check_aof("index", _SCAN + "measured(lambda: log.index().rows)", 15 if compiled else 1),
         bench.columns(3 if compiled else 0.5),
+        bench.against_check_aof("triage", _SCAN + "measured(lambda: log.triage().commands)", 2 if compiled else 0.5),
+        bench.against_check_aof(
+            "waste", _SCAN + "measured(lambda: (log.waste(), len(log))[1])", 0.5 if compiled else 0.2
+        ),
+        bench.against_check_aof(
+            "times", _SCAN + "measured(lambda: (log.times(), len(log))[1])", 0.6 if compiled else 0.2
+        ),
         bench.alone(
             "read_aof, all default columns",
             "measured(lambda: (lambda f: f'{len(f)} {f.memory_usage().sum() / len(f):.0f}')(aofnb.read_aof(path)))",
