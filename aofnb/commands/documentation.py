@@ -1,8 +1,8 @@
-"""What COMMAND DOCS tells of commands beside their declarations: arguments, cost, history, and what is out of date.
+"""What COMMAND DOCS tells of commands beside their declarations: arguments, cost, and what is out of date.
 
 The arguments are data, `arguments.json`, one command a line, as servers tell them: 7.0.15, and of what came later
-7.4.1; redis-cli shows hints by them. What each command costs and how it changed is `documentation.json`, recorded from
-7.0.15 (`tests/support/record_documentation.py`). Both are read when somebody asks for the first time.
+7.4.1; redis-cli shows hints by them. What each command costs is `documentation.json`, recorded from 7.0.15
+(`tests/support/record_documentation.py`). Both are read when somebody asks for the first time.
 
 Redis: server.c addReplyCommandArgList (7.0.15).
 """
@@ -42,7 +42,7 @@ def arguments(command: Command) -> list[dict[str, Any]]:
     return told
 
 
-def facts(command: Command) -> dict[str, Any]:
-    """``complexity``, ``replaced_by`` and ``history`` (versions with what they changed), as far as they are known."""
-    told: dict[str, Any] = _read("documentation.json").get(command.name, {})
+def facts(command: Command) -> dict[str, str]:
+    """``complexity`` and ``replaced_by``, as far as they are known."""
+    told: dict[str, str] = _read("documentation.json").get(command.name, {})
     return told

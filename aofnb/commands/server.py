@@ -298,9 +298,6 @@ def _docs(client: Client, entry: Command) -> Any:
         docs[b"deprecated_since"] = _bytes(DEPRECATED[entry.name])
     if "replaced_by" in known:
         docs[b"replaced_by"] = _bytes(known["replaced_by"])
-    if "history" in known:
-        changes = [[_bytes(version), _bytes(change)] for version, change in known["history"]]
-        docs[b"history"] = client.set_reply(changes)
     told = arguments(entry)
     if told:
         docs[b"arguments"] = [_argument(client, argument) for argument in told]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.record_documentation import cost_of
 from support.require import need
 from support.server import available, redis_server
 from support.transcripts import ANY, OK, Error, approx, check_transcript, unordered
@@ -291,6 +292,11 @@ def test_the_command_table_is_the_servers(tmp_path: Path) -> None:
                     different.append(f"{name!r} {what}: {words(ours[field]) ^ words(theirs[field])}")
             our_docs, their_docs = (side.execute("COMMAND", "DOCS", name)[1] for side in (store, server))
             mine, real = (dict(zip(docs[::2], docs[1::2], strict=True)) for docs in (our_docs, their_docs))
+            # Of what it costs the formula is told, of what changed when nothing: the sentences are the server's own.
+            real.pop(b"history", None)
+            cost = cost_of(real.pop(b"complexity", b"").decode()).encode()
+            if mine.pop(b"complexity", b"") != cost:
+                different.append(f"{name!r} complexity: server {cost!r}")
             if list(mine) != list(real):
                 different.append(f"{name!r} fields: {list(mine)}, server {list(real)}")
             # The words of the summary are our own, and subcommands are asked for by themselves.
