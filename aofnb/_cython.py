@@ -16,7 +16,7 @@ compiled = False
 
 
 def ccall(function: T) -> T:
-    """In C: a function for C and for Python."""
+    """In C: a function for Python that its own module calls without Python's calling convention."""
     return function
 
 

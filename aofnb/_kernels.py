@@ -18,6 +18,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from glob import glob
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder, SourceFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
@@ -47,8 +48,6 @@ KERNELS = (
     "aofnb.rdb._lzf_cy",
     "aofnb.rdb._records_cy",
 )
-# Types that several kernels are compiled with, in the package's folder.
-_SHARED_TYPES = ("store", "_table_cy.pxd")
 # Of a compiled kernel: the digest of what it was compiled from.
 DIGEST_NAME = "SOURCE_DIGEST"
 
@@ -111,10 +110,10 @@ def stale() -> dict[str, str]:
 
 
 def digest(source: str) -> str:
-    """Digest of a kernel's source file and, if a .pxd is beside it, of that and of the types that it may import."""
+    """Digest of a kernel's source file and, if a .pxd is beside it, of that and of those it may import."""
     paths = [source, source.removesuffix(".py") + ".pxd"]
     if os.path.exists(paths[1]):
-        paths.append(os.path.join(os.path.dirname(os.path.dirname(source)), *_SHARED_TYPES))
+        paths += sorted(glob(os.path.join(os.path.dirname(os.path.dirname(source)), "store", "*.pxd")))
     found = hashlib.sha256()
     for path in paths:
         if os.path.exists(path):
@@ -145,8 +144,8 @@ class _Loader(Loader):
                 self._compiled = True
                 return module
             problem = "was built from another version of its source"
-        except (ImportError, TypeError, ValueError) as error:
-            # The latter two from a kernel that wants types of another, where that one is not compiled.
+        except (ImportError, AttributeError, TypeError, ValueError) as error:
+            # All but the first from a kernel that wants what another is in C, where that one is not compiled.
             problem = f"cannot be loaded ({error})"
         _stale[spec.name] = f"{self._extension} {problem}"
         warnings.warn(

@@ -1,10 +1,11 @@
 # What `_snapshot_cy.py` is in C: its types, and what it calls of the operating system and of Python.
 # Everything that takes a PyObject * borrows it: no count of references is touched, or each would copy a page.
 
+from aofnb.store._slots cimport aofnb_offset, aofnb_slot
 from aofnb.store._table_cy cimport (
-    NUMBER, OBJECT, Keys, PyObject, Record, Table, key_size, key_text, kind_of, record_of, value_number, value_object,
-    value_text,
+    NUMBER, OBJECT, Keys, Record, Table, key_size, key_text, kind_of, record_of, value_number, value_object, value_text,
 )
+from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memcmp, memcpy
 from posix.unistd cimport _exit, close, fork, getpid, getppid, write
@@ -19,20 +20,11 @@ cdef extern from *:
     #include <sys/mman.h>
     #include <time.h>
     #include <unistd.h>
-    #include "structmember.h"
 
     #ifdef Py_GIL_DISABLED
     #error "the walk needs the data to stand still, which only the global interpreter lock sees to"
     #endif
 
-    /* Where the slot that `member` describes is in its object; -1 if it describes no slot. */
-    static Py_ssize_t aofnb_offset(PyObject *member) {
-        PyMemberDef *found;
-        if (!Py_IS_TYPE(member, &PyMemberDescr_Type)) return -1;
-        found = ((PyMemberDescrObject *)member)->d_member;
-        return found->type == T_OBJECT_EX ? found->offset : -1;
-    }
-    #define aofnb_slot(object, offset) (*(PyObject **)((char *)(object) + (offset)))
     #define aofnb_is(object, type) ((object) != NULL && Py_TYPE(object) == (PyTypeObject *)(type))
     #define aofnb_is_bytes(object) ((object) != NULL && PyBytes_Check(object))
     #define aofnb_is_bytearray(object) ((object) != NULL && PyByteArray_Check(object))
@@ -82,8 +74,6 @@ cdef extern from *:
     #define aofnb_errno errno
     #define aofnb_interrupted (errno == EINTR)
     """
-    Py_ssize_t aofnb_offset(PyObject *member)
-    PyObject *aofnb_slot(PyObject *object, Py_ssize_t offset) nogil
     bint aofnb_is(PyObject *object, PyObject *type) nogil
     bint aofnb_is_bytes(PyObject *object) nogil
     bint aofnb_is_bytearray(PyObject *object) nogil

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from aofnb.store._packed_cy import add, with_fields, with_score
 from aofnb.store._stream_cy import append
 from aofnb.store._table_cy import Table
 from aofnb.store.hash_value import HashValue
@@ -27,6 +26,9 @@ except ModuleNotFoundError:
 
 if cython.compiled:
     from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize
+else:
+    from aofnb.store._packed_cy import add, with_fields, with_score
+    from aofnb.store._slots import held, hold, slot_of
 
 COMPILED = cython.compiled
 
@@ -49,6 +51,17 @@ _OPERATIONS: dict[bytes, int] = {
     for spelled in (name, name.lower())
 }
 OPERATIONS = frozenset(_OPERATIONS)
+
+# Where the values keep what they hold.
+_HASH_DATA, _HASH_STATE = slot_of(HashValue, "_data"), slot_of(HashValue, "_state")
+_LIST_DATA = slot_of(ListValue, "_data")
+_SET_INTSET, _SET_POOL, _SET_MEMBERS = (
+    slot_of(SetValue, "_intset"),
+    slot_of(SetValue, "_pool"),
+    slot_of(SetValue, "members"),
+)
+_ZSET_DATA, _ZSET_STATE = slot_of(SortedSet, "_data"), slot_of(SortedSet, "_state")
+_STREAM_LAST_ID = slot_of(Stream, "last_id")
 
 
 @cython.locals(data=Table, expires=Table)
@@ -88,7 +101,11 @@ def apply(
     score: cython.double
     if type(db) is not Database or db._pool is not None:
         return index
+    fetched: cython.Py_ssize_t = index
     while index < count:
+        if cython.compiled and index >= fetched:
+            fetched = index + data.fetch(argvs, index)
+            expires.fetch(argvs, index)
         argv = argvs[index]
         argc = len(argv)
         found = _OPERATIONS.get(argv[0])
@@ -132,21 +149,21 @@ def apply(
                 if found is not None:
                     return index
                 data[key] = found = HashValue()
-            inner = found._data
+            inner = held(found, _HASH_DATA)
             if type(inner) is bytes:
                 made = with_fields(inner, argv[2:], hash_entries, hash_bytes)
                 if made is None:
                     found.update(argv[2:], hash_entries, hash_bytes)
                 else:
-                    found._data = made
-            elif argc > 4 or type(found._state) is not bool:
+                    hold(found, _HASH_DATA, made)
+            elif argc > 4 or type(held(found, _HASH_STATE)) is not bool:
                 return index
             else:
                 known = inner
                 arg = argv[3]
                 known[argv[2]] = arg
                 if len(known) > hash_entries or len(argv[2]) > hash_bytes or len(arg) > hash_bytes:
-                    found._state = False
+                    hold(found, _HASH_STATE, False)
         elif operation == 5 or operation == 6:
             if argc < 3:
                 return index
@@ -157,11 +174,11 @@ def apply(
                 data[key] = found = ListValue()
             for i in range(2, argc):
                 arg = argv[i]
-                inner = found._data
+                inner = held(found, _LIST_DATA)
                 if type(inner) is bytes:
                     made = add(inner, arg, operation == 6)
                     if made is not None:
-                        found._data = made
+                        hold(found, _LIST_DATA, made)
                     elif operation == 5:
                         found.append(arg)
                     else:
@@ -184,10 +201,10 @@ def apply(
                     return index
                 data[key] = found = SetValue()
             for i in range(2, argc):
-                if found._intset or found._pool is not None:
+                if held(found, _SET_INTSET) or held(found, _SET_POOL) is not None:
                     found.add(argv[i], intset_entries)
                 else:
-                    known = found.members
+                    known = held(found, _SET_MEMBERS)
                     known[argv[i]] = None
         elif operation == 8:
             if argc < 4 or argc % 2:
@@ -200,12 +217,12 @@ def apply(
                 if found is not None:
                     return index
                 data[key] = found = SortedSet()
-            elif type(found._state) is not bool:
+            elif type(held(found, _ZSET_STATE)) is not bool:
                 return index
             for i in range(2, argc, 2):
                 arg = argv[i + 1]
-                score = float(argv[i])
-                inner = found._data
+                score = _score(argv[i])
+                inner = held(found, _ZSET_DATA)
                 if type(inner) is bytes:
                     made = None
                     blob = inner
@@ -214,10 +231,12 @@ def apply(
                     if made is None:
                         found.add(arg, score, zset_entries, zset_bytes)
                     else:
-                        found._data = made
+                        hold(found, _ZSET_DATA, made)
                     continue
                 known = inner
-                if score == 0 or (found._state is True and (len(known) >= zset_entries or len(arg) > zset_bytes)):
+                if score == 0 or (
+                    held(found, _ZSET_STATE) is True and (len(known) >= zset_entries or len(arg) > zset_bytes)
+                ):
                     found.add(arg, score, zset_entries, zset_bytes)
                 else:
                     known[arg] = score
@@ -236,7 +255,7 @@ def apply(
                     return index
                 data[key] = found = Stream()
             entry_id = (ms, seq)
-            if entry_id <= found.last_id:
+            if entry_id <= held(found, _STREAM_LAST_ID):
                 return index
             append(found, Node, entry_id, tuple(argv[3:]), limits[5], limits[6])
         index += 1
@@ -276,6 +295,30 @@ def _is_plain_score(text: bytes) -> cython.bint:
         elif p[i] < 48 or p[i] > 57:
             return False
     return points < 2 and size > points
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(-1, check=True)
+def _score(text: bytes) -> cython.double:
+    """The number in `text`, which is a plain score."""
+    i: cython.Py_ssize_t
+    size: cython.Py_ssize_t = len(text)
+    p: cython.p_const_uchar = text
+    number: cython.longlong = 0
+    power: cython.double = 1.0
+    is_fraction: cython.bint = False
+    if size > 15:
+        return float(text)
+    # So few digits are an exact double, and so is the power of ten: the one rounding is that of the division.
+    for i in range(size):
+        if p[i] == 46:
+            is_fraction = True
+        else:
+            number = number * 10 + (p[i] - 48)
+            if is_fraction:
+                power *= 10
+    return number / power
 
 
 @cython.cfunc

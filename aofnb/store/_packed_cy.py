@@ -71,7 +71,7 @@ def pack_texts(items: Sequence[bytes]) -> bytes | None:
     return packed
 
 
-def add(packed: bytes, item: bytes, first: bool) -> bytes | None:
+def add(packed: bytes, item: bytes, first: cython.bint) -> bytes | None:
     """The list with one more item, as the first or as the last; None if it is too much."""
     p: cython.p_const_uchar = packed
     size: cython.Py_ssize_t = len(packed)
@@ -102,7 +102,9 @@ def field_value(packed: bytes, field: bytes) -> bytes | None:
     return found
 
 
-def with_fields(packed: bytes, pairs: Sequence[bytes], max_entries: int, max_bytes: int) -> bytes | None:
+def with_fields(
+    packed: bytes, pairs: Sequence[bytes], max_entries: cython.Py_ssize_t, max_bytes: cython.Py_ssize_t
+) -> bytes | None:
     """The hash with `pairs`, field, value and so on, set; None if it is too much, here or for a listpack.
 
     The limits are those of `HashValue.update`.
@@ -193,7 +195,7 @@ def with_score(packed: bytes, member: bytes, score: float) -> bytes | None:
     if named > 63:
         return None
     kind = _kind(score)
-    number = struct.pack("<d", score) if kind == 3 else int(score).to_bytes(_SIZES[kind], "little", signed=True)
+    number = _stored(score, kind)
     at = _member(packed, member)
     end = at
     if at < 0:
@@ -278,6 +280,23 @@ def _same(packed: bytes, at: cython.Py_ssize_t, text: bytes, size: cython.Py_ssi
     if cython.compiled:
         return memcmp(PyBytes_AS_STRING(packed) + at, PyBytes_AS_STRING(text), size) == 0
     return packed[at : at + size] == text
+
+
+@cython.cfunc
+@cython.inline
+def _stored(score: cython.double, kind: cython.Py_ssize_t) -> bytes:
+    """The score as it is stored by that kind."""
+    if not cython.compiled:
+        return struct.pack("<d", score) if kind == 3 else int(score).to_bytes(_SIZES[kind], "little", signed=True)
+    bits: cython.ulonglong = cython.cast(cython.ulonglong, cython.cast(cython.longlong, score)) if kind != 3 else 0
+    size: cython.Py_ssize_t = _bytes_of(kind)
+    i: cython.Py_ssize_t
+    if kind == 3:
+        memcpy(cython.address(bits), cython.address(score), 8)
+    made: bytes = PyBytes_FromStringAndSize(cython.NULL, size)
+    for i in range(size):
+        PyBytes_AS_STRING(made)[i] = cython.cast(cython.char, bits >> 8 * i & 255)
+    return made
 
 
 @cython.cfunc

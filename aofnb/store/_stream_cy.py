@@ -13,6 +13,9 @@ try:
 except ModuleNotFoundError:
     from aofnb import _cython as cython
 
+if not cython.compiled:
+    from aofnb.store._slots import held, hold, slot_of
+
 if TYPE_CHECKING:
     from aofnb.store.stream import Node, Stream
 
@@ -24,41 +27,67 @@ _INT64_SPAN = 1 << 63
 _UINT64_MAX = (1 << 64) - 1
 
 
+# Where streams and nodes keep what they hold: see `know`.
+_NODES = _LENGTH = _ENTRIES_ADDED = _STREAM_LAST_ID = 0
+_IDS = _ENTRIES = _FIELDS = _MASTER_ID = _LAST_ID = _DELETED = _BODY_BYTES = 0
+
+
+def know(stream_class: type[Stream], node_class: type[Node]) -> None:
+    """Learn where instances of the two classes keep what they hold; called once they are there."""
+    global _NODES, _LENGTH, _ENTRIES_ADDED, _STREAM_LAST_ID
+    global _IDS, _ENTRIES, _FIELDS, _MASTER_ID, _LAST_ID, _DELETED, _BODY_BYTES
+    _NODES = slot_of(stream_class, "nodes")
+    _LENGTH = slot_of(stream_class, "length")
+    _ENTRIES_ADDED = slot_of(stream_class, "entries_added")
+    _STREAM_LAST_ID = slot_of(stream_class, "last_id")
+    _IDS = slot_of(node_class, "ids")
+    _ENTRIES = slot_of(node_class, "entries")
+    _FIELDS = slot_of(node_class, "fields")
+    _MASTER_ID = slot_of(node_class, "master_id")
+    _LAST_ID = slot_of(node_class, "last_id")
+    _DELETED = slot_of(node_class, "deleted")
+    _BODY_BYTES = slot_of(node_class, "_body_bytes")
+
+
 def append(
     stream: Stream,
     make_node: type[Node],
     entry_id: tuple[int, int],
     items: tuple[bytes, ...],
-    node_max_bytes: int,
-    node_max_entries: int,
+    node_max_bytes: cython.Py_ssize_t,
+    node_max_entries: cython.Py_ssize_t,
 ) -> None:
     """Add an entry, whose id must be above `last_id`, in the last node or a new one; see `Stream.append`."""
-    nodes: list[Any] = stream.nodes
+    nodes: list[Any] = held(stream, _NODES)
     node: Any = None
     limit: cython.Py_ssize_t = LISTPACK_MAX_BYTES
     size: cython.Py_ssize_t = 0
     i: cython.Py_ssize_t
     count: cython.Py_ssize_t = len(items)
+    deleted: cython.Py_ssize_t
     ids: list[Any]
     if 0 < node_max_bytes < limit:
         limit = node_max_bytes
     if nodes:
         node = nodes[len(nodes) - 1]
-        ids = node.ids
-        size = node._body_bytes + integer_bytes(len(ids)) + integer_bytes(node.deleted)
+        ids = held(node, _IDS)
+        deleted = held(node, _DELETED)
+        size = held(node, _BODY_BYTES)
+        size += integer_bytes(len(ids)) + integer_bytes(deleted)
         for i in range(count):
             size += len(items[i])
-        if size >= limit or (node_max_entries and len(ids) + node.deleted >= node_max_entries):
+        if size >= limit or (node_max_entries and len(ids) + deleted >= node_max_entries):
             node = None
     if node is None:
         node = make_node(entry_id, items[::2])
         nodes.append(node)
     append_to(node, entry_id, items)
-    stream.length += 1
-    stream.entries_added += 1
-    stream.last_id = entry_id
+    hold(stream, _LENGTH, held(stream, _LENGTH) + 1)
+    hold(stream, _ENTRIES_ADDED, held(stream, _ENTRIES_ADDED) + 1)
+    hold(stream, _STREAM_LAST_ID, entry_id)
 
 
+@cython.ccall
 def append_to(node: Node, entry_id: tuple[int, int], items: tuple[bytes, ...]) -> None:
     """Add an entry to a node."""
     size: cython.Py_ssize_t
@@ -67,8 +96,12 @@ def append_to(node: Node, entry_id: tuple[int, int], items: tuple[bytes, ...]) -
     same: cython.bint
     fields: tuple[bytes, ...]
     first_id: tuple[int, int]
-    first_id = node.master_id
-    fields = node.fields
+    ids: list[Any]
+    entries: list[Any]
+    first_id = held(node, _MASTER_ID)
+    fields = held(node, _FIELDS)
+    ids = held(node, _IDS)
+    entries = held(node, _ENTRIES)
     # Flags, then the distance from the first id.
     size = 2 + integer_bytes(_distance(entry_id[0], first_id[0])) + integer_bytes(_distance(entry_id[1], first_id[1]))
     same = 2 * len(fields) == count
@@ -85,12 +118,14 @@ def append_to(node: Node, entry_id: tuple[int, int], items: tuple[bytes, ...]) -
         if not same:
             size += string_bytes(items[i])
         size += string_bytes(items[i + 1])
-    node._body_bytes += size
-    node.ids.append(entry_id)
-    node.entries.append(items)
-    node.last_id = entry_id
+    size += held(node, _BODY_BYTES)
+    hold(node, _BODY_BYTES, size)
+    ids.append(entry_id)
+    entries.append(items)
+    hold(node, _LAST_ID, entry_id)
 
 
+@cython.ccall
 def integer_bytes(number: cython.longlong) -> cython.Py_ssize_t:
     """Bytes of an integer of 64 bits in a listpack, with its back length of one byte.
 
@@ -110,6 +145,7 @@ def integer_bytes(number: cython.longlong) -> cython.Py_ssize_t:
     return 10
 
 
+@cython.ccall
 def string_bytes(text: bytes) -> cython.Py_ssize_t:
     """Bytes of a string in a listpack, which keeps what looks like a 64-bit integer as one.
 

@@ -1,6 +1,7 @@
 # `_table_cy.py` is in C: its types, and what it calls of Python. Other kernels reach keys and values through them.
 
 cimport cython
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
@@ -16,8 +17,6 @@ cdef extern from *:
     #endif
     #define aofnb_hash(text, size) ((uint64_t)PyHash_GetFuncDef()->hash((text), (size)))
     """
-    ctypedef struct PyObject:
-        pass
     void aofnb_prefetch(const void *address) noexcept nogil
     # As Python hashes bytes: keyed by a secret of the process, so that nobody can send keys that all collide.
     uint64_t aofnb_hash(const void *text, Py_ssize_t size) noexcept nogil
@@ -49,7 +48,7 @@ cdef enum:
     FIRST = 2
     LEAST_BITS = 3
     MOST_BITS = 32
-    # How many keys a rebuild works on at a time, so that memory is asked for before it is needed.
+    # How many keys are worked on at a time, so that memory is asked for before it is needed.
     BATCH = 32
 
 # A key and its value: the length of the key times 65536, and what kind of value; a number or a reference; the key;
@@ -109,7 +108,7 @@ cdef Record *record_of(const Keys *keys, const char *key, Py_ssize_t size) noexc
 cdef object value_of(Record *record)
 
 cdef Py_ssize_t _slot(const Keys *keys, const char *key, Py_ssize_t size, uint64_t hashed) noexcept nogil
-cdef void _fetch(const Keys *keys, const uint64_t *hashes, Py_ssize_t count) noexcept nogil
+cdef void _fetch(const Keys *keys, uint64_t *hashes, Py_ssize_t count) noexcept nogil
 cdef Py_ssize_t _room(int bits) noexcept nogil
 cdef void _close_gaps(Keys *keys) noexcept nogil
 cdef void _fill_index(Keys *keys) noexcept nogil
@@ -128,6 +127,8 @@ cdef class Table:
     cdef int put_text(self, const char *key, Py_ssize_t size, const char *text, Py_ssize_t length) except -1
     # As `update` with `Pairs` of these.
     cdef int put_pairs(self, bytes data, bytes places) except -1
+    # Ask for the memory in which the keys of the next commands are, their second arguments; of how many commands.
+    cdef Py_ssize_t fetch(self, list argvs, Py_ssize_t index) except -1
     # Whether there was such a key.
     cdef bint remove(self, const char *key, Py_ssize_t size) noexcept
     cdef int _put_text(self, const char *key, Py_ssize_t size, uint64_t hashed, const char *text,

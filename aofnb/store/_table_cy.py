@@ -194,6 +194,22 @@ class Table:
             at += 4 * many
         return 0
 
+    def fetch(self, argvs, index):
+        hashes: uint64_t[BATCH]
+        count: cython.Py_ssize_t = 0
+        end: cython.Py_ssize_t = min(index + BATCH, len(argvs))
+        i: cython.Py_ssize_t
+        argv: list
+        key: bytes
+        for i in range(index, end):
+            argv = argvs[i]
+            if len(argv) > 1:
+                key = argv[1]
+                hashes[count] = aofnb_hash(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
+                count += 1
+        _fetch(cython.address(self.keys), hashes, count)
+        return end - index
+
     def _put_text(self, key, size, hashed, text, length):
         slot: cython.Py_ssize_t = 0
         record: cython.pointer(Record) = self._known(key, size, hashed, cython.address(slot))
@@ -328,22 +344,34 @@ def _slot(keys, key, size, hashed):
 
 
 def _fetch(keys, hashes, count):
-    """Ask for the memory in which keys with these hashes are, if they are there."""
+    """Ask for the memory in which keys with these hashes are, if they are there, and what they refer to.
+
+    Step by step for all of them: what one step asks for, the next one looks at.
+    """
+    records: cython.pointer(cython.pointer(Record))[BATCH]
     mask: uint32_t = mask_of(keys)
-    mark: uint32_t
+    tag: uint32_t
+    slot: uint32_t
     i: cython.Py_ssize_t
     if keys.index == cython.NULL:
         return
     for i in range(count):
         aofnb_prefetch(cython.address(keys.index[hashes[i] & mask]))
     for i in range(count):
-        mark = keys.index[hashes[i] & mask]
-        if mark & mask >= FIRST:
-            aofnb_prefetch(cython.address(keys.records[(mark & mask) - FIRST]))
+        slot = hashes[i] & mask
+        tag = cython.cast(uint32_t, hashes[i] >> 32) & ~mask
+        while keys.index[slot] != EMPTY and (keys.index[slot] & ~mask != tag or keys.index[slot] & mask < FIRST):
+            slot = (slot + 1) & mask
+        records[i] = cython.NULL
+        if keys.index[slot] != EMPTY:
+            records[i] = cython.address(keys.records[place_in(keys, slot)])
+            aofnb_prefetch(records[i])
     for i in range(count):
-        mark = keys.index[hashes[i] & mask]
-        if mark & mask >= FIRST and mark & ~mask == cython.cast(uint32_t, hashes[i] >> 32) & ~mask:
-            aofnb_prefetch(keys.records[(mark & mask) - FIRST])
+        if records[i] != cython.NULL:
+            aofnb_prefetch(records[i][0])
+    for i in range(count):
+        if records[i] != cython.NULL and kind_of(records[i][0]) == OBJECT:
+            aofnb_prefetch(value_object(records[i][0])[0])
 
 
 def _room(bits):

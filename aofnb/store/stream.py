@@ -17,7 +17,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 
-from aofnb.store._stream_cy import append, append_to, integer_bytes, string_bytes
+from aofnb.store._stream_cy import append, append_to, integer_bytes, know, string_bytes
 
 __all__ = [
     "ENTRIES_READ_UNKNOWN",
@@ -458,6 +458,9 @@ class Stream:
 
 
 # --- sizes the server would have -----------------------------------------------------------------------------
+
+
+know(Stream, Node)
 
 
 def radix_tree_nodes(ids: Sequence[StreamId]) -> int:

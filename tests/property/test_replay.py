@@ -31,7 +31,7 @@ CONFIG = {
 keys = st.sampled_from([b"a", b"b", b"c", b""])
 words = st.sampled_from(
     [b"1", b"0", b"-0", b"07", b"2.5", b"", b".", b"1e3", b"nan", b"inf", b"longer", b"NX", b"9" * 18]
-)
+) | st.from_regex(rb"[0-9]{0,13}\.?[0-9]{0,5}", fullmatch=True)
 ids = st.sampled_from(
     b"1-1 1-2 2-0 3-0 4-7 0-0 5 * 6-* -1 7- 1-1-1 999999999999999999-1 18446744073709551615-1 x 007-1".split()
 )

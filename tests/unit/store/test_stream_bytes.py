@@ -43,6 +43,7 @@ def test_both_forms_add_alike(ids):
     streams = []
     for form in FORMS:
         hot = kernel("aofnb.store._stream_cy", form)
+        hot.know(Stream, Node)
         stream = Stream()
         for number, entry_id in enumerate(sorted(ids)):
             fields = (b"a", b"b") if number % 3 else (b"a", b"c")
