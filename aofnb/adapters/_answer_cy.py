@@ -76,7 +76,7 @@ def answer(engine: Engine, arrived: Arrived, most: cython.Py_ssize_t, now_s: flo
         replies = []
         pos = 0
         selected = client.db
-        if client.multi is None and total < most and type(selected) is Database:
+        if client.multi is None and not client.listening and total < most and type(selected) is Database:
             if selected is not db:
                 _log(engine, db, records)
                 db = selected

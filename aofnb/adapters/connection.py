@@ -164,6 +164,7 @@ class Connection(Peer):
             if (
                 command is None
                 or client.multi is not None
+                or client.listening
                 or engine.long_way
                 or engine.refusal is not None
                 or "blocking" in command.flags

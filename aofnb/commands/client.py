@@ -390,6 +390,7 @@ class Client:
         "heard",
         "id",
         "in_exec",
+        "listening",
         "loading",
         "local_address",
         "multi",
@@ -446,6 +447,8 @@ class Client:
         self.reply_mode: ReplyMode = "on"
         # Takes messages that answer nothing: of channels, of MONITOR. None: there is nobody to take them.
         self.sink: Callable[[Any], None] | None = None
+        # Whether it subscribes to anything. Kept by `Subscriptions`.
+        self.listening = False
         # MULTI: the queued commands, or None outside.
         self.multi: list[tuple[Command, Argv]] | None = None
         self.multi_aborted = False

@@ -54,6 +54,7 @@ class Subscriptions:
     def add(self, client: Client, kind: Kind, name: bytes) -> None:
         self._table(kind).setdefault(name, {})[client] = None
         self.clients.setdefault(client, {}).setdefault(kind, {})[name] = None
+        client.listening = True
         if kind == "patterns" and name not in self._matchers:
             self._matchers[name] = matcher(name)
 
@@ -70,6 +71,7 @@ class Subscriptions:
                 del self._matchers[name]
         if not any(own.values()):
             del self.clients[client]
+            client.listening = False
 
     def forget(self, client: Client) -> None:
         """`client` listens to nothing any more, and is not told so."""
@@ -116,7 +118,6 @@ def _subscribe(client: Client, kind: Kind, names: tuple[bytes, ...]) -> Any:
     for name in names:
         subscriptions.add(client, kind, name)
         answers.append(Push([_SUBSCRIBED[kind], name, subscriptions.count(client, kind)]))
-    client.server.look_around()
     return _answer(client, answers)
 
 
@@ -128,7 +129,6 @@ def _unsubscribe(client: Client, kind: Kind, names: tuple[bytes, ...]) -> Any:
         if name is not None:
             subscriptions.remove(client, kind, name)
         answers.append(Push([_UNSUBSCRIBED[kind], name, subscriptions.count(client, kind)]))
-    client.server.look_around()
     if client.sink is None:
         # It listens to nothing; whoever asks is answered all the same.
         return list(answers[-1])

@@ -351,9 +351,7 @@ class Engine:
         self.long_way = bool(
             self.closed is not None
             or self.loading is not None
-            or waiting
             or self.notified
-            or self.subscriptions.clients
             or self.monitors
             or self.usage is not None
             or attended
@@ -607,6 +605,7 @@ class Engine:
                     if (
                         command is not None
                         and client.multi is None
+                        and not client.listening
                         and not self.long_way
                         and self.refusal is None
                         and "blocking" not in command.flags
@@ -789,7 +788,7 @@ class Engine:
             raise StoreClosedError(self.closed)
         try:
             command = self._checked(client, argv)
-            if self.long_way:
+            if self.long_way or client.listening:
                 self._check_client(client, command, argv)
                 if self.loading is not None and "loading" not in command.flags:
                     raise self.loading.refusal()
@@ -839,7 +838,7 @@ class Engine:
         """`finish` inside a turn that goes on."""
         effects, writer = self.effects, self.writer
         as_typed = command.propagate is VERBATIM and not effects and not client.rewritten_args
-        if client.dirty and as_typed and writer is not None:
+        if client.dirty and as_typed and writer is not None and not self.waiting.ready:
             self.keyspace.dirty += client.dirty
             client.dirty = 0
             writer.feed_one(client.db.index, argv)

@@ -93,3 +93,15 @@ def test_what_nobody_listens_to_costs_nothing(store):
     assert store.engine.long_way
     session.execute("RESET")
     assert (store.engine.observe, store.engine.long_way, "call" in vars(store.engine)) == (None, False, False)
+
+
+def test_a_listener_keeps_nobody_else_from_the_short_way(store):
+    session, _ = listener(store, "SUBSCRIBE", "x")
+    assert not store.engine.long_way
+    assert [str(reply).split(":")[0] for reply in session.run([("GET", "k"), ("SET", "k", "v"), ("INCR", "n")])] == [
+        "ERR Can't execute 'get'",
+        "ERR Can't execute 'set'",
+        "ERR Can't execute 'incr'",
+    ]
+    session.execute("UNSUBSCRIBE", "x")
+    assert session.run([("SET", "k", "v"), ("GET", "k")]) == ["OK", b"v"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import socket
 import threading
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from support.records import records
 import aofnb
 from aofnb.clock import FakeClock, SystemClock
 from aofnb.errors import AofWriteError, ReplyError, StoreClosedError
+from aofnb.resp.encode import encode_command
 
 
 class SignallingClock(FakeClock):
@@ -309,7 +311,28 @@ def test_what_nobody_waits_for_costs_nothing(store):
     assert (engine.observe, engine.long_way) == (None, False)
     a = Connection(store)
     a.send("BLPOP q 0")
-    assert engine.long_way
     assert engine.observe is not None
+    assert not engine.long_way, "what others ask does not concern who waits"
     store.execute("RPUSH", "q", "x")
     assert (engine.observe, engine.long_way) == (None, False)
+
+
+@pytest.mark.parametrize("way", ["execute", "pipeline", "socket"])
+def test_who_waits_is_served_between_the_commands_of_a_batch(tmp_path, way):
+    """In each short way that plain commands take, the list is empty again when the next command comes."""
+    commands = [["GET", "k"], ["RPUSH", "q", "x"], ["LLEN", "q"], ["SET", "k", "v"], ["RPUSH", "q", "y"], ["LLEN", "q"]]
+    with aofnb.open(tmp_path / "data", background=False) as store, store.serve() as server:
+        # The short ways are for commands that were looked up before.
+        store.run([["RPUSH", "r", "x"], ["LLEN", "r"]])
+        a = Connection(store)
+        a.send("BLPOP q 0")
+        if way == "socket":
+            with socket.create_connection(server.address) as client:
+                client.sendall(b"".join(encode_command([word.encode() for word in argv]) for argv in commands))
+                expected = b"$-1\r\n:1\r\n:0\r\n+OK\r\n:1\r\n:1\r\n"
+                assert client.recv(len(expected), socket.MSG_WAITALL) == expected
+        else:
+            replies = store.run(commands) if way == "pipeline" else [store.execute(*argv) for argv in commands]
+            assert replies == [None, 1, 0, "OK", 1, 1]
+        assert a.replies == [[b"q", b"x"]]
+        assert log(store) == ["RPUSH r x", "RPUSH q x", "LPOP q", "SET k v", "RPUSH q y"]
