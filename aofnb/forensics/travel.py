@@ -13,19 +13,23 @@ Redis: aof.c loadSingleAppendOnlyFile (7.0.15).
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
+from aofnb.aof import snapshot
+from aofnb.aof.rewrite import BaseForm
 from aofnb.engine.replay import Replayer, collection_rests
 from aofnb.engine.store import Store, open_store
-from aofnb.errors import RdbError, ReplyError
+from aofnb.errors import AofError, RdbError, ReplyError
 from aofnb.forensics.cache import identity
 from aofnb.forensics.index import Mark
 from aofnb.forensics.parts import PartFile
@@ -35,6 +39,7 @@ from aofnb.forensics.scan import Records
 from aofnb.rdb import load_rdb
 from aofnb.rdb.writer import write_rdb
 from aofnb.resp.reader import Block
+from aofnb.store.keyspace import Keyspace
 
 if TYPE_CHECKING:
     from aofnb.forensics.log import Log
@@ -59,6 +64,7 @@ _BEFORE_FLUSH_BYTES = 1 << 20
 _LIMIT = 64
 # A fifth of the bytes are left of what logs are made of, and to unpack it takes a tenth of the time of loading it.
 _COMPRESSION = "zstd"
+_COPY_BYTES = 1 << 20
 
 
 class StoppedClock:
@@ -287,8 +293,8 @@ class Checkpoints:
 
     def _apart(self, seq: int) -> int:
         before = self.before(seq)
-        # To write one takes about the time in which as many bytes of the log are replayed.
-        return _EVERY_BYTES if before is None else max(_EVERY_BYTES, before.size)
+        # To write one takes about the time in which as many bytes of the log are replayed; the kernel, a quarter of it.
+        return _EVERY_BYTES if before is None else max(_EVERY_BYTES, before.size // (4 if snapshot.available() else 1))
 
     def add(self, mark: Mark, store: Store) -> None:
         """Keep the data of `store` as those before `mark`."""
@@ -298,12 +304,11 @@ class Checkpoints:
         name = f"checkpoint-{os.urandom(8).hex()}.rdb.{_COMPRESSION}"
         path = self._log.cache.path / name
         try:
-            with pa.CompressedOutputStream(str(path), _COMPRESSION) as file:
-                size = write_rdb(file, store.engine.keyspace, checksum=False)
+            size = _write(store.engine.keyspace, path)
             self._known.append(Checkpoint(mark, name, size, path.stat().st_size, self._crc_before(mark)))
             self._drop()
             self._save()
-        except OSError:
+        except (OSError, AofError):
             # A full disk only makes the next question slower.
             with suppress(OSError):
                 path.unlink(missing_ok=True)
@@ -409,6 +414,23 @@ class Checkpoints:
                 break
             good += mine
         return [each for each in good if (self._log.cache.path / each.file).exists()]
+
+
+def _write(keyspace: Keyspace, path: Path) -> int:
+    """Write `keyspace` to the compressed snapshot `path`; its size before compression."""
+    form = BaseForm("rdb", incremental_fsync=False, checksum=False)
+    if not snapshot.can_write(keyspace, form):
+        with pa.CompressedOutputStream(str(path), _COMPRESSION) as file:
+            return write_rdb(file, keyspace, checksum=False)
+    # The kernel writes to a file alone.
+    plain = path.with_suffix("")
+    try:
+        _keys, size = snapshot.write_snapshot(keyspace, str(plain), form)
+        with plain.open("rb") as source, pa.CompressedOutputStream(str(path), _COMPRESSION) as file:
+            shutil.copyfileobj(source, file, _COPY_BYTES)
+        return size
+    finally:
+        plain.unlink(missing_ok=True)
 
 
 def _seq(checkpoint: Checkpoint) -> int:
