@@ -65,9 +65,9 @@ def test_checkpoints_give_what_replay_gives(seed, data, tmp_path_factory, small_
 def test_no_checkpoint_is_made_to_be_let_go_of_at_once(tmp_path, small_segments, monkeypatch):
     for name in ("_EVERY_BYTES", "_EVERY_ROWS", "_BEFORE_FLUSH_BYTES"):
         monkeypatch.setattr(travel, name, 100)
-    # Of what never shrinks, nor can be compressed, few snapshots are as large as the log.
+    # Of what never shrinks, and can hardly be compressed, few snapshots are as large as the log.
     rng = random.Random(1)
-    write_log(tmp_path / "x.aof", [[b"SET", b"%d" % n, rng.randbytes(100)] for n in range(300)])
+    write_log(tmp_path / "x.aof", [[b"SET", b"%d" % n, rng.randbytes(50) + b"v" * 50] for n in range(300)])
     log = aofnb.scan(tmp_path / "x.aof", cache_dir=tmp_path / "cache")
     log.at(300).close()
     made = []
