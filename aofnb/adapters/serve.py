@@ -50,6 +50,8 @@ _LEVELS = {"debug": logging.DEBUG, "verbose": logging.INFO, "notice": NOTICE, "w
 _MARKS = ((logging.WARNING, "#"), (NOTICE, "*"), (logging.INFO, "-"), (logging.NOTSET, "."))
 # The server says itself what is so of these.
 _OF_LISTENER = {"bind", "enable-debug-command", "port", "protected-mode", "unixsocket", "unixsocketperm"}
+# Files that are no client: the log, what is listened on, and those of Python (CONFIG_MIN_RESERVED_FDS).
+_OWN_FILES = 32
 # How often it is looked whether a signal came, or SHUTDOWN.
 _LOOK_S = 0.05
 # What redis-server does where its file says nothing of it.
@@ -387,7 +389,55 @@ def _say_what_was_loaded(store: Store, seconds: float, log: logging.Logger) -> N
             log.log(NOTICE, "%s AOF %s file %s on server start", done, kind, name)
 
 
+def _make_room_for_clients(config: Config, log: logging.Logger) -> None:
+    """See that ``maxclients`` may come: the process may open so many files, or the setting becomes less.
+
+    Raises
+    ------
+    ConfigError
+        Not even one may come.
+
+    Redis: server.c adjustOpenFilesLimit (7.0.15).
+    """
+    if sys.platform == "win32":
+        return
+    import resource
+
+    wanted = config.maxclients + _OWN_FILES
+    before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if before == resource.RLIM_INFINITY or before >= wanted:
+        return
+    refusal: OSError | ValueError | None = None
+    try:
+        # Root may have more than the most.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted if most < wanted else most))
+    except (OSError, ValueError) as problem:
+        refusal = problem
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    allowed, _most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if refusal is None:
+        log.log(NOTICE, "Increased maximum number of open files to %d (it was originally set to %d).", allowed, before)
+        return
+    if allowed <= _OWN_FILES:
+        raise ConfigError(
+            f"Your current 'ulimit -n' of {allowed} is not enough for the server to start. Please increase your open "
+            f"file limit to at least {wanted}. Exiting."
+        )
+    log.warning("You requested maxclients of %d requiring at least %d max file descriptors.", config.maxclients, wanted)
+    why = os.strerror(refusal.errno) if isinstance(refusal, OSError) and refusal.errno else "Operation not permitted"
+    log.warning("Server can't set maximum open files to %d because of OS error: %s.", wanted, why)
+    config.maxclients = allowed - _OWN_FILES
+    log.warning(
+        "Current maximum open files is %d. maxclients has been reduced to %d to compensate for low ulimit. If you need "
+        "higher maxclients increase 'ulimit -n'.",
+        allowed,
+        config.maxclients,
+    )
+
+
 def _listen(arguments: Arguments, store: Store, log: logging.Logger) -> Server:
+    _make_room_for_clients(store.config, log)
     port = arguments.number("port", _DEFAULT_PORT)
     path = arguments.one("unixsocket")
     try:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,9 @@ _LINE = re.compile(r"^\d+:[CM] \d\d \w{3} \d{4} \d\d:\d\d:\d\d\.\d{3} [.*#-] ")
 class Serving:
     """A running ``aofnb serve``, with the lines it logged so far."""
 
-    def __init__(self, *words: str) -> None:
+    def __init__(self, *words: str, program: Sequence[str] = (sys.executable, "-m", "aofnb", "serve")) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "aofnb", "serve", *words],
+            [*program, *words],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -99,6 +99,30 @@ def test_shutdown_ends_it(tmp_path):
         assert running.end() == 0
     with aofnb.open(tmp_path / "data", readonly=True) as store:
         assert store.execute("GET", "k") == b"v"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("limits", ["-Sn 500", "-n 500", "-n 20"])
+def test_it_sees_that_its_clients_may_come(tmp_path, limits):
+    """Lines and `maxclients` are redis-server's, also where there is no right to more than the hard limit."""
+    need("redis-server", available())
+    # Root has that right unless it is taken away.
+    drop = "setpriv --bounding-set -sys_resource" if os.getuid() == 0 else ""
+    before = ["sh", "-c", f'ulimit {limits}; exec {drop} "$@"', "sh"]
+    told, most = [], []
+    for program in ([sys.executable, "-m", "aofnb", "serve"], ["redis-server"]):
+        folder, port = tmp_path / program[-1], free_port()
+        folder.mkdir()
+        running = Serving("--dir", str(folder), "--port", str(port), "--save", "", program=[*before, *program])
+        with suppress(AssertionError):
+            running.read_until("eady to accept connections")
+            most.append(_talk(port, ("CONFIG", "GET", "maxclients")))
+        running.process.kill()
+        running.end()
+        told.append([line.split(" ", 5)[5] for line in running.lines if re.search("open file|maxclients", line)])
+    assert told[0] == told[1]
+    assert told[0], "something is told in each case"
+    assert [each == most[0] for each in most] == ([] if limits == "-n 20" else [True, True])
 
 
 @pytest.mark.slow
