@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.kernels import FORMS, kernel
+from support.nowhere import Nowhere
 
 from aofnb.adapters._peer_cy import Peer, Traffic
 from aofnb.aof.bio import Bio
@@ -46,25 +47,6 @@ pieces = st.one_of(
 )
 # In each turn: of which client, and what it sends.
 turns = st.lists(st.tuples(st.integers(0, 2), pieces), max_size=8)
-
-
-class Nowhere:
-    """A file that takes everything."""
-
-    path = "nowhere"
-
-    def __init__(self) -> None:
-        self.data = b""
-
-    def write(self, data: Any) -> int:
-        self.data += bytes(data)
-        return len(data)
-
-    def fdatasync(self) -> None:
-        return
-
-    def close(self) -> None:
-        return
 
 
 class NoSocket:

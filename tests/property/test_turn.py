@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.kernels import FORMS, kernel
+from support.nowhere import Nowhere
 
 from aofnb.aof.bio import Bio
 from aofnb.aof.writer import AofWriter
@@ -46,28 +47,6 @@ commands = st.one_of(
     st.tuples(st.sampled_from(["WATCH", "GET"]), keys),
 )
 batches = st.lists(st.lists(commands, max_size=12), max_size=4)
-
-
-class Nowhere:
-    """A file that takes everything."""
-
-    path = "nowhere"
-
-    def __init__(self) -> None:
-        self.data = b""
-
-    def write(self, data: Any) -> int:
-        self.data += bytes(data)
-        return len(data)
-
-    def fdatasync(self) -> None:
-        return
-
-    def truncate(self, size: int) -> None:
-        self.data = self.data[:size]
-
-    def close(self) -> None:
-        return
 
 
 def ran(batches: list[list[tuple[str, ...]]], stamped: bool) -> Any:
