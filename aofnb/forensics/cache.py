@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from aofnb.forensics.temporary import Temporary
+
 if TYPE_CHECKING:
     from aofnb.forensics.parts import Part
 
@@ -59,7 +61,7 @@ class Cache:
     """
 
     def __init__(self, source: str, nbytes: int, directory: CacheDir) -> None:
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._temporary: Temporary | None = None
         self._path: Path | None = None
         if directory is not False and (directory is not None or nbytes >= _WORTH_BYTES):
             root = default_directory() if directory is None else Path(os.path.expanduser(os.fspath(directory)))
@@ -85,8 +87,8 @@ class Cache:
         if self._path is not None:
             return self._path
         if self._temporary is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="aofnb-")
-        return Path(self._temporary.name)
+            self._temporary = Temporary()
+        return self._temporary.path
 
     def load(self, name: str) -> dict[str, Any] | None:
         """What was saved under `name`; None if nothing, or nothing that this version can read."""
@@ -127,7 +129,7 @@ class Cache:
     def clear(self) -> None:
         """Forget everything about this log."""
         if self._temporary is not None:
-            self._temporary.cleanup()
+            self._temporary.remove()
             self._temporary = None
         if self._path is not None:
             with suppress(OSError):

@@ -12,7 +12,6 @@ import os
 import posixpath
 import re
 import stat
-import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from os import PathLike
@@ -21,8 +20,9 @@ from typing import Any, Literal, TypeGuard
 
 from aofnb.errors import AofError
 from aofnb.forensics.parts import Part, find_parts
+from aofnb.forensics.temporary import Temporary
 
-__all__ = ["Compression", "Copied", "Source", "found_parts", "is_address", "is_many", "shards_of"]
+__all__ = ["Compression", "Source", "found_parts", "is_address", "is_many", "shards_of"]
 
 Compression = Literal["infer", "gzip", "zstd"] | None
 Source = Any
@@ -36,20 +36,12 @@ _MAX_FILES = 10_000
 _NAMED = 8
 
 
-class Copied:
-    """A temporary directory that lives as long as somebody holds this."""
-
-    def __init__(self) -> None:
-        self._directory = tempfile.TemporaryDirectory(prefix="aofnb-", ignore_cleanup_errors=True)
-        self.path = Path(self._directory.name)
-
-
 def found_parts(
     path: Source,
     compression: Compression = "infer",
     storage_options: Mapping[str, Any] | None = None,
     history: bool = False,
-) -> tuple[str, str, tuple[Part, ...], Copied | None]:
+) -> tuple[str, str, tuple[Part, ...], Temporary | None]:
     """What was given in words, its manifest or file here, its files, and what holds the copy of them, if one was made.
 
     Raises
@@ -69,7 +61,7 @@ def found_parts(
     if is_address(path):
         fs, place = _file_system(path, options)
         if not _is_here(fs):
-            copied = Copied()
+            copied = Temporary()
             return _found(path, _copy_of_address(path, fs, place, copied.path), copied, compression, history)
         path = place
     elif options:
@@ -85,15 +77,15 @@ def found_parts(
 
 def _found_in(
     file: Any, shown: str, compression: Compression, history: bool
-) -> tuple[str, str, tuple[Part, ...], Copied | None]:
+) -> tuple[str, str, tuple[Part, ...], Temporary | None]:
     """What is in an open file, which is read once: from where it stands to its end."""
-    copied = Copied()
+    copied = Temporary()
     return _found(shown, _copy_of_file(file, copied.path), copied, compression, history)
 
 
 def _found(
-    shown: str, place: str, copied: Copied, compression: Compression, history: bool
-) -> tuple[str, str, tuple[Part, ...], Copied | None]:
+    shown: str, place: str, copied: Temporary, compression: Compression, history: bool
+) -> tuple[str, str, tuple[Part, ...], Temporary | None]:
     try:
         source, parts = find_parts(place, compression=compression, history=history)
     except AofError as problem:

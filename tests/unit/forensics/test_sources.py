@@ -1,10 +1,13 @@
 """Logs from elsewhere: addresses, open files, lists and patterns, compressed; and the options pandas users expect."""
 
+import gc
 import gzip
 import io
 import os
 import shutil
+import tempfile
 import threading
+import warnings
 
 import pandas as pd
 import pytest
@@ -35,6 +38,21 @@ def test_an_open_file_is_read_from_where_it_stands():
     assert len(aofnb.read_aof(packed, compression="gzip")) == len(aofnb.read_aof(INCR))
     with pytest.raises(TypeError, match="mode 'rb'"):
         aofnb.read_aof(io.StringIO("*1"))
+
+
+def test_copies_go_with_the_log_without_a_word(tmp_path, monkeypatch):
+    """Also where it is in a cycle of references, and the collection of garbage finds it in the middle of other work."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    log = aofnb.scan(io.BytesIO(b"*2\r\n$4\r\nINCR\r\n$1\r\nn\r\n" * 3), cache_dir=False)
+    assert log.history("n").shape[0] == 3
+    assert list(tmp_path.iterdir())
+    cycle = [log]
+    cycle.append(cycle)
+    del log, cycle
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        gc.collect()
+    assert (list(tmp_path.iterdir()), warned) == ([], [])
 
 
 def test_an_address_is_copied_and_read(memory):
