@@ -12,6 +12,7 @@ Redis: aof.c loadSingleAppendOnlyFile (7.0.15).
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import threading
@@ -21,6 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import numpy as np
 import pyarrow as pa
@@ -65,6 +67,8 @@ _LIMIT = 64
 # A fifth of the bytes are left of what logs are made of, and to unpack it takes a tenth of the time of loading it.
 _COMPRESSION = "zstd"
 _COPY_BYTES = 1 << 20
+# Those that were made, until they are collected.
+_stores: WeakSet[Store] = WeakSet()
 
 
 class StoppedClock:
@@ -92,10 +96,15 @@ class StoppedClock:
 
 def empty_store(log: Log, ts: int | None, databases: int = 16) -> Store:
     """A read-only store without data, at the second `ts`, with all databases that the log selects."""
+    if _stores:
+        # The parts of a store refer to each other. One that nobody holds any more may be as large as this will be.
+        gc.collect()
     clock = StoppedClock(0 if ts is None or ts < 0 else ts * 1000)
-    return open_store(
+    store = open_store(
         None, readonly=True, clock=clock, background=False, databases=max(16, databases, log.index().databases)
     )
+    _stores.add(store)
+    return store
 
 
 def store_at(log: Log, position: Position, progress: Progress = None) -> Store:

@@ -1,4 +1,6 @@
+import gc
 import json
+import weakref
 
 import pytest
 from support.samples import sample
@@ -76,3 +78,17 @@ def test_the_end_of_a_log_is_what_opening_it_gives(name, tmp_path):
     expected = json.loads((sample(name) / "expected.json").read_text())
     store = aofnb.scan(sample(name) / "data").at("end")
     assert store.execute("DEBUG", "DIGEST") == expected["result"]["debug_digest"]
+
+
+def test_an_answer_that_nobody_holds_makes_room_for_the_next(tmp_path):
+    """The collection of garbage may be long in coming: a store is large, but has few parts that it counts."""
+    log = log_of(tmp_path / "x.aof", *[f"SET k {n}" for n in range(9)])
+    gc.disable()
+    try:
+        first = weakref.ref(log.at(3))
+        held = log.at(5)
+        assert first() is None
+        assert log.at(7).execute("GET", "k") == b"6"
+        assert held.execute("GET", "k") == b"4"
+    finally:
+        gc.enable()
