@@ -67,6 +67,8 @@ _LIMIT = 64
 # A fifth of the bytes are left of what logs are made of, and to unpack it takes a tenth of the time of loading it.
 _COMPRESSION = "zstd"
 _COPY_BYTES = 1 << 20
+# With fewer keys it is not worth to look for what nobody holds any more.
+_MANY_KEYS = 100_000
 # Those that were made, until they are collected.
 _stores: WeakSet[Store] = WeakSet()
 
@@ -96,7 +98,7 @@ class StoppedClock:
 
 def empty_store(log: Log, ts: int | None, databases: int = 16) -> Store:
     """A read-only store without data, at the second `ts`, with all databases that the log selects."""
-    if _stores:
+    if sum(store.engine.keyspace.key_count() for store in _stores) > _MANY_KEYS:
         # The parts of a store refer to each other. One that nobody holds any more may be as large as this will be.
         gc.collect()
     clock = StoppedClock(0 if ts is None or ts < 0 else ts * 1000)
