@@ -24,9 +24,9 @@ except ModuleNotFoundError:
     from aofnb import _cython as cython
 
 if cython.compiled:
-    from cython.cimports.aofnb.resp._plain_cy import header_at
+    from cython.cimports.aofnb.resp._plain_cy import argument_at
 else:
-    from aofnb.resp._plain_cy import header_at
+    from aofnb.resp._plain_cy import argument_at
 
 if TYPE_CHECKING:
     from aofnb.engine.core import Engine
@@ -64,11 +64,11 @@ def answer(engine: Engine, arrived: Arrived, most: cython.Py_ssize_t, now_s: flo
     selected: Any
     total: cython.Py_ssize_t = 0
     said_get, said_set = ([b"GET"], now_s), ([b"SET"], now_s)
+    if engine.long_way or engine.refusal is not None or engine.outbox.items:
+        return answers, arrived
     # What GET and SET are while nobody watches or measures them. No plain request changes that.
     may_get: cython.bint = _is_known(engine, 2, b"GET", b"get", get)
     may_set: cython.bint = _is_known(engine, 3, b"SET", b"set", set_) and engine.observe is None and not engine.effects
-    if engine.long_way or engine.refusal is not None or engine.outbox.items:
-        return answers, arrived
     for peer, data in arrived:
         peer.last_heard_s = now_s
         client = peer.client
@@ -128,7 +128,7 @@ def _run(
             writes or (may_get and (_begins(p, pos, b"*2\r\n$3\r\nGET\r\n") or _begins(p, pos, b"*2\r\n$3\r\nget\r\n")))
         ):
             break
-        header = _argument(p, pos + 13, size)
+        header = argument_at(p, pos + 13, size)
         if header < 0:
             break
         start = pos + 13 + (header & 255)
@@ -137,7 +137,7 @@ def _run(
         if expires and key in expires:
             break
         if writes:
-            header = _argument(p, end + 2, size)
+            header = argument_at(p, end + 2, size)
             if header < 0:
                 break
             start = end + 2 + (header & 255)
@@ -173,19 +173,6 @@ def _begins(p: cython.p_const_uchar, pos: cython.Py_ssize_t, head: cython.p_cons
         if p[pos + i] != head[i]:
             return False
     return True
-
-
-@cython.cfunc
-@cython.inline
-@cython.exceptval(check=False)
-def _argument(p: cython.p_const_uchar, at: cython.Py_ssize_t, size: cython.Py_ssize_t) -> cython.longlong:
-    """The header of the argument at p[at], as `header_at` gives it; negative if the argument is not all there."""
-    header: cython.longlong = header_at(p, at, size, 36)  # $
-    end: cython.Py_ssize_t
-    if header < 0:
-        return -1
-    end = at + (header & 255) + (header >> 8)
-    return header if end <= size - 2 and p[end] == 13 and p[end + 1] == 10 else -1
 
 
 def _log(engine: Engine, db: Database | None, records: list[bytes]) -> None:

@@ -410,7 +410,7 @@ def _make_room_for_clients(config: Config, log: logging.Logger) -> None:
     refusal: OSError | ValueError | None = None
     try:
         # Root may have more than the most.
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted if most < wanted else most))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(wanted, most)))
     except (OSError, ValueError) as problem:
         refusal = problem
         with suppress(OSError, ValueError):

@@ -110,7 +110,7 @@ class Engine:
         self.standing_refusal: str | None = None
         self.closed: str | None = None
         # Whether sessions must take the long way for every command, since more than usual has to be asked: the store
-        # is closed, or somebody waits. See `look_around`.
+        # is closed, or somebody tracks. See `look_around`.
         self.long_way = False
         # Set while data is loaded and clients are answered already.
         self.loading: Loading | None = None

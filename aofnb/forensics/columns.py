@@ -29,10 +29,12 @@ from aofnb.forensics.index import Mark
 from aofnb.forensics.scan import Ints, Records
 from aofnb.store import glob
 
-__all__ = ["DEFAULT_COLUMNS", "STATUSES", "RowBuilder", "Selection"]
+__all__ = ["DEFAULT_COLUMNS", "NOT_RUN", "STATUSES", "RowBuilder", "Selection", "was_run"]
 
 STATUSES = ("ok", "lf_repaired", "resynced", "truncated", "discarded", "unknown_command")
 _OK, _LF_REPAIRED, _RESYNCED, _TRUNCATED, _DISCARDED, _UNKNOWN = range(len(STATUSES))
+# Rows that a server never runs.
+NOT_RUN = ("truncated", "discarded")
 
 DEFAULT_COLUMNS = ("part", "offset", "nbytes", "ts", "db", "txn", "cmd", "key", "nkeys", "argc", "status")
 _MORE_COLUMNS = ("verb", "keys", "args")
@@ -680,6 +682,11 @@ def _spread(turns: list[tuple[int, int]], total: int) -> Ints:
 
 def _of_rows(column: Column, rows: Ints | None) -> Column:
     return column if rows is None else column[rows]
+
+
+def was_run(status: pa.Array) -> npt.NDArray[np.bool_]:
+    """Which rows a server runs, by the column `status`."""
+    return np.isin(status.indices.to_numpy(), (_TRUNCATED, _DISCARDED), invert=True)
 
 
 def _is_ascii(texts: pa.Array) -> bool:

@@ -15,7 +15,7 @@ import pandas as pd
 from aofnb.commands import messages, registry
 from aofnb.engine.replay import Replayer
 from aofnb.errors import ReplyError
-from aofnb.forensics.columns import Selection
+from aofnb.forensics.columns import NOT_RUN, Selection
 from aofnb.forensics.reading import Report
 from aofnb.forensics.roles import key_roles
 from aofnb.forensics.rows import read_rows
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Effects"]
 
-_NOT_RUN = ("truncated", "discarded")
 _TYPES = ("none", "string", "list", "set", "zset", "hash", "stream")
 
 
@@ -84,7 +83,7 @@ class Effects:
         client = self._client
         dirty: int | None = None
         error: str | None = None
-        if status not in _NOT_RUN:
+        if status not in NOT_RUN:
             client.dirty = 0
             with self._replayer.loading():
                 error = self._call(argv)

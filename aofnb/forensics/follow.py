@@ -132,7 +132,7 @@ class Follow(Iterator[pd.DataFrame]):
                 break
             rows = self._builder.batch(found)
             if len(found):
-                self.offset = int(found.offset[-1] + found.nbytes[-1])
+                self.offset = found.file_end
             if rows.settled is not None:
                 ready += [*self._waiting, rows.settled]
                 self._waiting = []

@@ -407,7 +407,7 @@ class _Pass:
                 waiting.clear()
             if rows.open is not None:
                 waiting.append(rows.open)
-            end = int(found.offset[-1] + found.nbytes[-1]) if len(found) else end
+            end = found.file_end if len(found) else end
             if builder.in_multi or waiting:
                 continue
             mark = builder.mark(end)

@@ -92,7 +92,7 @@ def _read_part(
             waiting.clear()
         rows = builder.batch(found)
         if len(found):
-            report.offset = int(found.offset[-1] + found.nbytes[-1])
+            report.offset = found.file_end
         if rows.settled is not None:
             yield from waiting
             waiting.clear()
@@ -133,7 +133,7 @@ def build_index(parts: Sequence[Part], on_bad: OnBad, progress: Progress = None)
                     opened = None
                 elif opened is None or rows.settled is not None:
                     opened = rows.opened_at
-                end = int(found.offset[-1] + found.nbytes[-1]) if len(found) else 0
+                end = found.file_end if len(found) else 0
                 mark = builder.mark(end)
                 # Inside a snapshot nothing can begin to read.
                 if is_far(mark, marks[-1]) and not builder.in_multi and not found.from_snapshot:

@@ -192,6 +192,11 @@ class Records:
         return len(self.start)
 
     @property
+    def file_end(self) -> int:
+        """Where the last command ends in the file; there must be one."""
+        return int(self.offset[-1] + self.nbytes[-1])
+
+    @property
     def ends(self) -> Ints:
         """`data` cut into lines at CRLFs: where each ends, without its CRLF; the first begins at `begin`.
 

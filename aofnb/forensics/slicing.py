@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from aofnb.commands import registry
 from aofnb.engine.replay import Replayer
+from aofnb.forensics.columns import NOT_RUN
 from aofnb.forensics.postings import BARRIERS, Event
 from aofnb.forensics.roles import keys_of
 from aofnb.forensics.travel import empty_store
@@ -53,8 +54,6 @@ _log = logging.getLogger("aofnb")
 _FLUSHALL, _FLUSHDB, _SWAPDB = range(3)
 # Commands with keys in a database that is not selected.
 REACH_OTHERS = ("MOVE", "COPY")
-# Rows that a server never runs.
-_NOT_RUN = ("truncated", "discarded")
 # Enough for a deadline that nobody refuses: far below what overflows.
 _DEADLINE_MAX = 1 << 53
 _DEADLINES = (b"EX", b"PX", b"EXAT", b"PXAT")
@@ -146,7 +145,7 @@ class _Slice:
             if event is None:
                 continue
             done = event.seq
-            if event.status in _NOT_RUN or not event.argv:
+            if event.status in NOT_RUN or not event.argv:
                 continue
             code = self._codes.get(done)
             if self._barrier(event, code) if code is not None else self._command(event):

@@ -32,7 +32,7 @@ import pyarrow.compute as pc
 
 from aofnb.errors import RdbError
 from aofnb.forensics.analysis import deadline_of
-from aofnb.forensics.columns import STATUSES, Selection
+from aofnb.forensics.columns import Selection, was_run
 from aofnb.forensics.kinds import Kinds, text_of
 from aofnb.forensics.parts import PartFile
 from aofnb.forensics.reading import Progress, Report
@@ -55,7 +55,6 @@ _ID_HEAD = "^(?P<ms>[0-9]{1,15})-[0-9]{1,19}$"
 # Where the ID of XADD is, behind options of any usual form.
 _WORDS = ("arg2", "arg3", "arg4", "arg5", "arg6")
 _SAID = ("cmd", "key", "argc", *_WORDS, "status")
-_NOT_RUN = ("truncated", "discarded")
 # Deadlines that no calendar has are no times; nor are those before 2001 in milliseconds.
 _PLAUSIBLE = (10**12, 253_402_300_799_000)
 _FEWEST = 3
@@ -326,7 +325,7 @@ def _said(log: Log, first: int, progress: Progress) -> list[_Kind]:
     for batch in log.read(wanted, log.tolerant, progress, Report(), begin):
         cmd = batch.column("cmd")
         words = cmd.dictionary.to_pylist()
-        run = ~np.isin(batch.column("status").indices.to_numpy(), [STATUSES.index(status) for status in _NOT_RUN])
+        run = was_run(batch.column("status"))
         for code in np.unique(cmd.indices.fill_null(-1).to_numpy()[run]).tolist():
             chosen = run & (cmd.indices.fill_null(-1).to_numpy() == code)
             rows = batch.filter(pa.array(chosen))

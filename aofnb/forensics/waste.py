@@ -18,7 +18,7 @@ from aofnb.clock import SystemClock
 from aofnb.engine.replay import Replayer
 from aofnb.errors import AofnbError
 from aofnb.forensics import _waste_cy
-from aofnb.forensics.columns import STATUSES, Selection
+from aofnb.forensics.columns import Selection, was_run
 from aofnb.forensics.kinds import Kinds, Sums, text_of
 from aofnb.forensics.reading import Progress, Report
 from aofnb.forensics.roles import roles_by_name
@@ -35,7 +35,6 @@ Uses = tuple[bytes, Any, Any, Any, Any, Any]
 
 _COLUMNS = ("nbytes", "db", "cmd", "keys", "arg1", "arg2", "status")
 _NO_KEY = "(no key)"
-_NOT_RUN = ("truncated", "discarded")
 _WIDE = ("FLUSHALL", "FLUSHDB", "SWAPDB")
 _RENAMES = ("RENAME", "RENAMENX")
 _BURIES, _LEAVES_NOTHING = ("OW", "RM"), ("RM", "RO")
@@ -104,7 +103,7 @@ class _Sums:
         columns = dict(zip(batch.schema.names, batch.columns, strict=True))
         words = [*columns["cmd"].dictionary.to_pylist(), None]
         codes = columns["cmd"].indices.fill_null(len(words) - 1).to_numpy()
-        run = ~np.isin(columns["status"].indices.to_numpy(), [STATUSES.index(status) for status in _NOT_RUN])
+        run = was_run(columns["status"])
         nkeys = np.where(run, columns["keys"].value_lengths().to_numpy(), 0)
         # From here on an element for each use of a key; those of row `i` begin at begins[i].
         begins = np.concatenate(([0], np.cumsum(nkeys)))

@@ -35,7 +35,7 @@ def plain(data: bytes, pos: cython.Py_ssize_t, argvs: list[list[bytes]]) -> cyth
     argv: list[bytes]
     names: list[bytes] = [b""] * _NAMES
     while pos < size:
-        header = header_at(p, pos, size, 42)  # *
+        header = _header(p, pos, size, 42)  # *
         at = pos + (header & 255)
         argc = header >> 8
         # Nothing is allocated for arguments that the data cannot hold: each takes six bytes at least.
@@ -43,13 +43,11 @@ def plain(data: bytes, pos: cython.Py_ssize_t, argvs: list[list[bytes]]) -> cyth
             return pos
         argv = [b""] * argc
         for k in range(argc):
-            header = header_at(p, at, size, 36)  # $
+            header = argument_at(p, at, size)
             if header < 0:
                 return pos
             at += header & 255
             end = at + (header >> 8)
-            if end > size - 2 or p[end] != 13 or p[end + 1] != 10:
-                return pos
             argv[k] = p[at:end] if k else _name(p, at, end, names)
             at = end + 2
         argvs.append(argv)
@@ -85,21 +83,17 @@ def sets(data: bytes, places: cython.int[::1]) -> cython.Py_ssize_t:
             if p[pos + i] != head[i]:
                 return count
         at = pos + 13
-        header = header_at(p, at, size, 36)
+        header = argument_at(p, at, size)
         if header < 0:
             return count
         key = at + (header & 255)
         key_end = key + (header >> 8)
-        if key_end > size - 2 or p[key_end] != 13 or p[key_end + 1] != 10:
-            return count
         at = key_end + 2
-        header = header_at(p, at, size, 36)
+        header = argument_at(p, at, size)
         if header < 0:
             return count
         at += header & 255
         end = at + (header >> 8)
-        if end > size - 2 or p[end] != 13 or p[end + 1] != 10:
-            return count
         places[4 * count] = key
         places[4 * count + 1] = key_end
         places[4 * count + 2] = at
@@ -109,9 +103,10 @@ def sets(data: bytes, places: cython.int[::1]) -> cython.Py_ssize_t:
     return count
 
 
-@cython.ccall
+@cython.cfunc
+@cython.inline
 @cython.exceptval(check=False)
-def header_at(
+def _header(
     p: cython.p_const_uchar, at: cython.Py_ssize_t, size: cython.Py_ssize_t, kind: cython.uchar
 ) -> cython.longlong:
     """Header of that kind at p[at]: its number, shifted by 8, and how many bytes it has; negative if there is none."""
@@ -127,6 +122,18 @@ def header_at(
     if i > size - 2 or p[i] != 13 or p[i + 1] != 10:
         return -1
     return (number << 8) + (i + 2 - at)
+
+
+@cython.ccall
+@cython.exceptval(check=False)
+def argument_at(p: cython.p_const_uchar, at: cython.Py_ssize_t, size: cython.Py_ssize_t) -> cython.longlong:
+    """As `_header`, of the argument at p[at]; negative if that is not all there."""
+    header: cython.longlong = _header(p, at, size, 36)  # $
+    end: cython.Py_ssize_t
+    if header < 0:
+        return -1
+    end = at + (header & 255) + (header >> 8)
+    return header if end <= size - 2 and p[end] == 13 and p[end + 1] == 10 else -1
 
 
 @cython.cfunc

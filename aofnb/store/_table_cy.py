@@ -97,19 +97,13 @@ class Table:
 
     def __iter__(self):
         """The keys in the order in which they came. RuntimeError if one comes or goes meanwhile."""
-        place: cython.Py_ssize_t = 0
-        live: cython.Py_ssize_t = self.keys.live
-        record: cython.pointer(Record)
-        while place < self.keys.used:
-            record = self.keys.records[place]
-            place += 1
-            if record != cython.NULL:
-                yield PyBytes_FromStringAndSize(key_text(record), key_size(record))
-                if self.keys.live != live:
-                    raise RuntimeError("a table was changed while someone went through it")
+        return self._walk(False)
 
     def items(self):
         """Keys and values in the order in which the keys came. RuntimeError if a key comes or goes meanwhile."""
+        return self._walk(True)
+
+    def _walk(self, with_values: cython.bint):
         place: cython.Py_ssize_t = 0
         live: cython.Py_ssize_t = self.keys.live
         record: cython.pointer(Record)
@@ -117,7 +111,8 @@ class Table:
             record = self.keys.records[place]
             place += 1
             if record != cython.NULL:
-                yield PyBytes_FromStringAndSize(key_text(record), key_size(record)), value_of(record)
+                key = PyBytes_FromStringAndSize(key_text(record), key_size(record))
+                yield (key, value_of(record)) if with_values else key
                 if self.keys.live != live:
                     raise RuntimeError("a table was changed while someone went through it")
 
