@@ -139,7 +139,7 @@ class Cache:
 
 def identity(part: Part) -> dict[str, Any]:
     """What tells this file from any other, and from itself before a change."""
-    about = os.stat(part.path)
+    about = part.stat()
     # Where it has grown since it was opened, the time of the last change is not that of what was read.
     mtime = about.st_mtime_ns if about.st_size == part.size else None
     return {
@@ -152,14 +152,14 @@ def identity(part: Part) -> dict[str, Any]:
     }
 
 
-def checksum_of(path: str, begin: int, end: int) -> int | None:
+def checksum_of(part: Part, begin: int, end: int) -> int | None:
     """A checksum of these bytes of a file; None if it has not so many.
 
     Every eight bytes count with an odd weight of their own, so a change of any of them shows; several times as fast as
     CRC-32.
     """
     found = 0
-    with open(path, "rb") as file:
+    with part.open_stored() as file:
         file.seek(begin)
         left = end - begin
         while left > 0:

@@ -11,7 +11,6 @@ import pandas as pd
 
 from aofnb.forensics.columns import Selection
 from aofnb.forensics.log import Log
-from aofnb.forensics.parts import PartFile
 from aofnb.forensics.reading import Report
 from aofnb.forensics.words import count, size
 from aofnb.store.digest import value_digest
@@ -97,7 +96,7 @@ _Step = tuple[Any, int, tuple[Any, ...]]
 def _bytes_of(log: Log) -> Iterator[_Step]:
     """Pieces at the same places of both: a file begins a new one."""
     for part in log.parts:
-        with PartFile(part.path, part.compression) as file:
+        with part.open() as file:
             offset = 0
             left = None if part.compression else part.size
             while data := file.read(_READ_BYTES if left is None else min(_READ_BYTES, left)):

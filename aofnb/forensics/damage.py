@@ -17,7 +17,7 @@ from aofnb.aof.check import CheckReport, check
 from aofnb.forensics.columns import RowBuilder, Selection
 from aofnb.forensics.dialects import dialect_of, sets_of_tile38
 from aofnb.forensics.log import Log
-from aofnb.forensics.parts import Part, PartFile
+from aofnb.forensics.parts import Part
 from aofnb.forensics.reading import OnBad, Progress, Report, teller
 from aofnb.forensics.rows import tables
 from aofnb.forensics.words import count, size
@@ -94,7 +94,7 @@ def survey(log: Log, progress: Progress = None, on_bad: OnBad = "resync") -> lis
         seen = PartSurvey(part, builder.seq)
         broken = False
         waiting = opened = 0
-        with PartFile(part.path, part.compression) as file:
+        with part.open() as file:
             for each in tables(part, file, 0, on_bad, report):
                 if each.behind_damage:
                     waiting = 0

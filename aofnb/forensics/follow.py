@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import pandas as pd
@@ -70,7 +69,7 @@ class Follow(Iterator[pd.DataFrame]):
 
     def _open(self, part: Part, begin: Mark) -> None:
         self.part, self.offset = part, begin.offset
-        self._file = Path(part.path).open("rb")  # noqa: SIM115  closed by stop() and _go_on()
+        self._file = part.open_stored()
         self._builder = RowBuilder([part.name], self._selection)
         self._builder.resume(Mark(0, begin.offset, begin.seq, begin.db, begin.txn, begin.ts))
         self._waiting: list[pa.RecordBatch] = []

@@ -25,7 +25,6 @@ import pandas as pd
 from aofnb.commands import registry
 from aofnb.forensics.analysis import deadline_of
 from aofnb.forensics.columns import RowBuilder, Rows, Selection
-from aofnb.forensics.parts import PartFile
 from aofnb.forensics.postings import BARRIERS, Event
 from aofnb.forensics.reading import Progress, Report, teller
 from aofnb.forensics.roles import key_roles, sole_role
@@ -340,7 +339,7 @@ def find(
             continue
         offset = begin.offset if number == begin.part else 0
         done = sum(each.size for each in log.parts[:number])
-        with PartFile(part.path, part.compression) as file:
+        with part.open() as file:
             if not offset:
                 builder.start_part(number)
             for found in tables(part, file, offset, log.tolerant, Report()):

@@ -29,7 +29,6 @@ from aofnb.errors import AofError, AofnbError
 from aofnb.forensics.damage import PartSurvey
 from aofnb.forensics.log import Log
 from aofnb.forensics.oracle import server_digest
-from aofnb.forensics.parts import PartFile
 from aofnb.forensics.reading import OnBad, Report
 from aofnb.forensics.rows import tables
 from aofnb.forensics.scan import Records
@@ -192,7 +191,7 @@ def write_log(
 
 def _rows_of(log: Log, seen: PartSurvey, choose: Chooser | None, on_bad: OnBad) -> Iterator[tuple[Records, Keep]]:
     first = seen.first
-    with PartFile(seen.part.path, seen.part.compression) as file:
+    with seen.part.open() as file:
         for found in tables(seen.part, file, 0, on_bad, Report()):
             keep = np.ones(len(found), bool) if choose is None else choose(found, first)
             first += len(found)
@@ -201,7 +200,7 @@ def _rows_of(log: Log, seen: PartSurvey, choose: Chooser | None, on_bad: OnBad) 
 
 
 def _copy(seen: PartSurvey, file: BinaryIO) -> None:
-    with PartFile(seen.part.path, seen.part.compression) as source:
+    with seen.part.open() as source:
         left = float("inf") if seen.part.compression else seen.part.size
         while left > 0 and (piece := source.read(int(min(_COPY_BYTES, left)))):
             file.write(piece)

@@ -6,13 +6,15 @@ Read-only: nothing here creates, repairs or locks anything.
 from __future__ import annotations
 
 import gzip
+import io
 import os
+import weakref
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Literal, Self
+from typing import Any, BinaryIO, Literal, Self, cast
 
 from aofnb.aof.manifest import Manifest
 from aofnb.errors import AofError, AofFormatError, AofManifestError
@@ -21,6 +23,8 @@ from aofnb.rdb.reader import is_rdb
 __all__ = ["Part", "PartFile", "find_parts"]
 
 _HEAD_BYTES = 16
+# Of the files a process may have open, 256 on some systems, these are left alone.
+_HELD_MAX = 100
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _UNPACK = {"gzip": "gzip -dc", "zstd": "zstd -dc"}
 
@@ -54,19 +58,98 @@ class Part:
     size: int
     format: Literal["resp", "rdb"]
     compression: str | None
+    _held: HeldFile | None = field(default=None, compare=False, repr=False)
+
+    def open(self) -> PartFile:
+        """Its bytes, decompressed."""
+        return PartFile(self.path, self.compression, self._held)
+
+    def open_stored(self) -> BinaryIO:
+        """Its bytes as they are stored."""
+        return _opened(self.path, self._held)
+
+    def stat(self) -> os.stat_result:
+        """What the system says about the file, which may have grown since."""
+        with self.open_stored() as file:
+            return os.fstat(file.fileno())
+
+
+class HeldFile:
+    """A file held open: a rewrite may take its name away, and whoever began to read the log reads it to its end."""
+
+    _count = 0
+
+    def __init__(self, path: str) -> None:
+        self.fileno = os.open(path, os.O_RDONLY)
+        HeldFile._count += 1
+        weakref.finalize(self, self._let_go, self.fileno)
+
+    @classmethod
+    def of(cls, path: str) -> HeldFile | None:
+        """None where it would be in the way: of other files, or of deleting this one, as on Windows."""
+        return cls(path) if hasattr(os, "pread") and cls._count < _HELD_MAX else None
+
+    @classmethod
+    def _let_go(cls, fileno: int) -> None:
+        cls._count -= 1
+        os.close(fileno)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Another process finds the file by its name, or not.
+        return _not_held, ()
+
+
+def _not_held() -> None:
+    return None
+
+
+class _HeldReader(io.RawIOBase):
+    """A place of its own in a file that is held."""
+
+    def __init__(self, held: HeldFile) -> None:
+        self._held, self._at = held, 0
+
+    def fileno(self) -> int:
+        return self._held.fileno
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        begin = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: os.fstat(self._held.fileno).st_size}[whence]
+        self._at = begin + offset
+        return self._at
+
+    def readinto(self, buffer: Any, /) -> int:
+        got = os.preadv(self._held.fileno, [buffer], self._at)
+        self._at += got
+        return got
+
+
+def _opened(path: str, held: HeldFile | None) -> BinaryIO:
+    try:
+        file = Path(path).open("rb")  # noqa: SIM115  closed by the caller
+    except FileNotFoundError:
+        if held is None:
+            raise AofError(
+                "this file is gone: the log was rewritten or moved; read it again, or give source=", file=path
+            ) from None
+    else:
+        if held is None or os.path.sameopenfile(file.fileno(), held.fileno):
+            return file
+        file.close()
+    return cast("BinaryIO", io.BufferedReader(_HeldReader(held)))
 
 
 class PartFile:
     """A part open for reading; offsets count the bytes after decompression."""
 
-    def __init__(self, path: str, compression: str | None) -> None:
-        self._path, self._compression = path, compression
-        try:
-            self._raw = Path(path).open("rb")  # noqa: SIM115  closed by close()
-        except FileNotFoundError:
-            raise AofError(
-                "this file is gone: the log was rewritten or moved; read it again, or give source=", file=path
-            ) from None
+    def __init__(self, path: str, compression: str | None, held: HeldFile | None = None) -> None:
+        self._path, self._compression, self._held = path, compression, held
+        self._raw = _opened(path, held)
         self._stream: Any = self._raw if compression is None else _decompressed(self._raw, compression)
         self._at = self._stored_at = 0
 
@@ -126,7 +209,7 @@ class PartFile:
         if offset < self._at:
             # A stream of Arrow closes the file below it when it goes.
             self._raw.close()
-            self._raw = Path(self._path).open("rb")  # noqa: SIM115  closed by close()
+            self._raw = _opened(self._path, self._held)
             self._stream, self._at, self._stored_at = _decompressed(self._raw, self._compression), 0, 0
         while self._at < offset and self.read(min(offset - self._at, 1 << 20)):
             pass
@@ -218,7 +301,18 @@ def _manifests(directory: Path) -> list[Path]:
 
 
 def _listed(manifest: Path, compression: str | None, history: bool) -> tuple[Part, ...]:
-    content = Manifest.parse(manifest.read_bytes(), manifest.name.removesuffix(".manifest"), file=str(manifest))
+    while True:
+        listed = manifest.read_bytes()
+        try:
+            return _parts_of(manifest, listed, compression, history)
+        except AofManifestError:
+            # A rewrite may have ended between the two: then another manifest is in force by now.
+            if manifest.read_bytes() == listed:
+                raise
+
+
+def _parts_of(manifest: Path, listed: bytes, compression: str | None, history: bool) -> tuple[Part, ...]:
+    content = Manifest.parse(listed, manifest.name.removesuffix(".manifest"), file=str(manifest))
     replaced = sorted(content.history, key=lambda each: (each.seq, ".incr." in each.name)) if history else []
     # A server deletes them when it likes.
     there = [entry for entry in replaced if (manifest.parent / entry.name).exists()]
@@ -236,14 +330,17 @@ def _listed(manifest: Path, compression: str | None, history: bool) -> tuple[Par
 
 
 def _part(path: Path, type_: Literal["base", "incr", "history", "single"], seq: int | None, given: str | None) -> Part:
-    size = path.stat().st_size
-    with path.open("rb") as file:
+    # FileNotFoundError where there is none.
+    path.stat()
+    held = HeldFile.of(str(path))
+    with _opened(str(path), held) as file:
+        size = os.fstat(file.fileno()).st_size
         start = file.read(4)
     found = next((name for magic, name in _MAGIC.items() if start.startswith(magic)), None)
     compression = found if given == "infer" else given
     if compression != found and compression is not None and size:
         raise AofFormatError(f"it is not compressed with {compression}; compression='infer' looks itself", file=path)
-    with PartFile(str(path), compression) as part:
+    with PartFile(str(path), compression, held) as part:
         head = part.read(_HEAD_BYTES)
     format_: Literal["resp", "rdb"] = "rdb" if is_rdb(head) else "resp"
-    return Part(path.name, os.path.abspath(path), type_, seq, size, format_, compression)
+    return Part(path.name, os.path.abspath(path), type_, seq, size, format_, compression, held)

@@ -148,7 +148,7 @@ class Postings:
                     if file is not None:
                         file.close()
                     part = self._log.parts[segment.part]
-                    open_part, file = segment.part, PartFile(part.path, part.compression)
+                    open_part, file = segment.part, part.open()
                 columns = (segment.value(name, rows).tolist() for name in _TURNS)
                 offsets, ends = self._places(segment, rows)
                 places = zip(rows.tolist(), offsets, ends, *columns, strict=True)
@@ -382,7 +382,7 @@ class _Pass:
         for number, part in enumerate(log.parts):
             if begin is None or number >= begin.part:
                 offset = begin.offset if begin is not None and number == begin.part else 0
-                with PartFile(part.path, part.compression) as file:
+                with part.open() as file:
                     if begin is None or number > begin.part:
                         builder.start_part(number)
                     for segment in self._read_part(number, file, offset, builder):
@@ -478,7 +478,7 @@ def _stored(log: Log, segment: Segment) -> Segment:
     """The segment with its arrays in files, mapped."""
     part = log.parts[segment.part]
     if part.compression is None:
-        segment.crc = checksum_of(part.path, segment.begin.offset, segment.end_offset)
+        segment.crc = checksum_of(part, segment.begin.offset, segment.end_offset)
     segment.file = f"postings-{os.urandom(8).hex()}"
     for name in _ARRAYS:
         out = io.BytesIO()
@@ -551,7 +551,7 @@ def _resumed(log: Log, kept: dict[str, Any]) -> tuple[_Pass, Mark | None, bool]:
         part = log.parts[same]
         for segment in (each for each in segments if each.part == same):
             end = segment.end_offset
-            if end > part.size or segment.crc != checksum_of(part.path, segment.begin.offset, end):
+            if end > part.size or segment.crc != checksum_of(part, segment.begin.offset, end):
                 break
             good.append(segment)
     # The last one is read again: it may have ended inside a transaction, or a command.

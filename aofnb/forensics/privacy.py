@@ -19,7 +19,6 @@ from aofnb.errors import ReplyError
 from aofnb.forensics.damage import survey
 from aofnb.forensics.log import Log
 from aofnb.forensics.newlog import Written, checked_dest, write_log
-from aofnb.forensics.parts import PartFile
 from aofnb.forensics.pseudonym import Pseudonyms
 from aofnb.forensics.reading import Progress, Report, teller
 from aofnb.forensics.roles import key_roles, template
@@ -56,7 +55,7 @@ def find_pii(log: Log, kinds: Iterable[str], show: bool, progress: Progress) -> 
     tell = teller(progress)
     done, total = 0, sum(part.size for part in log.parts)
     for part in log.parts:
-        with PartFile(part.path, part.compression) as file:
+        with part.open() as file:
             for table in tables(part, file, 0, log.tolerant, Report()):
                 for kind in chosen:
                     _search(kind, table, seq, found)

@@ -21,7 +21,6 @@ from aofnb.engine.store import Store, open_store
 from aofnb.forensics.damage import PartSurvey, survey
 from aofnb.forensics.log import Log
 from aofnb.forensics.newlog import Written, checked_dest, write_log
-from aofnb.forensics.parts import PartFile
 from aofnb.forensics.position import Where
 from aofnb.forensics.reading import Progress, Report, teller
 from aofnb.forensics.resync import Mended
@@ -461,7 +460,7 @@ def _all_tables(log: Log, progress: Progress) -> Iterator[tuple[str, Records, in
     done, total = 0, sum(part.size for part in log.parts)
     for part in log.parts:
         open_ = False
-        with PartFile(part.path, part.compression) as file:
+        with part.open() as file:
             for found in tables(part, file, 0, log.tolerant, Report()):
                 if found.behind_damage and open_:
                     at = int(found.offset[0])

@@ -480,7 +480,7 @@ def _rows(part: Part, source: Source, pieces: Iterator[Gap | Run | Mended], repo
 def _source(part: Part, file: PartFile) -> Iterator[Source]:
     """The whole file, which can be read anywhere: a compressed one is unpacked into a temporary file."""
     if not part.compression:
-        with open(part.path, "rb") as plain:
+        with part.open_stored() as plain:
             yield Source(plain, part.size)
         return
     with tempfile.TemporaryFile() as unpacked:

@@ -60,7 +60,7 @@ def read_rows(
     for number, part in enumerate(parts):
         if begin is None or number >= begin.part:
             offset = begin.offset if begin is not None and number == begin.part else 0
-            with PartFile(part.path, part.compression) as file:
+            with part.open() as file:
                 if not offset:
                     builder.start_part(number)
                 if skipped is None:
@@ -124,7 +124,7 @@ def build_index(parts: Sequence[Part], on_bad: OnBad, progress: Progress = None)
     for number, part in enumerate(parts):
         builder.start_part(number)
         marks.append(builder.mark(0))
-        with PartFile(part.path, part.compression) as file:
+        with part.open() as file:
             opened: int | None = None
             for found in tables(part, file, 0, on_bad, met):
                 rows = builder.batch(found)

@@ -34,7 +34,6 @@ from aofnb.errors import RdbError
 from aofnb.forensics.analysis import deadline_of
 from aofnb.forensics.columns import Selection, was_run
 from aofnb.forensics.kinds import Kinds, text_of
-from aofnb.forensics.parts import PartFile
 from aofnb.forensics.reading import Progress, Report
 from aofnb.rdb.reader import RdbReader
 
@@ -414,7 +413,7 @@ def _snapshots(log: Log) -> tuple[tuple[int, int, int | None], ...]:
         if part.format != "rdb":
             continue
         rows = [(s.seq, s.seq + s.rows) for s in log.postings().segments if s.part == number]
-        with PartFile(part.path, part.compression) as file:
+        with part.open() as file:
             head = file.read(64 << 10)
         ctime = end = None
         try:

@@ -34,7 +34,6 @@ from aofnb.engine.store import Store, open_store
 from aofnb.errors import AofError, RdbError, ReplyError
 from aofnb.forensics.cache import identity
 from aofnb.forensics.index import Mark
-from aofnb.forensics.parts import PartFile
 from aofnb.forensics.reading import Progress, Report, teller
 from aofnb.forensics.rows import tables
 from aofnb.forensics.scan import Records
@@ -226,7 +225,7 @@ def blocks(log: Log, stop: int, start: int = 0, progress: Progress = None) -> It
     for number, part in enumerate(log.parts):
         if number < begin.part or seq >= stop:
             continue
-        with PartFile(part.path, part.compression) as file:
+        with part.open() as file:
             offset = begin.offset if number == begin.part else 0
             open_ = False
             for found in tables(part, file, offset, log.tolerant, Report()):
@@ -392,7 +391,7 @@ class Checkpoints:
         number, offset, crc = self._crc
         if number != mark.part or offset > mark.offset:
             offset, crc = 0, 0
-        with open(part.path, "rb") as file:
+        with part.open_stored() as file:
             file.seek(offset)
             while offset < mark.offset and (data := file.read(min(1 << 20, mark.offset - offset))):
                 crc = zlib.crc32(data, crc)

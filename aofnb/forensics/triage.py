@@ -15,7 +15,6 @@ import numpy as np
 from aofnb.forensics.columns import Selection
 from aofnb.forensics.dialects import dialect_of, sets_of_tile38
 from aofnb.forensics.kinds import Kinds, Sums
-from aofnb.forensics.parts import PartFile
 from aofnb.forensics.reading import Progress, Report
 from aofnb.forensics.rows import tables
 from aofnb.forensics.words import count, shell_line, size
@@ -285,7 +284,7 @@ def _sets_at_first(log: Log) -> set[str]:
     """Forms of SET that only Tile38 has, in the first commands of each file: whoever wrote them wrote the rest."""
     forms: set[str] = set()
     for part in log.parts:
-        with PartFile(part.path, part.compression) as file:
+        with part.open() as file:
             for each in tables(part, file, 0, log.tolerant, Report()):
                 forms |= sets_of_tile38(each)
                 if not each.from_snapshot:

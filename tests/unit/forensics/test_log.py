@@ -1,10 +1,14 @@
+import gc
 import gzip
+import os
+import pickle
 
 import pyarrow as pa
 import pytest
 from support.samples import known_records, public_samples, sample
 
 import aofnb
+from aofnb.aof.manifest import Manifest
 from aofnb.errors import AofError, AofFormatError, AofManifestError, AofTruncatedError, RdbError
 from aofnb.forensics.parts import find_parts
 from aofnb.resp.encode import encode_command
@@ -285,3 +289,77 @@ def test_a_tilde_is_the_home_directory(tmp_path, monkeypatch):
     write(tmp_path / "x.aof", [b"PING"])
     monkeypatch.setenv("HOME", str(tmp_path))
     assert len(aofnb.scan("~/x.aof")) == 1
+
+
+# --- a log that is rewritten while it is read ----------------------------------------------------------------
+
+
+def _rewritten(store):
+    store.bgrewriteaof()
+    while store.stats().rewrite.phase != "idle":
+        store.execute("PING")
+
+
+@pytest.mark.skipif(not hasattr(os, "pread"), reason="files are not held here")
+def test_a_log_is_read_to_its_end_whatever_a_rewrite_deletes(tmp_path):
+    with aofnb.open(tmp_path, background=False, auto_aof_rewrite_percentage=0) as store:
+        for number in range(50):
+            store.execute("SET", f"k{number}", number)
+        log = aofnb.scan(tmp_path, cache_dir=False)
+        _rewritten(store)
+        store.execute("SET", "later", "1")
+        assert not any(os.path.exists(part.path) for part in log.parts)
+        assert log.index().rows == len(log.to_pandas()) == 51
+        with log.at(21) as then:
+            assert then.execute("DBSIZE") == 20
+        assert log.history("k7").status.tolist() == ["ok"]
+        assert len(aofnb.scan(tmp_path, cache_dir=False)) == 52
+
+
+def test_a_compressed_file_that_is_gone_is_read_back_and_forth(tmp_path):
+    file = tmp_path / "x.aof.gz"
+    file.write_bytes(gzip.compress(b"".join(encode_command([b"SET", b"k%d" % n, b"v"]) for n in range(9000))))
+    log = aofnb.scan(file, cache_dir=False)
+    file.unlink()
+    file.write_bytes(b"another one")
+    assert log.get("k8999") == b"v"
+    assert log.get("k3") == b"v"
+    assert len(log.to_pandas()) == 9000
+
+
+def test_a_manifest_that_changes_while_its_files_are_looked_for_is_read_again(tmp_path, monkeypatch):
+    with aofnb.open(tmp_path, background=False, auto_aof_rewrite_percentage=0) as store:
+        store.execute("SET", "a", "1")
+        real = Manifest.parse
+        rewrites = []
+
+        def parse_and_rewrite(content, name, **options):
+            found = real(content, name, **options)
+            if not rewrites:
+                rewrites.append(1)
+                _rewritten(store)
+            return found
+
+        monkeypatch.setattr("aofnb.forensics.parts.Manifest.parse", parse_and_rewrite)
+        log = aofnb.scan(tmp_path, cache_dir=False)
+    assert rewrites
+    assert [part.seq for part in log.parts] == [2, 2]
+
+
+def test_held_files_are_let_go_with_their_log(tmp_path):
+    file = write(tmp_path / "x.aof", [b"PING"])
+    before = set(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else set()
+    logs = [aofnb.scan(file, cache_dir=False) for _ in range(150)]
+    assert sum(map(len, logs)) == 150
+    del logs
+    gc.collect()
+    assert not before or len(os.listdir("/proc/self/fd")) <= len(before) + 1
+
+
+def test_parts_are_sent_to_another_process_by_name(tmp_path):
+    file = write(tmp_path / "x.aof", [b"PING"])
+    (part,) = aofnb.scan(file).parts
+    there = pickle.loads(pickle.dumps(part))
+    assert there == part
+    with there.open() as read:
+        assert read.read(100) == encode_command([b"PING"])
