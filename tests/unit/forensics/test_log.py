@@ -312,8 +312,8 @@ def test_a_log_is_read_to_its_end_whatever_a_rewrite_deletes(tmp_path):
         assert log.index().rows == len(log.to_pandas()) == 51
         with log.at(21) as then:
             assert then.execute("DBSIZE") == 20
-        assert log.history("k7").status.tolist() == ["ok"]
-        assert len(aofnb.scan(tmp_path, cache_dir=False)) == 52
+        assert log.history("k7").cmd.tolist() == ["SET"]
+        assert aofnb.scan(tmp_path, cache_dir=False).get("later") == b"1"
 
 
 def test_a_compressed_file_that_is_gone_is_read_back_and_forth(tmp_path):
