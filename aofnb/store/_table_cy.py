@@ -4,11 +4,12 @@
 For a key and a value of 10 bytes each a dict takes 150 bytes, most of them headers of objects. Here both are one piece
 of memory of 32 bytes, a record: a short string and a number are kept in it, any other value is referred to. Around it:
 
-1. the records stand in the order in which their keys came, as in a dict, so that KEYS, SCAN and snapshots give the same
-   with and without this kernel. Setting a key anew leaves it where it is;
+1. the records stand in the order in which their keys came, as in a dict, so that KEYS and snapshots give the same with
+   and without this kernel. Setting a key anew leaves it where it is;
 2. an index, open addressing with linear probing, has places in that order. It is at most three quarters full. What a
    place leaves of the 32 bits of a slot holds bits of the key's hash, so that hardly any other record is looked at;
 3. a removed key leaves a gap. When there is no room behind the last key, gaps are closed and the index is made anew.
+   So a record only ever moves to a lower place, which is all that SCAN needs.
 
 Keys are hashed as Python hashes bytes: keyed by a secret of the process, so nobody can send keys that all collide.
 
@@ -34,6 +35,10 @@ KEPT_BYTES = INLINE_MAX if cython.compiled else -1
 # What a key takes beside its record: its place in the order, and in the index with what is free there. And of a dict.
 _PLACE_BYTES = 16
 _DICT_PLACE_BYTES = 56
+# So many places more than keys that are wanted are looked at in one step of a scan: gaps take time, too.
+_PLACES_OF_STEP = 1 << 16
+# Above so many places for a key, gaps are closed before one is drawn by chance.
+_PLACES_OF_KEY = 8
 
 
 class Table:
@@ -115,6 +120,37 @@ class Table:
                 yield (key, value_of(record)) if with_values else key
                 if self.keys.live != live:
                     raise RuntimeError("a table was changed while someone went through it")
+
+    def scan(self, place: cython.Py_ssize_t, count: cython.Py_ssize_t):
+        """One step from the newest keys to the oldest: where to go on, 0 at the end, and up to `count` keys.
+
+        `place` is 0 at first, then what the step before gave. Keys may come, go and move to lower places between the
+        steps: each that is there all the time is given at least once.
+        """
+        record: cython.pointer(Record)
+        found: list = []
+        if place <= 0 or place > self.keys.used:
+            place = self.keys.used
+        last: cython.Py_ssize_t = max(0, place - _PLACES_OF_STEP - min(count, self.keys.used))
+        while place > last and count > 0:
+            place -= 1
+            record = self.keys.records[place]
+            if record != cython.NULL:
+                found.append(PyBytes_FromStringAndSize(key_text(record), key_size(record)))
+                count -= 1
+        found.reverse()
+        return place, found
+
+    def random_key(self, chance):
+        """A key, each with the same chance. There must be one; `chance` gives numbers from 0 up to 1, without it."""
+        record: cython.pointer(Record) = cython.NULL
+        drawn: cython.double
+        if self.keys.used > self.keys.live * _PLACES_OF_KEY:
+            self._make_room()
+        while record == cython.NULL:
+            drawn = chance()
+            record = self.keys.records[cython.cast(cython.Py_ssize_t, drawn * self.keys.used)]
+        return PyBytes_FromStringAndSize(key_text(record), key_size(record))
 
     # --- for other kernels -------------------------------------------------------------------------------------
 

@@ -13,10 +13,11 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from sys import maxsize
 from typing import TypeVar
 
 from aofnb.errors import ReplyError
-from aofnb.store._table_cy import Table
+from aofnb.store._table_cy import COMPILED, Table
 from aofnb.store.functions import Library
 from aofnb.store.hash_value import HashValue
 from aofnb.store.pool import Pool
@@ -56,7 +57,7 @@ class Database:
         self._deadlines: list[tuple[int, bytes]] | None = None
         # Heap of (deadline in ms, key, field of the hash there); as above, entries may be of the past.
         self._field_deadlines: list[tuple[int, bytes, bytes]] = []
-        # For RANDOMKEY; made when it is first asked for, and kept up to date from then on.
+        # For RANDOMKEY where the table is a dict; made when it is first asked for, and kept up to date from then on.
         self._pool: Pool | None = None
         # Keys that readers found, and did not.
         self.hits = 0
@@ -406,6 +407,8 @@ class Database:
         """Any key with equal chance, overdue ones included, or None."""
         if not self._data:
             return None
+        if COMPILED:
+            return self._data.random_key(rng.random)
         if self._pool is None:
             self._pool = Pool(self._data)
         return self._pool.choose(rng)
@@ -424,6 +427,8 @@ class Database:
 
         Every key that is there from the first call to the last is given at least once.
         """
+        if COMPILED:
+            return self._data.scan(min(cursor, maxsize), min(count, maxsize))
         return self.keyspace.cursors.step(self._data, cursor, count)
 
     def walk(self) -> Iterator[tuple[bytes, Value, int | None]]:

@@ -1,4 +1,4 @@
-"""Equal chances for every member of a dict, or a `Table`, that changes between the draws.
+"""Equal chances for every member of a dict that changes between the draws: a compiled `Table` gives them by itself.
 
 Redis: dict.c dictGetFairRandomKey. That looks into hash buckets, which Python does not show.
 """

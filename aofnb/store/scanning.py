@@ -1,4 +1,4 @@
-"""Stable cursors over a dict or a `Table`, which by themselves offer none.
+"""Stable cursors over a dict, which by itself offers none: a compiled `Table` does.
 
 Redis: dict.c dictScan. That walks hash buckets, which Python does not show; here a list of the keys is taken when
 a scan begins, and what it holds is checked against the dict when it is used.
