@@ -202,7 +202,7 @@ def _parse_memory_or_percent(text: str) -> str:
         return str(size)
     if size > 100:
         raise ConfigError("percentage argument must be less or equal to 100")
-    return f"{size}%"
+    return f"{size}%" if size else "0"
 
 
 def _parse_oom_scores(text: str) -> str:
@@ -367,6 +367,7 @@ SETTINGS: dict[str, Setting] = {
         Setting("acl-pubsub-default", "enum", "resetchannels", choices=("allchannels", "resetchannels")),
         Setting("acllog-max-len", "int", 128, high=LONG_MAX),
         Setting("tracking-table-max-keys", "int", 1_000_000, high=LONG_MAX),
+        Setting("maxmemory-clients", "memory-or-percent", "0"),
         Setting("maxclients", "int", 10_000, low=1, high=(1 << 32) - 1),
         Setting("timeout", "int", 0),
         Setting("tcp-keepalive", "int", 300),
@@ -466,6 +467,7 @@ class Config:
     acl_pubsub_default: Literal["allchannels", "resetchannels"]
     acllog_max_len: int
     tracking_table_max_keys: int
+    maxmemory_clients: str
     maxclients: int
     timeout: int
     tcp_keepalive: int

@@ -76,7 +76,6 @@ def _settings() -> Iterator[Setting]:
         yield Setting(name, "int", default, low=low, high=high)
     yield Setting("active-defrag-ignore-bytes", "memory", 100 << 20, low=1, high=LONG_MAX)
     yield Setting("cluster-link-sendbuf-limit", "memory", 0, high=ULONG_MAX)
-    yield Setting("maxmemory-clients", "memory-or-percent", "0")
     yield Setting("oom-score-adj-values", "oom-scores", "0 200 800")
     yield Setting("proc-title-template", "title", "{title} {listen-addr} {server-mode}")
     yield Setting("cluster-announce-hostname", "hostname", "")
@@ -143,8 +142,6 @@ ABSENT = {
     ),
     "cluster-enabled": "there is no cluster",
     "enable-module-command": "there are no modules",
-    "list-compress-depth": "lists are not compressed in memory",
-    "maxmemory-clients": "clients are never ended for the memory they take; client-output-buffer-limit ends slow ones",
     "replicaof": "a store is never a replica; a real server can be one of it",
     "syslog-enabled": "there is no log to syslog; logfile names a file",
     "tls-port": "there is no TLS; put a proxy in front, or serve a unix socket",

@@ -42,6 +42,8 @@ _ENOUGH_BYTES = 4 << 20
 _FIRST_SHARE = 32
 _LARGEST_SHARE = 256
 _LARGE_REPLIES = 256 << 10
+# What a client takes beside what it sent and is sent, about.
+_OWN_BYTES = 4000
 # What HTTP says and Redis does not.
 _OF_BROWSERS = frozenset((b"POST", b"HOST:"))
 
@@ -87,6 +89,8 @@ class Connection(Peer):
     def read(self, data: bytes) -> None:
         """Make requests of `data`, and have them run with the next turn."""
         self.last_heard_s = self.server.loop.now_s
+        if self.server.weighs:
+            self.server.to_weigh.add(self)
         reader = self.reader
         reader.stranger = self._is_stranger()
         self.requests += reader.feed(data)
@@ -393,6 +397,12 @@ class Connection(Peer):
             "obl": 0,
             "oll": int(waiting > 0),
             "omem": waiting,
+            # Of all that is known here.
+            "memory": _OWN_BYTES
+            + self.reader.held
+            + (self.unread_bytes if self.requests else 0)
+            + sum(map(len, self.out))
+            + waiting,
         }
 
     @property

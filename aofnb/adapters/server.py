@@ -22,9 +22,12 @@ from typing import Any, Self
 
 from aofnb.adapters._answer_cy import COMPILED, answer
 from aofnb.adapters._peer_cy import Traffic
+from aofnb.adapters.client_memory import ClientMemory, limit_bytes
 from aofnb.adapters.connection import Connection, is_local
 from aofnb.adapters.loop import Loop
 from aofnb.adapters.replication import Replication
+from aofnb.commands.clients import described
+from aofnb.config import NOTICE
 from aofnb.engine import Store
 from aofnb.errors import AofWriteError, ConfigError, StoreClosedError
 
@@ -81,6 +84,12 @@ class Server:
         self.total_connections = 0
         self.rejected_connections = 0
         self.traffic = Traffic()
+        # Whether ``maxmemory-clients`` is to be seen to; and whose memory may have changed since it was counted.
+        self.weighs = False
+        self.to_weigh: set[Connection] = set()
+        self._memory = ClientMemory()
+        self._too_much_memory = False
+        self.evicted_clients = 0
         # Called in the server's thread once SHUTDOWN is to end everything; None: close the store.
         self.on_shutdown: Callable[[], None] | None = None
         self._unixsocketperm = unixsocketperm
@@ -122,6 +131,7 @@ class Server:
                 }
             )
             store.engine.settings.on_change |= self._changes()
+        self._memory_limit_changed()
         store.before_close(self.close)
         self._thread.start()
 
@@ -146,10 +156,18 @@ class Server:
             "protected-mode": self._protected_mode_changed,
             "port": lambda: self._address_changed("Unable to listen on this port. Check server logs."),
             "bind": lambda: self._address_changed("Failed to bind to specified addresses."),
+            "maxmemory-clients": self._memory_limit_changed,
         }
 
     def _protected_mode_changed(self) -> None:
         self.protected_mode = self.store.engine.settings.server["protected-mode"]
+
+    def _memory_limit_changed(self) -> None:
+        """Begin to count what clients take, or cease. Who is too large goes in the next round."""
+        self.weighs = self.store.config.maxmemory_clients != "0"
+        self._memory = ClientMemory()
+        self.to_weigh = set(self.connections) if self.weighs else set()
+        self.loop.wake()
 
     def _address_changed(self, failed: str) -> None:
         """Listen where the settings say now; clients that are there stay. ConfigError `failed` if that cannot be."""
@@ -331,6 +349,7 @@ class Server:
         return {
             "connections": self.total_connections,
             "rejected": self.rejected_connections,
+            "evicted": self.evicted_clients,
             "input_bytes": self.traffic.input_bytes,
             "output_bytes": self.traffic.output_bytes,
         }
@@ -347,6 +366,8 @@ class Server:
         with self.store.engine.lock:
             connection = Connection(self, sock, peer)
             self.connections.add(connection)
+            if self.weighs:
+                self.to_weigh.add(connection)
             self.replication.joined(connection)
 
     def _refusal(self, peer: Any) -> bytes | None:
@@ -364,6 +385,8 @@ class Server:
         engine = self.store.engine
         with engine.lock:
             self._with_output.discard(connection)
+            self.to_weigh.discard(connection)
+            self._memory.forget(connection)
             self.replication.left(connection)
             engine.disconnect(connection.client)
         for listener in self._listeners:
@@ -399,6 +422,8 @@ class Server:
         """Run what clients sent; send the replies, and what others caused. Whether there is more to run."""
         if self._next_listeners is not None:
             self._replace_listeners()
+        if self.weighs:
+            self._make_room()
         if self.traffic.arrived or self._ready:
             self._turn()
         elif self._with_output:
@@ -406,7 +431,41 @@ class Server:
                 self._woken = False
                 answers = self._taken([])
             self._send(answers)
+        if self.weighs:
+            self._make_room()
         return bool(self._ready or self._with_output)
+
+    def _make_room(self) -> None:
+        """Let clients go, the largest first, until all of them take less than ``maxmemory-clients`` allows."""
+        traffic, evicted = self.traffic, []
+        with self.store.engine.lock:
+            memory = self._memory
+            for connection in sorted(self.to_weigh, key=lambda connection: connection.client.id):
+                memory.weigh(connection)
+            self.to_weigh.clear()
+            for connection, data in traffic.arrived:
+                memory.weigh(connection, len(data))
+            limit = limit_bytes(self.store.config)
+            largest = memory.largest_first()
+            while limit and memory.total >= limit:
+                victim = next(largest, None)
+                if victim is None:
+                    break
+                evicted.append((victim, described(victim.client)))
+                memory.forget(victim)
+            too_much = limit > 0 and memory.total >= limit
+        if too_much and not self._too_much_memory:
+            # Once, where redis-server says it in each round.
+            self.log.warning("Over client maxmemory after evicting all evictable clients")
+        self._too_much_memory = too_much
+        for connection, line in evicted:
+            self.log.log(NOTICE, "Evicting client: %s", line.decode("utf-8", "surrogateescape").rstrip())
+            self.evicted_clients += 1
+            connection.close()
+        if evicted:
+            traffic.arrived = [
+                (connection, data) for connection, data in traffic.arrived if connection.sock is not None
+            ]
 
     def _turn(self) -> None:
         """Run what all clients sent, as one turn; then answer all."""
@@ -451,6 +510,8 @@ class Server:
         return [(connection, connection.take()) for connection in turn]
 
     def _send(self, answers: list[tuple[Connection, bytes]]) -> None:
+        if self.weighs:
+            self.to_weigh.update(connection for connection, _data in answers)
         for connection, data in answers:
             try:
                 connection.flush(data)

@@ -15,22 +15,43 @@ from aofnb.commands import messages
 from aofnb.commands.args import INT64_MAX, integer
 from aofnb.commands.client import Argv, Client
 from aofnb.commands.connection import CLIENT_FLAGS
-from aofnb.commands.registry import command, find
+from aofnb.commands.registry import Command, command, find
 from aofnb.commands.tracking import redirection
 from aofnb.errors import ReplyError
 
-__all__ = ["described"]
+__all__ = ["described", "memory_of", "queue_bytes"]
 
 _CLIENT_TYPES = frozenset({b"normal", b"master", b"replica", b"slave", b"pubsub"})
 
 
 # What a server keeps for each queued command, beside its arguments.
 _QUEUED_BYTES = 24
-_NO_BUFFERS = {"fd": -1} | dict.fromkeys(("qbuf", "qbuf-free", "rbs", "rbp", "obl", "oll", "omem"), 0)
+# About what it takes to remember a key that is watched, a channel or a prefix.
+_NAME_BYTES = 100
+_NO_BUFFERS = {"fd": -1} | dict.fromkeys(("qbuf", "qbuf-free", "rbs", "rbp", "obl", "oll", "omem", "memory"), 0)
 
 
 def _weight(argv: Argv) -> int:
     return sum(map(len, argv))
+
+
+def queue_bytes(queue: Sequence[tuple[Command, Argv]]) -> int:
+    """What commands take that MULTI has put off."""
+    return sum(_weight(argv) + _QUEUED_BYTES for _, argv in queue)
+
+
+def memory_of(client: Client, *, queued_bytes: int | None = None) -> int:
+    """About how many bytes `client` makes us hold; `queued_bytes`, if known, are those of its queue in MULTI."""
+    server = client.server
+    names = len(client.watching)
+    if client.listening:
+        names += sum(len(server.subscriptions.of(client, kind)) for kind in ("channels", "patterns", "shards"))
+    tracker = server.tracking.clients.get(client)
+    if tracker is not None:
+        names += len(tracker.prefixes)
+    if queued_bytes is None:
+        queued_bytes = queue_bytes(client.multi or ())
+    return (0 if client.buffers is None else client.buffers()["memory"]) + queued_bytes + names * _NAME_BYTES
 
 
 def described(client: Client, running: Argv | None = None) -> bytes:
@@ -45,7 +66,7 @@ def described(client: Client, running: Argv | None = None) -> bytes:
         said, said_s = running, now_s
     entry = None if said is None else find(said)
     argv_bytes = _weight(running) if running is not None else 0
-    queued_bytes = sum(_weight(argv) + _QUEUED_BYTES for _, argv in queue or ())
+    queued_bytes = queue_bytes(queue or ())
     events = "" if client.buffers is None else "rw" if buffers["omem"] else "r"
     fields: dict[str, object] = {
         "id": client.id,
@@ -70,7 +91,7 @@ def described(client: Client, running: Argv | None = None) -> bytes:
         "obl": buffers["obl"],
         "oll": buffers["oll"],
         "omem": buffers["omem"],
-        "tot-mem": buffers["qbuf"] + argv_bytes + queued_bytes + buffers["omem"],
+        "tot-mem": memory_of(client, queued_bytes=queued_bytes) + argv_bytes,
         "events": events,
         "cmd": "NULL" if entry is None else entry.wire_name,
         "user": (client.username or b"default").decode("utf-8", "surrogateescape"),
@@ -218,7 +239,7 @@ def client_unpause(client: Client) -> str:
 
 @command("CLIENT NO-EVICT", arity=3, flags=f"admin {CLIENT_FLAGS}", since="7.0.0")
 def client_no_evict(client: Client, switch: bytes) -> str:
-    """Ask that this connection is kept whatever memory clients take; here none is ever ended for that."""
+    """Ask that this connection is kept whatever memory clients take: see ``maxmemory-clients``."""
     word = switch.upper()
     if word not in (b"ON", b"OFF"):
         raise ReplyError(messages.SYNTAX_ERROR)

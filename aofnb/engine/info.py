@@ -205,6 +205,7 @@ def _stats(engine: Engine) -> Fields:
         "expired_keys": engine.keyspace.expired_keys,
         "expired_subkeys": engine.keyspace.expired_fields,
         "evicted_keys": engine.keyspace.evicted_keys,
+        "evicted_clients": served.get("evicted", 0),
         "keyspace_hits": sum(db.hits for db in engine.keyspace),
         "keyspace_misses": sum(db.misses for db in engine.keyspace),
         "pubsub_channels": len(engine.subscriptions.channels),
