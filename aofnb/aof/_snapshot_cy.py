@@ -235,6 +235,7 @@ def _deadline(expires, key, place):
 def _value(out, record):
     """Type, key and value."""
     value: cython.pointer(PyObject)
+    data: cython.pointer(PyObject)
     if kind_of(record) == NUMBER:
         out.problem = NOT_WALKABLE
         return
@@ -244,6 +245,14 @@ def _value(out, record):
         _string(out, value_text(record), kind_of(record))
         return
     value = value_object(record)[0]
+    if aofnb_is(value, cython.cast(cython.pointer(PyObject), Later)):
+        data = later_data(value)
+        if aofnb_is_bytes(data):
+            _byte(out, later_kind(value))
+            _key(out, record)
+            _put(out, bytes_text(data), bytes_size(data))
+            return
+        value = later_value(value)
     if aofnb_is_bytes(value) or aofnb_is_bytearray(value):
         _byte(out, TYPE_STRING)
         _key(out, record)

@@ -12,6 +12,7 @@ Redis: aof.c loadSingleAppendOnlyFile (7.0.15).
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import shutil
@@ -66,6 +67,8 @@ _LIMIT = 64
 # A fifth of the bytes are left of what logs are made of, and to unpack it takes a tenth of the time of loading it.
 _COMPRESSION = "zstd"
 _COPY_BYTES = 1 << 20
+# Of a checkpoint, beside its mark.
+_KEPT = ("file", "size", "nbytes", "crc", "file_crc")
 # With fewer keys it is not worth to look for what nobody holds any more.
 _MANY_KEYS = 100_000
 # Those that were made, until they are collected.
@@ -162,9 +165,13 @@ class Traveller:
 
     def _restore(self, found: Checkpoint) -> None:
         path = str(self._log.cache.path / found.file)
+        if _crc_of(path) != found.file_crc:
+            raise RdbError("a checkpoint is not what was written", file=path)
         engine, mark = self.store.engine, found.mark
         with self._replayer.loading(), pa.CompressedInputStream(path, _COMPRESSION) as file:
-            load_rdb(file, engine.keyspace, found.size, name=path, config=engine.config, verify_checksum=False)
+            load_rdb(
+                file, engine.keyspace, found.size, name=path, config=engine.config, verify_checksum=False, later=True
+            )
             select = Block.of([[b"SELECT", b"%d" % mark.db]], [mark.offset], mark.offset)
             self._replayer.replay(self._log.parts[mark.part].path, select)
         self.seq = mark.seq
@@ -254,7 +261,8 @@ def blocks(log: Log, stop: int, start: int = 0, progress: Progress = None) -> It
 class Checkpoint:
     """A snapshot of the data before `mark`, in the file `file` of the cache.
 
-    It has `size` bytes, of which compression left `nbytes`. `crc` is that of the bytes of the part before the mark.
+    It has `size` bytes, of which compression left `nbytes`, whose CRC-32 is `file_crc`. `crc` is that of the bytes of
+    the part before the mark.
     """
 
     mark: Mark
@@ -262,6 +270,7 @@ class Checkpoint:
     size: int
     nbytes: int
     crc: int | None
+    file_crc: int
 
 
 class Checkpoints:
@@ -315,7 +324,7 @@ class Checkpoints:
         path = self._log.cache.path / name
         try:
             size = _write(store.engine.keyspace, path)
-            self._known.append(Checkpoint(mark, name, size, path.stat().st_size, self._crc_before(mark)))
+            self._known.append(Checkpoint(mark, name, size, path.stat().st_size, self._crc_before(mark), _crc_of(path)))
             self._drop()
             self._save()
         except (OSError, AofError):
@@ -372,10 +381,7 @@ class Checkpoints:
                         each.mark.txn,
                         each.mark.ts,
                     ],
-                    "file": each.file,
-                    "size": each.size,
-                    "nbytes": each.nbytes,
-                    "crc": each.crc,
+                    **{name: getattr(each, name) for name in _KEPT},
                 }
                 for each in self._known
             ],
@@ -402,10 +408,7 @@ class Checkpoints:
     def _still_true(self, kept: dict[str, Any]) -> list[Checkpoint]:
         """Those of a log that is what it was, or has grown."""
         known = sorted(
-            (
-                Checkpoint(Mark(*each["mark"]), each["file"], each["size"], each["nbytes"], each["crc"])
-                for each in kept["checkpoints"]
-            ),
+            (Checkpoint(Mark(*each["mark"]), *(each[name] for name in _KEPT)) for each in kept["checkpoints"]),
             key=_seq,
         )
         good: list[Checkpoint] = []
@@ -441,6 +444,11 @@ def _write(keyspace: Keyspace, path: Path) -> int:
         return size
     finally:
         plain.unlink(missing_ok=True)
+
+
+def _crc_of(path: str | Path) -> int:
+    with open(path, "rb") as file:
+        return functools.reduce(lambda crc, data: zlib.crc32(data, crc), iter(lambda: file.read(_COPY_BYTES), b""), 0)
 
 
 def _seq(checkpoint: Checkpoint) -> int:

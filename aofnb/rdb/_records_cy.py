@@ -21,13 +21,15 @@ except ModuleNotFoundError:
 from aofnb.errors import RdbError
 from aofnb.rdb import opcodes
 from aofnb.rdb.lzf import decompress
+from aofnb.store._table_cy import Later, Table
 
 COMPILED = cython.compiled
 
 _NEVER = -1
 _unpack_double = Struct("<d").unpack_from
+_unpack_int64 = Struct("<q").unpack_from
 # By type, what follows a key: 1, seen to here; 2, one string; 3, strings, which are counted; 4, those with a double
-# each; 5, those with a length in front of each; 0, something else.
+# each; 5, those with a length in front of each; 0, something else. And 6, pairs of strings.
 _SHAPES = bytes(
     {
         opcodes.STRING: 1,
@@ -47,25 +49,31 @@ _SHAPES = bytes(
     }.get(kind, 0)
     for kind in range(32)
 )
+# What is written one by one, as the kernel does that writes snapshots.
+_LATER = frozenset((opcodes.LIST, opcodes.SET, opcodes.HASH, opcodes.ZSET_2))
 
 
+@cython.locals(values=Table, deadlines=Table)
 def records(
     data: bytes,
     at: cython.Py_ssize_t,
-    keys: list[bytes],
-    values: list[Any],
-    deadlines: dict[bytes, int],
+    values: Table[Any],
+    deadlines: Table[int],
     hash_of: Callable[[dict[bytes, bytes], int], Any],
     value_of: Callable[[int, bytes], Any],
+    later: cython.bint,
 ) -> cython.Py_ssize_t:
-    r"""Add the keys and values of the records from data[at] on; where the first record is that was not taken.
+    r"""Put the keys of the records from data[at] on into the tables; where the first record is that was not taken.
+
+    A key that is there already ends it too, when its value is another one: a snapshot has each key once.
 
     `hash_of` makes a value of fields, and the size of the longest field or value; `value_of` one of a type, of those in
-    `_SHAPES`, and the bytes behind the key, or None where they make none.
+    `_SHAPES`, and the bytes behind the key, or None where they make none. With `later` it is called when someone wants
+    the value, for all types that servers write one by one.
 
-    >>> keys, values = [], []
-    >>> records(b"\x00\x01k\xc0\x07\x00\x01l\x05cut", 0, keys, values, {}, dict, dict), keys, values
-    (5, [b'k'], [b'7'])
+    >>> values = Table()
+    >>> records(b"\x00\x01k\xc0\x07\x00\x01l\x05cut", 0, values, Table(), dict, dict, False), list(values.items())
+    (5, [(b'k', b'7')])
     """
     p: cython.p_const_uchar = data
     size: cython.Py_ssize_t = len(data)
@@ -74,13 +82,14 @@ def records(
     longest: cython.Py_ssize_t
     end: cython.Py_ssize_t
     kind: cython.int
+    taken: cython.Py_ssize_t = len(values)
     while at < size:
         begin = at
         when = None
         if p[at] == 0xFC:
             if at + 9 >= size:
                 return begin
-            when = int.from_bytes(data[at + 1 : at + 9], "little", signed=True)
+            when = _unpack_int64(data, at + 1)[0]
             at += 9
         kind = p[at]
         if kind >= 32 or _SHAPES[kind] == 0:
@@ -97,6 +106,13 @@ def records(
                 if end < 0:
                     return begin
                 value = _text(data, at, end)
+            elif later and kind in _LATER:
+                end = _end_of_value(p, at, size, 6 if kind == 4 else _SHAPES[kind])
+                # Of nothing there is no key.
+                if end < 0 or p[at] == 0:
+                    return begin
+                left: bytes = p[at:end]
+                value = Later(kind, left, value_of)
             elif kind == 4:
                 count = _length(p, at, size)
                 if count <= 0:
@@ -130,8 +146,10 @@ def records(
         except RdbError:
             return begin
         at = end
-        keys.append(key)
-        values.append(value)
+        values[key] = value
+        taken += 1
+        if len(values) != taken:
+            return begin
         if when is not None and when != _NEVER:
             deadlines[key] = when
     return at
@@ -206,6 +224,8 @@ def _end_of_value(
     if left < 0:
         return -1
     at += 1 if left < 64 else 2
+    if shape == 6:
+        left *= 2
     while left > 0:
         if shape == 5:
             # What kind of node it is.
@@ -261,9 +281,9 @@ def _text(data: bytes, at: cython.Py_ssize_t, end: cython.Py_ssize_t) -> bytes:
     first: cython.Py_ssize_t = p[at]
     unpacked: cython.Py_ssize_t
     if first < 0x40:
-        text: bytes = data[at + 1 : end]
+        text: bytes = p[at + 1 : end]
     elif first < 0x80:
-        text = data[at + 2 : end]
+        text = p[at + 2 : end]
     elif first < 0xC3:
         text = b"%d" % int.from_bytes(data[at + 1 : end], "little", signed=True)
     else:

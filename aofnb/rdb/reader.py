@@ -17,6 +17,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import BinaryIO, Literal, NamedTuple, NoReturn
 
 from aofnb.config import Config
@@ -32,6 +33,8 @@ from aofnb.rdb.decode import (
     skip_module_items,
 )
 from aofnb.rdb.source import Source
+from aofnb.store import _table_cy
+from aofnb.store._table_cy import Table
 from aofnb.store.functions import LibraryError, parse_library
 from aofnb.store.hash_value import HashValue
 from aofnb.store.keyspace import Keyspace
@@ -49,8 +52,8 @@ _CHECKSUM_BYTES = 8
 _DATABASES_MAX = (1 << 31) - 1
 _PROGRESS_BYTES = 1 << 20
 
-# Takes a run of keys, or does not.
-TakeMany = Callable[[int, list[bytes], list[Value], dict[bytes, int], int], bool]
+# Says where keys of a database go, the values and the deadlines, or that they are to come as entries.
+Into = Callable[[int, int], "tuple[Table[Value], Table[int]] | None"]
 Checksum = Literal["unread", "ok", "wrong", "disabled", "absent", "unchecked"]
 
 
@@ -163,28 +166,32 @@ class RdbReader(Iterator[Entry]):
         self._source = Source(file, _left(file) if size is None else size, name, checksum=checksum != "skip")
         self.magic, self.version = self._header()
         self._context = Context(
-            Config() if config is None else config, self.version, self._warn, valkey=self.magic == opcodes.MAGIC_VALKEY
+            Config() if config is None else config,
+            self.version,
+            self.warnings.append,
+            valkey=self.magic == opcodes.MAGIC_VALKEY,
         )
-        self._take_many: TakeMany | None = None
+        self._into: Into | None = None
+        self._later = False
         self._entries = self._read()
 
     def __next__(self) -> Entry:
         return next(self._entries)
 
-    def hand_over(self, take_many: TakeMany) -> None:
-        """Give runs of keys, with deadlines or without, to `take_many` and not as entries, where it takes them: it is
-        called with database, keys, values, deadlines by key, and where the run ends. When it answers with False, that
-        run and all that follow come as entries.
+    def hand_over(self, into: Into, later: bool = False) -> None:
+        """Put keys where `into` says and do not give them as entries, where that can be had: it is called with the
+        database and how far the file was read. When it answers with None, all that follow come as entries.
+
+        With `later`, values are made when they are first asked for, where the table can do that: only for a file that
+        is known to be good, since damage is met as late.
         """
-        self._take_many = take_many
+        self._into = into
+        self._later = later and _table_cy.COMPILED and self.version >= opcodes.RDB_VERSION
 
     @property
     def offset(self) -> int:
         """How far it was read, in bytes."""
         return self._source.offset
-
-    def _warn(self, message: str) -> None:
-        self.warnings.append(message)
 
     # --- the frame ---------------------------------------------------------------------------------------
 
@@ -239,8 +246,8 @@ class RdbReader(Iterator[Entry]):
         freq: int | None = None
         attributes = False
         while True:
-            if self._take_many is not None and not attributes:
-                self._hand_over(db, self._take_many)
+            if self._into is not None and not attributes:
+                self._hand_over(db, self._into)
             offset = source.begin()
             code = source.byte()
             source.opcode = code
@@ -287,30 +294,22 @@ class RdbReader(Iterator[Entry]):
             else:
                 self._other(code, offset)
 
-    def _hand_over(self, db: int, take_many: TakeMany) -> None:
+    def _hand_over(self, db: int, into: Into) -> None:
         """Everything that is in memory and can be had at once."""
         source = self._source
-        keys: list[bytes] = []
-        values: list[Value] = []
-        deadlines: dict[bytes, int] = {}
-        stop = _records_cy.records(source.buf, source.pos, keys, values, deadlines, self._hash, self._value)
-        if not keys:
-            return
-        if take_many(db, keys, values, deadlines, source.offset + stop - source.pos):
-            source.pos = stop
+        tables = into(db, source.offset)
+        if tables is None:
+            self._into = None
         else:
-            self._take_many = None
+            # Values that are made later keep what makes them, which is not this reader with all that it has read.
+            value_of = partial(_value_of, self._context)
+            source.pos = _records_cy.records(source.buf, source.pos, *tables, self._hash, value_of, self._later)
 
     def _hash(self, fields: dict[bytes, bytes], longest: int) -> HashValue:
         config = self._context.config
         if len(fields) > config.hash_max_listpack_entries or longest > config.hash_max_listpack_value:
             return HashValue.large(fields)
         return HashValue.of(fields, config.hash_max_listpack_entries, config.hash_max_listpack_value)
-
-    def _value(self, type_: int, data: bytes) -> Value | None:
-        if self.version < opcodes.FIRST_VERSIONS.get(type_, 0):
-            return None
-        return decode_value(Source.of(data), type_, self._context)
 
     def _other(self, code: int, offset: int) -> None:
         """A record that says nothing about keys."""
@@ -360,7 +359,13 @@ class RdbReader(Iterator[Entry]):
         for _class in range(source.count(5)):
             source.take(4)
             skip_module_items(source)
-        self._warn("modules keep something beside keys; that is dropped")
+        self.warnings.append("modules keep something beside keys; that is dropped")
+
+
+def _value_of(context: Context, type_: int, data: bytes) -> Value | None:
+    if context.version < opcodes.FIRST_VERSIONS.get(type_, 0):
+        return None
+    return decode_value(Source.of(data), type_, context)
 
 
 def _deadline(when_ms: int) -> int | None:
@@ -416,6 +421,7 @@ def load_rdb(
     drop_overdue_at_ms: int | None = None,
     progress: Callable[[int], None] | None = None,
     each_key: Callable[[], None] | None = None,
+    later: bool = False,
 ) -> Loaded:
     """Put a snapshot into `keyspace`, keys and function libraries, beside what is there.
 
@@ -437,6 +443,8 @@ def load_rdb(
         Called with the bytes read so far, about once a MiB. What it raises ends the loading.
     each_key
         Called behind each key.
+    later
+        Make values when they are first asked for. Only for a file that is known to be good: damage is met as late.
 
     Raises
     ------
@@ -446,27 +454,21 @@ def load_rdb(
     mode: Literal["verify", "skip"] = "verify" if verify_checksum else "skip"
     reader = RdbReader(file, size, name=name, config=config, checksum=mode, databases=len(keyspace))
     skipped = reader.skipped
-    keys = expired = 0
+    keys_before = keyspace.key_count()
+    expired = 0
     report_at = _PROGRESS_BYTES
 
-    def take_many(number: int, new: list[bytes], values: list[Value], deadlines: dict[bytes, int], end: int) -> bool:
-        nonlocal keys, report_at
-        db = keyspace[number]
+    def into(number: int, offset: int) -> tuple[Table[Value], Table[int]] | None:
+        nonlocal report_at
         if skipped and unsupported == "refuse":
-            return False
-        if not db.put_new(new, values):
-            # Entry by entry: the error says which.
-            return False
-        for key, when_ms in deadlines.items():
-            db.set_deadline(key, when_ms)
-        keys += len(new)
-        if progress is not None and end >= report_at:
-            progress(end)
-            report_at = end + _PROGRESS_BYTES
-        return True
+            return None
+        if progress is not None and offset >= report_at:
+            progress(offset)
+            report_at = offset + _PROGRESS_BYTES
+        return keyspace[number].tables_to_fill()
 
     if each_key is None and drop_overdue_at_ms is None:
-        reader.hand_over(take_many)
+        reader.hand_over(into, later)
     for entry in reader:
         db = keyspace[entry.db]
         if skipped and unsupported == "refuse":
@@ -482,7 +484,6 @@ def load_rdb(
             db.set_deadline(entry.key, entry.expire_ms)
         if entry.field_expires is not None:
             db.watch_fields(entry.key, entry.value)
-        keys += 1
         if each_key is not None:
             each_key()
         if progress is not None and entry.end >= report_at:
@@ -500,7 +501,7 @@ def load_rdb(
     return Loaded(
         reader.end,
         reader.version,
-        keys,
+        keyspace.key_count() - keys_before,
         expired,
         reader.empty_keys,
         tuple(skipped),

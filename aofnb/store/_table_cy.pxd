@@ -116,6 +116,26 @@ cdef Record *_new(const char *key, Py_ssize_t size, int kind) except NULL
 cdef void _drop(Record *record) noexcept
 
 @cython.final
+@cython.no_gc
+cdef class Later:
+    cdef readonly int kind
+    # As long as there is no value.
+    cdef bytes data
+    cdef object make
+    cdef object value
+    cdef object made(self)
+
+# Of a `Later`, borrowed. Its bytes and its value, one of which is None.
+cdef inline PyObject *later_data(PyObject *later) noexcept nogil:
+    return <PyObject *>(<Later>later).data
+
+cdef inline PyObject *later_value(PyObject *later) noexcept nogil:
+    return <PyObject *>(<Later>later).value
+
+cdef inline int later_kind(PyObject *later) noexcept nogil:
+    return (<Later>later).kind
+
+@cython.final
 cdef class Table:
     cdef Keys keys
     cpdef get(self, bytes key)

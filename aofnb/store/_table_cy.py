@@ -41,6 +41,35 @@ _PLACES_OF_STEP = 1 << 16
 _PLACES_OF_KEY = 8
 
 
+class Later:
+    """A value that is made when it is first asked for, from the bytes that a snapshot has for it.
+
+    What a table gives out is always the value. Only a kernel that writes a snapshot sees that there is none yet: it
+    writes the bytes as they are.
+
+    Parameters
+    ----------
+    kind, data
+        The type in the snapshot, and what stands there behind the key.
+    make
+        Called with both.
+    """
+
+    def __init__(self, kind: cython.int, data: bytes, make):
+        self.kind = kind
+        self.data = data
+        self.make = make
+
+    def made(self):
+        if self.value is None:
+            value = self.make(self.kind, self.data)
+            # Another thread may have been here meanwhile; what it was given is what there is.
+            if self.value is None:
+                self.value = value
+                self.data = None
+        return self.value
+
+
 class Table:
     """Keys, which are bytes, and their values: the part of a dict that `Database` needs.
 
@@ -348,7 +377,8 @@ def record_of(keys, key, size):
 def value_of(record):
     kind: cython.int = kind_of(record)
     if kind == OBJECT:
-        return cython.cast(object, value_object(record)[0])
+        value = cython.cast(object, value_object(record)[0])
+        return cython.cast(Later, value).made() if type(value) is Later else value
     if kind == NUMBER:
         return value_number(record)[0]
     return PyBytes_FromStringAndSize(value_text(record), kind)

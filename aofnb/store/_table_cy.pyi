@@ -7,6 +7,10 @@ KEPT_BYTES: int
 V = TypeVar("V")
 T = TypeVar("T")
 
+class Later:
+    kind: int
+    def __init__(self, kind: int, data: bytes, make: Callable[[int, bytes], object]) -> None: ...
+
 class Table(Generic[V]):
     def __len__(self) -> int: ...
     def __contains__(self, key: object) -> bool: ...

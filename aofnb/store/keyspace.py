@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from sys import maxsize
 from typing import TypeVar
 
@@ -201,17 +201,6 @@ class Database:
         if self._pool is not None and key not in self._data:
             self._pool.added(key)
         self._data[key] = value
-
-    def put_new(self, keys: Sequence[bytes], values: Sequence[Value]) -> bool:
-        """`put` for each key in turn; False, and nothing is done, if one is there already or comes twice."""
-        if len(set(keys)) != len(keys) or any(map(self._data.__contains__, keys)):
-            return False
-        if self._pool is not None or type(self) is not Database:
-            for key, value in zip(keys, values, strict=True):
-                self.put(key, value)
-        else:
-            self._data.update(zip(keys, values, strict=True))
-        return True
 
     def replace_many(self, pairs: Iterable[tuple[bytes, Value]]) -> None:
         """`replace` for each key and value in turn, in a fraction of the time while loading, if nobody is told."""
@@ -439,6 +428,12 @@ class Database:
 
     def tables(self) -> tuple[Table[Value], Table[int]]:
         """The values and the deadlines themselves, for a kernel that walks them in C; nobody else looks at them."""
+        return self._data, self._expires
+
+    def tables_to_fill(self) -> tuple[Table[Value], Table[int]] | None:
+        """`tables`, for a loader that puts keys in; None where that must be told, key by key."""
+        if self._pool is not None or self._deadlines is not None or type(self) is not Database:
+            return None
         return self._data, self._expires
 
     def swap_with(self, other: Database) -> None:

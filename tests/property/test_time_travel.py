@@ -120,3 +120,70 @@ def test_what_is_kept_spares_reading(tmp_path, monkeypatch):
     monkeypatch.setattr("aofnb.forensics.log.build_index", None)
     again = aofnb.scan(tmp_path / "x.aof", cache_dir=tmp_path / "cache")
     assert (len(again.history("k")), again.index().rows, len(again)) == (100, 100, 100)
+
+
+READS = """
+TYPE {k}|OBJECT ENCODING {k}|MEMORY USAGE {k}|MEMORY USAGE {k} SAMPLES 0|PTTL {k}|EXISTS {k}|DUMP {k}
+GET {k}|STRLEN {k}|GETRANGE {k} 0 3|GETBIT {k} 1|BITCOUNT {k}|MGET {k} k0|LCS {k} k1|HGETALL {k}|HLEN {k}|HGET {k} f1
+HSCAN {k} 0|HSTRLEN {k} f1|LRANGE {k} 0 -1|LLEN {k}|LINDEX {k} 0|LPOS {k} v1|SMEMBERS {k}|SCARD {k}|SISMEMBER {k} f1
+SSCAN {k} 0|SUNION {k} k2|SINTERCARD 2 {k} k3|ZRANGE {k} 0 -1 WITHSCORES|ZCARD {k}|ZSCORE {k} f1|ZRANK {k} f1
+ZCOUNT {k} 1 2|ZDIFF 2 {k} k2 WITHSCORES|ZSCAN {k} 0|XRANGE {k} - +|XLEN {k}|XINFO STREAM {k} FULL|XPENDING {k} g
+XREAD COUNT 3 STREAMS {k} 0|PFCOUNT {k}|GEOPOS {k} f1|SORT_RO {k} ALPHA|SCAN 0 TYPE hash|SCAN 0 TYPE zset|KEYS *|DBSIZE
+"""
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 1 << 32), data=st.data())
+def test_values_that_are_made_when_asked_for_answer_as_others(
+    seed, data, tmp_path_factory, small_segments, monkeypatch
+):
+    """By every family of commands, whichever of them is the first to ask; and a snapshot of them is the same."""
+    for name in ("_EVERY_BYTES", "_EVERY_ROWS", "_BEFORE_FLUSH_BYTES"):
+        monkeypatch.setattr(travel, name, 100)
+    directory = tmp_path_factory.mktemp("log")
+    rng = random.Random(seed)
+    commands = [each for each in random_commands(rng, 200) if not each[0].startswith(b"FLUSH")]
+    write_log(directory / "x.aof", commands)
+    log = aofnb.scan(directory / "x.aof", cache_dir=directory / "cache")
+    log.at("end").close()
+    position = log.position(data.draw(st.integers(100, len(commands))))
+    assert log.checkpoints.before(position.seq) is not None
+    quick = log.at(position)
+    with pytest.MonkeyPatch.context() as patch:
+        load = travel.load_rdb
+        patch.setattr(travel, "load_rdb", lambda *what, later, **how: load(*what, **how))
+        whole = log.at(position)
+    assert written(quick, directory / "quick.rdb") == written(whole, directory / "whole.rdb")
+    reads = [line.format(k=f"k{n}") for shape in READS.split("\n") for line in shape.split("|") for n in range(6)]
+    rng.shuffle(reads)
+    for read in filter(None, reads):
+        db = ["SELECT", str(rng.randrange(3))]
+        assert repr(quick.run([db, read.split()])) == repr(whole.run([db, read.split()])), read
+    assert written(quick, directory / "quick.rdb") == written(whole, directory / "whole.rdb")
+    assert quick.execute("DEBUG", "DIGEST") == whole.execute("DEBUG", "DIGEST")
+
+
+def written(store, path):
+    """The data as a snapshot: by the kernel that walks it where it is, where there is one."""
+    travel._write(store.engine.keyspace, path)
+    with travel.pa.CompressedInputStream(str(path), travel._COMPRESSION) as file:
+        return file.read()
+
+
+@pytest.mark.parametrize("change", ["byte", "cut", "gone"])
+def test_a_checkpoint_that_was_changed_is_not_believed(change, tmp_path, small_segments, monkeypatch):
+    for name in ("_EVERY_BYTES", "_EVERY_ROWS", "_BEFORE_FLUSH_BYTES"):
+        monkeypatch.setattr(travel, name, 100)
+    write_log(tmp_path / "x.aof", [[b"SET", b"k", b"%03d" % n] for n in range(200)])
+    aofnb.scan(tmp_path / "x.aof", cache_dir=tmp_path / "cache").at("end").close()
+    again = aofnb.scan(tmp_path / "x.aof", cache_dir=tmp_path / "cache")
+    found = again.checkpoints.before(150)
+    path = again.cache.path / found.file
+    data = bytearray(path.read_bytes())
+    if change == "gone":
+        path.unlink()
+    else:
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data[:-1] if change == "cut" else data)
+    assert again.at(150).execute("GET", "k") == b"149"
+    assert again.checkpoints.before(150) is not found

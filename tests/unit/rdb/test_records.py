@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+from typing import Any
 
 import pytest
 from support.kernels import FORMS, kernel
@@ -11,6 +12,9 @@ from support.kernels import FORMS, kernel
 from aofnb.errors import RdbError
 from aofnb.rdb import listpack, reader, source, streams, write_rdb
 from aofnb.rdb.reader import RdbReader, load_rdb
+from aofnb.store import _table_cy
+from aofnb.store._table_cy import Table
+from aofnb.store.digest import keyspace_digest
 from aofnb.store.hash_value import HashValue
 from aofnb.store.keyspace import Keyspace
 from aofnb.store.list_value import ListValue
@@ -74,10 +78,10 @@ def snapshot(seed: int, keys: int) -> bytes:
     return out.getvalue()
 
 
-def loaded(data: bytes, check: bool = True) -> tuple[object, ...]:
+def loaded(data: bytes, check: bool = True, later: bool = False) -> tuple[object, ...]:
     space = Keyspace(16, lambda: 0)
     try:
-        found = load_rdb(io.BytesIO(data), space, verify_checksum=check)
+        found = load_rdb(io.BytesIO(data), space, verify_checksum=check, later=later)
     except RdbError as problem:
         return ("refused", problem.message, problem.offset, problem.opcode)
     out = io.BytesIO()
@@ -90,7 +94,7 @@ def loaded(data: bytes, check: bool = True) -> tuple[object, ...]:
 
 def entry_by_entry(data: bytes, monkeypatch: pytest.MonkeyPatch, check: bool = True) -> tuple[object, ...]:
     with monkeypatch.context() as patch:
-        patch.setattr(RdbReader, "hand_over", lambda self, take_many: None)
+        patch.setattr(RdbReader, "hand_over", lambda self, *_how: None)
         return loaded(data, check)
 
 
@@ -100,9 +104,10 @@ def test_runs_are_what_entries_are(form: str, piece: int, monkeypatch: pytest.Mo
     original = kernel(KERNEL, form).records
     taken = []
 
-    def records(data, at, keys, *more):
-        stop = original(data, at, keys, *more)
-        taken.append(len(keys))
+    def records(data, at, values, *more):
+        before = len(values)
+        stop = original(data, at, values, *more)
+        taken.append(len(values) - before)
         return stop
 
     monkeypatch.setattr(reader._records_cy, "records", records)
@@ -114,6 +119,7 @@ def test_runs_are_what_entries_are(form: str, piece: int, monkeypatch: pytest.Mo
     for seed in range(4):
         data = snapshot(seed, 120)
         found = loaded(data)
+        assert found == loaded(data, later=True)
         assert found == entry_by_entry(data, monkeypatch)
         assert found[0] == "loaded"
     # Of 480 keys nine in ten could come in runs, if the pieces are not too small.
@@ -158,11 +164,58 @@ def test_what_stops_a_run(form: str) -> None:
         b"\xff",
     ):
         for size in range(len(bad) + 1):
-            keys: list[bytes] = []
-            assert records(
-                good + bad[:size], 0, keys, [], {}, lambda fields, longest: fields, lambda kind, data: data
-            ) == len(good)
-            assert keys == [b"k"]
+            for later in (False, _table_cy.COMPILED):
+                values: Table[Any] = Table()
+                makers = (lambda fields, longest: fields, lambda kind, data: data)
+                data = good + bad[:size]
+                # What comes twice is met when the value is made.
+                end = len(data) if later and data.endswith(b"\x01f\x01w") else len(good)
+                assert records(data, 0, values, Table(), *makers, later) == end
+                assert [*values][:2] == ([b"k"] if end == len(good) else [b"k", b"h"])
+
+
+@pytest.mark.skipif(not _table_cy.COMPILED, reason="a dict gives out what was put in")
+@pytest.mark.parametrize("form", FORMS)
+def test_a_value_is_made_when_it_is_asked_for(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader._records_cy, "records", kernel(KERNEL, form).records)
+    made = []
+    decode = reader.decode_value
+    monkeypatch.setattr(reader, "decode_value", lambda *how: made.append(1) or decode(*how))
+    kept = {
+        b"h": HashValue.of({b"f": b"v" * 80}),
+        b"l": ListValue([b"a", b"7"]),
+        b"s": SetValue.of([b"a", b"b"]),
+        b"z": SortedSet.of({b"m" * 65: 1.5}),
+    }
+    space, copy = Keyspace(1, lambda: 0), Keyspace(1, lambda: 0)
+    for key, value in kept.items():
+        space[0].put(key, value)
+    out = io.BytesIO()
+    write_rdb(out, space)
+    out.seek(0)
+    load_rdb(out, copy, later=True)
+    # In a list of nodes, a value of another form is made at once.
+    assert len(made) == 1
+    for key in (b"h", b"s", b"z"):
+        first = copy[0].lookup(key)
+        assert type(first) is type(kept[key])
+        assert list(first) == list(kept[key])
+        assert copy[0].lookup(key) is first
+    assert len(made) == 4
+    assert keyspace_digest(copy) == keyspace_digest(space)
+    assert copy[0].delete(b"h")
+    assert len(copy[0]) == 3
+
+
+@pytest.mark.skipif(not _table_cy.COMPILED, reason="a dict gives out what was put in")
+def test_a_value_that_cannot_be_made_is_an_error_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = b"REDIS0010" + b"\x02\x01s\x02\x01a\x01a" + b"\xff" + bytes(8)
+    space = Keyspace(1, lambda: 0)
+    load_rdb(io.BytesIO(data), space, later=True)
+    for _ in range(2):
+        with pytest.raises(RdbError, match="member twice"):
+            space[0].lookup(b"s")
+    assert len(space[0]) == 1
 
 
 def test_a_key_that_comes_twice_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,1 @@
+from aofnb.store._table_cy cimport Table
