@@ -50,13 +50,18 @@ class Report:
     ``skipped`` is a key of a snapshot that no command can make.
     `escaped_keys` : keys that the encoding could not hold as they are.
     `share` : how much of what is to be read the rows so far are, from 0 to 1, by bytes; `offset` : the end of the last
-    of them in its file.
+    of them in its file; `rows` : how many rows there were so far, those that nobody wanted too.
+    `seconds` : row and second of each ``#TS``, which stands before that row.
+    `snapshots` : of each file that begins with one, in order, its first row and the one behind the last.
     """
 
     damage: list[dict[str, Any]] = field(default_factory=list)
     escaped_keys: int = 0
     share: float = 0.0
     offset: int = 0
+    rows: int = 0
+    seconds: list[tuple[int, int]] = field(default_factory=list)
+    snapshots: list[tuple[int, int]] = field(default_factory=list)
 
     def add(self, part: Part, kind: str, offset: int, nbytes: int | None, reason: str, lost: int | None = None) -> None:
         """Note damage; `lost` is how many commands at least, where that was found out."""

@@ -63,6 +63,8 @@ def read_rows(
             with part.open() as file:
                 if not offset:
                     builder.start_part(number)
+                    if part.format == "rdb":
+                        report.snapshots.append((builder.seq, builder.seq))
                 if skipped is None:
                     skipped = done + file.stored_before(offset)
                 # Whoever stops early leaves no thread in a file that is closed.
@@ -90,7 +92,11 @@ def _read_part(
             # Whether the transaction ever ended is gone; what is there of it is given.
             yield from waiting
             waiting.clear()
+        report.seconds += [(builder.seq + row, second) for row, second in found.ts]
         rows = builder.batch(found)
+        report.rows = builder.seq
+        if found.from_snapshot:
+            report.snapshots[-1] = report.snapshots[-1][0], builder.seq
         if len(found):
             report.offset = found.file_end
         if rows.settled is not None:

@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 import re
 from bisect import bisect_left
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
@@ -554,6 +554,9 @@ def _follow(kinds: Bytes, numbers: Ints, starts: Ints, ends: Ints) -> tuple[Ints
     unfit[2::2] = np.cumsum(~fits[0::2], dtype=np.int32)
     unfit[3::2] = np.cumsum(~fits[1::2], dtype=np.int32)
 
+    wide = _wide_arguments(kinds, numbers, starts, ends, fits)
+    fit = fits.tobytes()
+
     # Every line that may begin a command or an annotation, and the line behind that.
     heads = np.flatnonzero(((kinds == _STAR) & (numbers > 0)) | (kinds == _HASH))
     is_command = kinds[heads] == _STAR
@@ -577,12 +580,11 @@ def _follow(kinds: Bytes, numbers: Ints, starts: Ints, ends: Ints) -> tuple[Ints
             continue
         runs.append(heads[head:turn])
         line = int(heads[turn])
-        wide = _wide_record(numbers, kinds, starts, ends, line)
-        if wide is None:
+        behind = _behind_wide(line, int(numbers[line]), fit, wide, inner)
+        if behind is None:
             break
         runs.append(heads[turn : turn + 1])
-        line, more_inner = wide
-        inner += more_inner
+        line = behind
     return np.concatenate(runs), line, inner
 
 
@@ -603,22 +605,36 @@ def _without_annotations(
     return np.delete(heads, notes), ts, None
 
 
-def _wide_record(numbers: Ints, kinds: Bytes, starts: Ints, ends: Ints, line: int) -> tuple[int, list[int]] | None:
-    """The line behind a command with CRLFs inside arguments, and its lines that end inside one; None if it is not."""
-    if line + 2 * numbers[line] + 1 > len(ends):
-        return None  # not even if no argument had a CRLF
-    inner: list[int] = []
+def _wide_arguments(
+    kinds: Bytes, numbers: Ints, starts: Ints, ends: Ints, fits: npt.NDArray[np.bool_]
+) -> dict[int, int]:
+    """Each header of an argument that has CRLFs inside, and the line behind that argument."""
+    headers = np.flatnonzero((kinds[:-1] == _DOLLAR) & (numbers[:-1] >= 0) & ~fits[:-1])
+    end = starts[headers + 1] + numbers[headers]
+    last = np.minimum(ends.searchsorted(end), len(ends) - 1)
+    found = ends[last] == end
+    return dict(zip(headers[found].tolist(), (last[found] + 1).tolist(), strict=True))
+
+
+def _behind_wide(line: int, argc: int, fit: bytes, wide: Mapping[int, int], inner: list[int]) -> int | None:
+    """The line behind the command of `argc` arguments that begins at `line`; its lines that end inside an argument go
+    to `inner`. None if it is none.
+    """
     at = line + 1
-    for _ in range(int(numbers[line])):
-        if at + 1 >= len(ends) or kinds[at] != _DOLLAR or numbers[at] < 0:
+    met: list[range] = []
+    for _ in range(argc):
+        if at >= len(fit):
             return None
-        end = int(starts[at + 1] + numbers[at])
-        last = int(ends.searchsorted(end))
-        if last >= len(ends) or ends[last] != end:
+        if fit[at]:
+            at += 2
+        elif (behind := wide.get(at)) is not None:
+            met.append(range(at + 1, behind - 1))
+            at = behind
+        else:
             return None
-        inner.extend(range(at + 1, last))
-        at = last + 1
-    return at, inner
+    for lines in met:
+        inner += lines
+    return at
 
 
 def _walk_carefully(

@@ -18,6 +18,7 @@ recognised and left aside, since they go down at times; a TTL that was changed o
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ from aofnb.rdb.reader import RdbReader
 
 if TYPE_CHECKING:
     from aofnb.forensics.log import Log
+    from aofnb.forensics.parts import Part
 
 __all__ = ["SOURCES", "Times", "infer_time", "times_of"]
 
@@ -56,6 +58,8 @@ _WORDS = ("arg2", "arg3", "arg4", "arg5", "arg6")
 _SAID = ("cmd", "key", "argc", *_WORDS, "status")
 # Deadlines that no calendar has are no times; nor are those before 2001 in milliseconds.
 _PLAUSIBLE = (10**12, 253_402_300_799_000)
+# In place of a time: the words must be looked at one by one.
+_ODD = -2
 _FEWEST = 3
 _ROUNDS = 4
 _SETS = ("SET", "GETEX", "PEXPIREAT", "EXPIREAT", "RESTORE", "XADD")
@@ -169,45 +173,33 @@ def times_of(log: Log, mtime: Moment = None, ctime: Moment = None, progress: Pro
     progress
         As in `aofnb.read_aof`.
     """
-    postings = log.postings(progress=progress)
-    total = log.index().rows
+    met = Report()
+    said = _said(log, met, progress)
     latest = _ms(mtime)
     if latest is None and log.parts:
         # Whoever wrote within this tick of the file system wrote before its end.
         latest = os.stat(log.parts[-1].path).st_mtime_ns // 1_000_000 + 1000
-    snapshots = _snapshots(log)
+    snapshots = _snapshots(log, met)
     created = [each for _, _, each in snapshots if each is not None]
     earliest = _ms(ctime) if ctime is not None else max(created, default=None)
-    seqs, lows, highs, sources = [], [], [], []
-    for segment in postings.segments:
-        turns = segment.arrays["ts"]
-        known = turns[turns[:, 1] >= 0]
-        if len(known):
-            begin = known[:, 0] + segment.seq
-            ends = np.append(turns[1:, 0], segment.rows)[turns[:, 1] >= 0] + segment.seq - 1
-            for rows in (begin, ends):
-                seqs.append(rows)
-                lows.append(known[:, 1] * 1000)
-                highs.append(known[:, 1] * 1000 + 999)
-                sources.append(np.full(len(rows), _ANNOTATION, np.int8))
     first_live = max((last for _, last, _ in snapshots), default=0)
-    groups = _said(log, first_live, progress)
+    kinds = [kind.behind(first_live) for kind in said]
     floor = _LOW if earliest is None else earliest
     ceiling = _HIGH if latest is None else latest
-    for kind in groups:
-        seqs.append(kind.seq)
-        lows.append(np.full(len(kind.seq), _LOW))
-        # A deadline is not over when it is set.
-        highs.append(np.full(len(kind.seq), _HIGH) if kind.is_xadd else kind.ms)
-        sources.append(np.full(len(kind.seq), _NONE, np.int8))
+    turns, seconds = _turns(met)
+    ends = np.append(turns[1:], met.rows) - 1 if len(turns) else turns
     # The ends of the log are known, too.
-    if total > first_live:
-        seqs.append(np.array([first_live, total - 1], np.int64))
-        lows.append(np.array([floor, floor], np.int64))
-        highs.append(np.array([ceiling, ceiling], np.int64))
-        sources.append(np.full(2, _NONE, np.int8))
-    bounds = _Bounds(seqs, lows, highs, sources, floor, ceiling)
-    used = [kind for kind in groups if len(kind.seq) >= _FEWEST]
+    borders = np.array([first_live, met.rows - 1] if met.rows > first_live else [], np.int64)
+    bounds = _Bounds([turns, ends, borders, *(kind.rows for kind in kinds)], floor, ceiling)
+    for rows in (turns, ends):
+        bounds.annotated(rows, seconds)
+    placed = [bounds.placed(kind) for kind in kinds]
+    for kind in placed:
+        # A deadline is not over when it is set.
+        if not kind.is_xadd:
+            bounds.high[kind.rows] = np.minimum(bounds.high[kind.rows], kind.ms)
+    bounds.spread()
+    used = [kind for kind in placed if len(kind.rows) >= _FEWEST]
     for kind in (each for each in used if each.is_xadd):
         bounds.exact(kind)
     spans: dict[int, tuple[int, int]] = {}
@@ -223,70 +215,91 @@ def times_of(log: Log, mtime: Moment = None, ctime: Moment = None, progress: Pro
     return bounds.times(snapshots)
 
 
+def _turns(met: Report) -> tuple[Ints, Ints]:
+    """The rows at which the annotated second changes, and the second from there on."""
+    noted = np.array(met.seconds, np.int64).reshape(-1, 2)
+    noted = noted[noted[:, 0] < met.rows]
+    # Of several before one row the last counts.
+    rows, seconds = noted[np.diff(noted[:, 0], append=-1) != 0].T
+    changed = np.diff(seconds, prepend=-1) != 0
+    return rows[changed], seconds[changed]
+
+
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """Deadlines of one verb and kind of key, or the IDs of one stream: rows, and milliseconds."""
+    """Deadlines of one verb and kind of key, or the IDs of one stream: rows, or places of rows, and milliseconds."""
 
     is_xadd: bool
-    seq: Ints
+    rows: Ints
     ms: Ints
+
+    def behind(self, row: int) -> _Kind:
+        """Without what is before `row`; rows are in order."""
+        begin = int(np.searchsorted(self.rows, row))
+        return _Kind(self.is_xadd, self.rows[begin:], self.ms[begin:])
 
 
 class _Bounds:
-    """Intervals of all rows at which something is known; they only ever become narrower."""
+    """Intervals of all rows at which something is known; they only ever become narrower.
 
-    def __init__(
-        self, seqs: list[Ints], lows: list[Ints], highs: list[Ints], sources: list[Any], floor: int, ceiling: int
-    ) -> None:
-        empty = np.zeros(0, np.int64)
-        seq = np.concatenate([empty, *seqs])
-        order = np.argsort(seq, kind="stable")
-        self.seq, first = np.unique(seq[order], return_index=True)
-        if len(self.seq):
-            self.low = np.maximum.reduceat(np.concatenate(lows)[order], first)
-            self.high = np.minimum.reduceat(np.concatenate(highs)[order], first)
-            # The strongest source has the smallest number.
-            self.source = np.minimum.reduceat(np.concatenate(sources)[order], first)
-        else:
-            self.low, self.high, self.source = empty, empty.copy(), np.zeros(0, np.int8)
-        self.low = np.maximum(self.low, floor)
-        self.high = np.minimum(self.high, ceiling)
+    Parameters
+    ----------
+    rows
+        Which these are, in pieces; a row may be in several.
+    floor, ceiling
+        What bounds them all, ms since the epoch.
+    """
+
+    def __init__(self, rows: list[Ints], floor: int, ceiling: int) -> None:
+        # Pieces that are in order, of which this sort is quick.
+        seq = np.sort(np.concatenate(rows), kind="stable")
+        self.seq = seq[np.diff(seq, prepend=-1) != 0]
+        self.low = np.full(len(self.seq), floor, np.int64)
+        self.high = np.full(len(self.seq), ceiling, np.int64)
+        self.source = np.full(len(self.seq), _NONE, np.int8)
         self.guess = np.full(len(self.seq), _HIGH, np.int64)
-        self._spread()
 
-    def _spread(self) -> None:
+    def placed(self, kind: _Kind) -> _Kind:
+        """`kind` with places in these arrays for rows of the log."""
+        return _Kind(kind.is_xadd, np.searchsorted(self.seq, kind.rows), kind.ms)
+
+    def spread(self) -> None:
         """Time does not go back."""
-        self.low = np.maximum.accumulate(self.low)
-        self.high = np.minimum.accumulate(self.high[::-1])[::-1]
+        np.maximum.accumulate(self.low, out=self.low)
+        np.minimum.accumulate(self.high[::-1], out=self.high[::-1])
 
-    def _places(self, kind: _Kind) -> Ints:
-        return np.searchsorted(self.seq, kind.seq)
+    def annotated(self, rows: Ints, seconds: Ints) -> None:
+        """These rows ran in these seconds."""
+        places = np.searchsorted(self.seq, rows)
+        self.low[places] = np.maximum(self.low[places], seconds * 1000)
+        self.high[places] = np.minimum(self.high[places], seconds * 1000 + 999)
+        self.source[places] = _ANNOTATION
 
     def exact(self, kind: _Kind) -> None:
         """The IDs of a stream as times, if they can be."""
-        places, ms = self._places(kind), kind.ms
+        places, ms = kind.rows, kind.ms
         fits = (ms >= self.low[places]) & (ms <= self.high[places])
         if not fits.all() or (np.diff(ms) < 0).any():
             return
         self.low[places] = np.maximum(self.low[places], ms)
         self.high[places] = np.minimum(self.high[places], ms)
         self.source[places] = np.minimum(self.source[places], _XADD)
-        self._spread()
+        self.spread()
 
     def ttl(self, kind: _Kind) -> tuple[int, int] | None:
         """The least and the greatest TTL that a kind of key can have; None if it cannot have one."""
-        places, ms = self._places(kind), kind.ms
+        places, ms = kind.rows, kind.ms
         least = max(int((ms - self.high[places]).max()), 0)
         most = int((ms - self.low[places]).min())
         return (least, most) if least <= most else None
 
     def narrow(self, kind: _Kind, span: tuple[int, int]) -> None:
         """What a TTL within `span` says about the commands."""
-        places, ms = self._places(kind), kind.ms
+        places, ms = kind.rows, kind.ms
         if span[1] < _HIGH >> 1:
             self.low[places] = np.maximum(self.low[places], ms - span[1])
         self.high[places] = np.minimum(self.high[places], ms - span[0])
-        self._spread()
+        self.spread()
 
     def guess_by(self, kind: _Kind, span: tuple[int, int]) -> None:
         """The roundest TTL within `span`, or the middle of it."""
@@ -295,7 +308,7 @@ class _Bounds:
         if not fitting and most >= _HIGH >> 1:
             return
         ttl = fitting[0] if fitting else (least + most) // 2
-        places = self._places(kind)
+        places = kind.rows
         better = self.source[places] > _DEADLINE
         self.guess[places[better]] = (kind.ms - ttl)[better]
         self.source[places[better]] = _DEADLINE
@@ -315,40 +328,53 @@ class _Bounds:
         return Times(self.seq, self.low, self.high, self.guess, self.source, snapshots)
 
 
-def _said(log: Log, first: int, progress: Progress) -> list[_Kind]:
-    """Deadlines and IDs by kind of key, from row `first` on."""
+def _said(log: Log, met: Report, progress: Progress) -> list[_Kind]:
+    """Deadlines and IDs by kind of key, and in `met` what else reading finds; reads the log once."""
+    pieces: dict[str, list[tuple[Ints, Ints, Ints]]] = {}
     kinds = Kinds()
-    pieces: dict[tuple[str, str | bytes], list[tuple[Ints, Ints]]] = {}
-    wanted = Selection.of(_SAID, cmd=_SETS, encoding=None)
-    begin = log.position(first)
-    for batch in log.read(wanted, log.tolerant, progress, Report(), begin):
+    streams: dict[bytes, int] = {}
+    for batch in log.read(Selection.of(_SAID, cmd=_SETS, encoding=None), log.tolerant, progress, met):
         cmd = batch.column("cmd")
-        words = cmd.dictionary.to_pylist()
         run = was_run(batch.column("status"))
-        for code in np.unique(cmd.indices.fill_null(-1).to_numpy()[run]).tolist():
-            chosen = run & (cmd.indices.fill_null(-1).to_numpy() == code)
-            rows = batch.filter(pa.array(chosen))
-            ms = _times_said(log, words[code], rows)
-            there = (ms >= _PLAUSIBLE[0]) & (ms <= _PLAUSIBLE[1])
-            names, seq, ms = rows.column("key").filter(pa.array(there)), rows.column("seq").to_numpy()[there], ms[there]
-            if words[code] == "XADD":
+        codes = cmd.indices.fill_null(-1).to_numpy()
+        for code, word in enumerate(cmd.dictionary.to_pylist()):
+            chosen = np.flatnonzero(run & (codes == code)) if word in _SETS else ()
+            if not len(chosen):
+                continue
+            rows = batch.take(pa.array(chosen))
+            ms = _times_said(word, rows)
+            there = (ms == _ODD) | ((ms >= _PLAUSIBLE[0]) & (ms <= _PLAUSIBLE[1]))
+            names = rows.column("key").filter(pa.array(there))
+            if word == "XADD":
                 named = names.dictionary_encode()
-                groups, numbers = named.dictionary.to_pylist(), named.indices.to_numpy()
+                known = [streams.setdefault(name, len(streams)) for name in named.dictionary.to_pylist()]
+                numbers = np.array([*known, -1], np.int32)[named.indices.fill_null(-1).to_numpy()]
             else:
                 numbers = kinds.codes(text_of(names))
-                groups = kinds.words
-            order = np.argsort(numbers, kind="stable")
-            borders = np.flatnonzero(np.diff(numbers[order], prepend=-1))
-            for mine in np.split(order, borders)[1:]:
-                pieces.setdefault((words[code], groups[numbers[mine[0]]]), []).append((seq[mine], ms[mine]))
-    return [
-        _Kind(cmd == "XADD", *(np.concatenate(column) for column in zip(*said, strict=True)))
-        for (cmd, _), said in pieces.items()
-    ]
+            pieces.setdefault(word, []).append((rows.column("seq").to_numpy()[there], ms[there], numbers))
+    found = []
+    for word, parts in pieces.items():
+        seq, ms, numbers = (np.concatenate(column) for column in zip(*parts, strict=True))
+        parts.clear()
+        keep = _look_at_odd(log, word == "XADD", seq, ms)
+        order = np.flatnonzero(keep)[np.argsort(numbers[keep], kind="stable")]
+        borders = np.flatnonzero(np.diff(numbers[order], prepend=numbers[order[:1]]))
+        found += [_Kind(word == "XADD", seq[mine], ms[mine]) for mine in np.split(order, borders) if len(mine)]
+    return found
 
 
-def _times_said(log: Log, cmd: str, rows: pa.RecordBatch) -> Ints:
-    """The time in ms that each of these calls of `cmd` says, -1 where none."""
+def _look_at_odd(log: Log, is_xadd: bool, seq: Ints, ms: Ints) -> npt.NDArray[np.bool_]:
+    """Put into `ms` what the commands say that are spelled as nobody spells them; which rows say a time."""
+    odd = np.flatnonzero(ms == _ODD)
+    if len(odd):
+        for place, event in zip(odd.tolist(), log.postings().events(seq[odd]), strict=True):
+            said = _id_in(event.argv) if is_xadd else deadline_of(event.argv)
+            ms[place] = -1 if said is None or not _PLAUSIBLE[0] <= said <= _PLAUSIBLE[1] else said
+    return ms >= 0
+
+
+def _times_said(cmd: str, rows: pa.RecordBatch) -> Ints:
+    """The time in ms that each of these calls of `cmd` says, -1 where none, `_ODD` where that is to be looked at."""
     argc = rows.column("argc").to_numpy()
     if cmd == "XADD":
         ms, odd = _first_ids(rows)
@@ -357,19 +383,15 @@ def _times_said(log: Log, cmd: str, rows: pa.RecordBatch) -> Ints:
     elif cmd == "SET":
         # Of five words the last two may be a deadline; of more, any two.
         odd, ms = argc > 5, np.full(len(argc), -1, np.int64)
+        five = np.flatnonzero(argc == 5)
+        options, values = (rows.column(name).take(pa.array(five)) for name in ("arg3", "arg4"))
         for option, unit in (("PXAT", 1), ("EXAT", 1000)):
-            is_set = (argc == 5) & _matches(rows.column("arg3"), f"(?i)^{option}$")
-            found, strange = _numbers(rows.column("arg4"), is_set, unit)
-            ms, odd = np.where(is_set, found, ms), odd | strange
+            is_set = _matches(options, f"(?i)^{option}$")
+            found, strange = _numbers(values, is_set, unit)
+            ms[five[is_set]], odd[five[strange]] = found[is_set], True
     else:
         ms, odd = np.full(len(argc), -1, np.int64), argc > 3
-    # What is spelled as nobody spells it, and seldom forms.
-    for place, event in zip(
-        np.flatnonzero(odd).tolist(), log.postings().events(rows.column("seq").to_numpy()[odd]), strict=True
-    ):
-        said = _id_in(event.argv) if cmd == "XADD" else deadline_of(event.argv)
-        ms[place] = -1 if said is None or not _PLAUSIBLE[0] <= said <= _PLAUSIBLE[1] else said
-    return ms
+    return np.where(odd, _ODD, ms)
 
 
 def _first_ids(rows: pa.RecordBatch) -> tuple[Ints, npt.NDArray[np.bool_]]:
@@ -406,48 +428,22 @@ def _matches(texts: pa.Array, pattern: str) -> npt.NDArray[np.bool_]:
     return found
 
 
-def _snapshots(log: Log) -> tuple[tuple[int, int, int | None], ...]:
+def _snapshots(log: Log, met: Report) -> tuple[tuple[int, int, int | None], ...]:
     """First row, row behind the last, and creation time in ms of each snapshot of the log."""
-    found = []
-    for number, part in enumerate(log.parts):
-        if part.format != "rdb":
-            continue
-        rows = [(s.seq, s.seq + s.rows) for s in log.postings().segments if s.part == number]
-        with part.open() as file:
-            head = file.read(64 << 10)
-        ctime = end = None
-        try:
-            import io
-
-            reader = RdbReader(io.BytesIO(head), len(head), checksum="skip")
-            next(reader, None)
-        except RdbError:
-            pass
-        else:
-            ctime = next(
-                (int(value) * 1000 for name, value in reader.aux if name == b"ctime" and value.isdigit()), None
-            )
-        end = _end_of_snapshot(log, number)
-        if rows:
-            found.append((rows[0][0], end, ctime))
-    return tuple(found)
+    parts = [part for part in log.parts if part.format == "rdb"]
+    return tuple((*rows, _created(part)) for part, rows in zip(parts, met.snapshots, strict=True))
 
 
-def _end_of_snapshot(log: Log, number: int) -> int:
-    """The first row of a part that is behind its snapshot: no mark can be inside one."""
-    marks = [mark.seq for mark in log.index().marks if mark.part == number]
-    segments = [s for s in log.postings().segments if s.part == number]
-    end = segments[-1].seq + segments[-1].rows if segments else 0
-    begin = segments[0].seq if segments else 0
-    low, high = begin, next((seq for seq in sorted(marks) if seq > begin), end)
-    # Rows of a snapshot come first: halve.
-    while low < high:
-        middle = (low + high) // 2
-        if log.postings().events([middle])[0].from_snapshot:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+def _created(part: Part) -> int | None:
+    """When a file that begins with a snapshot was made, in ms; None if it does not say so."""
+    with part.open() as file:
+        head = file.read(64 << 10)
+    try:
+        reader = RdbReader(io.BytesIO(head), len(head), checksum="skip")
+        next(reader, None)
+    except RdbError:
+        return None
+    return next((int(value) * 1000 for name, value in reader.aux if name == b"ctime" and value.isdigit()), None)
 
 
 def _ms(moment: Moment) -> int | None:

@@ -11,8 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import aofnb
+from aofnb.clock import FakeClock
 from aofnb.forensics import times
 from aofnb.forensics.analysis import deadline_of
+from aofnb.forensics.parts import Part
+from aofnb.forensics.reading import Report
 from aofnb.forensics.roles import template
 from aofnb.resp.encode import encode_command
 
@@ -155,7 +158,23 @@ def test_what_commands_say_of_time_is_found_at_once_as_one_by_one(tmp_path_facto
             ms, kind = deadline_of(argv), template(argv[1].decode("utf-8", "backslashreplace"))
         if ms is not None and times._PLAUSIBLE[0] <= ms <= times._PLAUSIBLE[1]:
             expected[name, kind].append((seq, ms))
-    found = times._said(aofnb.scan(path, cache_dir=False), 0, None)
-    assert sorted(list(zip(kind.seq.tolist(), kind.ms.tolist(), strict=True)) for kind in found) == sorted(
+    found = times._said(aofnb.scan(path, cache_dir=False), Report(), None)
+    assert sorted(list(zip(kind.rows.tolist(), kind.ms.tolist(), strict=True)) for kind in found) == sorted(
         expected.values()
     )
+
+
+def test_a_base_without_keys_says_when_the_log_began(tmp_path):
+    with aofnb.open(tmp_path, clock=FakeClock(now_ms=START_MS)) as store:
+        store.execute("SET", "k", "v")
+    frame = aofnb.scan(tmp_path).infer_time(mtime=START_MS / 1000 + 60)
+    assert frame.time_err.max() <= pd.Timedelta("61s")
+    assert (frame.time >= pd.Timestamp(START_MS, unit="ms", tz="UTC")).all()
+
+
+def test_times_are_found_in_one_pass(tmp_path, monkeypatch):
+    simulated(tmp_path / "x.aof", random.Random(6), annotated=0.1, xadd=0.1)
+    opened = []
+    monkeypatch.setattr(Part, "open", lambda part, open_=Part.open: opened.append(part.name) or open_(part))
+    aofnb.scan(tmp_path / "x.aof", cache_dir=False).times()
+    assert opened == ["x.aof"]
