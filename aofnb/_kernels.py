@@ -42,7 +42,6 @@ KERNELS = (
     "aofnb.forensics._columns_cy",
     "aofnb.forensics._kinds_cy",
     "aofnb.forensics._walk_cy",
-    "aofnb.forensics._waste_cy",
     "aofnb.rdb._crc64_cy",
     "aofnb.rdb._listpack_cy",
     "aofnb.rdb._lzf_cy",

@@ -221,6 +221,8 @@ class Log:
             if batch is None:
                 return
             yield batch
+        if begin is None and on_bad in ("error", self.tolerant):
+            self._len = report.rows
 
     @property
     def copied(self) -> bool:

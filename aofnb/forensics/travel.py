@@ -225,7 +225,7 @@ def leaves_open(found: Records, open_: bool) -> bool:
 def blocks(log: Log, stop: int, start: int = 0, progress: Progress = None) -> Iterator[tuple[str, Block]]:
     """The commands from row `start` to before row `stop`, each file's under its path."""
     refuse_history(log)
-    begin = log.index().before_row(start)
+    begin = log.index().before_row(start) if start else Mark(0, 0, 0, 0, 0, -1)
     seq = begin.seq
     tell = teller(progress)
     sizes = [part.size for part in log.parts]
