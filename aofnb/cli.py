@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from aofnb import cli_forensics
 from aofnb._version import VERSION
 from aofnb.aof.check import CheckReport, FileCheck, Fixed, Outcome, check, fix
-from aofnb.cli_shared import complain, examples_of, shell_line
+from aofnb.cli_shared import complain, examples_of, progress, shell_line
 from aofnb.errors import AofError, AofnbError
 
 if TYPE_CHECKING:
@@ -200,6 +200,7 @@ def _seconds(text: str) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
+    from aofnb.forensics.reading import teller
     from aofnb.forensics.sources import is_address
 
     if options.path == "-" or is_address(options.path):
@@ -208,7 +209,7 @@ def _check(options: argparse.Namespace) -> int:
             f"{shell_line('triage', options.path)} reads it as it is"
         )
     timestamp_s: int | None = options.truncate_to_timestamp
-    report = check(options.path, timestamp_s=timestamp_s)
+    report = check(options.path, timestamp_s=timestamp_s, progress=teller(progress()))
     fixed = None
     # A log that is damaged in front of that time is not cut to it: what would be left is damaged still.
     if options.fix and (timestamp_s is None or report.verdict == "valid"):
@@ -217,7 +218,7 @@ def _check(options: argparse.Namespace) -> int:
         except AofnbError as problem:
             print(f"aofnb: {_shown(str(problem))}", file=sys.stderr)
             return 1
-    after = check(options.path) if fixed is not None else report
+    after = check(options.path, progress=teller(progress())) if fixed is not None else report
     damage = None if after.verdict == "valid" else _damage_map(options.path)
     if options.json:
         print(json.dumps(_as_json(report, fixed, after, damage), indent=2))
@@ -232,7 +233,7 @@ def _damage_map(path: str) -> DamageReport | None:
     from aofnb.forensics.log import scan
 
     try:
-        return scan(path, on_bad="resync").check(progress=sys.stderr.isatty())
+        return scan(path, on_bad="resync").check(progress=progress())
     except (AofnbError, OSError):
         return None
 

@@ -253,7 +253,7 @@ def _compare(options: argparse.Namespace) -> int:
     codes = [judged(log, options) for log in (one, other)]
     if 2 in codes:
         return 2
-    found = compare(one, other, level=options.level)
+    found = compare(one, other, level=options.level, progress=progress())
     if options.json:
         rows = [{name: plain_value(value) for name, value in row.items()} for row in _rows_of(found.differences)]
         told = {"level": found.level, "equal": found.equal, "common": found.common, "prefix": found.prefix}

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -42,6 +42,7 @@ _MAGIC_BYTES = 5
 _SNAPSHOT_MIN = 8
 _FRAMES = (b"MULTI", b"EXEC")
 _PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+_ENDINGS = {".gz": "gzip", ".zst": "zstd"}
 _COPY_PIECE = 1 << 20
 
 
@@ -183,11 +184,13 @@ def check(
     *,
     fs: Fs | None = None,
     timestamp_s: int | None = None,
+    progress: Callable[[int, int], object] | None = None,
 ) -> CheckReport:
     """Read a log to its end, running nothing and changing nothing.
 
     Time is linear in the size of the files; memory is that of the largest record, and for a snapshot that of its
-    largest value and 8 bytes for each key.
+    largest value and 8 bytes for each key. Where a file is gone because a server put another manifest in force
+    meanwhile, the files of that one are read.
 
     Parameters
     ----------
@@ -197,6 +200,8 @@ def check(
         File operations.
     timestamp_s
         Also find where to cut to go back to this time, in seconds since the epoch: `FileCheck.truncate_at`.
+    progress
+        Called with the bytes read and the bytes in all.
 
     Raises
     ------
@@ -209,7 +214,7 @@ def check(
     if not os.fspath(path):
         raise AofError("the path is empty; give a directory ('.' is this one), a manifest or a file")
     given = os.path.abspath(os.fspath(path))
-    examine = _Examiner(fs, timestamp_s)
+    examine = _Examiner(fs, timestamp_s, progress)
     try:
         names = _listed(fs, given)
         if names is not None:
@@ -225,7 +230,6 @@ def check(
             return _check_manifest(fs, given, examine)
         else:
             given_file = given
-        _refuse_packed(fs, given_file)
         directory, last = _home(fs, given_file)
         file = examine.file(given_file, os.path.basename(given_file), "single", last=last)
         return CheckReport(given, directory, None, (file,), None)
@@ -288,11 +292,13 @@ def _refuse_packed(fs: Fs, path: str) -> None:
     """Refuse what was compressed: all of it is damage to redis-check-aof, and a fix would cut all of it."""
     with fs.open_read(path) as file:
         head = file.read(4)
-    for magic, name in _PACKED.items():
+    for magic, packer in _PACKED.items():
         if head.startswith(magic):
-            raise AofError(
-                f"it is compressed with {name}: unpack it, or see `aofnb triage`, which reads it so", file=path
-            )
+            raise _packed(path, packer)
+
+
+def _packed(path: str, packer: str) -> AofError:
+    return AofError(f"it is compressed with {packer}: unpack it, or see `aofnb triage`, which reads it so", file=path)
 
 
 def _home(fs: Fs, path: str) -> tuple[str, bool]:
@@ -322,42 +328,81 @@ def _is_manifest(fs: Fs, path: str) -> bool:
 def _check_parts(fs: Fs, given: str, dirname: str, prefix: str, examine: _Examiner) -> CheckReport:
     """Check a log whose manifest has the usual name, or is missing."""
     config = Config({"appendfilename": prefix, "appenddirname": os.path.basename(dirname)})
-    directory = AofDirectory(fs, os.path.dirname(dirname), config)
-    problem = None
-    try:
-        directory.open(readonly=True)
-    except AofError as found:
-        problem = found.message
-    files = examine.files(
-        [(directory.path_of(entry), entry.name, entry.type) for entry in directory.manifest.data_files]
-    )
-    manifest = os.path.join(dirname, directory.manifest.filename)
-    return CheckReport(given, os.path.dirname(dirname), manifest, files, problem)
+    manifest = os.path.join(dirname, f"{prefix}.manifest")
+
+    def check_now() -> CheckReport:
+        directory = AofDirectory(fs, os.path.dirname(dirname), config)
+        problem = None
+        try:
+            directory.open(readonly=True)
+        except AofError as found:
+            problem = found.message
+        files = examine.files(
+            [(directory.path_of(entry), entry.name, entry.type) for entry in directory.manifest.data_files]
+        )
+        return CheckReport(given, os.path.dirname(dirname), manifest, files, problem)
+
+    return _of_one_manifest(fs, manifest, check_now)
 
 
 def _check_manifest(fs: Fs, given: str, examine: _Examiner) -> CheckReport:
     """Check the log of a manifest with a name of its own."""
     dirname, name = os.path.split(given)
-    with fs.open_read(given) as file:
-        data = file.read()
+
+    def check_now() -> CheckReport:
+        try:
+            manifest = Manifest.parse(_content(fs, given) or b"", name, file=given)
+        except AofManifestError as found:
+            return CheckReport(given, os.path.dirname(dirname), given, (), found.message)
+        entries = [(os.path.join(dirname, entry.name), entry.name, entry.type) for entry in manifest.data_files]
+        return CheckReport(given, os.path.dirname(dirname), given, examine.files(entries), None)
+
+    return _of_one_manifest(fs, given, check_now)
+
+
+def _of_one_manifest(fs: Fs, manifest: str, check_now: Callable[[], CheckReport]) -> CheckReport:
+    """What `check_now` says, asked anew as long as files are gone that a newer manifest does not list."""
+    while True:
+        listed = _content(fs, manifest)
+        report = gone = None
+        try:
+            report = check_now()
+            if report.problem is None and all(file.verdict != "missing" for file in report.files):
+                return report
+        except FileNotFoundError as problem:
+            gone = problem
+        if _content(fs, manifest) != listed:
+            continue
+        if report is not None:
+            return report
+        assert gone is not None
+        raise gone
+
+
+def _content(fs: Fs, path: str) -> bytes | None:
+    """What is in a file; None where there is none."""
     try:
-        manifest = Manifest.parse(data, name, file=given)
-    except AofManifestError as found:
-        return CheckReport(given, os.path.dirname(dirname), given, (), found.message)
-    entries = [(os.path.join(dirname, entry.name), entry.name, entry.type) for entry in manifest.data_files]
-    return CheckReport(given, os.path.dirname(dirname), given, examine.files(entries), None)
+        with fs.open_read(path) as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
 
 
 class _Examiner:
     """Checks files one after the other, counting lines over all of them."""
 
-    def __init__(self, fs: Fs, timestamp_s: int | None) -> None:
+    def __init__(self, fs: Fs, timestamp_s: int | None, progress: Callable[[int, int], object] | None) -> None:
         self._fs = fs
         self._timestamp_s = timestamp_s
         self._line = 1
+        self._tell = progress or (lambda done, total: None)
+        # Bytes of the files before this one, and of all.
+        self._done = self._total = 0
 
     def files(self, entries: list[tuple[str, str, Literal["base", "incr", "history"]]]) -> tuple[FileCheck, ...]:
         count = len(entries)
+        self._line, self._done = 1, 0
+        self._total = sum(self._fs.size(path) for path, _, _ in entries if self._fs.exists(path))
         return tuple(self.file(*entry, last=number == count) for number, entry in enumerate(entries, start=1))
 
     def file(
@@ -369,19 +414,28 @@ class _Examiner:
         try:
             size = self._fs.size(path)
         except FileNotFoundError:
+            for ending, packer in _ENDINGS.items():
+                if self._fs.exists(path + ending):
+                    raise _packed(path + ending, packer) from None
             gone = Outcome("refuses", None, "the file is missing")
             return replace(nothing, verdict="missing", server=gone, aofnb=gone)
         if size == 0:
             return nothing
+        # A server may append to it while it is read.
+        self._total = max(self._total, self._done + size)
+        _refuse_packed(self._fs, path)
         with self._fs.open_read(path) as file:
             snapshot = is_rdb(file.read(_MAGIC_BYTES))
         found = replace(nothing, size=size, snapshot=snapshot)
-        return self._snapshot(found) if snapshot else self._commands(found, 0)
+        found = self._snapshot(found) if snapshot else self._commands(found, 0)
+        self._done += size
+        self._tell(self._done, self._total)
+        return found
 
     def _snapshot(self, found: FileCheck) -> FileCheck:
         """Read the snapshot at the front, then what is behind it if that can be found."""
         with self._fs.open_read(found.path) as file:
-            seen = check_snapshot(file, found.size)
+            seen = check_snapshot(file, found.size, lambda offset: self._tell(self._done + offset, self._total))
         # The tool looks for a snapshot at the front of the first file only.
         damage = None
         if found.type == "incr" or found.size < _SNAPSHOT_MIN:
@@ -410,6 +464,7 @@ class _Examiner:
             for block in reader:
                 loader.take(block)
                 tool.take(block)
+                self._tell(self._done + block.end, self._total)
             tool.finish()
             end = reader.end
             assert end is not None

@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 from array import array
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -33,6 +34,8 @@ _ANY_DATABASE = 1 << 64
 _CHECKSUM_BYTES = 8
 _PIECE = 1 << 20
 _PARTS = 256
+# So far apart progress is told.
+_TELL_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +73,10 @@ class SnapshotCheck:
     unnoticed: bool = False
 
 
-def check_snapshot(file: BinaryIO, size: int) -> SnapshotCheck:
+def check_snapshot(file: BinaryIO, size: int, progress: Callable[[int], object] = lambda offset: None) -> SnapshotCheck:
     """Read the snapshot that `file`, open at its beginning and of `size` bytes, begins with.
+
+    `progress` is told now and then how far that is, in bytes.
 
     Time is linear in its size; memory is that of its largest value, and 8 bytes for each key.
     """
@@ -82,8 +87,12 @@ def check_snapshot(file: BinaryIO, size: int) -> SnapshotCheck:
         return SnapshotCheck(None, found, found, found)
     keys = _KeyHashes()
     try:
+        told = 0
         for entry in reader:
             keys.add(entry)
+            if entry.offset - told > _TELL_BYTES:
+                told = entry.offset
+                progress(told)
     except RdbError as problem:
         found = _finding(problem)
         return SnapshotCheck(None, found, found, found, unnoticed=_checksum_holds(file, size))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,7 +11,7 @@ import pandas as pd
 
 from aofnb.forensics.columns import Selection
 from aofnb.forensics.log import Log
-from aofnb.forensics.reading import Report
+from aofnb.forensics.reading import Progress, Report, teller
 from aofnb.forensics.words import count, size
 from aofnb.store.digest import value_digest
 from aofnb.store.stream import Stream
@@ -67,7 +67,9 @@ class Comparison:
         return f"different in {self.level}: {what} are the same\n{self.differences.to_string(max_rows=10)}"
 
 
-def compare(a: str | PathLike[str] | Log, b: str | PathLike[str] | Log, *, level: Level = "commands") -> Comparison:
+def compare(
+    a: str | PathLike[str] | Log, b: str | PathLike[str] | Log, *, level: Level = "commands", progress: Progress = None
+) -> Comparison:
     """Whether two logs are the same, and where they part.
 
     Parameters
@@ -78,23 +80,50 @@ def compare(a: str | PathLike[str] | Log, b: str | PathLike[str] | Log, *, level
         ``bytes``: file by file. ``commands``: what was run, in its database; SELECT, times, file borders, and how it is
         written do not count. ``state``: the data at the end, key by key, deadlines and groups of streams included;
         both are held in memory.
+    progress
+        As in `aofnb.read_aof`.
     """
+    if level not in ("bytes", "commands", "state"):
+        raise ValueError(f"level= is 'bytes', 'commands' or 'state', not {level!r}")
     one, other = (log if isinstance(log, Log) else Log(log) for log in (a, b))
+    told = _Told(progress, sum(part.size for log in (one, other) for part in log.parts))
     if level == "bytes":
-        return _first_difference(level, _bytes_of(one), _bytes_of(other), ("part", "offset"))
-    if level == "commands":
-        return _first_difference(level, _commands_of(one), _commands_of(other), ("seq", "db", "args"))
-    if level == "state":
-        return _states(one.at("end"), other.at("end"))
-    raise ValueError(f"level= is 'bytes', 'commands' or 'state', not {level!r}")
+        found = _first_difference(level, _bytes_of(one, told.of(0)), _bytes_of(other, told.of(1)), ("part", "offset"))
+    elif level == "commands":
+        steps = _commands_of(one, told.of(0)), _commands_of(other, told.of(1))
+        found = _first_difference(level, *steps, ("seq", "db", "args"))
+    else:
+        found = _states(one.at("end", progress=told.of(0)), other.at("end", progress=told.of(1)))
+    told.end()
+    return found
+
+
+class _Told:
+    """Progress over two logs, `total` bytes together."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._tell, self._total = teller(progress), total
+        self._done = [0, 0]
+
+    def of(self, number: int) -> Callable[[int, int], object]:
+        def tell(done: int, total: int) -> None:
+            self._done[number] = done
+            self._tell(sum(self._done), self._total)
+
+        return tell
+
+    def end(self) -> None:
+        """All that is of interest was read."""
+        self._tell(self._total, self._total)
 
 
 # What is compared, how much it counts, and where it stands.
 _Step = tuple[Any, int, tuple[Any, ...]]
 
 
-def _bytes_of(log: Log) -> Iterator[_Step]:
+def _bytes_of(log: Log, tell: Callable[[int, int], object]) -> Iterator[_Step]:
     """Pieces at the same places of both: a file begins a new one."""
+    done, total = 0, sum(part.size for part in log.parts)
     for part in log.parts:
         with part.open() as file:
             offset = 0
@@ -102,12 +131,14 @@ def _bytes_of(log: Log) -> Iterator[_Step]:
             while data := file.read(_READ_BYTES if left is None else min(_READ_BYTES, left)):
                 yield data, len(data), (part.name, offset)
                 offset += len(data)
+                tell(done + file.stored_bytes_read, total)
                 left = None if left is None else left - len(data)
+        done += part.size
 
 
-def _commands_of(log: Log) -> Iterator[_Step]:
+def _commands_of(log: Log, tell: Callable[[int, int], object]) -> Iterator[_Step]:
     wanted = Selection.of(("db", "cmd", "args", "status"), encoding=None)
-    for batch in log.read(wanted, log.tolerant, None, Report()):
+    for batch in log.read(wanted, log.tolerant, tell, Report()):
         rows = zip(*(column.to_pylist() for column in batch.columns), strict=True)
         for seq, db, cmd, args, status in rows:
             if cmd != "SELECT" and status not in ("truncated", "discarded"):

@@ -7,13 +7,17 @@ and aofnb.open make of the files is asked of `aofnb.aof.check`, which follows th
 from __future__ import annotations
 
 import html
+import io
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 
 from aofnb.aof.check import CheckReport, check
+from aofnb.aof.fs import OsFs
+from aofnb.aof.manifest import AofFile, Manifest
 from aofnb.forensics.columns import RowBuilder, Selection
 from aofnb.forensics.dialects import dialect_of, sets_of_tile38
 from aofnb.forensics.log import Log
@@ -282,12 +286,41 @@ _COLUMNS = ["part", "offset", "nbytes", "kind", "lost", "reason"]
 _SHOWN = 10
 
 
+class _AsOpened(OsFs):
+    """The files of a log, and its manifest, as they were when it was opened, whatever a server did since."""
+
+    def __init__(self, log: Log) -> None:
+        self._parts = {part.path: part for part in log.parts if part.type != "history"}
+        self._manifest = os.path.abspath(log.place)
+        listed = [each for each in self._parts.values() if each.seq is not None]
+        types: dict[str, Literal["base", "incr"]] = {"base": "base", "incr": "incr"}
+        files = [AofFile(each.name, each.seq or 0, types[each.type]) for each in listed]
+        base = next((file for file in files if file.type == "base"), None)
+        incrs = tuple(file for file in files if file.type == "incr")
+        self._listed = Manifest("", base, incrs).format().encode() if files else None
+
+    def exists(self, path: str) -> bool:
+        return path in self._parts or super().exists(path)
+
+    def size(self, path: str) -> int:
+        return self._parts[path].size if path in self._parts else super().size(path)
+
+    def listdir(self, path: str) -> list[str]:
+        there = {part.name for place, part in self._parts.items() if os.path.dirname(place) == path}
+        return sorted({*super().listdir(path), *there})
+
+    def open_read(self, path: str) -> BinaryIO:
+        if path == self._manifest and self._listed is not None:
+            return io.BytesIO(self._listed)
+        return self._parts[path].open_stored() if path in self._parts else super().open_read(path)
+
+
 def check_log(log: Log, progress: Progress = None) -> DamageReport:
     """The damage map of `log`: see `Log.check`."""
     parts = survey(log, progress)
     tools = None
     if not any(part.compression for part in log.parts):
-        tools = check(log.place)
+        tools = check(log.place, fs=_AsOpened(log), progress=teller(progress))
     harmed = any(part.lf or any(each["kind"] not in _HARMLESS for each in part.damage) for part in parts)
     bad = harmed or (tools is not None and tools.verdict != "valid")
     verdict: Verdict = "fine"

@@ -181,3 +181,17 @@ def test_python_m_aofnb_is_the_same(log: Path) -> None:
     done = subprocess.run([sys.executable, "-m", "aofnb", "check", str(log)], capture_output=True, timeout=60)
     assert done.returncode == 1
     assert b"The log is not valid." in done.stdout
+
+
+@pytest.mark.parametrize("words", [["check", "{}"], ["compare", "{}", "{}"]])
+@pytest.mark.parametrize("terminal", [True, False])
+def test_long_work_shows_progress_on_a_terminal(
+    words: list[str], terminal: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "log.aof"
+    path.write_bytes(A)
+    told: list[tuple[int, int]] = []
+    monkeypatch.setattr("aofnb.forensics.reading.Bar", lambda: lambda done, total: told.append((done, total)))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    assert main([word.format(path) for word in words]) == 0
+    assert ((len(A) * (len(words) - 1),) * 2 in told) == terminal

@@ -7,6 +7,7 @@ import io
 import shutil
 import tracemalloc
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from hypothesis import given
@@ -398,3 +399,81 @@ def test_checking_a_snapshot_keeps_few_bytes_of_a_key() -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2_000_000, "a piece of the file, and 8 bytes for each key"
+
+
+# --- a log that is in use --------------------------------------------------------------------------------
+
+
+class RewritesMeanwhile(OsFs):
+    """A server puts another manifest in force, and deletes files, behind read number `at` of the manifest."""
+
+    def __init__(self, store: aofnb.Store, at: int) -> None:
+        self.store, self.left = store, at
+
+    def open_read(self, path: str) -> BinaryIO:
+        if not path.endswith(".manifest"):
+            return super().open_read(path)
+        with super().open_read(path) as file:
+            content = file.read()
+        self.left -= 1
+        if self.left == 0:
+            self.store.bgrewriteaof()
+            while self.store.stats().rewrite.phase != "idle":
+                self.store.execute("PING")
+        return io.BytesIO(content)
+
+
+@pytest.mark.parametrize("given", ["", "appendonlydir", "appendonlydir/other.manifest"])
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_a_part_that_a_rewrite_deleted_meanwhile_is_not_missing(given: str, at: int, tmp_path: Path) -> None:
+    name = "other.aof" if "other" in given else "appendonly.aof"
+    given = given.replace("other.manifest", "other.aof.manifest")
+    with aofnb.open(tmp_path, background=False, auto_aof_rewrite_percentage=0, appendfilename=name) as store:
+        store.execute("SET", "a", "1")
+        report = check(tmp_path / given, fs=RewritesMeanwhile(store, at))
+    assert (report.verdict, report.problem) == ("valid", None)
+    if at < 3:
+        assert [file.name for file in report.files] == [f"{name}.2.base.rdb", f"{name}.2.incr.aof"]
+
+
+def test_a_part_that_is_missing_is_said_to_be_so(tmp_path: Path) -> None:
+    make(tmp_path, A)
+    (tmp_path / "appendonlydir" / BASE).unlink()
+    report = check(tmp_path)
+    assert [file.verdict for file in report.files] == ["missing", "valid"]
+    assert "not there" in str(report.problem)
+
+
+@pytest.mark.parametrize("ending", ["", ".gz"])
+def test_a_directory_with_packed_parts_is_refused_with_the_file_and_what_to_do(ending: str, tmp_path: Path) -> None:
+    make(tmp_path, A)
+    file = tmp_path / "appendonlydir" / INCR
+    packed = gzip.compress(file.read_bytes())
+    file.unlink()
+    file.with_name(INCR + ending).write_bytes(packed)
+    with pytest.raises(AofError, match=r"gzip: unpack it.*triage") as raised:
+        check(tmp_path)
+    assert raised.value.file == str(file) + ending
+
+
+def test_progress_is_told_over_all_files(tmp_path: Path) -> None:
+    make(tmp_path, A * 20_000, B * 20_000)
+    told: list[tuple[int, int]] = []
+    check(tmp_path, progress=lambda done, total: told.append((done, total)))
+    total = len(A + B) * 20_000
+    assert told == sorted(told)
+    assert {each for _, each in told} == {total}
+    assert told[-1] == (total, total)
+    assert len(told) > 10
+
+
+def test_progress_is_told_inside_a_snapshot(tmp_path: Path) -> None:
+    with aofnb.open(tmp_path, background=False) as store:
+        for number in range(4):
+            store.execute("SET", f"k{number}", "x" * (1 << 20))
+        store.execute("BGREWRITEAOF")
+        while store.stats().rewrite.phase != "idle":
+            store.execute("PING")
+    told: list[int] = []
+    check(tmp_path, progress=lambda done, total: told.append(done))
+    assert len(set(told)) > 3

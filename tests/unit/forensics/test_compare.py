@@ -1,9 +1,13 @@
+import os
+import shutil
 from itertools import pairwise
 
 import pytest
 from support.samples import public_samples
 
 import aofnb
+from aofnb import cli_questions
+from aofnb.cli import main
 from aofnb.forensics.compare import compare
 from aofnb.resp.encode import encode_command
 
@@ -77,3 +81,45 @@ def test_the_public_log_that_grew():
     assert [each.prefix for each in found[:2]] == ["a", "a"]
     assert not any(each.equal for each in found)
     assert aofnb.scan(files[0]).source.endswith(".aof")
+
+
+@pytest.mark.parametrize("level", ["bytes", "commands", "state"])
+def test_progress_is_told_over_both_logs(level, tmp_path):
+    a, b = (written(tmp_path / name, *["SET k 1"] * 30_000) for name in ("a.aof", "b.aof"))
+    told = []
+    compare(a, b, level=level, progress=lambda done, total: told.append((done, total)))
+    total = 2 * a.stat().st_size
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert {each for _, each in told} == {total}
+    assert told[-1] == (total, total)
+    assert told[0][0] < total
+
+
+def test_progress_ends_where_logs_part(tmp_path):
+    a, b = written(tmp_path / "a.aof", "SET k 1"), written(tmp_path / "b.aof", *["SET k 2"] * 9)
+    told = []
+    compare(a, b, progress=lambda done, total: told.append((done, total)))
+    assert told[-1] == (a.stat().st_size + b.stat().st_size,) * 2
+
+
+@pytest.mark.skipif(not hasattr(os, "pread"), reason="files are not held here")
+@pytest.mark.parametrize("level", ["bytes", "commands", "state"])
+def test_a_rewrite_while_logs_are_compared_changes_nothing(level, tmp_path, monkeypatch, capsys):
+    with aofnb.open(tmp_path / "live", background=False, auto_aof_rewrite_percentage=0) as store:
+        for number in range(20):
+            store.execute("SET", f"k{number % 7}", number)
+        shutil.copytree(tmp_path / "live", tmp_path / "copy")
+
+        def judged_and_rewritten(log, options, judged=cli_questions.judged):
+            code = judged(log, options)
+            if "live" in log.source:
+                store.bgrewriteaof()
+                while store.stats().rewrite.phase != "idle":
+                    store.execute("PING")
+                store.execute("SET", "later", "1")
+            return code
+
+        monkeypatch.setattr(cli_questions, "judged", judged_and_rewritten)
+        code = main(["compare", str(tmp_path / "live"), str(tmp_path / "copy"), "--level", level])
+        assert (code, capsys.readouterr().out.split(":")[0]) == (0, f"equal in {level}")
+        assert not compare(tmp_path / "live", tmp_path / "copy", level="state")

@@ -1,6 +1,7 @@
 """The damage map, and what salvage makes of it."""
 
 import json
+import os
 import shutil
 import subprocess
 
@@ -201,3 +202,22 @@ def test_every_public_log_that_lost_its_crs_is_valid_after_salvage(tmp_path):
         repaired += 1
         shutil.rmtree(dest)
     assert repaired >= 9
+
+
+def test_a_check_is_of_the_files_as_they_were_when_the_log_was_opened(tmp_path):
+    with aofnb.open(tmp_path, background=False, auto_aof_rewrite_percentage=0) as store:
+        store.execute("SET", "a", "1")
+        log = aofnb.scan(tmp_path, cache_dir=False)
+        names = [part.name for part in log.parts]
+        store.execute("SET", "b", "2")
+        grown = log.check()
+        store.bgrewriteaof()
+        while store.stats().rewrite.phase != "idle":
+            store.execute("PING")
+        assert not any(os.path.exists(part.path) for part in log.parts)
+        rewritten = log.check()
+    for report in (grown, rewritten):
+        assert (report.verdict, report.commands) == ("fine", 2)
+        assert [(file.name, file.size) for file in report.tools.files] == [
+            (name, part.size) for name, part in zip(names, log.parts, strict=True)
+        ]
