@@ -23,7 +23,7 @@ NOTICE = 25
 
 Kind = Literal[
     "bool", "int", "memory", "enum", "string", "save", "output-limits", "events", "percentiles", "memory-or-percent",
-    "oom-scores", "title", "hostname", "endings",
+    "oom-mode", "oom-scores", "title", "hostname", "endings",
 ]  # fmt: skip
 INT_MAX = 2147483647
 LONG_MAX = (1 << 63) - 1
@@ -205,6 +205,17 @@ def _parse_memory_or_percent(text: str) -> str:
     return f"{size}%" if size else "0"
 
 
+_OOM_MODES = ("no", "yes", "relative", "absolute")
+
+
+def _parse_oom_mode(text: str) -> str:
+    """``relative`` is another word for ``yes``, by which it is shown."""
+    mode = text.lower()
+    if mode not in _OOM_MODES:
+        raise ConfigError(f"argument(s) must be one of the following: {', '.join(_OOM_MODES)}")
+    return "yes" if mode == "relative" else mode
+
+
 def _parse_oom_scores(text: str) -> str:
     words = text.split()
     if len(words) != 3:
@@ -246,6 +257,7 @@ def _parse_endings(text: str) -> str:
 # Settings that are kept as the text that they are, if that is well-formed.
 _TEXTS: dict[str, Callable[[str], str]] = {
     "memory-or-percent": _parse_memory_or_percent,
+    "oom-mode": _parse_oom_mode,
     "oom-scores": _parse_oom_scores,
     "title": _parse_title,
     "hostname": _parse_hostname,

@@ -76,6 +76,7 @@ def _settings() -> Iterator[Setting]:
         yield Setting(name, "int", default, low=low, high=high)
     yield Setting("active-defrag-ignore-bytes", "memory", 100 << 20, low=1, high=LONG_MAX)
     yield Setting("cluster-link-sendbuf-limit", "memory", 0, high=ULONG_MAX)
+    yield Setting("oom-score-adj", "oom-mode", "no")
     yield Setting("oom-score-adj-values", "oom-scores", "0 200 800")
     yield Setting("proc-title-template", "title", "{title} {listen-addr} {server-mode}")
     yield Setting("cluster-announce-hostname", "hostname", "")
@@ -84,7 +85,6 @@ def _settings() -> Iterator[Setting]:
     for name, default_word, choices in (
         ("cluster-preferred-endpoint-type", "ip", ("ip", "hostname", "unknown-endpoint")),
         ("loglevel", "notice", ("debug", "verbose", "notice", "warning")),
-        ("oom-score-adj", "no", ("no", "yes", "relative", "absolute")),
         ("propagation-error-behavior", "ignore", ("ignore", "panic", "panic-on-replicas")),
         ("repl-diskless-load", "disabled", ("disabled", "on-empty-db", "swapdb")),
         ("sanitize-dump-payload", "no", ("no", "yes", "clients")),
@@ -154,7 +154,7 @@ FIXED = {
     "bind": _NOT_SERVED,
     "loglevel": 'only `aofnb serve` has a log of its own; elsewhere the logger "aofnb" of Python\'s logging has levels',
     "maxmemory-eviction-tenacity": "what is too much is evicted at once",
-    "oom-score-adj": "the process is not the store's to adjust",
+    "oom-score-adj": "only `aofnb serve` has a process of its own",
     "port": _NOT_SERVED,
     "proc-title-template": "the title of the process is not changed",
     "propagation-error-behavior": "nothing here panics",

@@ -299,6 +299,11 @@ class Connection(Peer):
         self.out.clear()
         self.server.has_output(self)
 
+    @property
+    def sends_first(self) -> bool:
+        """Whether some of what `send_first` was given is not on its way yet. With the engine's lock."""
+        return bool(self._first) or self._unlimited_bytes > 0
+
     def take(self) -> bytes:
         """What is to be sent, taken from `out`; `flush` sends it. With the engine's lock."""
         if self._first:

@@ -4,8 +4,8 @@
    both under the engine's lock. The replica gets the snapshot, and behind it the stream from there on;
 2. the stream is, byte for byte, what goes to the log, tapped where it is written: a replica never has what the log of
    the store does not hold. A PING now and then (``repl-ping-replica-period``) says that we live;
-3. replicas acknowledge once a second, and when WAIT asks; one that says nothing for ``repl-timeout`` is let go. A
-   connection that broke goes on from the backlog.
+3. replicas acknowledge once a second, and when WAIT asks; one that has its snapshot and says nothing for
+   ``repl-timeout`` is let go. A connection that broke goes on from the backlog.
 
 The snapshot is held in memory until the replica has taken it, and other commands wait while it is made: about a
 second per million keys.
@@ -250,7 +250,12 @@ class Replication:
             self._last_ping_s = now_s
             self._append(_PING)
         for connection, replica in list(self._replicas.items()):
-            if replica.online and now_s - replica.acked_at_s > config.repl_timeout:
+            if connection.sends_first:
+                # As long as it takes the snapshot, it has nothing to say.
+                replica.acked_at_s = now_s
+            # One that loads a snapshot sends a newline now and then, which acknowledges nothing.
+            heard_s = max(replica.acked_at_s, connection.last_heard_s)
+            if replica.following and now_s - heard_s > config.repl_timeout:
                 _log.warning("Disconnecting timedout replica (streaming sync): %s:%d", replica.ip, replica.port)
                 self._engine.kill(connection.client)
         if config.min_replicas_to_write:

@@ -27,6 +27,7 @@ from types import FrameType
 from typing import Any
 
 from aofnb._version import VERSION
+from aofnb.adapters.oom import OomScore
 from aofnb.adapters.server import Server
 from aofnb.config import NOTICE, Config, Setting
 from aofnb.config_file import ConfigFile, server_words, today
@@ -60,7 +61,15 @@ _DEFAULTS_OF_FILES = {"appendonly": "no", "save": "3600 1 300 100 60 10000"}
 # Read here. What redis.conf may say besides has no effect on a store.
 _USED = {
     *("always-show-logo", "bind", "daemonize", "enable-debug-command", "logfile", "loglevel", "pidfile", "port"),
-    *("protected-mode", "shutdown-on-sigint", "shutdown-on-sigterm", "unixsocket", "unixsocketperm"),
+    *(
+        "oom-score-adj",
+        "oom-score-adj-values",
+        "protected-mode",
+        "shutdown-on-sigint",
+        "shutdown-on-sigterm",
+        "unixsocket",
+        "unixsocketperm",
+    ),
 }
 
 
@@ -463,6 +472,7 @@ def _listen(arguments: Arguments, store: Store, log: logging.Logger) -> Server:
     for name in ("shutdown-on-sigint", "shutdown-on-sigterm"):
         # Asked for when the signal comes.
         settings.on_change[name] = lambda: None
+    store.engine.on_child = OomScore(settings, log).child
     settings.on_change["loglevel"] = lambda: log.setLevel(_LEVELS[settings.server["loglevel"]])
     return server
 

@@ -142,6 +142,8 @@ class Engine:
         self.on_write: Callable[[], None] = lambda: None
         # Called when a connection waits for a limited time: has the periodic job see to it. Set by the store.
         self.on_wait: Callable[[], None] = lambda: None
+        # Called with the number of each process that is begun to write files. Set by whoever serves the store.
+        self.on_child: Callable[[int], None] = lambda _pid: None
         # What the store answers for, since it needs the files: start a rewrite (True: later), and the log's numbers.
         self.start_rewrite: Callable[[bool], str] = _no_log
         self.aof_stats: Callable[[], AofStats | None] = lambda: None

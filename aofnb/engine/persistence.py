@@ -222,7 +222,7 @@ class Files:
                 try:
                     self.save()
                 except ReplyError:
-                    _log.warning("Error trying to save the DB, can't exit.")
+                    _log.warning("Error trying to save the DB%s", ". Exit anyway." if force else ", can't exit.")
                     raise
         except (AofWriteError, ReplyError) as problem:
             engine.refresh_refusal()

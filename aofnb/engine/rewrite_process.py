@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -37,6 +37,15 @@ def job_of(sources: Sequence[str], temp: str, form: BaseForm, config: Config) ->
 class RewriteProcess:
     """One such process: begun by `wait`, in a thread, since starting one takes a while.
 
+    Parameters
+    ----------
+    path
+        The file that it writes.
+    job
+        What it is told, see `job_of`.
+    began
+        Called with its number once it runs.
+
     Attributes
     ----------
     private
@@ -47,8 +56,9 @@ class RewriteProcess:
         Whether it has come to writing the base.
     """
 
-    def __init__(self, path: str, job: str) -> None:
+    def __init__(self, path: str, job: str, began: Callable[[int], None] = lambda _pid: None) -> None:
         self.path = path
+        self._began = began
         self.private = PrivateMemory()
         self.loaded = (0, 0)
         self.writing = False
@@ -87,6 +97,7 @@ class RewriteProcess:
                 raise StoppedError("the rewrite was stopped; the old files are in force", file=self.path)
             process = self._process = self._start()
         _log.log(NOTICE, "Background append only file rewriting started by pid %d", process.pid)
+        self._began(process.pid)
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None

@@ -350,7 +350,7 @@ class Rewriter:
     # --- by a child --------------------------------------------------------------------------------------
 
     def _in_background(self, sources: list[str], temp: str, form: BaseForm) -> None:
-        process = RewriteProcess(temp, job_of(sources, temp, form, self.engine.config))
+        process = RewriteProcess(temp, job_of(sources, temp, form, self.engine.config), self.engine.on_child)
         if self._may_fork(form):
             self._fork(temp, form)
         else:
@@ -376,6 +376,7 @@ class Rewriter:
         self.last_fork_s = clock.monotonic() - started_s
         self.forks += 1
         self.engine.timing.monitor.sample("fork", self.last_fork_s)
+        self.engine.on_child(child.pid)
         return child
 
     def _fork(self, temp: str, form: BaseForm) -> None:

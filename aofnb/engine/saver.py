@@ -129,12 +129,12 @@ class Saver:
     def bgsave(self, schedule: bool) -> str:
         """BGSAVE: write a snapshot, in the background if it takes long; the status text.
 
-        With `schedule`, one that cannot begin because a rewrite runs begins behind it.
+        With `schedule`, one that cannot begin because a rewrite runs begins behind it. INFO says what became of it.
 
         Raises
         ------
         ReplyError
-            It cannot begin; or it was small, was written at once, and failed.
+            It cannot begin.
         """
         if self.running:
             raise ReplyError(_IN_PROGRESS)
@@ -163,8 +163,7 @@ class Saver:
         with suppress(ReplyError):
             # Told in the log and by INFO; the next try follows.
             self._begin()
-            return None
-        return RETRY_S
+        return None if self.running or self.last_ok else RETRY_S
 
     def _save_point_s(self) -> float | None:
         """In how many seconds a save point wants a snapshot; None if none will with the changes there are."""
@@ -182,9 +181,11 @@ class Saver:
         self.stop()
         if not self.engine.config.save or self._rewriter is None:
             return False
-        with suppress(ReplyError):
+        try:
             self._save_here()
-        return self.last_ok
+        except ReplyError:
+            return False
+        return True
 
     # --- write -------------------------------------------------------------------------------------------
 
@@ -206,7 +207,7 @@ class Saver:
         small = keyspace.key_count() <= IN_PLACE_KEYS and not form.key_save_delay
         if small or self._rewriter is None or not self._rewriter.can_fork(form):
             _log.log(NOTICE, "Background saving started by pid %d", os.getpid())
-            self._save_here()
+            self._save_in_place_of_child()
             return
         self._started_s = self.engine.clock.monotonic()
         temp = self._temp()
@@ -227,12 +228,17 @@ class Saver:
             child.kill()
             with suppress(AofError):
                 child.wait()
-            self._save_here()
+            self._save_in_place_of_child()
         else:
             self._watchers = [*(thread for thread in self._watchers if thread.is_alive()), watcher]
 
-    def _save_here(self) -> None:
-        """Write it in the caller, whatever it takes; raises ReplyError."""
+    def _save_in_place_of_child(self) -> None:
+        """Write it in the caller; that it failed is told as of a child, by the log and INFO."""
+        with suppress(ReplyError):
+            self._save_here(background=True)
+
+    def _save_here(self, *, background: bool = False) -> None:
+        """Write it in the caller, whatever it takes; raises ReplyError. `background`: it stands for a child's."""
         engine = self.engine
         self._started_s = engine.clock.monotonic()
         temp = self._temp()
@@ -248,7 +254,7 @@ class Saver:
                 self._discard(temp)
                 raise
         except (OSError, AofError, RdbError) as problem:
-            raise self._failed(problem) from problem
+            raise self._failed(problem, background=background) from problem
         finally:
             engine.timing.monitor.sample("rdb-save", engine.clock.monotonic() - self._started_s)
         self._succeeded(engine.keyspace.dirty)
@@ -295,8 +301,7 @@ class Saver:
     def _without_child(self, child: SnapshotChild, temp: str) -> None:
         self._discard(temp)
         self._child_over(child)
-        with suppress(ReplyError):
-            self._save_here()
+        self._save_in_place_of_child()
 
     def _child_failed(self, child: SnapshotChild, problem: Exception) -> None:
         self._child_over(child)
@@ -340,15 +345,16 @@ class Saver:
         engine.keyspace.dirty -= dirty
         engine.refresh_refusal()
 
-    def _failed(self, problem: Exception) -> ReplyError:
-        """Note what went wrong; the error to raise."""
+    def _failed(self, problem: Exception, *, background: bool = True) -> ReplyError:
+        """Note what went wrong; the error to raise. Of SAVE only its caller is told: it breaks no promise."""
         engine = self.engine
         why = str(problem.strerror if isinstance(problem, OSError) else problem)
-        self.last_ok, self.last_error = False, why
-        self._last_duration_s = engine.clock.monotonic() - self._started_s
-        self._next_try_s = engine.clock.monotonic() + RETRY_S
-        engine.refresh_refusal()
-        engine.on_write()
+        if background:
+            self.last_ok, self.last_error = False, why
+            self._last_duration_s = engine.clock.monotonic() - self._started_s
+            self._next_try_s = engine.clock.monotonic() + RETRY_S
+            engine.refresh_refusal()
+            engine.on_write()
         _log.warning("Error saving %s: %s", self.path, why)
         return ReplyError(f"ERR Error saving the snapshot: {why}")
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 from support.require import need, need_module
-from support.server import available, free_port, redis_server
+from support.server import Connection, available, free_port, redis_server
 
 import aofnb
 from aofnb import ReplyError
@@ -273,3 +275,79 @@ def test_a_server_that_speaks_tls(tmp_path):
         assert store.push(url, ssl_ca_certs=certificate).keys == 1
         server.execute("SELECT", 1)
         assert sorted(server.execute("KEYS", "*")) == [b"k", b"pushed"]
+
+
+class FakeReplica:
+    """Asks for the stream and reads it; what it says of that is left to the test."""
+
+    def __init__(self, port: int) -> None:
+        self.connection = Connection(port)
+        for words in (("PING",), ("REPLCONF", "listening-port", "1"), ("REPLCONF", "capa", "eof", "capa", "psync2")):
+            self.connection.execute(*words)
+        self.connection.send("PSYNC", "?", "-1")
+        self.ended_after_s: float | None = None
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        sock, before = self.connection._socket, time.monotonic()
+        with suppress(OSError):
+            while sock.recv(1 << 16):
+                pass
+        self.ended_after_s = time.monotonic() - before
+
+    def say(self, data: bytes) -> None:
+        with suppress(OSError):
+            self.connection._socket.sendall(data)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self.connection._socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join(30)
+        self.connection.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("says", [b"", b"\n", b"*3\r\n$8\r\nREPLCONF\r\n$3\r\nACK\r\n$1\r\n0\r\n"])
+def test_a_replica_that_is_silent_for_repl_timeout_is_let_go(tmp_path, says):
+    """Whether it once acknowledged or never did; a newline says that it lives, as one does that loads a snapshot."""
+    with (
+        redis_server(tmp_path / "redis", repl_diskless_sync_delay="0") as server,
+        aofnb.open(tmp_path / "us") as store,
+        store.serve() as service,
+    ):
+        for port in (server.port, service.port):
+            admin = Connection(port)
+            assert admin.execute("CONFIG", "SET", "repl-timeout", "2", "repl-ping-replica-period", "1") == "OK"
+            replica = FakeReplica(port)
+            until(lambda admin=admin: b"connected_slaves:1" in admin.execute("INFO", "replication"))
+            began_s = time.monotonic()
+            while says and time.monotonic() < began_s + 5:
+                replica.say(says)
+                time.sleep(0.2)
+                assert replica.ended_after_s is None, port
+            until(lambda replica=replica: replica.ended_after_s is not None)
+            assert replica.ended_after_s > (6 if says else 1.5), port
+            until(lambda admin=admin: b"connected_slaves:0" in admin.execute("INFO", "replication"))
+            replica.close()
+            admin.close()
+
+
+@pytest.mark.slow
+def test_a_replica_lets_a_silent_master_go_and_comes_back(tmp_path):
+    """The other end: as long as nothing is written our pings hold the link; without them it breaks."""
+    with (
+        aofnb.open(tmp_path / "us", repl_ping_replica_period=1) as store,
+        store.serve() as ours,
+        redis_server(tmp_path / "redis", repl_timeout="3") as replica,
+    ):
+        replica.execute("REPLICAOF", "127.0.0.1", ours.port)
+        until(lambda: b"master_link_status:up" in replica.execute("INFO", "replication"))
+        time.sleep(5)  # of another process, which has no fake clock
+        assert (ours.replication.full_syncs, ours.replication.partial_syncs) == (1, 0)
+        # Nobody can answer while the engine's lock is held.
+        with store.engine.lock:
+            until(lambda: b"MASTER timeout: no data nor PING received" in (tmp_path / "redis/redis.log").read_bytes())
+        store.execute("SET", "k", "v")
+        until(lambda: replica.execute("GET", "k") == b"v")
+        assert (ours.replication.full_syncs, ours.replication.partial_syncs) == (1, 1)

@@ -315,8 +315,10 @@ def test_while_it_loads_clients_are_told_what_the_server_tells(tmp_path: Path) -
     need("redis-server", available())
     for name in ("us", "redis"):
         with aofnb.open(tmp_path / name, appendfsync="no") as store:
-            store.run([("SET", f"k{number}", "v" * 1000) for number in range(100)])
+            store.run([("SET", f"k{number}", "v" * 100_000) for number in range(100)])
             store.execute("BGREWRITEAOF")
+            while store.stats().rewrite.phase != "idle":
+                time.sleep(0.01)  # another process
     slow = ("--appendonly", "yes", "--enable-debug-command", "yes")
     told, fields = [], []
     for name in ("redis", "us"):
@@ -339,11 +341,15 @@ def test_while_it_loads_clients_are_told_what_the_server_tells(tmp_path: Path) -
                 connection.send(*line.split())
             told.append([str(connection.read()) for _ in WHILE_LOADING])
             fields.append(persistence_of(port))
-            assert fields[-1]["loading"] == "1", "it took too long to ask"
-            while persistence_of(port)["loading"] == "1":
+            assert fields[-1]["loading"] == "1", f"{name}: it took too long to ask"
+            moving = [int(fields[-1]["loading_loaded_bytes"])]
+            while (now := persistence_of(port))["loading"] == "1":
+                moving.append(int(now["loading_loaded_bytes"]))
                 time.sleep(0.05)
+            assert moving == sorted(moving)
+            assert len(set(moving)) > 3, f"{name}: it moves while the data comes in"
             # The connection has lived through it.
-            assert connection.execute("GET", "k99") == b"v" * 1000
+            assert connection.execute("GET", "k99") == b"v" * 100_000
             connection.close()
         finally:
             process.terminate()
