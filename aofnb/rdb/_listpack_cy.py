@@ -43,6 +43,7 @@ def elements(blob: bytes, at: cython.Py_ssize_t, as_text: cython.bint, items: li
     start: cython.Py_ssize_t
     after: cython.Py_ssize_t
     back: cython.Py_ssize_t
+    size: cython.Py_ssize_t
     number: cython.longlong
     texts: list[bytes] = TEXTS
     while at < end:
@@ -76,7 +77,9 @@ def elements(blob: bytes, at: cython.Py_ssize_t, as_text: cython.bint, items: li
             if at + 5 > end:
                 return at
             start = at + 5
-            after = start + p[at + 1] + (p[at + 2] << 8) + (p[at + 3] << 16) + p[at + 4] * 16777216
+            # In an int of C it would come out negative, and what is read then lies in front of the blob.
+            size = p[at + 4]
+            after = start + p[at + 1] + (p[at + 2] << 8) + (p[at + 3] << 16) + (size << 24)
         else:
             return at
         back = _behind_backlen(p, at, after, end)

@@ -75,6 +75,7 @@ def test_more_elements_than_the_header_counts_are_walked() -> None:
         ("09 00 00 00 01 00 f5 01 ff", "begins no element"),
         ("08 00 00 00 01 00 f4 ff", "longer than it may be"),
         ("0c 00 00 00 01 00 f0 ff ff ff ff ff", "longer than it may be"),
+        ("0d 00 00 00 01 00 f0 00 00 00 80 05 ff", "longer than it may be"),
     ],
 )
 def test_a_damaged_listpack_is_refused(blob: str, why: str) -> None:
