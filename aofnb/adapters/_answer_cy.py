@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from aofnb.adapters._peer_cy import Peer
 from aofnb.commands.client import Client
 from aofnb.commands.strings import get, set_
-from aofnb.resp._encode_cy import encode_replies
 from aofnb.store._table_cy import Table
 from aofnb.store.keyspace import Database
 
@@ -24,9 +23,24 @@ except ModuleNotFoundError:
     from aofnb import _cython as cython
 
 if cython.compiled:
+    from cython.cimports.aofnb.resp._encode_cy import put_number
     from cython.cimports.aofnb.resp._plain_cy import argument_at
+    from cython.cimports.aofnb.store._slots import held, slot_of
+    from cython.cimports.aofnb.store._table_cy import (
+        INLINE_MAX,
+        Record,
+        kind_of,
+        record_of,
+        value_of,
+        value_text,
+    )
+    from cython.cimports.cpython.bytearray import PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
+    from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+    from cython.cimports.libc.string import memcmp, memcpy
 else:
     from aofnb.resp._plain_cy import argument_at
+    from aofnb.resp.replies import encode_reply
+    from aofnb.store._slots import held, slot_of
 
 if TYPE_CHECKING:
     from aofnb.engine.core import Engine
@@ -34,6 +48,12 @@ if TYPE_CHECKING:
     Arrived = list[tuple[Any, bytes]]
 
 COMPILED = cython.compiled
+
+_LIMITED, _MULTI, _DB, _RESP = [slot_of(Client, name) for name in ("limited", "multi", "db", "resp")]
+_SAID_GET, _SAID_SET = [b"GET"], [b"SET"]
+# What a string takes besides its bytes, as a reply; and how many bytes of replies there is room for at first.
+_MOST = 24
+_OUT_BYTES = 1024
 
 
 @cython.locals(peer=Peer)
@@ -50,138 +70,222 @@ def answer(engine: Engine, arrived: Arrived, most: cython.Py_ssize_t, now_s: flo
         The others, and what they sent from the first request on that was not run. Replies to those before are in
         their `out`.
     """
-    client: Client
     data: bytes
-    out: list[bytes]
-    replies: list[Any]
     pos: cython.Py_ssize_t
-    done: cython.Py_ssize_t
+    sent: tuple[Any, bytes]
     answers: list[Any] = []
     left: list[Any] = []
-    # Records that are not in the log yet, and the database that they are of.
-    records: list[bytes] = []
-    db: Database | None = None
-    selected: Any
-    total: cython.Py_ssize_t = 0
-    said_get, said_set = ([b"GET"], now_s), ([b"SET"], now_s)
     if engine.long_way or engine.refusal is not None or engine.outbox.items:
         return answers, arrived
-    # What GET and SET are while nobody watches or measures them. No plain request changes that.
-    may_get: cython.bint = _is_known(engine, 2, b"GET", b"get", get)
-    may_set: cython.bint = _is_known(engine, 3, b"SET", b"set", set_) and engine.observe is None and not engine.effects
-    for peer, data in arrived:
+    turn = Turn(engine, most)
+    for sent in arrived:
+        peer = sent[0]
+        data = sent[1]
         peer.last_heard_s = now_s
-        client = peer.client
-        out = peer.out
-        replies = []
-        pos = 0
-        selected = client.db
-        if client.multi is None and not client.listening and total < most and type(selected) is Database:
-            if selected is not db:
-                _log(engine, db, records)
-                db = selected
-            pos = _run(selected, data, min(most - total, peer.share), may_get, may_set, replies, records)
-        done = len(replies)
-        if done:
-            total += done
-            client.heard = said_set if type(replies[done - 1]) is str else said_get
-        if pos == len(data) and not out:
-            answers.append((peer, encode_replies(replies, client.resp)))
+        pos = turn.run(peer, data)
+        if pos == len(data) and not peer.out:
+            answers.append((peer, turn.replies()))
         else:
-            if done:
-                out.append(encode_replies(replies, client.resp))
+            if pos:
+                peer.out.append(turn.replies())
             left.append((peer, data[pos:]))
-    _log(engine, db, records)
-    engine.total_commands += total
+    turn.tell()
+    engine.total_commands += turn.total
     return answers, left
 
 
-@cython.cfunc
-@cython.locals(values=Table, expires=Table)
-def _run(
-    db: Database,
-    data: bytes,
-    most: cython.Py_ssize_t,
-    may_get: cython.bint,
-    may_set: cython.bint,
-    replies: list[Any],
-    records: list[bytes],
-) -> cython.Py_ssize_t:
-    """Run up to `most` requests of one client; where in `data` those begin that are left."""
-    p: cython.p_const_uchar = data
-    size: cython.Py_ssize_t = len(data)
-    pos: cython.Py_ssize_t = 0
-    start: cython.Py_ssize_t
-    end: cython.Py_ssize_t
-    header: cython.longlong
-    writes: cython.bint
-    key: bytes
-    found: Any
-    hits: cython.Py_ssize_t = 0
-    misses: cython.Py_ssize_t = 0
-    values = db._data
-    expires = db._expires
-    may_set = may_set and db._pool is None
-    while most > 0 and size - pos > 13:
-        writes = may_set and (_begins(p, pos, b"*3\r\n$3\r\nSET\r\n") or _begins(p, pos, b"*3\r\n$3\r\nset\r\n"))
-        if not (
-            writes or (may_get and (_begins(p, pos, b"*2\r\n$3\r\nGET\r\n") or _begins(p, pos, b"*2\r\n$3\r\nget\r\n")))
-        ):
-            break
-        header = argument_at(p, pos + 13, size)
-        if header < 0:
-            break
-        start = pos + 13 + (header & 255)
-        end = start + (header >> 8)
-        key = p[start:end]
-        if expires and key in expires:
-            break
-        if writes:
-            header = argument_at(p, end + 2, size)
+class Turn:
+    """The plain requests of one turn: what they may do, and what they did so far."""
+
+    def __init__(self, engine, most):
+        self.engine = engine
+        # How many may still run, and how many did.
+        self.room = most
+        self.total = 0
+        # What GET and SET are while nobody watches or measures them. No plain request changes that.
+        self.may_get = _is_known(engine, 2, b"GET", b"get", get)
+        self.may_set = _is_known(engine, 3, b"SET", b"set", set_) and engine.observe is None and not engine.effects
+        # The database that they are about, its tables, and whether SET need do no more than change them.
+        self.db = self.values = self.expires = None
+        self.sets = False
+        # What is to be told of it: how many keys were found, and not, and set, and the records of these.
+        self.hits = self.misses = self.written = 0
+        self.records = []
+        # Replies to the client whose turn it is: so many bytes of it.
+        self.out = bytearray(_OUT_BYTES)
+        self.out_bytes = 0
+
+    def run(self, peer, data):
+        """Run requests of one client; where in `data` those begin that are left."""
+        client: Any = peer.client
+        p: cython.p_const_char = data
+        q: cython.p_const_uchar = data
+        size: cython.Py_ssize_t = len(data)
+        left: cython.Py_ssize_t = min(self.room, peer.share)
+        pos: cython.Py_ssize_t = 0
+        # Where the SETs begin that are not in `records` yet: most often one follows another.
+        sets: cython.Py_ssize_t = -1
+        start: cython.Py_ssize_t
+        end: cython.Py_ssize_t
+        text: cython.Py_ssize_t
+        header: cython.longlong
+        writes: cython.bint
+        if held(client, _LIMITED) or held(client, _MULTI) is not None:
+            return 0
+        if held(client, _DB) is not self.db and not self.select(held(client, _DB)):
+            return 0
+        while left > 0 and size - pos > 13:
+            writes = self.sets and (_begins(p, pos, b"*3\r\n$3\r\nSET\r\n") or _begins(p, pos, b"*3\r\n$3\r\nset\r\n"))
+            if not writes and not (
+                self.may_get and (_begins(p, pos, b"*2\r\n$3\r\nGET\r\n") or _begins(p, pos, b"*2\r\n$3\r\nget\r\n"))
+            ):
+                break
+            header = argument_at(q, pos + 13, size)
             if header < 0:
                 break
-            start = end + 2 + (header & 255)
+            start = pos + 13 + (header & 255)
             end = start + (header >> 8)
-            values[key] = p[start:end]
-            replies.append("OK")
-            records.append(data[pos : end + 2])
-        else:
-            found = values.get(key)
-            if found is None:
-                misses += 1
-            elif type(found) is bytes:
-                hits += 1
-            else:
+            if _has(self.expires, p, start, end):
                 break
-            replies.append(found)
-        pos = end + 2
-        most -= 1
-    if hits:
-        db.hits += hits
-    if misses:
-        db.misses += misses
-    return pos
+            if writes:
+                header = argument_at(q, end + 2, size)
+                if header < 0:
+                    break
+                text = end + 2 + (header & 255)
+                self.set_key(p, start, end, text, text + (header >> 8))
+                if sets < 0:
+                    sets = pos
+                pos = text + (header >> 8) + 2
+                peer.said = _SAID_SET
+            else:
+                if not self.read_key(p, start, end, client):
+                    break
+                if sets >= 0:
+                    self.records.append(data[sets:pos])
+                    sets = -1
+                pos = end + 2
+                peer.said = _SAID_GET
+            left -= 1
+            self.room -= 1
+            self.total += 1
+        if sets >= 0:
+            self.records.append(data if pos - sets == size else data[sets:pos])
+        return pos
+
+    def read_key(self, p, start, end, client):
+        """Reply with the value of the key p[start:end]; False, and nothing is done, if that is not kept as bytes."""
+        found: Any = None
+        if not cython.compiled:
+            found = self.values.get(p[start:end])
+            if found is not None and type(found) is not bytes:
+                return False
+            self.out[self.out_bytes :] = encode_reply(found, held(client, _RESP))
+            self.out_bytes = len(self.out)
+            self.hits, self.misses = self.hits + (found is not None), self.misses + (found is None)
+            return True
+        record: cython.pointer(Record) = record_of(cython.address(self.values.keys), p + start, end - start)
+        if record == cython.NULL:
+            self.misses += 1
+            if held(client, _RESP) < 3:
+                self.append(b"$-1\r\n", 5)
+            else:
+                self.append(b"_\r\n", 3)
+            return True
+        if kind_of(record) <= INLINE_MAX:
+            self.append_bulk(value_text(record), kind_of(record))
+        else:
+            found = value_of(record)
+            if type(found) is not bytes:
+                return False
+            self.append_bulk(PyBytes_AS_STRING(found), PyBytes_GET_SIZE(found))
+        self.hits += 1
+        return True
+
+    def set_key(self, p, start, end, text, text_end):
+        """Set the key p[start:end] to p[text:text_end]."""
+        self.written += 1
+        if not cython.compiled:
+            self.values[p[start:end]] = p[text:text_end]
+            self.out[self.out_bytes :] = b"+OK\r\n"
+            self.out_bytes = len(self.out)
+            return
+        if text_end - text <= INLINE_MAX:
+            self.values.put_text(p + start, end - start, p + text, text_end - text)
+        else:
+            self.values.put(p + start, end - start, PyBytes_FromStringAndSize(p + text, text_end - text))
+        self.append(b"+OK\r\n", 5)
+
+    def append_bulk(self, text, size):
+        """Reply with a string."""
+        p: cython.p_char = self.room_for(size + _MOST)
+        end: cython.p_char = put_number(p, 36, size)
+        memcpy(end, text, size)
+        end[size] = 13
+        end[size + 1] = 10
+        self.out_bytes += end + size + 2 - p
+
+    def append(self, text, size):
+        """Reply with what is encoded already."""
+        memcpy(self.room_for(size), text, size)
+        self.out_bytes += size
+
+    def room_for(self, size):
+        """Where so many bytes can be put."""
+        if self.out_bytes + size > PyByteArray_GET_SIZE(self.out):
+            PyByteArray_Resize(self.out, 2 * (self.out_bytes + size))
+        return PyByteArray_AS_STRING(self.out) + self.out_bytes
+
+    def replies(self):
+        """What is to be sent to the client whose turn it was."""
+        size: cython.Py_ssize_t = self.out_bytes
+        self.out_bytes = 0
+        if not cython.compiled:
+            return bytes(self.out[:size])
+        return PyBytes_FromStringAndSize(PyByteArray_AS_STRING(self.out), size)
+
+    def select(self, db):
+        """Go on with another database; False if one has to know more of what is done with it."""
+        if type(db) is not Database:
+            return False
+        self.tell()
+        self.db = db
+        self.values, self.expires = db._data, db._expires
+        self.sets = self.may_set and db._pool is None
+        return True
+
+    def tell(self):
+        """Have the database count, and the log written, what is not yet."""
+        db, engine = self.db, self.engine
+        if self.hits or self.misses:
+            db.hits += self.hits
+            db.misses += self.misses
+            self.hits = self.misses = 0
+        if self.written:
+            engine.keyspace.dirty += self.written
+            if engine.writer is not None:
+                engine.writer.feed_encoded(db.index, self.records, self.written)
+            self.records.clear()
+            self.written = 0
 
 
 @cython.cfunc
 @cython.inline
 @cython.exceptval(check=False)
-def _begins(p: cython.p_const_uchar, pos: cython.Py_ssize_t, head: cython.p_const_uchar) -> cython.bint:
+def _has(table: Table, p: cython.p_const_char, start: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.bint:
+    """Whether the key p[start:end] is in `table`."""
+    if not cython.compiled:
+        return p[start:end] in table
+    return record_of(cython.address(table.keys), p + start, end - start) != cython.NULL
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
+def _begins(p: cython.p_const_char, pos: cython.Py_ssize_t, head: cython.p_const_char) -> cython.bint:
     """Whether the 13 bytes of `head` are at p[pos]."""
-    i: cython.Py_ssize_t
-    for i in range(13):  # noqa: SIM110  # a generator would not be C
-        if p[pos + i] != head[i]:
-            return False
-    return True
-
-
-def _log(engine: Engine, db: Database | None, records: list[bytes]) -> None:
-    """Feed the log with `records`, and forget them."""
-    if db is not None and records:
-        engine.keyspace.dirty += len(records)
-        if engine.writer is not None:
-            engine.writer.feed_encoded(db.index, records)
-        records.clear()
+    if not cython.compiled:
+        return p.startswith(head, pos)
+    return memcmp(p + pos, head, 13) == 0
 
 
 def _is_known(engine: Engine, argc: int, name: bytes, lower: bytes, handler: Any) -> bool:

@@ -65,6 +65,8 @@ class Peer:
         self.fd = sock.fileno()
         self.client = client
         self.reader = reader
+        # Whether what comes next is read in the light of what came before: as `reader` says.
+        self.under_way = False
         self.requests: list[list[bytes]] = []
         # The command that waits, and whose reply comes later: none behind it is run meanwhile.
         self.waiting_for: list[bytes] | None = None
@@ -76,7 +78,8 @@ class Peer:
         self.unread_bytes = 0
         # What the peer does not take yet, in order.
         self.unsent: deque[bytes | memoryview] = deque()
-        # By the server's monotonic clock.
+        # What it said last, and when by the server's monotonic clock.
+        self.said: list[bytes] | None = None
         self.last_heard_s = 0.0
         # Whether more is read.
         self.reads = True
@@ -87,6 +90,9 @@ class Peer:
 
     def readable(self) -> None:
         """Read what there is, and have it run with the next turn."""
+        self._read_in()
+
+    def _read_in(self) -> None:
         data: bytes | None
         if self.closing or not self.reads:
             # It was told a moment before that was so.
@@ -103,7 +109,7 @@ class Peer:
             self.said_all()
             return
         self.traffic.input_bytes += len(data)
-        if self.requests or self.waiting_for is not None or self.reader.under_way or not self.client.authenticated:
+        if self.requests or self.waiting_for is not None or self.under_way:
             self.read(data)
         else:
             # Most often it is plain, and is answered as it stands.
@@ -111,17 +117,23 @@ class Peer:
 
     def flush(self, data: bytes) -> None:
         """Send `data`, which was taken from `out`. Without the lock."""
+        self._flush(data)
+
+    def _flush(self, data: bytes) -> None:
         if self.requests or self.closing or self.leaving or self.unsent or not self.reads or len(data) > REPLY_BYTES:
             self.flush_carefully(data)
             return
         self.unread_bytes = 0
         if data:
-            sent: cython.Py_ssize_t = self.offer(data)
+            sent: cython.Py_ssize_t = self._offer(data)
             if sent < len(data):
                 self.hold(memoryview(data)[sent:])
 
     def offer(self, data: Any) -> int:
         """How much of `data`, which is bytes or a view of them, the system takes now."""
+        return self._offer(data)
+
+    def _offer(self, data: Any) -> cython.Py_ssize_t:
         if self.sock is None:
             return 0
         try:
@@ -153,7 +165,7 @@ class Peer:
             else:
                 PyErr_SetFromErrno(OSError)
 
-    def _send(self, data: Any) -> int:
+    def _send(self, data: Any) -> cython.Py_ssize_t:
         if not cython.compiled or type(data) is not bytes:
             try:
                 return self.sock.send(data)  # type: ignore[union-attr]  # asked by `offer`
@@ -194,3 +206,51 @@ class Peer:
     def close(self) -> None:
         """Close now: what the peer has not taken is lost to it."""
         raise NotImplementedError
+
+    def fault(self) -> None:
+        """An exception came out of it, and is being handled: log it, and give up."""
+        raise NotImplementedError
+
+
+@cython.locals(peer=Peer)
+def read_plain(ready: list[tuple[int, int]], watchers: dict[int, Any]) -> list[tuple[int, int]]:
+    """Have those peers read that have just something to read; who else is `ready`, with the events.
+
+    Parameters
+    ----------
+    ready
+        Descriptors and events, of which 1 says that there is something to read.
+    watchers
+        By descriptor, whom to tell: a `Peer`, or another.
+    """
+    others: list[tuple[int, int]] = []
+    event: tuple
+    watcher: Any
+    for event in ready:
+        watcher = watchers.get(event[0])
+        if event[1] == 1 and isinstance(watcher, Peer):
+            peer = watcher
+            try:
+                peer._read_in()
+            except Exception:
+                peer.fault()
+        else:
+            others.append(event)
+    return others
+
+
+@cython.locals(peer=Peer)
+def send_all(answers: list[tuple[Any, bytes]]) -> list[Any]:
+    """Have each peer send what stands beside it; those that have more to be run."""
+    more: list[Any] = []
+    answer: tuple
+    for answer in answers:
+        peer = answer[0]
+        try:
+            peer._flush(answer[1])
+        except Exception:
+            peer.fault()
+        if peer.requests and peer.waiting_for is None and not peer.closing:
+            # What a turn left, or what stood behind a command that waited.
+            more.append(peer)
+    return more

@@ -62,6 +62,7 @@ class Connection(Peer):
         client.sink = self._pushed
         client.end = self._end
         client.buffers = self._buffers
+        client.heard = self._heard
         own = sock.getsockname()
         self.address = client.address = _address(peer or own)
         client.local_address = _address(own)
@@ -94,6 +95,7 @@ class Connection(Peer):
         reader = self.reader
         reader.stranger = self._is_stranger()
         self.requests += reader.feed(data)
+        self.under_way = reader.under_way
         if self.requests or reader.error is not None:
             if self.waiting_for is None:
                 self.server.ready(self)
@@ -150,7 +152,7 @@ class Connection(Peer):
         outbox = engine.outbox.items
         done = 0
         if requests:
-            client.heard = (requests[-1], self.last_heard_s)
+            self.said = requests[-1]
         count = len(requests)
         while done < count:
             if requests[done][0] in QUICK and not outbox:
@@ -168,7 +170,7 @@ class Connection(Peer):
             if (
                 command is None
                 or client.multi is not None
-                or client.listening
+                or client.limited
                 or engine.long_way
                 or engine.refusal is not None
                 or "blocking" in command.flags
@@ -201,6 +203,7 @@ class Connection(Peer):
             # It may have told who it is: what stands behind is read with that in mind.
             self.reader.stranger = self._is_stranger()
             self.requests = self.reader.feed(b"")
+            self.under_way = self.reader.under_way
         if self.closing:
             self.requests = []
         elif not self.requests and self.reader.error is not None:
@@ -388,6 +391,10 @@ class Connection(Peer):
         self.unsent.clear()
         self._unsent_bytes = 0
         self.server.lost(self)
+
+    def _heard(self) -> tuple[Argv | None, float]:
+        """What CLIENT LIST says of the last command, and since when there was none."""
+        return self.said, self.last_heard_s
 
     def _buffers(self) -> dict[str, int]:
         """What CLIENT LIST says of descriptors and memory. There is no reply buffer of a fixed size."""

@@ -15,13 +15,14 @@ Redis: ae.c aeProcessEvents, server.c beforeSleep (7.0.15).
 from __future__ import annotations
 
 import logging
+import select
 import selectors
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from selectors import EVENT_READ, EVENT_WRITE
 from typing import Protocol
 
+from aofnb.adapters._peer_cy import read_plain
 from aofnb.clock import Clock
 
 __all__ = ["Loop", "Watcher"]
@@ -65,24 +66,27 @@ class Loop:
         self._log = log
         self._tick = tick
         self._after_events = after_events
-        self._selector = selectors.DefaultSelector()
-        only_select = isinstance(self._selector, selectors.SelectSelector)
-        self.capacity = _SOCKETS_OF_SELECT if only_select else None
+        self._poller = _Epoll() if hasattr(select, "epoll") else _Portable()
+        self.capacity = self._poller.capacity
+        # By descriptor: who watches it, and for which events.
+        self._watchers: dict[int, Watcher] = {}
+        self._wanted: dict[int, int] = {}
         self._alarm = _Alarm()
         self.watch(self._alarm.socket, self._alarm, reads=True)
         self.now_s = clock.monotonic()
         self._stopped = False
 
     def watch(self, sock: socket.socket, watcher: Watcher, *, reads: bool = False, writes: bool = False) -> None:
-        """From now on tell `watcher` when `sock` can be read, or written, or neither."""
-        events = (EVENT_READ if reads else 0) | (EVENT_WRITE if writes else 0)
-        if sock not in self._selector.get_map():
-            if events:
-                self._selector.register(sock, events, watcher)
-        elif events:
-            self._selector.modify(sock, events, watcher)
-        else:
-            self._selector.unregister(sock)
+        """From now on tell `watcher` when `sock`, which is open, can be read, or written, or neither."""
+        fd = sock.fileno()
+        wanted = (self._poller.READ if reads else 0) | (self._poller.WRITE if writes else 0)
+        known = fd in self._watchers
+        if wanted:
+            self._poller.watch(fd, wanted, known)
+            self._watchers[fd], self._wanted[fd] = watcher, wanted
+        elif known:
+            del self._watchers[fd], self._wanted[fd]
+            self._poller.forget(fd)
 
     def run(self) -> None:
         """Go round until `stop`."""
@@ -90,17 +94,10 @@ class Loop:
         more = False
         while not self._stopped:
             wait_s = 0.0 if more else max(0.0, next_tick_s - self._clock.monotonic())
-            events_of = self._selector.select(wait_s)
+            ready = self._poller.poll(wait_s)
             self.now_s = self._clock.monotonic()
-            for key, events in events_of:
-                watcher: Watcher = key.data
-                try:
-                    if events & EVENT_WRITE:
-                        watcher.writable()
-                    if events & EVENT_READ:
-                        watcher.readable()
-                except Exception:
-                    watcher.fault()
+            for fd, events in read_plain(ready, self._watchers):
+                self._tell(fd, events)
             try:
                 if self.now_s >= next_tick_s:
                     next_tick_s = self.now_s + _TICK_S
@@ -109,6 +106,21 @@ class Loop:
             except Exception:
                 self._log.exception("a round of the server failed")
                 more = False
+
+    def _tell(self, fd: int, events: int) -> None:
+        """Tell whoever watches `fd`; of an error or a hang-up, which is no event of its own, what it asked for."""
+        watcher = self._watchers.get(fd)
+        if watcher is None:
+            return
+        read, write = self._poller.READ, self._poller.WRITE
+        wanted = self._wanted[fd]
+        try:
+            if wanted & write and events & ~read:
+                watcher.writable()
+            if wanted & read and events & ~write:
+                watcher.readable()
+        except Exception:
+            watcher.fault()
 
     def wake(self) -> None:
         """Have a round at once. In any thread."""
@@ -121,8 +133,44 @@ class Loop:
 
     def close(self) -> None:
         """Give back what it holds; the sockets that it watches stay open."""
-        self._selector.close()
+        self._poller.close()
         self._alarm.close()
+
+
+class _Epoll:
+    """epoll as it is: what `selectors` does around it costs more than the call."""
+
+    READ = getattr(select, "EPOLLIN", 0)
+    WRITE = getattr(select, "EPOLLOUT", 0)
+    capacity = None
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self.poll = self._epoll.poll
+        self.close = self._epoll.close
+        self.forget = self._epoll.unregister
+
+    def watch(self, fd: int, wanted: int, known: bool) -> None:
+        (self._epoll.modify if known else self._epoll.register)(fd, wanted)
+
+
+class _Portable:
+    """The best that another system has."""
+
+    READ = selectors.EVENT_READ
+    WRITE = selectors.EVENT_WRITE
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self.capacity = _SOCKETS_OF_SELECT if isinstance(self._selector, selectors.SelectSelector) else None
+        self.close = self._selector.close
+        self.forget = self._selector.unregister
+
+    def watch(self, fd: int, wanted: int, known: bool) -> None:
+        (self._selector.modify if known else self._selector.register)(fd, wanted)
+
+    def poll(self, wait_s: float) -> list[tuple[int, int]]:
+        return [(key.fd, events) for key, events in self._selector.select(wait_s)]
 
 
 class _Alarm:

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from aofnb.adapters._answer_cy import COMPILED, answer
-from aofnb.adapters._peer_cy import Traffic
+from aofnb.adapters._peer_cy import Traffic, send_all
 from aofnb.adapters.client_memory import ClientMemory, limit_bytes
 from aofnb.adapters.connection import Connection, is_local
 from aofnb.adapters.loop import Loop
@@ -512,14 +512,8 @@ class Server:
     def _send(self, answers: list[tuple[Connection, bytes]]) -> None:
         if self.weighs:
             self.to_weigh.update(connection for connection, _data in answers)
-        for connection, data in answers:
-            try:
-                connection.flush(data)
-            except Exception:
-                connection.fault()
-            if connection.requests and connection.waiting_for is None and not connection.closing:
-                # What a turn left, or what stood behind a command that waited.
-                self.ready(connection)
+        for connection in send_all(answers):
+            self.ready(connection)
 
     def _turn_failed(self, turn: set[Connection], problem: Exception) -> None:
         """Drop them: nobody may be told OK, and nobody can be told otherwise, since what they wrote is in memory."""

@@ -148,14 +148,14 @@ class AofWriter:
         self.fed_commands += len(argvs)
         self._whole_bytes = len(self.aof_buf)
 
-    def feed_encoded(self, db: int, records: Sequence[bytes]) -> None:
-        """`feed_each` for records that are encoded already."""
+    def feed_encoded(self, db: int, records: Sequence[bytes], commands: int) -> None:
+        """`feed_each` for records of so many commands that are encoded already."""
         if self.config.aof_timestamp_enabled:
             self._annotate()
         if db != self.selected_db:
             self._select(db)
         self.aof_buf += b"".join(records)
-        self.fed_commands += len(records)
+        self.fed_commands += commands
         self._whole_bytes = len(self.aof_buf)
 
     def _select(self, db: int) -> None:

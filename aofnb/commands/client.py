@@ -390,7 +390,7 @@ class Client:
         "heard",
         "id",
         "in_exec",
-        "listening",
+        "limited",
         "loading",
         "local_address",
         "multi",
@@ -429,9 +429,9 @@ class Client:
         self.address = "?:0"
         self.local_address = "?:0"
         self.born_s = server.clock.monotonic()
-        # What it said last and when, by the server's monotonic clock. Kept up by whoever reads the connection; of a
-        # session of the process it is not known: to note it would cost every command.
-        self.heard: tuple[Argv, float] | None = None
+        # What it said last (None: nothing yet) and when, by the server's monotonic clock: asked of whoever reads the
+        # connection. Of a session of the process it is not known: to note it would cost every command.
+        self.heard: Callable[[], tuple[Argv | None, float]] | None = None
         # Closes the connection when what was answered is sent; None for a session of the process, which has none.
         # Called with the engine's lock held, in any thread.
         self.end: Callable[[], None] | None = None
@@ -443,12 +443,13 @@ class Client:
         self.authenticated = True
         # Whether its rights must be asked for. Derived by the engine.
         self.restricted = False
+        # Whether more than usual is to be asked before each of its commands: it is restricted, or subscribes to
+        # something. Derived by whoever changes either, see `limit`.
+        self.limited = False
         self.no_evict = False
         self.reply_mode: ReplyMode = "on"
         # Takes messages that answer nothing: of channels, of MONITOR. None: there is nobody to take them.
         self.sink: Callable[[Any], None] | None = None
-        # Whether it subscribes to anything. Kept by `Subscriptions`.
-        self.listening = False
         # MULTI: the queued commands, or None outside.
         self.multi: list[tuple[Command, Argv]] | None = None
         self.multi_aborted = False
@@ -458,6 +459,10 @@ class Client:
         # Those that were overdue when WATCH was called.
         self.watching_overdue: set[tuple[int, bytes]] = set()
         self.watch_broken = False
+
+    def limit(self) -> None:
+        """Derive `limited` anew."""
+        self.limited = self.restricted or self in self.server.subscriptions.clients
 
     def changed(self, key: bytes, event: str, dirty: int = 1, db: Database | None = None) -> None:
         """Report that the value at `key` changed.

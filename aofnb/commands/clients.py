@@ -44,7 +44,7 @@ def memory_of(client: Client, *, queued_bytes: int | None = None) -> int:
     """About how many bytes `client` makes us hold; `queued_bytes`, if known, are those of its queue in MULTI."""
     server = client.server
     names = len(client.watching)
-    if client.listening:
+    if client in client.server.subscriptions.clients:
         names += sum(len(server.subscriptions.of(client, kind)) for kind in ("channels", "patterns", "shards"))
     tracker = server.tracking.clients.get(client)
     if tracker is not None:
@@ -61,7 +61,7 @@ def described(client: Client, running: Argv | None = None) -> bytes:
     queue = client.multi
     buffers = client.buffers() if client.buffers is not None else _NO_BUFFERS
     now_s = server.clock.monotonic()
-    said, said_s = client.heard or (None, now_s + 1)
+    said, said_s = client.heard() if client.heard is not None else (None, now_s + 1)
     if running is not None:
         said, said_s = running, now_s
     entry = None if said is None else find(said)

@@ -54,7 +54,7 @@ class Subscriptions:
     def add(self, client: Client, kind: Kind, name: bytes) -> None:
         self._table(kind).setdefault(name, {})[client] = None
         self.clients.setdefault(client, {}).setdefault(kind, {})[name] = None
-        client.listening = True
+        client.limit()
         if kind == "patterns" and name not in self._matchers:
             self._matchers[name] = matcher(name)
 
@@ -71,7 +71,7 @@ class Subscriptions:
                 del self._matchers[name]
         if not any(own.values()):
             del self.clients[client]
-            client.listening = False
+            client.limit()
 
     def forget(self, client: Client) -> None:
         """`client` listens to nothing any more, and is not told so."""

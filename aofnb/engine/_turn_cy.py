@@ -62,7 +62,7 @@ def take(
     written: list[list[bytes]] = []
     hits: cython.Py_ssize_t = 0
     misses: cython.Py_ssize_t = 0
-    if client.multi is not None or client.listening or type(db) is not Database:
+    if client.multi is not None or client.limited or type(db) is not Database:
         return index
     if engine.long_way or engine.refusal is not None:
         return index

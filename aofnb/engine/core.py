@@ -357,7 +357,6 @@ class Engine:
             or self.monitors
             or self.usage is not None
             or attended
-            or self.rights.restricted
             or self.waiting.pause
         )
         telling = "m" in self.notified or "n" in self.notified
@@ -435,11 +434,9 @@ class Engine:
 
     def log_in(self, client: Client, name: bytes, password: bytes, by: bytes) -> None:
         self.rights.log_in(client, name, password, by)
-        self.look_around()
 
     def rights_changed(self) -> None:
         self.rights.changed(self.connected())
-        self.look_around()
 
     def _password_changed(self) -> None:
         self.users.set_default_password()
@@ -552,8 +549,6 @@ class Engine:
         if not trusted:
             client.trusted = False
             self.rights.begin(client)
-            if client.restricted:
-                self.look_around()
         return client
 
     # --- one turn ----------------------------------------------------------------------------------------
@@ -607,7 +602,7 @@ class Engine:
                     if (
                         command is not None
                         and client.multi is None
-                        and not client.listening
+                        and not client.limited
                         and not self.long_way
                         and self.refusal is None
                         and "blocking" not in command.flags
@@ -790,7 +785,7 @@ class Engine:
             raise StoreClosedError(self.closed)
         try:
             command = self._checked(client, argv)
-            if self.long_way or client.listening:
+            if self.long_way or client.limited:
                 self._check_client(client, command, argv)
                 if self.loading is not None and "loading" not in command.flags:
                     raise self.loading.refusal()

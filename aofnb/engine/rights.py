@@ -1,7 +1,7 @@
 """Whose rights hold for which client: logging in, and what happens to clients when users change; the ACL file.
 
 Nothing here is asked for clients that may do everything: `Client.restricted` is derived whenever it may have changed,
-and while any client is restricted all commands take the long way, where it is looked at.
+and only commands of those that are restricted take the long way, where it is looked at.
 
 Redis: acl.c ACLAuthenticateUser, ACLKillPubsubClientsIfNeeded, ACLLoadFromFile, ACLSaveToFile (7.0.15).
 """
@@ -12,7 +12,6 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
-from weakref import WeakSet
 
 from aofnb.commands.acl_users import AclError, Users
 from aofnb.commands.client import Argv, Client
@@ -37,16 +36,11 @@ class Rights:
     def __init__(self, engine: Engine, users: Users) -> None:
         self._engine = engine
         self.users = users
-        # Clients that may not do everything.
-        self.restricted: WeakSet[Client] = WeakSet()
 
     def _derive(self, client: Client) -> None:
         user = self.users.of(client)
         client.restricted = user is not None and (self._must_log_in(client) or not user.unrestricted)
-        if client.restricted:
-            self.restricted.add(client)
-        else:
-            self.restricted.discard(client)
+        client.limit()
 
     def _must_log_in(self, client: Client) -> bool:
         return not client.authenticated and self.users.password_needed

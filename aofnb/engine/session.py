@@ -113,7 +113,7 @@ def _executor(engine: Engine, client: Client) -> Callable[..., Any]:
             command = shortcuts[n].get(argv[0]) if 0 < n < SHORTCUT_ARGC else None
         except TypeError:  # a bytearray cannot be looked up
             command = None
-        if command is None or client.multi is not None or client.listening:
+        if command is None or client.multi is not None or client.limited:
             return slow(client, as_argv(argv))
         if n == 2:  # a command and its key, the shape of GET
             key = argv[1]

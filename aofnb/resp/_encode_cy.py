@@ -61,10 +61,10 @@ def append_commands(buf: bytearray, argvs: Sequence[Sequence[bytes]]) -> None:
     start = PyByteArray_AS_STRING(buf)
     p = start + size
     for argv in argvs:
-        p = _put_number(p, 42, len(argv))
+        p = put_number(p, 42, len(argv))
         for arg in argv:
             length = PyBytes_GET_SIZE(arg)
-            p = _put_number(p, 36, length)
+            p = put_number(p, 36, length)
             memcpy(p, PyBytes_AS_STRING(arg), length)
             p[length] = 13
             p[length + 1] = 10
@@ -101,7 +101,7 @@ def encode_replies(replies: list[Any], resp: int) -> bytes:
     for reply in replies:
         if type(reply) is bytes:
             length = PyBytes_GET_SIZE(reply)
-            p = _put_number(p, 36, length)
+            p = put_number(p, 36, length)
             memcpy(p, PyBytes_AS_STRING(reply), length)
             p[length] = 13
             p[length + 1] = 10
@@ -115,7 +115,7 @@ def encode_replies(replies: list[Any], resp: int) -> bytes:
             p += 5
         else:
             number = reply
-            p = _put_number(p, 58, number)
+            p = put_number(p, 58, number)
     return made[: p - start]
 
 
@@ -125,9 +125,8 @@ _FAR = 10**18
 
 
 @cython.cfunc
-@cython.inline
 @cython.exceptval(check=False)
-def _put_number(p: cython.p_char, kind: cython.char, number: cython.longlong) -> cython.p_char:
+def put_number(p: cython.p_char, kind: cython.char, number: cython.longlong) -> cython.p_char:
     """A line of `kind` and a number at p; where it ends."""
     tens: cython.longlong = 10
     digits: cython.Py_ssize_t = 1

@@ -122,12 +122,14 @@ def test_it_does_take_them(form: str) -> None:
     assert module.answer(engine, [(caller, get + set_)], 9, 7.0) == ([], [(caller, get + set_)])
     caller.run(engine, get + set_)
     assert module.answer(engine, [(caller, set_ + get)], 9, 7.0) == ([(caller, b"+OK\r\n$1\r\nv\r\n")], [])
-    assert caller.client.heard == ([b"GET"], caller.last_heard_s) == ([b"GET"], 7.0)
+    assert (caller.said, caller.last_heard_s) == ([b"GET"], 7.0)
     # No more than its share, than there is room for in the turn, or than has come.
     assert module.answer(engine, [(caller, get * 5)], 9, 7.0) == ([], [(caller, get * 2)])
     assert module.answer(engine, [(caller, get * 5)], 2, 7.0) == ([], [(caller, get * 3)])
     assert module.answer(engine, [(caller, get + get[:-1])], 9, 7.0) == ([], [(caller, get[:-1])])
     assert caller.out == [b"$1\r\nv\r\n" * 3, b"$1\r\nv\r\n" * 2, b"$1\r\nv\r\n"]
+    assert module.answer(engine, [(caller, set_ + get[:-1])], 9, 7.0) == ([], [(caller, get[:-1])])
+    assert (caller.said, caller.out.pop()) == ([b"SET"], b"+OK\r\n")
     # What is in `out` goes first.
     assert module.answer(engine, [(caller, get)], 9, 7.0) == ([], [(caller, b"")])
 
@@ -137,11 +139,13 @@ def test_each_client_has_its_own_database_and_protocol(form: str) -> None:
     config, file = Config(), Nowhere()
     engine = Engine(config, FakeClock(), random.Random(1))
     engine.writer = AofWriter(file, 0, config, FakeClock(), Bio())
-    callers = [Caller(engine.new_client()) for _ in range(4)]
+    callers = [Caller(engine.new_client()) for _ in range(5)]
     get, none, set_ = (encode_command(words) for words in ([b"GET", b"k"], [b"GET", b"none"], [b"SET", b"k", b"v"]))
     callers[0].run(engine, get + set_)
     callers[1].run(engine, encode_command([b"SELECT", b"1"]) + encode_command([b"HELLO", b"3"]))
     callers[3].run(engine, encode_command([b"MULTI"]))
+    # It is to be asked for its rights, say.
+    callers[4].client.limited = True
     engine.end_turn()
     module = kernel("aofnb.adapters._answer_cy", form)
     answers, left = module.answer(engine, [(caller, set_ + none) for caller in callers], 99, 7.0)
@@ -150,7 +154,7 @@ def test_each_client_has_its_own_database_and_protocol(form: str) -> None:
         (callers[1], b"+OK\r\n_\r\n"),
         (callers[2], b"+OK\r\n$-1\r\n"),
     ]
-    assert left == [(callers[3], set_ + none)]
+    assert left == [(callers[3], set_ + none), (callers[4], set_ + none)]
     engine.end_turn()
     zero, one = (encode_command([b"SELECT", number]) for number in (b"0", b"1"))
     assert file.data == zero + set_ * 2 + one + set_ + zero + set_

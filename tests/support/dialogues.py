@@ -59,7 +59,8 @@ class Ours:
     def send(self, argv: list[bytes]) -> None:
         if self.closed:
             return
-        self.client.heard = (argv, self.engine.clock.monotonic())
+        now_s = self.engine.clock.monotonic()
+        self.client.heard = lambda: (argv, now_s)
         self.engine.submit(self.client, argv, self._answered)
 
     def block(self, argv: list[bytes]) -> None:

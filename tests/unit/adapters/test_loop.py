@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import select
 import selectors
 import socket
 import threading
@@ -11,6 +12,13 @@ import pytest
 
 from aofnb.adapters.loop import Loop
 from aofnb.clock import FakeClock, SystemClock
+
+
+@pytest.fixture(params=["as here", "without epoll"], autouse=True)
+def system(request, monkeypatch):
+    """What the system has to watch sockets with."""
+    if request.param == "without epoll":
+        monkeypatch.delattr(select, "epoll", raising=False)
 
 
 class Watcher:
@@ -88,6 +96,41 @@ def test_only_what_is_asked_for_is_told(pair):
         loop.close()
 
 
+def test_who_hung_up_is_told_to_whoever_asked_for_anything():
+    for wanted, told in (
+        ({"writes": True}, ["writable"]),
+        ({"reads": True}, ["readable"]),
+        ({"reads": True, "writes": True}, ["writable", "readable"]),
+    ):
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        holder = []
+        holder.append(loop_of(rounds(1, holder)))
+        loop, watcher = holder[0], Watcher()
+        with ours:
+            loop.watch(ours, watcher, **wanted)
+            theirs.close()
+            loop.run()
+            loop.watch(ours, watcher)
+        assert watcher.told == told
+        loop.close()
+
+
+def test_who_is_watched_no_more_in_the_same_round_is_not_told(pair):
+    ours, theirs = pair
+    holder = []
+    holder.append(loop_of(rounds(1, holder)))
+    loop = holder[0]
+    first = Watcher(lambda: (loop.watch(ours, first), loop.watch(theirs, first)))
+    loop.watch(ours, first, reads=True)
+    loop.watch(theirs, first, reads=True)
+    ours.send(b"x")
+    theirs.send(b"x")
+    loop.run()
+    assert first.told == ["readable"]
+    loop.close()
+
+
 def test_another_thread_wakes_and_stops_it():
     woken = threading.Event()
     loop = loop_of(lambda: woken.set() or False, FakeClock())
@@ -154,6 +197,7 @@ def test_where_there_is_only_select_it_says_how_many_it_can_watch(monkeypatch):
     loop = loop_of(lambda: False)
     assert (loop.capacity is None) == (selectors.DefaultSelector is not selectors.SelectSelector)
     loop.close()
+    monkeypatch.delattr(select, "epoll", raising=False)
     monkeypatch.setattr(selectors, "DefaultSelector", selectors.SelectSelector)
     loop = loop_of(lambda: False)
     assert loop.capacity == 500

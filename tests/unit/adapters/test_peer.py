@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import socket
 import struct
+import sys
 from typing import Any
 
 import pytest
@@ -21,12 +22,19 @@ def reset(sock):
 
 
 @pytest.fixture(params=FORMS)
-def told(request):
+def hot(request) -> Any:
+    return kernel("aofnb.adapters._peer_cy", request.param)
+
+
+@pytest.fixture
+def told(hot):
     """A peer that notes what is left to `Connection`, the socket of the other side, and the notes."""
-    hot: Any = kernel("aofnb.adapters._peer_cy", request.param)
     notes: list[Any] = []
 
     class Noting(hot.Peer):
+        def fault(self):
+            notes.append(("fault", sys.exc_info()[0]))
+
         def read(self, data):
             notes.append(("read", data))
 
@@ -76,8 +84,7 @@ def test_what_comes_is_run_in_the_next_turn(told):
     [
         lambda peer: peer.requests.append([b"PING"]),
         lambda peer: setattr(peer, "waiting_for", [b"BLPOP"]),
-        lambda peer: peer.reader.feed(b"*1\r\n"),
-        lambda peer: setattr(peer.client, "authenticated", False),
+        lambda peer: setattr(peer, "under_way", True),
     ],
 )
 def test_what_stands_behind_something_is_read_first(told, otherwise):
@@ -87,6 +94,40 @@ def test_what_stands_behind_something_is_read_first(told, otherwise):
     arrive(peer)
     assert notes == [("read", b"x")]
     assert peer.traffic.arrived == []
+
+
+def test_peers_are_read_together_and_all_else_is_told_otherwise(hot, told):
+    peer, theirs, notes = told
+    theirs.send(b"GET k\r\n")
+    select.select([peer.sock], [], [])
+    watchers = {3: peer, 4: peer, 5: object()}
+    assert hot.read_plain([(3, 1), (4, 5), (5, 1), (6, 1)], watchers) == [(4, 5), (5, 1), (6, 1)]
+    assert (peer.traffic.arrived, notes) == ([(peer, b"GET k\r\n")], [])
+
+
+def test_a_fault_ends_only_whose_it_is(hot, told, monkeypatch):
+    peer, theirs, notes = told
+    theirs.send(b"x")
+    select.select([peer.sock], [], [])
+    peer.under_way = True
+    monkeypatch.setattr(type(peer), "read", lambda self, data: 1 / 0)
+    assert hot.read_plain([(3, 1), (3, 1)], {3: peer}) == []
+    monkeypatch.setattr(type(peer), "flush_carefully", lambda self, data: 1 / 0)
+    big = b"x" * (17 << 10)
+    assert hot.send_all([(peer, big), (peer, b"+OK\r\n")]) == []
+    assert notes == [("fault", ZeroDivisionError)] * 2
+    assert theirs.recv(100) == b"+OK\r\n"
+
+
+def test_who_has_more_to_be_run_is_told(hot, told):
+    peer, _, _ = told
+    assert hot.send_all([(peer, b"")]) == []
+    peer.requests.append([b"PING"])
+    assert hot.send_all([(peer, b"")]) == [peer]
+    peer.waiting_for = [b"BLPOP"]
+    assert hot.send_all([(peer, b"")]) == []
+    peer.waiting_for, peer.closing = None, True
+    assert hot.send_all([(peer, b"")]) == []
 
 
 @pytest.mark.parametrize("name", ["reads", "closing"])

@@ -222,11 +222,11 @@ def test_a_reply_that_cannot_be_sent_ends_only_its_client(server, monkeypatch, c
     with connect(server) as good, connect(server) as bad:
         assert ask(bad, PING) == b"+PONG\r\n"
         address = "{}:{}".format(*bad.getsockname())
-        flush = Connection.flush
+        flush = Connection.flush_carefully
         monkeypatch.setattr(
-            Connection, "flush", lambda self, data: 1 / 0 if self.address == address else flush(self, data)
+            Connection, "flush_carefully", lambda self, data: 1 / 0 if self.address == address else flush(self, data)
         )
-        bad.sendall(PING)
+        bad.sendall(encode_command([b"PING", b"x" * 20_000]))
         assert ended(bad)
         assert ask(good, PING) == b"+PONG\r\n"
     assert f"client {address} dropped" in caplog.text
@@ -449,8 +449,8 @@ def test_no_signal_is_lost_between_two_waits():
 def test_large_replies_are_made_a_few_at_a_time(store, server, monkeypatch):
     """So that nobody waits for all that one client asked for at once."""
     sizes = []
-    flush = Connection.flush
-    monkeypatch.setattr(Connection, "flush", lambda self, data: (sizes.append(len(data)), flush(self, data)))
+    flush = Connection.flush_carefully
+    monkeypatch.setattr(Connection, "flush_carefully", lambda self, data: (sizes.append(len(data)), flush(self, data)))
     store.execute("SET", "big", b"x" * 100_000)
     count, size = 300, len(b"$100000\r\n") + 100_002
     with connect(server) as sock:
@@ -461,6 +461,15 @@ def test_large_replies_are_made_a_few_at_a_time(store, server, monkeypatch):
     assert sum(sizes) == count * size
     assert max(sizes) <= 32 * size
     assert max(sizes[2:]) <= 8 * size
+
+
+def test_who_said_nothing_yet_is_idle_since_it_came(server):
+    with connect(server) as silent, connect(server) as sock:
+        address = b" addr=%b:%d " % (silent.getsockname()[0].encode(), silent.getsockname()[1])
+        lines = ask(sock, encode_command([b"CLIENT", b"LIST"])).splitlines()
+        [line] = [line for line in lines if address in line]
+        assert b" idle=0 " in line
+        assert b" cmd=NULL " in line
 
 
 def test_a_transaction_that_a_pause_put_off_gives_all_its_replies(store, server):

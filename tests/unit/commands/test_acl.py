@@ -45,18 +45,35 @@ def test_the_session_of_the_process_may_do_everything_whatever_the_default_user_
     assert not store.engine.long_way
 
 
-def test_commands_take_the_long_way_only_while_someone_is_restricted(store):
+def test_who_is_restricted_takes_the_long_way_and_nobody_else(store):
     client = stranger(store)
-    assert not store.engine.long_way
     store.execute("CONFIG", "SET", "requirepass", "secret")
     late = stranger(store)
-    assert store.engine.long_way
+    assert (store.engine.long_way, client.client.limited, late.client.limited) == (False, False, True)
     assert client.execute("GET", "k") is None
     with pytest.raises(ReplyError, match="NOAUTH"):
         late.execute("GET", "k")
     late.execute("AUTH", "secret")
     assert late.execute("GET", "k") is None
-    assert not store.engine.long_way
+    assert not late.client.limited
+    store.execute("ACL", "SETUSER", "default", "-set")
+    assert (store.engine.long_way, late.client.limited) == (False, True)
+    assert store.execute("SET", "k", "v") == "OK"
+    denied = "NOPERM this user has no permissions to run the 'set' command"
+    with pytest.raises(ReplyError, match=denied):
+        late.execute("SET", "k", "v")
+    assert list(map(str, late.run([("GET", "k"), ("SET", "k", "w"), ("GET", "k")]))) == ["b'v'", denied, "b'v'"]
+
+
+def test_who_listens_stays_limited_whatever_else_it_may(store):
+    client = stranger(store)
+    client.on_push = [].append
+    client.execute("SUBSCRIBE", "x")
+    store.execute("ACL", "SETUSER", "default", "-set")
+    store.execute("ACL", "SETUSER", "default", "+@all")
+    assert client.client.limited
+    client.execute("UNSUBSCRIBE")
+    assert not client.client.limited
 
 
 def test_a_session_may_become_someone_else_and_back(store):

@@ -50,7 +50,8 @@ def test_kill_ends_the_connections_that_fit_and_spares_the_one_who_asks(store):
 
 def test_age_and_idle_are_in_seconds_and_only_told_where_they_are_known(store, clock):
     client = store.engine.new_client()
-    client.heard = ([b"GET", b"k"], clock.monotonic())
+    heard_s = clock.monotonic()
+    client.heard = lambda: ([b"GET", b"k"], heard_s)
     clock.advance(7)
     mine, theirs = store.execute("CLIENT", "LIST").decode().splitlines()
     assert " age=7 idle=7 " in theirs
