@@ -32,7 +32,9 @@ else:
 
 COMPILED = cython.compiled
 
-_SET, _DEL, _INCR, _PEXPIREAT, _HSET, _RPUSH, _LPUSH, _SADD, _ZADD, _XADD = range(10)
+_SET, _DEL, _INCR, _PEXPIREAT, _HSET, _RPUSH, _LPUSH, _SADD, _ZADD, _XADD, _MSET, _INCRBY, _LPOP, _RPOP, _LTRIM = range(
+    15
+)
 # By the bytes of the name, as Redis and its clients spell it.
 _OPERATIONS: dict[bytes, int] = {
     spelled: operation
@@ -47,10 +49,16 @@ _OPERATIONS: dict[bytes, int] = {
         (b"SADD", _SADD),
         (b"ZADD", _ZADD),
         (b"XADD", _XADD),
+        (b"MSET", _MSET),
+        (b"INCRBY", _INCRBY),
+        (b"LPOP", _LPOP),
+        (b"RPOP", _RPOP),
+        (b"LTRIM", _LTRIM),
     )
     for spelled in (name, name.lower())
 }
 OPERATIONS = frozenset(_OPERATIONS)
+_EXEC = [b"EXEC"]
 
 # Where the values keep what they hold.
 _HASH_DATA, _HASH_STATE = slot_of(HashValue, "_data"), slot_of(HashValue, "_state")
@@ -64,16 +72,31 @@ _ZSET_DATA, _ZSET_STATE = slot_of(SortedSet, "_data"), slot_of(SortedSet, "_stat
 _STREAM_LAST_ID = slot_of(Stream, "last_id")
 
 
+def transaction_end(argvs: list[list[bytes]], index: cython.Py_ssize_t) -> cython.Py_ssize_t:
+    """The index of the EXEC for the MULTI at argvs[index], if there are only commands for `apply` between; else -1."""
+    argv: list[bytes]
+    while index + 1 < len(argvs):
+        index += 1
+        argv = argvs[index]
+        if argv[0] not in OPERATIONS:
+            return index if argv == _EXEC else -1
+    return -1
+
+
 @cython.locals(data=Table, expires=Table)
 def apply(
-    argvs: list[list[bytes]], index: cython.Py_ssize_t, db: Database, limits: tuple[int, int, int, int, int, int, int]
+    argvs: list[list[bytes]],
+    index: cython.Py_ssize_t,
+    count: cython.Py_ssize_t,
+    db: Database,
+    limits: tuple[int, int, int, int, int, int, int],
 ) -> cython.Py_ssize_t:
-    """Apply commands from argvs[index] on to `db`; the index of the first one that is left to its handler.
+    """Apply commands from argvs[index] to before argvs[count] to `db`; the index of the first one that is left to its
+    handler, or `count`.
 
     `limits` are hash-max-listpack-entries and -value, set-max-intset-entries, zset-max-listpack-entries and -value,
     stream-node-max-bytes and -entries.
     """
-    count: cython.Py_ssize_t = len(argvs)
     argc: cython.Py_ssize_t
     operation: cython.int
     hash_entries: cython.Py_ssize_t = limits[0]
@@ -101,11 +124,10 @@ def apply(
     score: cython.double
     if type(db) is not Database or db._pool is not None:
         return index
-    fetched: cython.Py_ssize_t = index
     while index < count:
-        if cython.compiled and index >= fetched:
-            fetched = index + data.fetch(argvs, index)
-            expires.fetch(argvs, index)
+        # Once for each 32 commands, however often one of them is left to its handler.
+        if cython.compiled and index & 31 == 0:
+            data.fetch(argvs, index, expires)
         argv = argvs[index]
         argc = len(argv)
         found = _OPERATIONS.get(argv[0])
@@ -114,11 +136,15 @@ def apply(
         operation = found
         key = argv[1]
         if operation == 0:
-            if argc != 3:
+            if argc == 3:
+                if expires:
+                    expires.pop(key, None)
+                data[key] = argv[2]
+            elif argc != 5 or argv[3] != b"PXAT" or not _is_plain_number(argv[4]) or db._deadlines is not None:
                 return index
-            if expires:
-                expires.pop(key, None)
-            data[key] = argv[2]
+            else:
+                data[key] = argv[2]
+                expires[key] = _number(argv[4], 0, len(argv[4]))
         elif operation == 1:
             if argc != 2:
                 return index
@@ -140,7 +166,7 @@ def apply(
             if argc != 3 or not _is_plain_number(argv[2]) or db._deadlines is not None:
                 return index
             if key in data:
-                expires[key] = int(argv[2])
+                expires[key] = _number(argv[2], 0, len(argv[2]))
         elif operation == 4:
             if argc < 4 or argc % 2:
                 return index
@@ -156,14 +182,15 @@ def apply(
                     found.update(argv[2:], hash_entries, hash_bytes)
                 else:
                     hold(found, _HASH_DATA, made)
-            elif argc > 4 or type(held(found, _HASH_STATE)) is not bool:
+            elif type(held(found, _HASH_STATE)) is not bool:
                 return index
             else:
                 known = inner
-                arg = argv[3]
-                known[argv[2]] = arg
-                if len(known) > hash_entries or len(argv[2]) > hash_bytes or len(arg) > hash_bytes:
-                    hold(found, _HASH_STATE, False)
+                for i in range(2, argc, 2):
+                    arg = argv[i + 1]
+                    known[argv[i]] = arg
+                    if len(known) > hash_entries or len(argv[i]) > hash_bytes or len(arg) > hash_bytes:
+                        hold(found, _HASH_STATE, False)
         elif operation == 5 or operation == 6:
             if argc < 3:
                 return index
@@ -240,6 +267,50 @@ def apply(
                     found.add(arg, score, zset_entries, zset_bytes)
                 else:
                     known[arg] = score
+        elif operation == 10:
+            if argc % 2 == 0:
+                return index
+            for i in range(1, argc, 2):
+                key = argv[i]
+                if expires:
+                    expires.pop(key, None)
+                data[key] = argv[i + 1]
+        elif operation == 11:
+            if argc != 3 or not _is_plain_number(argv[2]):
+                return index
+            found = data.get(key)
+            if found is None:
+                data[key] = argv[2]
+            elif type(found) is bytes and _is_plain_number(found):
+                data[key] = b"%d" % (_number(found, 0, len(found)) + _number(argv[2], 0, len(argv[2])))
+            else:
+                return index
+        elif operation == 12 or operation == 13:
+            if argc != 2:
+                return index
+            found = data.get(key)
+            if type(found) is ListValue:
+                if operation == 12:
+                    found.pop_first()
+                else:
+                    found.pop_last()
+                if not found:
+                    if expires:
+                        expires.pop(key, None)
+                    data.pop(key, None)
+            elif found is not None:
+                return index
+        elif operation == 14:
+            # As lists are kept short. The handler takes other ranges.
+            if argc != 4 or argv[2] != b"0" or not _is_plain_number(argv[3]):
+                return index
+            found = data.get(key)
+            if type(found) is ListValue:
+                ms = _number(argv[3], 0, len(argv[3])) + 1
+                if ms < len(found):
+                    found.trim(0, ms)
+            elif found is not None:
+                return index
         else:
             # The handler takes options, ids that are made here, and what is wrong.
             if argc < 5 or argc % 2 == 0:

@@ -24,7 +24,7 @@ from aofnb.aof.rewrite import key_delay
 from aofnb.commands import messages
 from aofnb.commands.registry import NEVER, Command, find
 from aofnb.commands.strings import set_many
-from aofnb.engine._replay_cy import OPERATIONS, apply
+from aofnb.engine._replay_cy import OPERATIONS, apply, transaction_end
 from aofnb.engine.core import Engine
 from aofnb.errors import AofFormatError, ReplyError
 from aofnb.rdb import Loaded, load_rdb
@@ -176,10 +176,16 @@ class Replayer:
         quick = self.engine.observe is None
         index = 0
         while index < len(argvs):
-            if quick and client.multi is None and argvs[index][0] in OPERATIONS:
-                index = apply(argvs, index, client.db, self._limits)
-                if index == len(argvs):
-                    break
+            if quick and client.multi is None:
+                name = argvs[index][0]
+                if name in OPERATIONS:
+                    index = apply(argvs, index, len(argvs), client.db, self._limits)
+                    if index == len(argvs):
+                        break
+                elif name == b"MULTI" and (end := transaction_end(argvs, index)) > 0:
+                    self._run_transaction(file, block, index + 1, end)
+                    index = end + 1
+                    continue
             self._run(file, block, index)
             index += 1
         # What the handlers ask to be logged is in the log already.
@@ -187,8 +193,17 @@ class Replayer:
         self.engine.effects.clear()
         self.commands += len(block)
 
-    def _run(self, file: str, block: Block, index: int) -> None:
-        """One command by its handler."""
+    def _run_transaction(self, file: str, block: Block, index: int, end: int) -> None:
+        """The commands from `index` to before `end`, where their EXEC is: nobody sees a part of it."""
+        argvs = block.argvs
+        while index < end:
+            index = apply(argvs, index, end, self._client.db, self._limits)
+            if index < end:
+                self._run(file, block, index, end)
+                index += 1
+
+    def _run(self, file: str, block: Block, index: int, exec_at: int | None = None) -> None:
+        """One command by its handler; an error is told of the EXEC at `exec_at`, if there is one."""
         client, argv = self._client, block.argvs[index]
         command = self._known.get(argv[0])
         if command is None or not command.min_argc <= len(argv) <= command.max_argc:
@@ -211,7 +226,8 @@ class Replayer:
             else:
                 command.handler(client, *argv[1:])
         except ReplyError as problem:
-            self._failed(file, block.offsets[index], argv, problem)
+            where = index if exec_at is None else exec_at
+            self._failed(file, block.offsets[where], block.argvs[where], problem)
         except (MemoryError, OverflowError) as problem:
             raise _too_large(file, block.offsets[index], argv) from problem
 

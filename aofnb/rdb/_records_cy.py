@@ -78,8 +78,6 @@ def records(
     p: cython.p_const_uchar = data
     size: cython.Py_ssize_t = len(data)
     begin: cython.Py_ssize_t
-    count: cython.Py_ssize_t
-    longest: cython.Py_ssize_t
     end: cython.Py_ssize_t
     kind: cython.int
     taken: cython.Py_ssize_t = len(values)
@@ -114,28 +112,11 @@ def records(
                 left: bytes = p[at:end]
                 value = Later(kind, left, value_of)
             elif kind == 4:
-                count = _length(p, at, size)
-                if count <= 0:
+                found: dict[bytes, bytes] = {}
+                end, longest = fields(data, at, found)
+                if end < 0:
                     return begin
-                end = at + (1 if count < 64 else 2)
-                fields: dict[bytes, bytes] = {}
-                longest = 0
-                for _field in range(count):
-                    at = end
-                    end = _end(p, at, size)
-                    if end < 0:
-                        return begin
-                    field = _text(data, at, end)
-                    at = end
-                    end = _end(p, at, size)
-                    if end < 0:
-                        return begin
-                    text = _text(data, at, end)
-                    fields[field] = text
-                    longest = max(longest, len(field), len(text))
-                if len(fields) != count:
-                    return begin
-                value = hash_of(fields, longest)
+                value = hash_of(found, longest)
             else:
                 end = _end_of_value(p, at, size, _SHAPES[kind])
                 if end < 0:
@@ -153,6 +134,40 @@ def records(
         if when is not None and when != _NEVER:
             deadlines[key] = when
     return at
+
+
+def fields(
+    data: bytes, at: cython.Py_ssize_t, found: dict[bytes, bytes]
+) -> tuple[cython.Py_ssize_t, cython.Py_ssize_t]:
+    """Put the fields of the hash at data[at] and their values into `found`, which is empty; where it ends, and the size
+    of the longest field or value. -1 if it is not whole, of a rare form, empty, or has a field twice.
+    """
+    p: cython.p_const_uchar = data
+    size: cython.Py_ssize_t = len(data)
+    end: cython.Py_ssize_t
+    longest: cython.Py_ssize_t = 0
+    field: bytes
+    text: bytes
+    count: cython.Py_ssize_t = _length(p, at, size)
+    if count <= 0:
+        return -1, 0
+    end = at + (1 if count < 64 else 2)
+    for _field in range(count):
+        at = end
+        end = _end(p, at, size)
+        if end < 0:
+            return -1, 0
+        field = _text(data, at, end)
+        at = end
+        end = _end(p, at, size)
+        if end < 0:
+            return -1, 0
+        text = _text(data, at, end)
+        found[field] = text
+        longest = max(longest, len(field), len(text))
+    if len(found) != count:
+        return -1, 0
+    return end, longest
 
 
 def strings(data: bytes, at: cython.Py_ssize_t, count: cython.Py_ssize_t, found: list[bytes]) -> cython.Py_ssize_t:

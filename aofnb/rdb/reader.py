@@ -302,14 +302,8 @@ class RdbReader(Iterator[Entry]):
             self._into = None
         else:
             # Values that are made later keep what makes them, which is not this reader with all that it has read.
-            value_of = partial(_value_of, self._context)
-            source.pos = _records_cy.records(source.buf, source.pos, *tables, self._hash, value_of, self._later)
-
-    def _hash(self, fields: dict[bytes, bytes], longest: int) -> HashValue:
-        config = self._context.config
-        if len(fields) > config.hash_max_listpack_entries or longest > config.hash_max_listpack_value:
-            return HashValue.large(fields)
-        return HashValue.of(fields, config.hash_max_listpack_entries, config.hash_max_listpack_value)
+            makers = partial(_hash_of, self._context.config), partial(_value_of, self._context)
+            source.pos = _records_cy.records(source.buf, source.pos, *tables, *makers, self._later)
 
     def _other(self, code: int, offset: int) -> None:
         """A record that says nothing about keys."""
@@ -362,9 +356,20 @@ class RdbReader(Iterator[Entry]):
         self.warnings.append("modules keep something beside keys; that is dropped")
 
 
+def _hash_of(config: Config, fields: dict[bytes, bytes], longest: int) -> HashValue:
+    if len(fields) > config.hash_max_listpack_entries or longest > config.hash_max_listpack_value:
+        return HashValue.large(fields)
+    return HashValue.of(fields, config.hash_max_listpack_entries, config.hash_max_listpack_value)
+
+
 def _value_of(context: Context, type_: int, data: bytes) -> Value | None:
     if context.version < opcodes.FIRST_VERSIONS.get(type_, 0):
         return None
+    if type_ == opcodes.HASH:
+        fields: dict[bytes, bytes] = {}
+        end, longest = _records_cy.fields(data, 0, fields)
+        if end == len(data):
+            return _hash_of(context.config, fields, longest)
     return decode_value(Source.of(data), type_, context)
 
 

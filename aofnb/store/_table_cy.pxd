@@ -147,8 +147,8 @@ cdef class Table:
     cdef int put_text(self, const char *key, Py_ssize_t size, const char *text, Py_ssize_t length) except -1
     # As `update` with `Pairs` of these.
     cdef int put_pairs(self, bytes data, bytes places) except -1
-    # Ask for the memory in which the keys of the next commands are, their second arguments; of how many commands.
-    cdef Py_ssize_t fetch(self, list argvs, Py_ssize_t index) except -1
+    # Ask for the memory, here and in `other`, in which the keys of the next commands are, their second arguments.
+    cdef int fetch(self, list argvs, Py_ssize_t index, Table other) except -1
     # Whether there was such a key.
     cdef bint remove(self, const char *key, Py_ssize_t size) noexcept
     cdef int _put_text(self, const char *key, Py_ssize_t size, uint64_t hashed, const char *text,

@@ -254,7 +254,7 @@ class Table:
             at += 4 * many
         return 0
 
-    def fetch(self, argvs, index):
+    def fetch(self, argvs, index, other):
         hashes: uint64_t[BATCH]
         count: cython.Py_ssize_t = 0
         end: cython.Py_ssize_t = min(index + BATCH, len(argvs))
@@ -268,7 +268,8 @@ class Table:
                 hashes[count] = aofnb_hash(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
                 count += 1
         _fetch(cython.address(self.keys), hashes, count)
-        return end - index
+        _fetch(cython.address(other.keys), hashes, count)
+        return 0
 
     def _put_text(self, key, size, hashed, text, length):
         slot: cython.Py_ssize_t = 0

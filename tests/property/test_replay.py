@@ -41,10 +41,14 @@ commands = st.one_of(
     st.tuples(st.sampled_from([b"HSET", b"ZADD", b"RPUSH", b"LPUSH", b"SADD"]), keys, words, words, words, words),
     st.tuples(st.just(b"XADD"), keys, ids, words, words),
     st.tuples(st.just(b"XADD"), keys, st.just(b"MAXLEN"), st.just(b"2"), ids, words, words),
-    st.tuples(st.sampled_from([b"DEL", b"INCR", b"incr", b"GET", b"PERSIST"]), keys),
+    st.tuples(st.sampled_from([b"DEL", b"INCR", b"incr", b"GET", b"PERSIST", b"LPOP", b"RPOP", b"lpop"]), keys),
+    st.tuples(st.sampled_from([b"MSET", b"INCRBY", b"incrby", b"LPOP"]), keys, words),
+    st.tuples(st.just(b"MSET"), keys, words, keys, words),
+    st.tuples(st.just(b"SET"), keys, words, st.sampled_from([b"PXAT", b"PX", b"pxat"]), words),
+    st.tuples(st.just(b"LTRIM"), keys, st.sampled_from([b"0", b"1", b"-1"]), st.sampled_from([b"1", b"-1", b"2"])),
     st.tuples(st.just(b"ZRANGE"), keys, st.just(b"0"), st.just(b"-1")),
     st.tuples(st.just(b"SELECT"), st.sampled_from([b"0", b"1"])),
-    st.sampled_from([(b"MULTI",), (b"EXEC",), (b"RANDOMKEY",), (b"FLUSHDB",)]),
+    st.sampled_from([(b"MULTI",), (b"MULTI",), (b"EXEC",), (b"EXEC",), (b"RANDOMKEY",), (b"FLUSHDB",)]),
 )
 
 
@@ -86,8 +90,10 @@ def test_the_kernel_and_the_handlers_leave_the_same(form, argvs, piece):
     log = b"".join(map(encode_command, argvs))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(replay, "apply", hot.apply)
+        patch.setattr(replay, "transaction_end", hot.transaction_end)
         quick = replayed(log, piece)
         patch.setattr(replay, "OPERATIONS", frozenset())
+        patch.setattr(replay, "transaction_end", lambda _argvs, _index: -1)
         slow = replayed(log, piece)
     assert quick == slow
 

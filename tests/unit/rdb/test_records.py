@@ -179,8 +179,8 @@ def test_what_stops_a_run(form: str) -> None:
 def test_a_value_is_made_when_it_is_asked_for(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader._records_cy, "records", kernel(KERNEL, form).records)
     made = []
-    decode = reader.decode_value
-    monkeypatch.setattr(reader, "decode_value", lambda *how: made.append(1) or decode(*how))
+    make = reader._value_of
+    monkeypatch.setattr(reader, "_value_of", lambda *how: made.append(1) or make(*how))
     kept = {
         b"h": HashValue.of({b"f": b"v" * 80}),
         b"l": ListValue([b"a", b"7"]),
