@@ -698,7 +698,7 @@ class AofDirectory:
             writer.poisoned = _cause(problem)
         return writer
 
-    def publish_alone(self, temp: str, suffix: Suffix) -> None:
+    def publish_alone(self, temp: str, suffix: Suffix, bio: Bio) -> None:
         """Put the base `temp` in the place of everything, while the log is off: no incr.
 
         Raises
@@ -706,6 +706,7 @@ class AofDirectory:
         AofWriteError
             As `publish_base`.
         """
+        self._bio = bio
         self._loaded = True
         self._publish(temp, self.manifest.with_new_base(suffix, keep_incrs=0))
 

@@ -130,10 +130,10 @@ def acl_dryrun(client: Client, name: bytes, *argv: bytes) -> str | bytes:
     """Tell whether a user could run a command, without running it."""
     user = client.server.users.by_name.get(name)
     if user is None:
-        raise ReplyError(f"ERR User '{_text(name)}' not found")
+        raise messages.error(f"ERR User '{messages.shown(name)}' not found")
     entry = find(argv)
     if entry is None or (entry.subcommands and len(argv) > 1):
-        raise ReplyError(f"ERR Command '{_text(argv[0])}' not found")
+        raise messages.error(f"ERR Command '{messages.shown(argv[0])}' not found")
     if not entry.min_argc <= len(argv) <= entry.max_argc:
         raise messages.wrong_arity(entry.wire_name)
     denied = user.denies(entry, argv)

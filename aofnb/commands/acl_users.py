@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aofnb.clock import Clock
+from aofnb.commands import messages
 from aofnb.commands.client import Argv, Client
 from aofnb.commands.key_uses import used_keys
 from aofnb.commands.registry import Command, all_commands, find
@@ -674,7 +675,7 @@ def reply_of(problem: AclError) -> ReplyError:
     if len(problem.args) < 2:
         return ReplyError(f"ERR Unmatched parenthesis in acl selector starting at '{problem.args[0]}'.")
     text, rule = problem.args
-    return ReplyError(f"ERR Error in ACL SETUSER modifier '{_text(rule)}': {text}")
+    return messages.error(f"ERR Error in ACL SETUSER modifier '{messages.shown(rule)}': {text}")
 
 
 def selector_map(client: Client, selector: Selector) -> dict[bytes, Any]:

@@ -202,8 +202,8 @@ class Server(Protocol):
         """Set the counters of INFO to zero."""
         ...
 
-    def config_set(self, settings: dict[str, str]) -> None:
-        """Apply all of `settings` or none; raises ReplyError."""
+    def config_set(self, settings: Sequence[tuple[str, str]]) -> None:
+        """Apply all of `settings`, names and values, or none; raises ReplyError."""
         ...
 
     def look_around(self) -> None:

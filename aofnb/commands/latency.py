@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from aofnb.commands import messages
+from aofnb.commands.args import integer
 from aofnb.commands.client import Client
 from aofnb.commands.registry import command, find
 from aofnb.errors import ReplyError
@@ -112,12 +113,10 @@ def slowlog_get(client: Client, *words: bytes) -> list[list[Any]]:
         raise messages.MisusedSubcommandError("GET", "SLOWLOG")
     count = 10
     if words:
-        try:
-            count = int(words[0])
-        except ValueError:
-            count = -2
+        refusal = "ERR count should be greater than or equal to -1"
+        count = integer(words[0], refusal)
         if count < -1:
-            raise ReplyError("ERR count should be greater than or equal to -1")
+            raise ReplyError(refusal)
     # Nobody here has an address or a name.
     return [
         [entry.id, entry.time_s, entry.microseconds, list(entry.argv), b"", b""]

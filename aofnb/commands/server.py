@@ -73,14 +73,8 @@ def config_set(client: Client, *names_and_values: bytes) -> str:
     """Change settings, all of them or, if one is refused, none."""
     if len(names_and_values) % 2:
         raise ReplyError(messages.SYNTAX_ERROR)
-    settings: dict[str, str] = {}
-    for name, text in zip(names_and_values[::2], names_and_values[1::2], strict=True):
-        if _text(name).lower() in settings:
-            raise ReplyError(
-                f"ERR CONFIG SET failed (possibly related to argument '{_text(name)}') - duplicate parameter"
-            )
-        settings[_text(name).lower()] = _text(text)
-    client.server.config_set(settings)
+    words = [_text(word) for word in names_and_values]
+    client.server.config_set(list(zip(words[::2], words[1::2], strict=True)))
     return "OK"
 
 

@@ -60,10 +60,12 @@ def _delete_if_empty(client: Client, key: bytes, found: SetValue) -> None:
 def smove(client: Client, source: bytes, destination: bytes, member: bytes) -> int:
     """Move a member from one set to another; 1 if it was there."""
     db = client.db
+    # What is overdue goes from both, whatever becomes of the command.
+    db.lookup(source)
+    db.lookup(destination)
     found = db.lookup_kind(source, SetValue)
-    # A missing source is the end of it, whatever the destination holds; but an overdue one there still goes.
+    # A missing source is the end of it, whatever the destination holds.
     if found is None:
-        db.lookup(destination)
         return 0
     target = db.lookup_kind(destination, SetValue)
     if found is target:

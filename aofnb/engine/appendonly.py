@@ -150,7 +150,7 @@ class Appendonly:
         elif writer is not None:
             self.directory.replace_all(writer, temp, suffix)
         else:
-            self.directory.publish_alone(temp, suffix)
+            self.directory.publish_alone(temp, suffix, self.bio)
         self.on_replaced()
 
     def _hold(self) -> None:

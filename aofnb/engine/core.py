@@ -274,8 +274,8 @@ class Engine:
         if self.writer is not None:
             self.writer.delayed_fsync = 0
 
-    def config_set(self, settings: dict[str, str]) -> None:
-        """Apply all of `settings`, or none.
+    def config_set(self, settings: Sequence[tuple[str, str]]) -> None:
+        """Apply all of `settings`, names and values, or none.
 
         Raises
         ------

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from aofnb.commands.messages import error
 from aofnb.config import Config, Setting
 from aofnb.config_file import ConfigFile
 from aofnb.config_server import FIXED, SERVER_ALIASES, SERVER_SETTINGS, server_setting
@@ -87,25 +88,30 @@ class Settings:
         try:
             return self.config.setting(name)
         except ConfigError:
-            raise ReplyError(f"ERR Unknown option or number of arguments for CONFIG SET - '{name}'") from None
+            shown = name.partition("\0")[0]
+            raise error(f"ERR Unknown option or number of arguments for CONFIG SET - '{shown}'") from None
 
-    def set(self, given: dict[str, str]) -> None:
-        """Apply all of `given`, or none.
+    def set(self, given: Sequence[tuple[str, str]]) -> None:
+        """Apply all of `given`, names and values, or none.
 
         Raises
         ------
         ReplyError
             With the words of redis-server, naming the setting at fault.
         """
-        values: list[tuple[Setting, object]] = []
-        for name, text in given.items():
+        # As there, names are looked at before any value.
+        known: dict[str, tuple[Setting, str]] = {}
+        for name, text in given:
             setting = self._named(name)
             if not setting.runtime:
                 raise _failed(name, "can't set immutable config")
             if setting.protected:
                 raise _failed(name, "can't set protected config")
-            if any(setting is other for other, _ in values):
+            if name.lower() in known:
                 raise _failed(name, "duplicate parameter")
+            known[name.lower()] = setting, text
+        values: list[tuple[Setting, object]] = []
+        for name, (setting, text) in known.items():
             try:
                 value = setting.parse(text)
             except ConfigError as problem:

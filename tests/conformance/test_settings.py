@@ -88,6 +88,19 @@ def test_config_set_takes_and_refuses_what_the_server_does(
     assert not different, "\n".join(different)
 
 
+def test_names_are_looked_at_before_any_value_as_on_the_server(store: aofnb.Store, server: RedisServer) -> None:
+    lines = [
+        "HZ 10 hz 20", "hz 10 HZ 20 nosuch 1", "NoSuch 1 hz x", "hz x nosuch 1", "hz x DAEMONIZE yes",
+        "dir /x nosuch 1", "HZ x", "Slave-Priority x", "slave-priority 1 replica-priority 2", "nosuch 1 nosuch 2",
+    ]  # fmt: skip
+    theirs, mine = (
+        [ask(side, "CONFIG", "SET", *line.split()) for line in lines] for side in (server.execute, store.execute)
+    )
+    assert mine == theirs
+    for side in (server.execute, store.execute):
+        ask(side, "CONFIG", "SET", "replica-priority", "100")
+
+
 def test_what_is_rewritten_the_server_reads(tmp_path: Path) -> None:
     settings = {
         "replica-priority": "7", "cluster-node-timeout": "123", "masterauth": 'a "b', "tls-protocols": "TLSv1.3",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from support.machine import ALL_KEYS, Machine
+from support.machine import ALL_KEYS, LEX_KEYS, Machine
 from support.random_runs import UNORDERED, in_any_order
 from support.records import records
 from support.server import redis_server
@@ -31,7 +31,7 @@ SETTINGS: tuple[dict[str, int], ...] = (
 _TIMED = {"PTTL", "TTL", "EXPIRETIME", "PEXPIRETIME", "XPENDING", "XINFO", "EXEC", "XREADGROUP"}
 _TIMED_MS = 120_000
 _INSTANT = re.compile(rb"[1-9]\d{12}")
-_KEYS = frozenset(key.encode() for key in ALL_KEYS)
+_KEYS = frozenset(key.encode() for key in (*ALL_KEYS, *LEX_KEYS))
 _WHOLE = {b"MULTI", b"EXEC", b"DISCARD", b"SELECT", b"SWAPDB"}
 _COMPARE_EVERY = 500
 # A deadline of three milliseconds goes by on both.

@@ -12,7 +12,7 @@ import random
 import re
 from collections.abc import Iterator
 
-__all__ = ["Machine"]
+__all__ = ["ALL_KEYS", "LEX_KEYS", "Machine"]
 
 # {name}: one of its words. [x]: there or not. x+: one to three times. |: stands for a blank inside of a part.
 GRAMMAR = {
@@ -344,6 +344,8 @@ WORDS = {
 KINDS = {"s": "s1 s2 s3", "l": "l1 l2 l3", "t": "t1 t2 t3", "h": "h1 h2 h3", "z": "z1 z2 z3", "g": "g1 g2",
          "p": "p1 p2", "x": "x1 x2"}  # fmt: skip
 ALL_KEYS = [*" ".join(KINDS.values()).split(), "none"]
+# Sorted sets of one score each, or a range of names is whatever a skiplist finds by chance.
+LEX_KEYS = ("y1", "y2")
 _ODD = (b"", b"-", b"x", b"9223372036854775808", b"-9223372036854775809", b"1e400", b"nan", b"\x00\xff\r\n", b"(", b"$",
         b"WITHSCORES", b"COUNT", b"99999999999999999999999", b" 1", b"+1", b"01")  # fmt: skip
 
@@ -430,8 +432,7 @@ class Machine:
         if name in KINDS:
             return chance.choice(KINDS[name].split()).encode()
         if name == "y":
-            # Of one score each, or a range of names is whatever a skiplist finds by chance.
-            return chance.choice((b"y1", b"y2"))
+            return chance.choice(LEX_KEYS).encode()
         if name == "bigid":
             self._last_id += chance.choice((0, 1, 1, 2))
             return b"%d-%d" % (self._last_id, chance.choice((0, 1, 2)))

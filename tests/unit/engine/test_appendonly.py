@@ -222,6 +222,16 @@ def test_a_store_that_began_without_a_directory_makes_one_with_its_log(tmp_path)
         assert store.execute("KEYS", "*") == [b"a"]
 
 
+def test_a_store_that_began_without_a_directory_may_be_rewritten_as_often_as_one_likes(tmp_path):
+    with opened(tmp_path / "new", appendonly=False) as store:
+        for number in range(3):
+            store.execute("SET", "a", number)
+            assert store.execute("BGREWRITEAOF") == "Background append only file rewriting started"
+        store.config_set("appendonly", True)
+    with opened(tmp_path / "new") as store:
+        assert store.execute("GET", "a") == b"2"
+
+
 def test_without_a_directory_or_read_only_there_is_no_log_to_turn_on(tmp_path):
     with opened(None) as store:
         assert store.config_get("appendonly") == "no"
