@@ -9,7 +9,7 @@ same replies and the same log, a property test holds.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aofnb.adapters._peer_cy import Peer
 from aofnb.commands.client import Client
@@ -42,11 +42,6 @@ else:
     from aofnb.resp.replies import encode_reply
     from aofnb.store._slots import held, slot_of
 
-if TYPE_CHECKING:
-    from aofnb.engine.core import Engine
-
-    Arrived = list[tuple[Any, bytes]]
-
 COMPILED = cython.compiled
 
 _LIMITED, _MULTI, _DB, _RESP = [slot_of(Client, name) for name in ("limited", "multi", "db", "resp")]
@@ -54,66 +49,85 @@ _SAID_GET, _SAID_SET = [b"GET"], [b"SET"]
 # What a string takes besides its bytes, as a reply; and how many bytes of replies there is room for at first.
 _MOST = 24
 _OUT_BYTES = 1024
+# A larger one is not kept for the next turn.
+_OUT_BYTES_KEPT = 64 << 10
 
 
-@cython.locals(peer=Peer)
-def answer(engine: Engine, arrived: Arrived, most: cython.Py_ssize_t, now_s: float) -> tuple[Arrived, Arrived]:
-    """Run requests inside the running turn: `most` at most, and of each client as many as its share is.
+class Plain:
+    """Answers the plain requests of a server's clients, turn by turn."""
 
-    `arrived` are clients that wait for nothing and have nothing else to be run, and what they sent.
-
-    Returns
-    -------
-    answers
-        Clients all of whose requests were run, and the replies.
-    left
-        The others, and what they sent from the first request on that was not run. Replies to those before are in
-        their `out`.
-    """
-    data: bytes
-    pos: cython.Py_ssize_t
-    sent: tuple[Any, bytes]
-    answers: list[Any] = []
-    left: list[Any] = []
-    if engine.long_way or engine.refusal is not None or engine.outbox.items:
-        return answers, arrived
-    turn = Turn(engine, most)
-    for sent in arrived:
-        peer = sent[0]
-        data = sent[1]
-        peer.last_heard_s = now_s
-        pos = turn.run(peer, data)
-        if pos == len(data) and not peer.out:
-            answers.append((peer, turn.replies()))
-        else:
-            if pos:
-                peer.out.append(turn.replies())
-            left.append((peer, data[pos:]))
-    turn.tell()
-    engine.total_commands += turn.total
-    return answers, left
-
-
-class Turn:
-    """The plain requests of one turn: what they may do, and what they did so far."""
-
-    def __init__(self, engine, most):
+    def __init__(self, engine):
         self.engine = engine
-        # How many may still run, and how many did.
-        self.room = most
-        self.total = 0
-        # What GET and SET are while nobody watches or measures them. No plain request changes that.
-        self.may_get = _is_known(engine, 2, b"GET", b"get", get)
-        self.may_set = _is_known(engine, 3, b"SET", b"set", set_) and engine.observe is None and not engine.effects
-        # The database that they are about, its tables, and whether SET need do no more than change them.
+        # How many may still run in this turn, and how many did.
+        self.room = self.total = 0
+        # Whether GET and SET are what they are while nobody watches or measures them: -1 if nobody asked in this turn.
+        # No plain request changes that.
+        self.may_get = self.may_set = -1
+        # The database that they are about, its tables, and whether a new key need not be told to it.
         self.db = self.values = self.expires = None
-        self.sets = False
+        self.untold = False
         # What is to be told of it: how many keys were found, and not, and set, and the records of these.
         self.hits = self.misses = self.written = 0
         self.records = []
         # Replies to the client whose turn it is: so many bytes of it.
         self.out = bytearray(_OUT_BYTES)
         self.out_bytes = 0
+
+    @cython.locals(peer=Peer)
+    def answer(self, arrived, most, now_s):
+        """Run requests inside the running turn: `most` at most, and of each client as many as its share is.
+
+        `arrived` are clients that wait for nothing and have nothing else to be run, and what they sent.
+
+        Returns
+        -------
+        answers
+            Clients all of whose requests were run, and the replies.
+        left
+            The others, and what they sent from the first request on that was not run. Replies to those before are in
+            their `out`.
+        """
+        data: bytes
+        pos: cython.Py_ssize_t
+        sent: tuple
+        heard_s: cython.double = now_s
+        answers: list[Any] = []
+        left: list[Any] = []
+        engine = self.engine
+        if engine.long_way or engine.refusal is not None or engine.outbox.items:
+            return answers, arrived
+        self.begin(most)
+        for sent in arrived:
+            peer = sent[0]
+            data = sent[1]
+            peer.last_heard_s = heard_s
+            pos = self.run(peer, data)
+            if pos == len(data) and not peer.out:
+                answers.append((peer, self.replies()))
+            else:
+                if pos:
+                    peer.out.append(self.replies())
+                left.append((peer, data[pos:]))
+        self.end()
+        return answers, left
+
+    def begin(self, most):
+        """Begin a turn; what one that failed has left is forgotten, since it is not done either."""
+        self.room = most
+        self.total = 0
+        self.may_get = self.may_set = -1
+        self.hits = self.misses = self.written = 0
+        self.records.clear()
+        self.out_bytes = 0
+        self.db = None
+
+    def end(self):
+        """Tell what was done, and keep nothing that somebody else may want to let go."""
+        self.tell()
+        self.engine.total_commands += self.total
+        self.db = self.values = self.expires = None
+        if len(self.out) > _OUT_BYTES_KEPT:
+            self.out = bytearray(_OUT_BYTES)
 
     def run(self, peer, data):
         """Run requests of one client; where in `data` those begin that are left."""
@@ -135,10 +149,19 @@ class Turn:
         if held(client, _DB) is not self.db and not self.select(held(client, _DB)):
             return 0
         while left > 0 and size - pos > 13:
-            writes = self.sets and (_begins(p, pos, b"*3\r\n$3\r\nSET\r\n") or _begins(p, pos, b"*3\r\n$3\r\nset\r\n"))
-            if not writes and not (
-                self.may_get and (_begins(p, pos, b"*2\r\n$3\r\nGET\r\n") or _begins(p, pos, b"*2\r\n$3\r\nget\r\n"))
-            ):
+            if _begins(p, pos, b"*2\r\n$3\r\nGET\r\n") or _begins(p, pos, b"*2\r\n$3\r\nget\r\n"):
+                writes = False
+                if self.may_get < 0:
+                    self.may_get = _is_known(self.engine, 2, b"GET", b"get", get)
+                if not self.may_get:
+                    break
+            elif _begins(p, pos, b"*3\r\n$3\r\nSET\r\n") or _begins(p, pos, b"*3\r\n$3\r\nset\r\n"):
+                writes = True
+                if self.may_set < 0:
+                    self.may_set = self.nobody_watches() and _is_known(self.engine, 3, b"SET", b"set", set_)
+                if not (self.may_set and self.untold):
+                    break
+            else:
                 break
             header = argument_at(q, pos + 13, size)
             if header < 0:
@@ -250,8 +273,12 @@ class Turn:
         self.tell()
         self.db = db
         self.values, self.expires = db._data, db._expires
-        self.sets = self.may_set and db._pool is None
+        self.untold = db._pool is None
         return True
+
+    def nobody_watches(self):
+        """Whether nobody has to be told of a change, and nothing is to go to the log first."""
+        return self.engine.observe is None and not self.engine.effects
 
     def tell(self):
         """Have the database count, and the log written, what is not yet."""
@@ -288,7 +315,9 @@ def _begins(p: cython.p_const_char, pos: cython.Py_ssize_t, head: cython.p_const
     return memcmp(p + pos, head, 13) == 0
 
 
-def _is_known(engine: Engine, argc: int, name: bytes, lower: bytes, handler: Any) -> bool:
+@cython.cfunc
+@cython.exceptval(-1)
+def _is_known(engine: Any, argc: int, name: bytes, lower: bytes, handler: Any) -> cython.bint:
     """Whether the command of that name is run by `handler`, and not by another that measures it."""
     shortcuts = engine.shortcuts[argc]
     command = shortcuts.get(name) or shortcuts.get(lower)

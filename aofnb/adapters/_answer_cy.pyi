@@ -4,6 +4,8 @@ from aofnb.engine.core import Engine
 
 COMPILED: bool
 
-def answer(
-    engine: Engine, arrived: list[tuple[Any, bytes]], most: int, now_s: float
-) -> tuple[list[tuple[Any, bytes]], list[tuple[Any, bytes]]]: ...
+class Plain:
+    def __init__(self, engine: Engine) -> None: ...
+    def answer(
+        self, arrived: list[tuple[Any, bytes]], most: int, now_s: float
+    ) -> tuple[list[tuple[Any, bytes]], list[tuple[Any, bytes]]]: ...

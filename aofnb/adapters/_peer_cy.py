@@ -18,10 +18,11 @@ except ModuleNotFoundError:
     from aofnb import _cython as cython
 
 if cython.compiled:
+    from cython.cimports.aofnb.adapters._sockets import recv, send
     from cython.cimports.cpython.bytes import PyBytes_FromStringAndSize
     from cython.cimports.cpython.exc import PyErr_CheckSignals, PyErr_SetFromErrno
     from cython.cimports.libc.errno import EAGAIN, EINTR, errno
-    from cython.cimports.posix.unistd import read, write
+
 
 if TYPE_CHECKING:
     from aofnb.commands.client import Client
@@ -155,7 +156,7 @@ class Peer:
         p: cython.p_char = self.traffic.buffer
         got: cython.Py_ssize_t
         while True:
-            got = read(self.fd, p, READ_BYTES)
+            got = recv(self.fd, p, READ_BYTES, 0)
             if got >= 0:
                 return PyBytes_FromStringAndSize(p, got)
             if errno == EAGAIN:
@@ -175,7 +176,7 @@ class Peer:
         size: cython.Py_ssize_t = len(data)
         taken: cython.Py_ssize_t
         while True:
-            taken = write(self.fd, p, size)
+            taken = send(self.fd, p, size, 0)
             if taken >= 0:
                 return taken
             if errno == EAGAIN:

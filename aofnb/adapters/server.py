@@ -20,7 +20,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
-from aofnb.adapters._answer_cy import COMPILED, answer
+from aofnb.adapters._answer_cy import COMPILED, Plain
 from aofnb.adapters._peer_cy import Traffic, send_all
 from aofnb.adapters.client_memory import ClientMemory, limit_bytes
 from aofnb.adapters.connection import Connection, is_local
@@ -92,6 +92,8 @@ class Server:
         self.evicted_clients = 0
         # Called in the server's thread once SHUTDOWN is to end everything; None: close the store.
         self.on_shutdown: Callable[[], None] | None = None
+        self._engine = store.engine
+        self._answer = Plain(store.engine).answer if COMPILED else _nothing_is_plain
         self._unixsocketperm = unixsocketperm
         self.replication = Replication(store)
         # Who has requests that were read.
@@ -471,27 +473,19 @@ class Server:
         """Run what all clients sent, as one turn; then answer all."""
         arrived, self.traffic.arrived = self.traffic.arrived, []
         turn: list[Connection] = []
-        engine = self.store.engine
+        engine = self._engine
         try:
             with engine.lock:
                 # Whoever gets messages is seen to at the end of this turn.
                 self._woken = True
                 try:
                     engine.begin_turn(None)
-                    answers, left = (
-                        answer(engine, arrived, TURN_REQUESTS, self.loop.now_s) if COMPILED else ([], arrived)
-                    )
-                    for connection, data in left:
-                        connection.read(data)
-                        self._with_output.add(connection)
-                    turn, self._ready = self._ready, []
-                    budget = TURN_REQUESTS
-                    for connection in turn:
-                        connection.waiting_for_turn = False
-                        if budget > 0:
-                            budget -= connection.run(min(budget, connection.share))
+                    answers, left = self._answer(arrived, TURN_REQUESTS, self.loop.now_s)
+                    if left or self._ready:
+                        self._run_others(left, turn)
                     engine.end_turn()
-                    answers += self._taken(turn)
+                    if turn or self._with_output:
+                        answers += self._taken(turn)
                 finally:
                     self._woken = False
         except Exception as problem:
@@ -501,6 +495,19 @@ class Server:
         if engine.afterwards:
             # SHUTDOWN closes the store, and that the server. Not under the lock: what is waited for may want it.
             engine.do_afterwards()
+
+    def _run_others(self, left: list[tuple[Connection, bytes]], turn: list[Connection]) -> None:
+        """Run what is not plain, and what earlier turns left; whose turn it is, is appended to `turn`."""
+        for connection, data in left:
+            connection.read(data)
+            self._with_output.add(connection)
+        turn += self._ready
+        self._ready = []
+        budget = TURN_REQUESTS
+        for connection in turn:
+            connection.waiting_for_turn = False
+            if budget > 0:
+                budget -= connection.run(min(budget, connection.share))
 
     def _taken(self, turn: list[Connection]) -> list[tuple[Connection, bytes]]:
         """What is to be sent to those of a turn, and to others. With the engine's lock."""
@@ -594,6 +601,13 @@ class _Listener:
         """A fault of ours."""
         self._server.log.exception("a client could not be taken up")
         self._pause()
+
+
+def _nothing_is_plain(
+    arrived: list[tuple[Connection, bytes]], _most: int, _now_s: float
+) -> tuple[list[tuple[Connection, bytes]], list[tuple[Connection, bytes]]]:
+    """As `Plain.answer` does: without a compiler it takes longer than the other way."""
+    return [], arrived
 
 
 def serve(store: Store, **options: Any) -> Server:

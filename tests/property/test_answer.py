@@ -80,14 +80,15 @@ def ran(module: Any, turns: list[tuple[int, bytes]]) -> Any:
     engine = Engine(config, clock, random.Random(1))
     engine.writer = AofWriter(file, 0, config, clock, Bio())
     callers = [Caller(engine.new_client()) for _ in range(3)]
+    plain = None if module is None else module.Plain(engine)
     for number, data in turns:
         clock.advance(0.01)
         engine.begin_turn(None)
         caller = callers[number]
-        if module is None or caller.reader.under_way:
+        if plain is None or caller.reader.under_way:
             caller.run(engine, data)
         else:
-            answers, left = module.answer(engine, [(caller, data)], 20, clock.monotonic())
+            answers, left = plain.answer([(caller, data)], 20, clock.monotonic())
             for _, replies in answers:
                 caller.received += replies
             for _, rest in left:
@@ -117,21 +118,21 @@ def test_it_does_take_them(form: str) -> None:
     engine = Engine(config, FakeClock(), random.Random(1))
     caller = Caller(engine.new_client())
     get, set_ = encode_command([b"GET", b"k"]), encode_command([b"SET", b"k", b"v"])
-    module = kernel("aofnb.adapters._answer_cy", form)
+    plain = kernel("aofnb.adapters._answer_cy", form).Plain(engine)
     # Each must have been looked up once.
-    assert module.answer(engine, [(caller, get + set_)], 9, 7.0) == ([], [(caller, get + set_)])
+    assert plain.answer([(caller, get + set_)], 9, 7.0) == ([], [(caller, get + set_)])
     caller.run(engine, get + set_)
-    assert module.answer(engine, [(caller, set_ + get)], 9, 7.0) == ([(caller, b"+OK\r\n$1\r\nv\r\n")], [])
+    assert plain.answer([(caller, set_ + get)], 9, 7.0) == ([(caller, b"+OK\r\n$1\r\nv\r\n")], [])
     assert (caller.said, caller.last_heard_s) == ([b"GET"], 7.0)
     # No more than its share, than there is room for in the turn, or than has come.
-    assert module.answer(engine, [(caller, get * 5)], 9, 7.0) == ([], [(caller, get * 2)])
-    assert module.answer(engine, [(caller, get * 5)], 2, 7.0) == ([], [(caller, get * 3)])
-    assert module.answer(engine, [(caller, get + get[:-1])], 9, 7.0) == ([], [(caller, get[:-1])])
+    assert plain.answer([(caller, get * 5)], 9, 7.0) == ([], [(caller, get * 2)])
+    assert plain.answer([(caller, get * 5)], 2, 7.0) == ([], [(caller, get * 3)])
+    assert plain.answer([(caller, get + get[:-1])], 9, 7.0) == ([], [(caller, get[:-1])])
     assert caller.out == [b"$1\r\nv\r\n" * 3, b"$1\r\nv\r\n" * 2, b"$1\r\nv\r\n"]
-    assert module.answer(engine, [(caller, set_ + get[:-1])], 9, 7.0) == ([], [(caller, get[:-1])])
+    assert plain.answer([(caller, set_ + get[:-1])], 9, 7.0) == ([], [(caller, get[:-1])])
     assert (caller.said, caller.out.pop()) == ([b"SET"], b"+OK\r\n")
     # What is in `out` goes first.
-    assert module.answer(engine, [(caller, get)], 9, 7.0) == ([], [(caller, b"")])
+    assert plain.answer([(caller, get)], 9, 7.0) == ([], [(caller, b"")])
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -147,8 +148,8 @@ def test_each_client_has_its_own_database_and_protocol(form: str) -> None:
     # It is to be asked for its rights, say.
     callers[4].client.limited = True
     engine.end_turn()
-    module = kernel("aofnb.adapters._answer_cy", form)
-    answers, left = module.answer(engine, [(caller, set_ + none) for caller in callers], 99, 7.0)
+    plain = kernel("aofnb.adapters._answer_cy", form).Plain(engine)
+    answers, left = plain.answer([(caller, set_ + none) for caller in callers], 99, 7.0)
     assert answers == [
         (callers[0], b"+OK\r\n$-1\r\n"),
         (callers[1], b"+OK\r\n_\r\n"),
