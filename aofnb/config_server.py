@@ -159,7 +159,7 @@ FIXED = {
     "proc-title-template": "the title of the process is not changed",
     "propagation-error-behavior": "nothing here panics",
     "protected-mode": _NOT_SERVED,
-    "repl-backlog-ttl": "the backlog stays as long as the store is served",
+    "repl-backlog-ttl": _NOT_SERVED,
     "repl-diskless-sync": "snapshots for replicas are never written to disk first",
     "repl-diskless-sync-max-replicas": "each replica gets a snapshot of its own at once",
     "shutdown-on-sigint": "only `aofnb serve` handles signals",

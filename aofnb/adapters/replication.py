@@ -5,7 +5,8 @@
 2. the stream is, byte for byte, what goes to the log, tapped where it is written: a replica never has what the log of
    the store does not hold. A PING now and then (``repl-ping-replica-period``) says that we live;
 3. replicas acknowledge once a second, and when WAIT asks; one that has its snapshot and says nothing for
-   ``repl-timeout`` is let go. A connection that broke goes on from the backlog.
+   ``repl-timeout`` is let go. A connection that broke goes on from the backlog, which stays for ``repl-backlog-ttl``
+   after the last replica left; then the stream ends, and the next begins with a snapshot.
 
 The snapshot is held in memory until the replica has taken it, and other commands wait while it is made: about a
 second per million keys.
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from aofnb.commands.blocking import Wait
 from aofnb.commands.client import Client
+from aofnb.config import NOTICE
 from aofnb.engine import Store
 from aofnb.errors import ReplyError
 from aofnb.rdb.writer import base_aux, rdb_pieces
@@ -57,18 +59,22 @@ class Replication:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._engine = store.engine
-        self.id = f"{store.engine.random.getrandbits(160):040x}"
+        self.id = self._new_id()
         # Bytes of the stream so far, and the last of them.
         self.offset = 0
         self.backlog = bytearray()
         self.connections: dict[int, Connection] = {}
         self._replicas: dict[Connection, Replica] = {}
         self._last_ping_s = 0.0
+        self._last_replica_s = 0.0
         # What WAIT waits for: an offset, and how many are to have it.
         self._waits: dict[Wait, tuple[int, int]] = {}
         self.full_syncs = 0
         self.partial_syncs = 0
         self.refused_partial_syncs = 0
+
+    def _new_id(self) -> str:
+        return f"{self._engine.random.getrandbits(160):040x}"
 
     # --- what the commands ask ---------------------------------------------------------------------------
 
@@ -260,6 +266,20 @@ class Replication:
                 self._engine.kill(connection.client)
         if config.min_replicas_to_write:
             self._engine.refresh_refusal()
+        if self._shown():
+            self._last_replica_s = now_s
+        elif self.backlog:
+            self._forget_stream(now_s - self._last_replica_s)
+
+    def _forget_stream(self, alone_s: float) -> None:
+        """Nobody has followed for so long: is that long enough, the stream is over."""
+        ttl_s: int = self._engine.settings.server["repl-backlog-ttl"]
+        if ttl_s and alone_s > ttl_s:
+            if self._engine.writer is not None:
+                self._engine.writer.tap = None
+            self.backlog.clear()
+            self.id = self._new_id()
+            _log.log(NOTICE, "Replication backlog freed after %d seconds without connected replicas.", ttl_s)
 
     def end(self) -> None:
         """No replicas any more."""

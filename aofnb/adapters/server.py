@@ -159,6 +159,8 @@ class Server:
             "port": lambda: self._address_changed("Unable to listen on this port. Check server logs."),
             "bind": lambda: self._address_changed("Failed to bind to specified addresses."),
             "maxmemory-clients": self._memory_limit_changed,
+            # Asked for once a second.
+            "repl-backlog-ttl": lambda: None,
         }
 
     def _protected_mode_changed(self) -> None:

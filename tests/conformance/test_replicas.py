@@ -351,3 +351,43 @@ def test_a_replica_lets_a_silent_master_go_and_comes_back(tmp_path):
         store.execute("SET", "k", "v")
         until(lambda: replica.execute("GET", "k") == b"v")
         assert (ours.replication.full_syncs, ours.replication.partial_syncs) == (1, 1)
+
+
+@pytest.mark.slow
+def test_the_backlog_goes_some_time_after_the_last_replica(tmp_path):
+    """Then the stream has another name, and whoever comes back gets a snapshot."""
+
+    def replication(admin: Connection) -> dict[str, str]:
+        return dict(line.split(":", 1) for line in admin.execute("INFO", "replication").decode().split("\r\n")[1:-1])
+
+    seen = []
+    with (
+        redis_server(tmp_path / "redis", repl_diskless_sync_delay="0") as server,
+        aofnb.open(tmp_path / "us") as store,
+        store.serve() as service,
+    ):
+        for port in (server.port, service.port):
+            admin = Connection(port)
+            said = [admin.execute("CONFIG", "SET", "repl-backlog-ttl", ttl) for ttl in ("-1", "0")]
+            replica = FakeReplica(port)
+            until(lambda admin=admin: replication(admin)["connected_slaves"] == "1")
+            admin.execute("SET", "k", "v")
+            until(lambda admin=admin: replication(admin)["repl_backlog_active"] == "1")
+            replica.close()
+            until(lambda admin=admin: replication(admin)["connected_slaves"] == "0")
+            time.sleep(2)  # of another process, which has no fake clock
+            before = replication(admin)
+            said += [before["repl_backlog_active"], admin.execute("CONFIG", "SET", "repl-backlog-ttl", "1")]
+            until(lambda admin=admin: replication(admin)["repl_backlog_active"] == "0")
+            said += [replication(admin)["master_replid"] != before["master_replid"]]
+            admin.execute("SET", "k", "w")
+            after = replication(admin)
+            said += [after["repl_backlog_histlen"], after["repl_backlog_first_byte_offset"]]
+            said += [int(after["master_repl_offset"]) - int(before["master_repl_offset"])]
+            late = Connection(port)
+            late.send("PSYNC", before["master_replid"], after["master_repl_offset"])
+            said += [late.read().split()[0]]
+            late.close()
+            admin.close()
+            seen.append([str(each) for each in said])
+    assert seen[1] == seen[0]

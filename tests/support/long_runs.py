@@ -34,6 +34,9 @@ _INSTANT = re.compile(rb"[1-9]\d{12}")
 _KEYS = frozenset(key.encode() for key in (*ALL_KEYS, *LEX_KEYS))
 _WHOLE = {b"MULTI", b"EXEC", b"DISCARD", b"SELECT", b"SWAPDB"}
 _COMPARE_EVERY = 500
+# What the server says to a SORT by numbers in order, if one in a command before was out of range: it does not set errno
+# to 0 before strtod(). From there on both may hold other data.
+_STALE = "(ERR One or more scores can't be converted into double)"
 # A deadline of three milliseconds goes by on both.
 _MOMENT_S = 0.006
 _DIFFERENCES_KEPT = 3
@@ -103,6 +106,9 @@ class _Sides:
                 wrong = [row for row in zip(self.queued, ours, theirs, strict=False) if not _same_reply(*row)]
                 argv, ours, theirs = wrong[0] if wrong else (argv, ours, theirs)
                 name = argv[0].upper()
+            if name.startswith(b"SORT") and theirs == _STALE and not isinstance(ours, str):
+                self.start_over()
+                return
             self.report.add(
                 f"{name.decode('latin-1')}: {_kind(ours)} for {_kind(theirs)}",
                 Difference(argv, ours, theirs, self._about(argv)),
