@@ -4,8 +4,9 @@ What a server would hold that had run every unit before the position: a transact
 it. The store's clock stands still at the last second that the log names, so a key whose deadline had passed by then
 is gone; where the log has no times, nothing expires but what the log itself deletes.
 
-Of a long log, snapshots are kept on the way (`Checkpoints`), so that the next question begins near its answer: every
-32 MB, and before FLUSHALL, FLUSHDB and SWAPDB.
+Of a long log, snapshots are kept on the way (`Checkpoints`), so that the next question begins near its answer: before
+FLUSHALL, FLUSHDB and SWAPDB, at the end, and as often as keeps the answer from taking much longer than `_GOAL_S`. Their
+values are made when someone asks for them: a state has many keys, and few are looked at.
 
 Redis: aof.c loadSingleAppendOnlyFile (7.0.15).
 """
@@ -59,9 +60,14 @@ __all__ = [
     "store_at",
 ]
 
-# Checkpoints are so far apart in the log at least, and further where they are themselves large.
-_EVERY_BYTES = 32 << 20
-_EVERY_ROWS = 400_000
+# Smaller logs have no checkpoints.
+_WORTH_BYTES = 32 << 20
+# A state is to be there in this time: what loading the checkpoint leaves of it is for the commands behind it.
+_GOAL_S = 1.75
+# About what a row of the log takes, a byte of it, and a byte of a snapshot, with kernels. Without them all is slower.
+_ROW_S = 2.5e-6
+_LOG_BYTE_S = 2e-9
+_SNAPSHOT_BYTE_S = 5e-9
 _BEFORE_FLUSH_BYTES = 1 << 20
 _LIMIT = 64
 # A fifth of the bytes are left of what logs are made of, and to unpack it takes a tenth of the time of loading it.
@@ -230,7 +236,7 @@ def blocks(log: Log, stop: int, start: int = 0, progress: Progress = None) -> It
     tell = teller(progress)
     sizes = [part.size for part in log.parts]
     for number, part in enumerate(log.parts):
-        if number < begin.part or seq >= stop:
+        if number < begin.part or max(seq, start) >= stop:
             continue
         with part.open() as file:
             offset = begin.offset if number == begin.part else 0
@@ -294,26 +300,32 @@ class Checkpoints:
 
     def wanted(self, start: int, stop: int) -> Iterator[Mark]:
         """Where to make checkpoints on the way from row `start` to row `stop`."""
-        if sum(part.size for part in self._log.parts) < _EVERY_BYTES:
+        if sum(part.size for part in self._log.parts) < _WORTH_BYTES:
             return
         index = self._log.index()
-        marks = sorted({*index.marks, *index.flushes}, key=lambda mark: (mark.seq, mark.part, mark.offset))
+        # Behind damage, or inside of a transaction, nobody can go on.
+        ends = set() if index.damage else {index.end}
         flushes = set(index.flushes)
+        marks = sorted({*index.marks, *flushes, *ends}, key=lambda mark: (mark.seq, mark.part, mark.offset))
         last = index.before_row(start)
         for mark in marks:
             if not start < mark.seq <= stop:
                 continue
-            far = mark.part != last.part or mark.offset - last.offset >= self._apart(mark.seq)
-            far = far or mark.seq - last.seq >= _EVERY_ROWS
-            near = mark.part == last.part and mark.offset - last.offset < _BEFORE_FLUSH_BYTES
-            if (far or (mark in flushes and not near)) and self._would_stay(mark):
+            between = mark.offset - last.offset if mark.part == last.part else _BEFORE_FLUSH_BYTES
+            replay_s = (mark.seq - last.seq) * _ROW_S + between * _LOG_BYTE_S
+            # What is asked for most often is how it ended.
+            apart_s = self._apart_s(mark.seq) / (2 if mark in ends else 1)
+            far = mark.part != last.part or replay_s >= apart_s
+            if (far or (mark in flushes and between >= _BEFORE_FLUSH_BYTES)) and self._would_stay(mark):
                 yield mark
                 last = mark
 
-    def _apart(self, seq: int) -> int:
+    def _apart_s(self, seq: int) -> float:
+        """How long the commands between two checkpoints may take, the first of which is before row `seq`."""
         before = self.before(seq)
-        # To write one takes about the time in which as many bytes of the log are replayed; the kernel, a quarter of it.
-        return _EVERY_BYTES if before is None else max(_EVERY_BYTES, before.size // (4 if snapshot.available() else 1))
+        load_s = 0 if before is None else before.size * _SNAPSHOT_BYTE_S
+        # To write one takes the kernel less time than to load it, others more: not much more of that than of replay.
+        return max(_GOAL_S - load_s, load_s * (0.5 if snapshot.available() else 2))
 
     def add(self, mark: Mark, store: Store) -> None:
         """Keep the data of `store` as those before `mark`."""
@@ -355,7 +367,7 @@ class Checkpoints:
         return sum(each.nbytes for each in self._known)
 
     def _most_bytes(self) -> int:
-        return max(sum(part.size for part in self._log.parts), _EVERY_BYTES)
+        return max(sum(part.size for part in self._log.parts), _WORTH_BYTES)
 
     def _drop(self) -> None:
         """Let go of those whose neighbours are nearest, until there are few enough."""

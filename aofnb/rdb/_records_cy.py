@@ -50,7 +50,8 @@ _SHAPES = bytes(
     for kind in range(32)
 )
 # What is written one by one, as the kernel does that writes snapshots.
-_LATER = frozenset((opcodes.LIST, opcodes.SET, opcodes.HASH, opcodes.ZSET_2))
+_LATER = frozenset((opcodes.LIST, opcodes.SET, opcodes.HASH, opcodes.ZSET_2, opcodes.STREAM_LISTPACKS_2))
+_STREAM = opcodes.STREAM_LISTPACKS_2
 
 
 @cython.locals(values=Table, deadlines=Table)
@@ -90,7 +91,7 @@ def records(
             when = _unpack_int64(data, at + 1)[0]
             at += 9
         kind = p[at]
-        if kind >= 32 or _SHAPES[kind] == 0:
+        if kind >= 32 or (_SHAPES[kind] == 0 and not (later and kind == _STREAM)):
             return begin
         at += 1
         end = _end(p, at, size)
@@ -105,9 +106,16 @@ def records(
                     return begin
                 value = _text(data, at, end)
             elif later and kind in _LATER:
-                end = _end_of_value(p, at, size, 6 if kind == 4 else _SHAPES[kind])
-                # Of nothing there is no key.
-                if end < 0 or p[at] == 0:
+                if kind == _STREAM:
+                    end = _end_of_stream(p, at, size)
+                else:
+                    # Of nothing there is no key.
+                    end = (
+                        -1
+                        if at < size and p[at] == 0
+                        else _end_of_value(p, at, size, 6 if kind == 4 else _SHAPES[kind])
+                    )
+                if end < 0:
                     return begin
                 left: bytes = p[at:end]
                 value = Later(kind, left, value_of)
@@ -256,6 +264,66 @@ def _end_of_value(
                 return -1
         left -= 1
     return at
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def _end_of_stream(p: cython.p_const_uchar, at: cython.Py_ssize_t, size: cython.Py_ssize_t) -> cython.Py_ssize_t:
+    """Where the stream ends that begins at p[at]; -1 if it is not whole, or of a rare form."""
+    groups: cython.Py_ssize_t
+    consumers: cython.Py_ssize_t
+    # Nodes, each its first id and the entries.
+    at = _end_of_value(p, at, size, 6)
+    # How many entries; three ids; how many there ever were.
+    at = _behind_lengths(p, at, size, 8)
+    groups = _length(p, at, size) if at >= 0 else -1
+    at = _behind_lengths(p, at, size, 1)
+    while groups > 0 and at >= 0:
+        # Name, last id, entries read; what is pending, each an id, a time, a number.
+        at = _behind_lengths(p, _end(p, at, size), size, 3)
+        at = _behind_items(p, at, size, 24, 1)
+        consumers = _length(p, at, size) if at >= 0 else -1
+        at = _behind_lengths(p, at, size, 1)
+        while consumers > 0 and at >= 0:
+            # Name, a time; what is pending, each an id.
+            at = _end(p, at, size)
+            at = _behind_items(p, at + 8, size, 16, 0) if at >= 0 else -1
+            consumers -= 1
+        groups = groups - 1 if consumers == 0 else -1
+    return at if groups == 0 else -1
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
+def _behind_lengths(
+    p: cython.p_const_uchar, at: cython.Py_ssize_t, size: cython.Py_ssize_t, count: cython.Py_ssize_t
+) -> cython.Py_ssize_t:
+    """Where so many lengths end that begin at p[at], of any size; -1 if they are not whole, or `at` is."""
+    while count > 0 and at >= 0:
+        if at >= size or p[at] > 0x81:
+            return -1
+        at += 1 if p[at] < 0x40 else 2 if p[at] < 0x80 else 5 if p[at] == 0x80 else 9
+        count -= 1
+    return at if at <= size else -1
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def _behind_items(
+    p: cython.p_const_uchar,
+    at: cython.Py_ssize_t,
+    size: cython.Py_ssize_t,
+    nbytes: cython.Py_ssize_t,
+    lengths: cython.Py_ssize_t,
+) -> cython.Py_ssize_t:
+    """Where the items end that are counted at p[at], each of so many bytes and lengths; -1 as above."""
+    count: cython.Py_ssize_t = _length(p, at, size) if at >= 0 else -1
+    at = _behind_lengths(p, at, size, 1)
+    while count > 0 and at >= 0:
+        at = _behind_lengths(p, at + nbytes, size, lengths)
+        count -= 1
+    return at if count == 0 else -1
 
 
 @cython.cfunc

@@ -24,6 +24,12 @@ def small_segments(monkeypatch):
     monkeypatch.setattr(rows, "scan_file", partial(rows.scan_file, chunk_bytes=256))
 
 
+def often(monkeypatch):
+    """Checkpoints of a log of a few rows, each few hundred bytes."""
+    for name, value in (("_WORTH_BYTES", 100), ("_GOAL_S", 1e-5), ("_BEFORE_FLUSH_BYTES", 100)):
+        monkeypatch.setattr(travel, name, value)
+
+
 def replayed(log, position):
     store = empty_store(log, position.ts)
     replay_into(store, log, position)
@@ -49,8 +55,7 @@ def test_a_slice_gives_what_replay_gives(seed, data, tmp_path_factory, small_seg
 @settings(max_examples=30)
 @given(seed=st.integers(0, 1 << 32), data=st.data())
 def test_checkpoints_give_what_replay_gives(seed, data, tmp_path_factory, small_segments, monkeypatch):
-    for name in ("_EVERY_BYTES", "_EVERY_ROWS", "_BEFORE_FLUSH_BYTES"):
-        monkeypatch.setattr(travel, name, 100)
+    often(monkeypatch)
     directory = tmp_path_factory.mktemp("log")
     commands = random_commands(random.Random(seed), 150)
     write_log(directory / "x.aof", commands)
@@ -63,8 +68,7 @@ def test_checkpoints_give_what_replay_gives(seed, data, tmp_path_factory, small_
 
 
 def test_no_checkpoint_is_made_to_be_let_go_of_at_once(tmp_path, small_segments, monkeypatch):
-    for name in ("_EVERY_BYTES", "_EVERY_ROWS", "_BEFORE_FLUSH_BYTES"):
-        monkeypatch.setattr(travel, name, 100)
+    often(monkeypatch)
     # Of what never shrinks, and can hardly be compressed, few snapshots are as large as the log.
     rng = random.Random(1)
     write_log(tmp_path / "x.aof", [[b"SET", b"%d" % n, rng.randbytes(50) + b"v" * 50] for n in range(300)])
@@ -138,8 +142,7 @@ def test_values_that_are_made_when_asked_for_answer_as_others(
     seed, data, tmp_path_factory, small_segments, monkeypatch
 ):
     """By every family of commands, whichever of them is the first to ask; and a snapshot of them is the same."""
-    for name in ("_EVERY_BYTES", "_EVERY_ROWS", "_BEFORE_FLUSH_BYTES"):
-        monkeypatch.setattr(travel, name, 100)
+    often(monkeypatch)
     directory = tmp_path_factory.mktemp("log")
     rng = random.Random(seed)
     commands = [each for each in random_commands(rng, 200) if not each[0].startswith(b"FLUSH")]
@@ -172,8 +175,7 @@ def written(store, path):
 
 @pytest.mark.parametrize("change", ["byte", "cut", "gone"])
 def test_a_checkpoint_that_was_changed_is_not_believed(change, tmp_path, small_segments, monkeypatch):
-    for name in ("_EVERY_BYTES", "_EVERY_ROWS", "_BEFORE_FLUSH_BYTES"):
-        monkeypatch.setattr(travel, name, 100)
+    often(monkeypatch)
     write_log(tmp_path / "x.aof", [[b"SET", b"k", b"%03d" % n] for n in range(200)])
     aofnb.scan(tmp_path / "x.aof", cache_dir=tmp_path / "cache").at("end").close()
     again = aofnb.scan(tmp_path / "x.aof", cache_dir=tmp_path / "cache")
@@ -187,3 +189,34 @@ def test_a_checkpoint_that_was_changed_is_not_believed(change, tmp_path, small_s
         path.write_bytes(data[:-1] if change == "cut" else data)
     assert again.at(150).execute("GET", "k") == b"149"
     assert again.checkpoints.before(150) is not found
+
+
+def test_the_end_is_kept_and_gone_on_from(tmp_path, small_segments, monkeypatch):
+    often(monkeypatch)
+    path = tmp_path / "x.aof"
+    commands = random_commands(random.Random(2), 300)
+    half = next(row for row in range(150, 200) if [b"MULTI"] not in commands[row - 9 : row])
+    write_log(path, commands[:half])
+    aofnb.scan(path, cache_dir=tmp_path / "cache").at("end").close()
+    again = aofnb.scan(path, cache_dir=tmp_path / "cache")
+    assert again.checkpoints.before(half).mark.seq == half
+    write_log(path, commands)
+    grown = aofnb.scan(path, cache_dir=tmp_path / "cache")
+    assert grown.checkpoints.before(len(commands)).mark.seq == half
+    for row in (half, half + 1, half + 50, len(commands)):
+        position = grown.position(row)
+        ours = grown.at(position).engine.keyspace
+        assert keyspace_digest(ours) == keyspace_digest(replayed(grown, position).engine.keyspace)
+
+
+def test_inside_a_transaction_nobody_goes_on(tmp_path, small_segments, monkeypatch):
+    often(monkeypatch)
+    path = tmp_path / "x.aof"
+    commands = [[b"SET", b"k", b"%d" % n] for n in range(100)] + [[b"MULTI"]] + [[b"INCR", b"k"]] * 40
+    write_log(path, commands)
+    cut = aofnb.scan(path, on_bad="truncate", cache_dir=tmp_path / "cache")
+    assert cut.at("end").execute("GET", "k") == b"99"
+    assert cut.checkpoints.before(len(commands)).mark.seq <= 100
+    write_log(path, [*commands, [b"EXEC"]])
+    grown = aofnb.scan(path, cache_dir=tmp_path / "cache")
+    assert grown.at("end").execute("GET", "k") == b"139"

@@ -19,7 +19,7 @@ from aofnb.store.hash_value import HashValue
 from aofnb.store.keyspace import Keyspace
 from aofnb.store.list_value import ListValue
 from aofnb.store.set_value import SetValue
-from aofnb.store.stream import Stream
+from aofnb.store.stream import ENTRIES_READ_UNKNOWN, Group, Stream
 from aofnb.store.values import Value
 from aofnb.store.zset import SortedSet
 
@@ -174,6 +174,39 @@ def test_what_stops_a_run(form: str) -> None:
                 assert [*values][:2] == ([b"k"] if end == len(good) else [b"k", b"h"])
 
 
+def busy_stream() -> Stream:
+    """With groups, consumers, and what they have not acknowledged."""
+    stream = Stream()
+    for n in range(300):
+        stream.append((n // 3 + 1, n), (b"f", b"%d" % n), 4096, 100)
+    for name, many in ((b"g", 100), (b"h", 0)):
+        group = stream.groups[name] = Group((3, 4), ENTRIES_READ_UNKNOWN if many else 2)
+        for number in range(3 if many else 0):
+            consumer = group.create_consumer(b"c%d" % number, 1_790_000_000_000)
+            assert consumer is not None
+            for n in range(many):
+                group.assign((n // 3 + 1, 3 * n + number), consumer, 1_790_000_000_000 + n, n + 1)
+    return stream
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_stream_is_taken_where_it_is_whole(form: str) -> None:
+    records = kernel(KERNEL, form).records
+    space = Keyspace(1, lambda: 0)
+    space[0].put(b"x", busy_stream())
+    out = io.BytesIO()
+    write_rdb(out, space)
+    data = out.getvalue()
+    begin = data.index(b"\x13\x01x")
+    makers = (lambda fields, longest: fields, lambda kind, data: data)
+    for size in range(begin, len(data) + 1):
+        values: Table[Any] = Table()
+        end = records(data[:size], begin, values, Table(), *makers, True)
+        # Behind it are the end mark and a checksum; how long a number is, is not seen at the last byte.
+        assert (end, len(values)) in ((begin, 0), (len(data) - 9, 1))
+        assert (end == begin) == (size < len(data) - 8)
+
+
 @pytest.mark.skipif(not _table_cy.COMPILED, reason="a dict gives out what was put in")
 @pytest.mark.parametrize("form", FORMS)
 def test_a_value_is_made_when_it_is_asked_for(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,21 +223,25 @@ def test_a_value_is_made_when_it_is_asked_for(form: str, monkeypatch: pytest.Mon
     space, copy = Keyspace(1, lambda: 0), Keyspace(1, lambda: 0)
     for key, value in kept.items():
         space[0].put(key, value)
+    space[0].put(b"x", busy_stream())
     out = io.BytesIO()
     write_rdb(out, space)
     out.seek(0)
     load_rdb(out, copy, later=True)
     # In a list of nodes, a value of another form is made at once.
     assert len(made) == 1
+    assert list(copy[0].keys()) == list(space[0].keys())
     for key in (b"h", b"s", b"z"):
         first = copy[0].lookup(key)
         assert type(first) is type(kept[key])
         assert list(first) == list(kept[key])
         assert copy[0].lookup(key) is first
     assert len(made) == 4
+    assert copy[0].lookup(b"x").groups.keys() == {b"g", b"h"}
+    assert len(made) == 5
     assert keyspace_digest(copy) == keyspace_digest(space)
     assert copy[0].delete(b"h")
-    assert len(copy[0]) == 3
+    assert len(copy[0]) == 4
 
 
 @pytest.mark.skipif(not _table_cy.COMPILED, reason="a dict gives out what was put in")
