@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import io
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,8 @@ class Replication:
         self.full_syncs = 0
         self.partial_syncs = 0
         self.refused_partial_syncs = 0
+        # Sets what the server counts to 0.
+        self.reset_server: Callable[[], None] = lambda: None
 
     def _new_id(self) -> str:
         return f"{self._engine.random.getrandbits(160):040x}"
@@ -280,6 +283,11 @@ class Replication:
             self.backlog.clear()
             self.id = self._new_id()
             _log.log(NOTICE, "Replication backlog freed after %d seconds without connected replicas.", ttl_s)
+
+    def reset_stats(self) -> None:
+        """CONFIG RESETSTAT."""
+        self.full_syncs = self.partial_syncs = self.refused_partial_syncs = 0
+        self.reset_server()
 
     def end(self) -> None:
         """No replicas any more."""

@@ -96,6 +96,7 @@ class Server:
         self._answer = Plain(store.engine).answer if COMPILED else _nothing_is_plain
         self._unixsocketperm = unixsocketperm
         self.replication = Replication(store)
+        self.replication.reset_server = self._reset_counters
         # Who has requests that were read.
         self._ready: list[Connection] = []
         # Who has something in `out`, and whether the loop knows. With the engine's lock.
@@ -357,6 +358,10 @@ class Server:
             "input_bytes": self.traffic.input_bytes,
             "output_bytes": self.traffic.output_bytes,
         }
+
+    def _reset_counters(self) -> None:
+        self.total_connections = self.rejected_connections = self.evicted_clients = 0
+        self.traffic.input_bytes = self.traffic.output_bytes = 0
 
     def take_up(self, sock: socket.socket, peer: Any) -> None:
         """A client has connected."""

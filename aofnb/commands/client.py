@@ -95,6 +95,10 @@ class Replication(Protocol):
         """The fields of INFO replication."""
         ...
 
+    def reset_stats(self) -> None:
+        """Set the counters to zero, and those of the sockets."""
+        ...
+
 
 class Usage(Protocol):
     """When, or how often, keys were used, and what memory they take. A key is given with its database's number."""

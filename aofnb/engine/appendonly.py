@@ -260,5 +260,6 @@ class Appendonly:
 
     def reset_stats(self) -> None:
         """What CONFIG RESETSTAT sets to zero."""
-        self.rewriter.rewrites = 0
+        self.rewriter.rewrites = self.rewriter.forks = 0
+        self.rewriter.last_fork_s = 0.0
         self.rewriter.backoff.succeeded()

@@ -271,6 +271,8 @@ class Engine:
         self.keyspace.reset_stats()
         self.timing.reset()
         self.persistence.reset_stats()
+        if self.replication is not None:
+            self.replication.reset_stats()
         if self.writer is not None:
             self.writer.delayed_fsync = 0
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from aofnb import _version
 from aofnb.aof.stats import AofStats
+from aofnb.commands.clients import memory_of
 from aofnb.config import format_percentile
 
 if TYPE_CHECKING:
@@ -87,10 +88,21 @@ def _memory(engine: Engine) -> Fields:
         "maxmemory_human": _human(engine.config.maxmemory),
         "maxmemory_policy": engine.config.maxmemory_policy,
         "mem_not_counted_for_evict": buffer,
+        **_client_memory(engine),
         "mem_aof_buffer": buffer,
         "mem_allocator": "python",
         "lazyfree_pending_objects": 0,
     }
+
+
+def _client_memory(engine: Engine) -> Fields:
+    """What clients on sockets take, replicas by themselves."""
+    replication = engine.replication
+    sizes = {False: 0, True: 0}
+    for client in engine.connected():
+        if client.buffers is not None:
+            sizes[replication is not None and replication.follows(client)] += memory_of(client)
+    return {"mem_clients_slaves": sizes[True], "mem_clients_normal": sizes[False]}
 
 
 def _resident() -> tuple[int, int]:

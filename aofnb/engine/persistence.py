@@ -270,6 +270,7 @@ class Files:
         return self.saver.info() | loaded
 
     def reset_stats(self) -> None:
+        self.saver.saves = 0
         if self.appendonly is not None:
             self.appendonly.reset_stats()
 

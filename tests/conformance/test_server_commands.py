@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -391,3 +392,42 @@ def test_debug_config_rewrite_force_all(store: aofnb.Store, server: RedisServer,
     assert {"hz", "appendfsync", "cluster-node-timeout", "replica-priority", "databases"} <= written
     with redis_server(tmp_path, config_file=str(conf)) as reader:
         assert reader.execute("CONFIG", "GET", "cluster-node-timeout")[1] == b"15000"
+
+
+def test_resetstat_sets_to_zero_what_it_does_on_the_server(tmp_path: Path) -> None:
+    """Counters of keys, commands, connections, replicas, snapshots and forks; sizes of what is there stay."""
+    fields = [
+        "total_connections_received", "rejected_connections", "sync_full", "sync_partial_ok", "sync_partial_err",
+        "expired_keys", "evicted_keys", "evicted_clients", "keyspace_hits", "keyspace_misses", "total_forks",
+        "latest_fork_usec", "total_error_replies", "rdb_saves", "aof_rewrites",
+    ]  # fmt: skip
+    seen = []
+    with (
+        redis_server(tmp_path / "redis") as server,
+        aofnb.open(tmp_path / "us") as mine,
+        mine.serve() as service,
+    ):
+        for port in (server.port, service.port):
+            connection, replica = Connection(port), Connection(port)
+            replica.send("PSYNC", "?", "-1")
+            for line in ("SET k v", "GET k", "GET none", "NOSUCH", "BGREWRITEAOF"):
+                connection.execute(*line.split())
+
+            def info(connection: Connection = connection) -> dict[str, str]:
+                lines = connection.execute("INFO", "everything").decode().split("\r\n")
+                return dict(line.split(":", 1) for line in lines if ":" in line)
+
+            deadline = time.monotonic() + 30
+            while (now := info())["sync_full"] != "1" or now["aof_rewrite_in_progress"] == "1":
+                assert time.monotonic() < deadline
+                time.sleep(0.01)  # another process, which has no fake clock
+            received, used = int(now["total_net_input_bytes"]), int(now["mem_clients_normal"])
+            connection.execute("CONFIG", "RESETSTAT")
+            now = info()
+            less = int(now["total_net_input_bytes"]) < received
+            # redis-server looks at it now and then.
+            assert used > 0 or port == server.port
+            seen.append([less, {field: now[field] for field in fields}])
+            replica.close()
+            connection.close()
+    assert seen[1] == seen[0]
