@@ -21,7 +21,7 @@ import os
 import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from hashlib import sha1
 from typing import Any
 from weakref import WeakSet
@@ -44,6 +44,7 @@ from aofnb.config import Config
 from aofnb.engine import info
 from aofnb.engine._turn_cy import QUICK, take
 from aofnb.engine.eviction import Eviction
+from aofnb.engine.hot import Hot
 from aofnb.engine.loading import Loading
 from aofnb.engine.no_files import NoFiles
 from aofnb.engine.notifications import class_of, monitor_line
@@ -79,7 +80,7 @@ _NO_USE = {
 _ANSWERS = (ReplyError, StoreClosedError)
 
 
-class Engine:
+class Engine(Hot):
     """Runs commands on a keyspace and keeps its log.
 
     Parameters
@@ -93,8 +94,7 @@ class Engine:
         self.clock = clock
         self.random = rng
         self.lock = threading.RLock()
-        # Where commands come in: the lock itself, but while a script runs something that answers BUSY.
-        self.gate: AbstractContextManager[Any] = self.lock
+        super().__init__(self.lock)
         self.keyspace = Keyspace(config.databases, self.now_ms, self._key_expired)
         self.keyspace.on_field_expired = self._field_expired
         # Records of the running unit. One list for good: clients hold it too.
@@ -104,14 +104,9 @@ class Engine:
         # Empty once closed.
         self.shortcuts: list[dict[Any, Command]] = [{} for _ in range(SHORTCUT_ARGC)]
         self.writer: AofWriter | None = None
-        # Why write commands are refused, or None. A text, since it becomes an error reply.
-        self.refusal: str | None = None
-        # What it is in any case: of a store that is open read-only.
+        # What `refusal` is in any case: of a store that is open read-only.
         self.standing_refusal: str | None = None
         self.closed: str | None = None
-        # Whether sessions must take the long way for every command, since more than usual has to be asked: the store
-        # is closed, or somebody tracks. See `look_around`.
-        self.long_way = False
         # Set while data is loaded and clients are answered already.
         self.loading: Loading | None = None
         # Told of every change; None while nobody asks. See `look_around`, and `Server`.
@@ -133,9 +128,6 @@ class Engine:
         # The classes of keyspace events that messages are sent of.
         self.notified = ""
         self.keyspace.on_miss, self.keyspace.on_new = self._missed, self._made
-        # Set while a turn that may write is under way. Where it is set when a turn begins, Ctrl-C (or a fault) tore
-        # the one before, and memory may hold what the log does not: see `mend`.
-        self.torn = False
         self._turn_of: Client | None = None
         self.reload: Callable[[], None] = lambda: None
         # Called after each turn that wrote: wakes the periodic job. Set by the store.
@@ -174,7 +166,6 @@ class Engine:
         self.started_s = clock.monotonic()
         # Of this opening of the store, as INFO tells it.
         self.run_id = sha1(b"%d %d" % (os.getpid(), clock.now_ms()), usedforsecurity=False).hexdigest()
-        self.total_commands = 0
         self._frozen_ms: int | None = None
         # Open `batch` blocks: turns inside write nothing, the end of the outermost does.
         self._batches = 0

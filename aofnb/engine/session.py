@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from aofnb.commands.client import Client
-from aofnb.engine._turn_cy import as_bytes
-from aofnb.engine.core import SHORTCUT_ARGC, Engine
+from aofnb.engine._turn_cy import as_bytes, executor
+from aofnb.engine.core import Engine
 from aofnb.errors import ReplyError
 
 __all__ = ["Argument", "Pipeline", "Session", "to_bytes"]
@@ -63,8 +63,7 @@ class Session:
     def __init__(self, engine: Engine, client: Client | None = None) -> None:
         self.engine = engine
         self.client = engine.new_client() if client is None else client
-        # A closure: on this path a look-up of `self` for every part costs as much as the command itself.
-        self.execute = _executor(engine, self.client)
+        self.execute = executor(engine, self.client, as_argv, to_bytes)
 
     @property
     def on_push(self) -> Callable[[Any], None] | None:
@@ -98,54 +97,6 @@ class Session:
     def pipeline(self) -> Pipeline:
         """Collect commands, then run them as one turn."""
         return Pipeline(self)
-
-
-def _executor(engine: Engine, client: Client) -> Callable[..., Any]:
-    """The hot path: what `Engine.execute` does, in fewer steps, outside MULTI and while nothing is refused."""
-    shortcuts = engine.shortcuts
-    effects = engine.effects
-    slow, finish = engine.execute, engine.finish
-
-    def execute(*argv: Argument) -> Any:
-        """Run one command, name first; the reply when the log holds it as the policy promises. See `Session`."""
-        n = len(argv)
-        try:
-            command = shortcuts[n].get(argv[0]) if 0 < n < SHORTCUT_ARGC else None
-        except TypeError:  # a bytearray cannot be looked up
-            command = None
-        if command is None or client.multi is not None or client.limited:
-            return slow(client, as_argv(argv))
-        if n == 2:  # a command and its key, the shape of GET
-            key = argv[1]
-            if type(key) is str:
-                key = key.encode()
-            elif type(key) is not bytes:
-                key = to_bytes(key)
-            args: tuple[Any, ...] = (key,)
-        else:
-            args = tuple(
-                [arg if type(arg) is bytes else arg.encode() if type(arg) is str else to_bytes(arg) for arg in argv[1:]]
-            )
-        # A with block, since Ctrl-C may come right behind a call to acquire().
-        with engine.gate:
-            if engine.torn or engine.long_way or engine.refusal is not None:
-                return slow(client, as_argv(argv))
-            engine.total_commands += 1
-            if command.writes:
-                engine.begin_turn(client)
-            try:
-                reply = command.handler(client, *args)
-            except ReplyError as problem:
-                engine.timing.failed(problem)
-                finish(client, command, argv[0], args)  # type: ignore[arg-type]  # found in shortcuts: str or bytes
-                raise
-            if client.dirty or effects or client.rewritten_args:
-                finish(client, command, argv[0], args)  # type: ignore[arg-type]  # as above
-            elif command.writes:
-                engine.torn = False
-            return reply
-
-    return execute
 
 
 def as_argv(argv: Sequence[Argument]) -> list[bytes]:
