@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from aofnb.engine import Store
     from aofnb.engine import open_store as open
     from aofnb.forensics.compare import compare
+    from aofnb.forensics.export import to_dask_all as to_dask
     from aofnb.forensics.frame import read_aof
     from aofnb.forensics.log import Log, scan
     from aofnb.widgets import Dashboard, Explorer, LoadProgress, RewriteProgress
@@ -69,6 +70,7 @@ __all__ = [
     "open",
     "read_aof",
     "scan",
+    "to_dask",
     "unload_ipython_extension",
 ]
 
@@ -79,6 +81,7 @@ _LAZY = {
     "compare": ("aofnb.forensics.compare", "compare"),
     "scan": ("aofnb.forensics", "scan"),
     "read_aof": ("aofnb.forensics", "read_aof"),
+    "to_dask": ("aofnb.forensics.export", "to_dask_all"),
     "Log": ("aofnb.forensics", "Log"),
     "Dashboard": ("aofnb.widgets", "Dashboard"),
     "Explorer": ("aofnb.widgets", "Explorer"),

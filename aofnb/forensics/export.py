@@ -11,7 +11,7 @@ import importlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +20,8 @@ import pyarrow as pa
 from aofnb._version import VERSION
 from aofnb.forensics.columns import DEFAULT_COLUMNS, Selection
 from aofnb.forensics.log import Log
-from aofnb.forensics.reading import Progress
+from aofnb.forensics.reading import OnBad, Progress
+from aofnb.forensics.sources import Compression, Source, is_many, shards_of
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from aofnb.forensics.index import Mark
 
-__all__ = ["ROW_GROUP_ROWS", "plain", "plain_schema", "sql", "to_dask", "to_parquet", "to_polars"]
+__all__ = ["ROW_GROUP_ROWS", "plain", "plain_schema", "sql", "to_dask", "to_dask_all", "to_parquet", "to_polars"]
 
 ROW_GROUP_ROWS = 128 << 10
 # A word of a query that may be a column.
@@ -195,35 +196,106 @@ def to_polars(log: Log, *, lazy: bool = False, **options: Any) -> Any:
 
 def to_dask(log: Log, *, columns: Iterable[str] | None = None, split_rows: int = 1_000_000, **options: Any) -> Any:
     """The commands as a Dask frame, cut at marks of the index. See `Log.to_dask`."""
-    frames = needed("dask.dataframe", "dask")
+    pieces = _pieces(log, split_rows)
+    last = max(pieces[-1][1] - 1, 0)
+    return _frame([(log, None, *each) for each in pieces], [each.seq for each, _ in pieces] + [last], columns, options)
+
+
+def to_dask_all(
+    path: Source,
+    *,
+    columns: Iterable[str] | None = None,
+    split_rows: int = 1_000_000,
+    on_bad: OnBad = "error",
+    compression: Compression = "infer",
+    storage_options: Mapping[str, Any] | None = None,
+    history: bool = False,
+    **options: Any,
+) -> Any:
+    """One or many logs as a Dask DataFrame for many cores, or machines that see the same files.
+
+    Needs ``aofnb[dask]``. Each log is cut where its index has marks, as by `Log.to_dask`, so each piece is exact. The
+    workers make the indexes before this returns, one of a log each. Aggregate inside the pieces, and bring only sums
+    together: to shuffle raw keys costs more than to read them.
+
+    Parameters
+    ----------
+    path
+        As in `aofnb.read_aof`. A list, or a pattern (``"shards/*/appendonlydir"``), gives a first column `shard` (str),
+        with `seq` counted in each. Addresses and open files are copied to this machine, where the workers must be then.
+    columns
+        As in `aofnb.read_aof`. `cmd`, `part` and `status` are strings here.
+    split_rows
+        Rows of one piece, about.
+    on_bad, compression, storage_options, history
+        As in `aofnb.read_aof`.
+    **options
+        ``cmd``, ``key``, ``db``, ``encoding``, ``encoding_errors`` as in `aofnb.read_aof`.
+
+    Examples
+    --------
+    ``aofnb.to_dask("shards/*/appendonlydir").groupby(["shard", "cmd"]).nbytes.sum().compute()``
+    """
+    about: dict[str, Any] = {"on_bad": on_bad, "compression": compression, "history": history}
+    if not is_many(path):
+        log = Log(path, storage_options=storage_options, **about)
+        return to_dask(log, columns=columns, split_rows=split_rows, **options)
+    shards = shards_of(path, storage_options)
+    logs = {name: Log(each, storage_options=storage_options or None, **about) for name, each in shards.items()}
+    dask = needed("dask", "dask")
+    found = dask.compute(*(dask.delayed(_pieces, traverse=False)(log, split_rows) for log in logs.values()))
+    pieces = [(log, name, *each) for (name, log), mine in zip(logs.items(), found, strict=True) for each in mine]
+    # A row number is not one of all logs, so Dask cannot know by it where a row is.
+    return _frame(pieces, None, columns, options)
+
+
+def _pieces(log: Log, split_rows: int) -> list[tuple[Mark, int]]:
+    """Where the pieces of a log begin, and before which row they end; at least one, which may be empty."""
     index = log.index()
     marks = index.thinned(split_rows)
-    chosen = list(DEFAULT_COLUMNS if columns is None else columns)
     ends = [*(mark.seq for mark in marks[1:]), index.rows]
     pairs = [(mark, end) for mark, end in zip(marks, ends, strict=True) if end > mark.seq]
-    if not pairs:
-        pairs = [(marks[0], index.rows)]
-    divisions = [mark.seq for mark, _ in pairs] + [max(index.rows - 1, 0)]
+    return pairs or [(marks[0], index.rows)]
+
+
+def _frame(
+    pieces: list[tuple[Log, str | None, Mark, int]],
+    divisions: list[int] | None,
+    columns: Iterable[str] | None,
+    options: dict[str, Any],
+) -> Any:
+    """The Dask frame of pieces of logs."""
+    frames = needed("dask.dataframe", "dask")
+    chosen = [*(["shard"] if pieces[0][1] is not None else []), *(DEFAULT_COLUMNS if columns is None else columns)]
+    split = _Split(options)
+    more = {} if divisions is None else {"divisions": divisions}
     return frames.from_map(
-        _Split(log, options),
-        [mark for mark, _ in pairs],
-        [end for _, end in pairs],
-        meta=_pandas(pa.Table.from_batches([], schema=plain_schema(Selection.of(chosen).schema()))),
-        divisions=divisions,
-        columns=chosen,
+        split, *zip(*pieces, strict=True), meta=split.frame([], pieces[0][1], chosen), columns=chosen, **more
     )
 
 
 class _Split:
     """Reads the rows from a mark to a row; what Dask sends to its workers, which see the same files."""
 
-    def __init__(self, log: Log, options: dict[str, Any]) -> None:
-        self._log, self._options = log, options
+    def __init__(self, options: dict[str, Any]) -> None:
+        self._options = options
 
-    def __call__(self, mark: Mark, end: int, columns: list[str] | None = None) -> pd.DataFrame:
-        selection = Selection.of(columns, **self._options)
-        batches = [plain(batch) for batch in self._log.read_from(mark, end, selection)]
-        return _pandas(pa.Table.from_batches(batches, schema=plain_schema(selection.schema())))
+    def __call__(
+        self, log: Log, shard: str | None, mark: Mark, end: int, columns: list[str] | None = None
+    ) -> pd.DataFrame:
+        wanted = list(DEFAULT_COLUMNS if columns is None else columns)
+        return self.frame(log.read_from(mark, end, self._selection(wanted, shard)), shard, wanted)
+
+    def frame(self, batches: Iterable[pa.RecordBatch], shard: str | None, columns: list[str]) -> pd.DataFrame:
+        """The rows, with the name of their log among the columns if that has one."""
+        schema = plain_schema(self._selection(columns, shard).schema())
+        table = pa.Table.from_batches(map(plain, batches), schema=schema)
+        if shard is not None:
+            table = table.append_column("shard", pa.repeat(pa.scalar(shard, pa.string()), table.num_rows))
+        return _pandas(table)[columns]
+
+    def _selection(self, columns: list[str], shard: str | None) -> Selection:
+        return Selection.of([name for name in columns if shard is None or name != "shard"], **self._options)
 
 
 def _pandas(table: pa.Table) -> pd.DataFrame:

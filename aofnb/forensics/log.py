@@ -83,6 +83,10 @@ class Log:
         self._times: Times | None = None
         self._checkpoints: Checkpoints | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Another process is told what to read, and not what was learnt, which may be as large as the log.
+        return self.__dict__ | dict.fromkeys(("_index", "_postings", "_times", "_checkpoints"))
+
     def to_pandas(
         self,
         *,
@@ -833,7 +837,8 @@ class Log:
         """The commands as a Dask DataFrame for many cores or machines that see the same files.
 
         Needs ``aofnb[dask]``. The pieces are cut where the index has marks, so each is exact: databases,
-        transactions and seconds are those of one pass. Aggregate inside a piece, and shuffle no raw keys.
+        transactions and seconds are those of one pass. Aggregate inside a piece, and shuffle no raw keys. Of many logs
+        `aofnb.to_dask` makes one frame.
 
         Parameters
         ----------
@@ -842,7 +847,7 @@ class Log:
         split_rows
             Rows of one piece, about.
         **options
-            ``cmd``, ``key``, ``db``, ``encoding`` as in `aofnb.read_aof`.
+            ``cmd``, ``key``, ``db``, ``encoding``, ``encoding_errors`` as in `aofnb.read_aof`.
         """
         from aofnb.forensics.export import to_dask
 

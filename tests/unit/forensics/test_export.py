@@ -3,6 +3,7 @@
 import builtins
 import json
 import os
+import pickle
 from functools import partial
 
 import pandas as pd
@@ -175,6 +176,65 @@ def test_two_processes_give_the_answer_of_one(many_marks):
         sizes = frame.groupby("cmd").nbytes.sum().compute()
     whole = many_marks.to_pandas()
     assert sizes.to_dict() == whole.groupby(whole.cmd.astype(str)).nbytes.sum().to_dict()
+
+
+@pytest.fixture
+def shards(many_marks, tmp_path):
+    """A pattern for three logs of different lengths, one without commands."""
+    data = (tmp_path / "x.aof").read_bytes()
+    for number, nbytes in enumerate((len(data), data.index(b"#TS:1150"), 0)):
+        (tmp_path / f"shard{number}").mkdir()
+        (tmp_path / f"shard{number}" / "appendonly.aof").write_bytes(data[:nbytes])
+    return str(tmp_path / "shard?" / "appendonly.aof")
+
+
+def test_pieces_of_many_logs_are_exact_and_name_their_shard(shards):
+    need_module("dask.dataframe")
+    whole = aofnb.read_aof(shards)
+    pieces = aofnb.to_dask(shards, split_rows=100)
+    assert pieces.npartitions > 10
+    joined = pieces.compute(scheduler="synchronous")
+    assert list(joined.columns) == list(whole.columns) == list(pieces.columns)
+    assert joined.index.tolist() == whole.index.tolist()
+    columns = ["shard", "offset", "nbytes", "db", "txn", "cmd", "key", "argc", "status"]
+    assert rows(joined, columns) == rows(whole, columns)
+    some = aofnb.to_dask(shards, columns=["nbytes"], cmd="DEL", split_rows=100)
+    assert some.groupby("shard").nbytes.sum().compute().to_dict() == {
+        shard: group[group.cmd == "DEL"].nbytes.sum() for shard, group in whole.groupby("shard", observed=True)
+    }
+
+
+def test_one_log_for_dask_has_no_shard(many_marks):
+    need_module("dask.dataframe")
+    pieces = aofnb.to_dask(many_marks.place, columns=["cmd", "key"], encoding=None, split_rows=100)
+    assert (list(pieces.columns), pieces.divisions[0]) == (["cmd", "key"], 0)
+    joined = pieces.compute(scheduler="synchronous")
+    assert str(pieces.dtypes["key"]) == str(joined.dtypes["key"]) == "binary[pyarrow]"
+    assert len(joined) == len(many_marks)
+
+
+@pytest.mark.slow
+def test_two_processes_aggregate_many_logs(shards):
+    distributed = need_module("distributed")
+    whole = aofnb.read_aof(shards)
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.Client(cluster),
+    ):
+        frame = aofnb.to_dask(shards, columns=["db", "cmd", "nbytes"], split_rows=100)
+        found = frame.groupby(["shard", "cmd"]).nbytes.agg(["sum", "count"]).compute()
+        databases = frame.groupby("shard").db.nunique().compute()
+    grouped = whole.astype({"cmd": str, "shard": str}).groupby(["shard", "cmd"]).nbytes.agg(["sum", "count"])
+    assert found.sort_index().to_dict() == grouped.sort_index().to_dict()
+    assert databases.to_dict() == whole.astype({"shard": str}).groupby("shard").db.nunique().to_dict()
+
+
+def test_what_was_learnt_of_a_log_stays_here(many_marks):
+    many_marks.postings()
+    many_marks.times()
+    sent = pickle.dumps(many_marks)
+    assert len(sent) < 4000
+    assert len(pickle.loads(sent).to_pandas()) == len(many_marks)
 
 
 @pytest.mark.parametrize(
