@@ -266,9 +266,10 @@ class _Writer:
         begins = np.flatnonzero(np.diff(rows) != 1) + 1
         if self._times:
             begins = np.union1d(begins, np.searchsorted(rows, [row for row, _ in self._times]))
+        argvs = [] if self._change is None else found.argvs(stop)
         for run in np.split(rows, begins[(begins > 0) & (begins < len(rows))]):
             self._annotate(int(run[0]))
-            self._run(found, int(run[0]), int(run[-1]))
+            self._run(found, argvs, int(run[0]), int(run[-1]))
 
     def _annotate(self, row: int) -> None:
         """Write the last annotation before `row`, unless that was done."""
@@ -277,11 +278,11 @@ class _Writer:
             self._file.write(b"#TS:%d\r\n" % due[-1])
             del self._times[: len(due)]
 
-    def _run(self, found: Records, first: int, last: int) -> None:
-        """Rows that stand one behind the other, with no annotation between them."""
+    def _run(self, found: Records, argvs: list[list[bytes]], first: int, last: int) -> None:
+        """Rows that stand one behind the other, with no annotation between them; to change them takes `argvs`."""
         if self._change is not None:
-            for row in range(first, last + 1):
-                self._file.write(encode_command(self._change(found.argv(row))))
+            for argv in argvs[first : last + 1]:
+                self._file.write(encode_command(self._change(argv)))
             return
         line = int(found.first[first])
         begin = found.begin if line == 0 else int(found.ends[line - 1]) + 2

@@ -9,7 +9,7 @@ transactions and annotations. Scripts stay as they are, since a changed one woul
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -28,18 +28,41 @@ from aofnb.store.snapshot import commands_of_key
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["PII_KINDS", "anonymize", "find_pii"]
+__all__ = ["PII_KINDS", "anonymize", "find_pii", "hits"]
 
 # --- finding ---------------------------------------------------------------------------------------------
 
 PII_KINDS: dict[str, re.Pattern[bytes]] = {
-    # What is in front is no part of it, so that a long run of letters is looked at once, not from each of them.
+    # What is in front is no part of it, so that a long run of letters is looked at once, not from each of them. It is
+    # looked at behind the first character: `re` leaps to where that can be.
     "email": re.compile(rb"(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}"),
     "jwt": re.compile(rb"eyJ[A-Za-z0-9_-]{5,4096}\.eyJ[A-Za-z0-9_-]{5,4096}\.[A-Za-z0-9_-]{5,4096}"),
-    "card": re.compile(rb"(?<![0-9.-])[3-6][0-9]{3}(?:[ -]?[0-9]{4}){2}[ -]?[0-9]{1,7}(?![0-9])"),
-    "phone": re.compile(rb"(?<![0-9A-Za-z+])\+[1-9](?:[ ().-]{0,2}[0-9]){7,13}(?![0-9])"),
-    "ip": re.compile(rb"(?<![0-9.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![0-9.])"),
+    "card": re.compile(rb"[3-6](?<![0-9.-].)[0-9]{3}(?:[ -]?[0-9]{4}){2}[ -]?[0-9]{1,7}(?![0-9])", re.DOTALL),
+    "phone": re.compile(rb"\+(?<![0-9A-Za-z+].)[1-9](?:[ ().-]{0,2}[0-9]){7,13}(?![0-9])", re.DOTALL),
+    "ip": re.compile(rb"[0-9](?<![0-9.].)[0-9]{0,2}\.(?:[0-9]{1,3}\.){2}[0-9]{1,3}(?![0-9.])", re.DOTALL),
 }
+# Where what is in the middle is rarer than how it begins: that, and what can be before it, of which a match has all.
+_MIDDLES: dict[str, tuple[re.Pattern[bytes], bytes, int]] = {
+    "email": (re.compile(rb"@"), b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._%+-", 64),
+    "ip": (re.compile(rb"\.(?<=[0-9]\.)[0-9]{1,3}\."), b"0123456789", 3),
+}
+
+
+def hits(kind: str, data: bytes) -> Iterator[re.Match[bytes]]:
+    """What looks like `kind`, as `finditer` of its pattern gives it."""
+    pattern = PII_KINDS[kind]
+    if kind not in _MIDDLES:
+        yield from pattern.finditer(data)
+        return
+    middle, before, most = _MIDDLES[kind]
+    end = 0
+    for found in middle.finditer(data):
+        head = data[max(found.start() - most - 1, 0) : found.start()]
+        begin = found.start() - len(head) + len(head.rstrip(before))
+        hit = pattern.match(data, begin) if begin >= end else None
+        if hit is not None:
+            yield hit
+            end = hit.end()
 
 
 def find_pii(log: Log, kinds: Iterable[str], show: bool, progress: Progress) -> pd.DataFrame:
@@ -80,8 +103,10 @@ def find_pii(log: Log, kinds: Iterable[str], show: bool, progress: Progress) -> 
 
 
 def _search(kind: str, table: Any, first: int, found: dict[tuple[str, str, str], list[Any]]) -> None:
-    starts = table.ends[table.first] + 2  # of the line with the length of the name
-    for hit in PII_KINDS[kind].finditer(table.data):
+    starts = None
+    for hit in hits(kind, table.data):
+        if starts is None:
+            starts = table.ends[table.first] + 2  # of the line with the length of the name
         row = int(starts.searchsorted(hit.start(), "right")) - 1
         if row < 0 or row >= len(table) or not _is_one(kind, hit[0]):
             continue
@@ -146,6 +171,8 @@ _DATA: dict[str, tuple[int, int]] = {
     **dict.fromkeys(("PUBLISH", "SPUBLISH"), (1, 1)),
 }
 _HLL = b"HYLL"
+# Of commands of so many arguments at most, and of so many of them, it is remembered where data is.
+_FEW, _PLANS = 64, 4096
 _SCRIPTS = {"EVAL": 1, "EVALSHA": 1, "FCALL": 1, "SCRIPT LOAD": 2, "FUNCTION LOAD": 2}
 _FUNCTIONS = ("FUNCTION DELETE", "FUNCTION RESTORE", "FUNCTION FLUSH", "SELECT", "SWAPDB")
 
@@ -156,26 +183,45 @@ class _Disguise:
     def __init__(self, names: Pseudonyms) -> None:
         self._of = names.of
         self.scripts = 0
+        # Of commands whose number of arguments tells where data is: the places of it, and of what may be.
+        self._plans: dict[tuple[bytes, int], tuple[list[int], list[int]]] = {}
 
     def __call__(self, argv: list[bytes]) -> list[bytes]:
-        command = registry.find(argv)
-        if command is None:
-            # Nobody knows which words matter here: all but the name may be data.
-            return [argv[0], *map(self._of, argv[1:])]
-        name = command.name
-        if name in _FUNCTIONS:
-            return argv
-        if name == "RESTORE":
-            return self._restore(argv)
-        hidden = set(_keys(command, argv)) | set(_data(name, argv))
-        start = command.words
+        plan = self._plans.get((argv[0], len(argv)))
+        if plan is None:
+            command = registry.find(argv)
+            if command is None:
+                # Nobody knows which words matter here: all but the name may be data.
+                return [argv[0], *map(self._of, argv[1:])]
+            if command.name in _FUNCTIONS:
+                return argv
+            if command.name == "RESTORE":
+                return self._restore(argv)
+            plan = self._plan(command, argv)
+        hidden, others = plan
+        made = argv.copy()
+        for place in hidden:
+            arg = argv[place]
+            # The registers of a HyperLogLog say nothing, and others would be none.
+            if not arg.startswith(_HLL):
+                made[place] = self._of(arg)
+        for place in others:
+            if not _is_syntax(argv[place]):
+                made[place] = self._of(argv[place])
+        return made
+
+    def _plan(self, command: registry.Command, argv: list[bytes]) -> tuple[list[int], list[int]]:
+        """Where in `argv` data is, and where it may be if it does not look like an option or a number."""
+        name, start = command.name, command.words
+        hidden = {*_keys(command, argv), *_data(name, argv)}
         if name in _SCRIPTS:
             self.scripts += 1
             start = _SCRIPTS[name] + 1
-        return [
-            self._argument(arg) if place in hidden else arg if place < start or _is_syntax(arg) else self._of(arg)
-            for place, arg in enumerate(argv)
-        ]
+        plan = sorted(hidden), [place for place in range(start, len(argv)) if place not in hidden]
+        is_fixed = command.words == 1 and not command.subcommands and not callable(command.keys)
+        if is_fixed and name not in ("ZADD", "XADD") and len(argv) <= _FEW and len(self._plans) < _PLANS:
+            self._plans[argv[0], len(argv)] = plan
+        return plan
 
     def _restore(self, argv: list[bytes]) -> list[bytes]:
         """RESTORE of the disguised value: its payload is taken apart, said as commands, and put together again."""
@@ -195,10 +241,6 @@ class _Disguise:
                 session.execute(*each)
             made = session.execute("DUMP", self._of(key))
         return [argv[0], self._of(argv[1]), argv[2], made or payload, *argv[4:]]
-
-    def _argument(self, arg: bytes) -> bytes:
-        # The registers of a HyperLogLog say nothing, and others would be none.
-        return arg if arg.startswith(_HLL) else self._of(arg)
 
 
 def _keys(command: registry.Command, argv: Sequence[bytes]) -> list[int]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from itertools import count as counting
 
@@ -21,11 +22,18 @@ _ROUNDS = 8
 _PIECE = 32
 _RUNS = re.compile(
     # What `template` takes for one thing must stay one.
-    rb"(?P<hex>(?<![0-9A-Za-z])(?=[0-9a-fA-F]*[0-9])(?=[0-9a-fA-F]*[a-fA-F])[0-9a-fA-F]{8,}(?![0-9A-Za-z]))"
-    rb"|(?P<letters>[A-Za-z]+)|(?P<digits>[0-9]+)|(?P<beyond>[\x80-\xff]+)"
+    rb"((?<![0-9A-Za-z])(?=[0-9a-fA-F]*[0-9])(?=[0-9a-fA-F]*[a-fA-F])[0-9a-fA-F]{8,}(?![0-9A-Za-z])"
+    rb"|[A-Za-z]+|[0-9]+|[\x80-\xff]+)"
 )
-_LETTERS = "abcdefghijklmnopqrstuvwxyz"
-_HEX = "0123456789abcdef"
+_HEX = b"0123456789abcdef"
+# Of each kind of run how many digits there are, and how they are spelled, in small letters.
+_SPELLED = {"hex": _HEX, "letters": b"abcdefghijklmnopqrstuvwxyz", "digits": _HEX[:10]}
+_DIGITS_OF = {
+    kind: bytes.maketrans(spelled + spelled.upper(), bytes(range(len(spelled))) * 2)
+    for kind, spelled in _SPELLED.items()
+}
+# So many runs, and what is between them, are remembered.
+_KNOWN = 1 << 18
 
 
 class Pseudonyms:
@@ -44,7 +52,7 @@ class Pseudonyms:
             raise ValueError("a secret of fewer than 16 bytes can be guessed: give more, such as os.urandom(32)")
         self._key = hashlib.blake2b(secret, digest_size=32, person=b"aofnb").digest()
         self._plain = frozenset(word.encode() for word in plain)
-        self._run = lru_cache(1 << 17)(self._mapped)
+        self._known = _Known(self._mapped)
 
     def of(self, text: bytes) -> bytes:
         """`text` with every run in it replaced.
@@ -53,9 +61,13 @@ class Pseudonyms:
         >>> len(of(b"user:1042:cart")), of(b"user:1042:cart") == of(b"user:1042:cart"), of(b"user:7") == of(b"user:8")
         (14, True, False)
         """
-        return _RUNS.sub(lambda found: self._run(found.lastgroup or "", found[0]), text)
+        # Runs and what is between them, all of it looked up in C.
+        return b"".join(map(self._known.__getitem__, _RUNS.split(text)))
 
-    def _mapped(self, kind: str, run: bytes) -> bytes:
+    def _mapped(self, run: bytes) -> bytes:
+        kind = _kind_of(run)
+        if kind is None:
+            return run
         if run in self._plain:
             return run
         if kind == "beyond":
@@ -64,20 +76,21 @@ class Pseudonyms:
         return b"".join(self._piece(kind, piece, number) for number, piece in enumerate(pieces))
 
     def _piece(self, kind: str, run: bytes, number: int) -> bytes:
-        text = run.decode("ascii").lower()
-        alphabet = {"hex": _HEX, "letters": _LETTERS, "digits": _HEX[:10]}[kind]
-        digits = [alphabet.index(char) for char in text]
+        spelled, tweak = _SPELLED[kind], b"%s%d" % (kind.encode(), number)
+        digits = list(run.translate(_DIGITS_OF[kind]))
         for _ in counting():
-            digits = self._permuted(digits, len(alphabet), b"%s%d" % (kind.encode(), number))
-            new = "".join(alphabet[digit] for digit in digits)
+            digits = self._permuted(digits, len(spelled), tweak)
+            new = bytes(map(spelled.__getitem__, digits))
             # Walking on until it fits keeps it a permutation.
-            if kind == "digits" and (new[0] == "0") == (text[0] == "0"):
+            if kind == "digits" and (new[0] == 48) == (run[0] == 48):
                 break
-            if kind == "hex" and _is_mixed(new) == _is_mixed(text):
+            if kind == "hex" and _is_mixed(new) == _is_mixed(run):
                 break
             if kind == "letters":
                 break
-        return bytes(ord(char.upper()) if 65 <= old <= 90 else ord(char) for char, old in zip(new, run, strict=True))
+        if run.islower() or run.isdigit():
+            return new
+        return bytes(char - 32 if 65 <= old <= 90 and char >= 97 else char for char, old in zip(new, run, strict=True))
 
     def _beyond(self, run: bytes) -> bytes:
         """Characters of UTF-8 become characters of the same size, other bytes other bytes."""
@@ -102,23 +115,56 @@ class Pseudonyms:
         """A permutation of the lists of this length."""
         if len(digits) == 1:
             return [self._table(radix, tweak)[digits[0]]]
-        half = len(digits) // 2
-        left, right = digits[:half], digits[half:]
+        half, rest = len(digits) // 2, len(digits) - len(digits) // 2
+        left, right = _number(digits[:half], radix), _number(digits[half:], radix)
+        spans = radix**half, radix**rest
         for turn in range(_ROUNDS):
-            told = tweak + b"|%d|%d|%d|" % (radix, len(digits), turn) + ",".join(map(str, right)).encode()
-            noise = int.from_bytes(hashlib.blake2b(told, key=self._key, digest_size=64).digest(), "big")
-            mixed = []
-            for digit in left:
-                noise, step = divmod(noise, radix)
-                mixed.append((digit + step) % radix)
-            left, right = right, mixed
-        return left + right
+            told = b"%b|%d|%d|%d|%d" % (tweak, radix, len(digits), turn, right)
+            noise = int.from_bytes(hashlib.blake2b(told, key=self._key, digest_size=32).digest(), "big")
+            left, right = right, (left + noise) % spans[turn % 2]
+        return _digits(left, radix, half) + _digits(right, radix, rest)
 
     def _table(self, radix: int, tweak: bytes) -> list[int]:
         return _table(self._key, radix, tweak)
 
 
-def _is_mixed(text: str) -> bool:
+class _Known(dict[bytes, bytes]):
+    """What `make` makes of each key, remembered."""
+
+    def __init__(self, make: Callable[[bytes], bytes]) -> None:
+        self._make = make
+
+    def __missing__(self, key: bytes) -> bytes:
+        if len(self) >= _KNOWN:
+            self.clear()
+        made = self[key] = self._make(key)
+        return made
+
+
+def _kind_of(run: bytes) -> str | None:
+    """Which kind of run this is; None for what is between them."""
+    if run[:1] >= b"\x80":
+        return "beyond"
+    if not run.isalnum():
+        return None
+    return "digits" if run.isdigit() else "letters" if run.isalpha() else "hex"
+
+
+def _number(digits: list[int], radix: int) -> int:
+    number = 0
+    for digit in digits:
+        number = number * radix + digit
+    return number
+
+
+def _digits(number: int, radix: int, size: int) -> list[int]:
+    digits = [0] * size
+    for place in range(size - 1, -1, -1):
+        number, digits[place] = divmod(number, radix)
+    return digits
+
+
+def _is_mixed(text: bytes) -> bool:
     return not text.isdigit() and not text.isalpha()
 
 

@@ -3,12 +3,12 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import aofnb
 from aofnb.errors import AofError
-from aofnb.forensics.privacy import PII_KINDS
+from aofnb.forensics.privacy import PII_KINDS, hits
 from aofnb.forensics.pseudonym import Pseudonyms
 from aofnb.forensics.roles import template
 from aofnb.resp.encode import encode_command
@@ -170,3 +170,25 @@ def test_the_name_in_an_address_has_64_characters_at_most():
     assert find(b"<alice@example.com>, bob@example.org") == [b"alice@example.com", b"bob@example.org"]
     assert find(b"x" * 64 + b"@example.com")
     assert not find(b"x" * 65 + b"@example.com")
+
+
+# What PII_KINDS says, in the plainest form.
+PLAIN = {
+    "email": rb"(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}",
+    "jwt": rb"eyJ[A-Za-z0-9_-]{5,4096}\.eyJ[A-Za-z0-9_-]{5,4096}\.[A-Za-z0-9_-]{5,4096}",
+    "card": rb"(?<![0-9.-])[3-6][0-9]{3}(?:[ -]?[0-9]{4}){2}[ -]?[0-9]{1,7}(?![0-9])",
+    "phone": rb"(?<![0-9A-Za-z+])\+[1-9](?:[ ().-]{0,2}[0-9]){7,13}(?![0-9])",
+    "ip": rb"(?<![0-9.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![0-9.])",
+}
+PERSONAL = ["1.2.3.4", "10.20.30.40", "a@b.co", "x@y.org.", "+4915112345678", "4111 1111 1111 1111", "555", "-", "."]
+LITTLE = [*".@+- 123456789ax\n", "a" * 64, "eyJabcdef", ".eyJabcdef.abcdef", "1234", "\r\n", "(", ")"]
+
+
+@pytest.mark.parametrize("kind", PII_KINDS)
+@given(st.lists(st.sampled_from([*PERSONAL, *LITTLE]), max_size=30).map("".join))
+@example("+x+4915112345678+4915112345678")
+@example("1.2.3.4.5 1.2.3.4")
+@example("a@b.com.c@d.org")
+def test_what_looks_personal_is_found_at_once_as_from_each_place(kind, text):
+    found = [(hit.span(), hit[0]) for hit in hits(kind, text.encode())]
+    assert found == [(hit.span(), hit[0]) for hit in re.finditer(PLAIN[kind], text.encode())]
