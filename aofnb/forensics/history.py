@@ -65,7 +65,7 @@ def history(
     log: Log, key: bytes, db: int, start: Position, stop: Position, values: bool, progress: Progress = None
 ) -> pd.DataFrame:
     """What `Log.history` gives."""
-    events = _events_of(log, key, db, stop.seq, progress)
+    events = _events_of(log, key, stop.seq, progress)
     causes, roles = _explained(log, events, key, db)
     # Of what concerns whole databases only that counts which found the key there.
     shown = [number for number, event in enumerate(events) if causes[number] is not None and event.seq >= start.seq]
@@ -108,13 +108,17 @@ def _name(argv: Sequence[bytes]) -> str | None:
     return command.name if command is not None else argv[0].decode("utf-8", "backslashreplace").upper()
 
 
-def _events_of(log: Log, key: bytes, db: int, stop: int, progress: Progress) -> list[Event]:
-    """Rows before `stop` that name the key, or concern its whole database; in order."""
+def _events_of(log: Log, key: bytes, stop: int, progress: Progress) -> list[Event]:
+    """Rows before `stop` that name the key in any database, or concern whole databases; in order."""
     postings = log.postings(progress=progress)
     rows = postings.rows_of(key)
     barriers = [row for row, code in postings.barriers if BARRIERS[code] != "DEBUG"]
     rows = np.union1d(rows, np.array(barriers, np.int64))
-    return [event for event in postings.events(rows[rows < stop]) if _concerns(event, key, db)]
+    return [event for event in postings.events(rows[rows < stop]) if _may_touch(event, key)]
+
+
+def _may_touch(event: Event, key: bytes) -> bool:
+    return _name(event.argv) in BARRIERS or any(name == key for _, name in touched(event))
 
 
 def _concerns(event: Event, key: bytes, db: int) -> bool:
@@ -134,47 +138,71 @@ def _concerns(event: Event, key: bytes, db: int) -> bool:
 
 
 def _explained(log: Log, events: Sequence[Event], key: bytes, db: int) -> tuple[list[str | None], list[str | None]]:
-    """The cause of each event, None for one that did not meet the key; and what it did to the key."""
+    """The cause of each event, None for one that did not meet the key in `db`; and what it did to the key."""
     causes: list[str | None] = []
     roles: list[str | None] = []
     small = _writes_small(events)
-    there = False
-    deadline: int | None = None
+    # Of the databases in which the key is: when it expires there, None for never.
+    there: dict[int, int | None] = {}
     for event in events:
-        argv, name = event.argv, _name(event.argv)
-        role = _role(event, key, db, name)
-        if event.status in ("truncated", "discarded"):
-            causes.append("not run")
-            roles.append(role)
-            continue
-        cause: str | None
-        if name in _FLUSHES:
-            cause = "flush" if there else None
-        elif name == "SWAPDB":
-            # Whether the other database had the key is not known here.
-            cause = "swap"
-        elif name in _SCRIPTS:
-            cause = "script"
-        elif event.from_snapshot:
-            cause = "snapshot"
-        elif name in _REMOVES:
-            cause = _why_removed(log, event, deadline, small)
-        elif name in _NAMED:
-            cause = _NAMED[name]
-        else:
-            cause = "overwrite" if role == "OW" and there else "client"
+        name = _name(event.argv)
+        was_there = db in there
+        role, cause = None, None
+        if _concerns(event, key, db):
+            role = _role(event, key, db, name)
+            cause = _cause(log, event, name, role, was_there, there.get(db), small)
+        if event.status not in ("truncated", "discarded"):
+            _follow(event, key, name, there)
+        if cause == "swap":
+            cause = "swap" if was_there or db in there else None
+            role = "OW" if db in there else "RM"
         causes.append(cause)
         roles.append(role)
-        if role == "RM":
-            there, deadline = False, None
-        elif role is not None and role != "RO" and cause != "script":
-            there = True
-            set_to = deadline_of(argv)
-            if set_to is not None:
-                deadline = set_to
-            elif role == "OW" or name == "PERSIST":
-                deadline = None
     return causes, roles
+
+
+def _cause(
+    log: Log, event: Event, name: str | None, role: str | None, there: bool, deadline: int | None, small: bool | None
+) -> str | None:
+    """Why a command met the key, which was there or not."""
+    if event.status in ("truncated", "discarded"):
+        return "not run"
+    if name in _FLUSHES:
+        return "flush" if there else None
+    if name == "SWAPDB":
+        return "swap"
+    if name in _SCRIPTS:
+        return "script"
+    if event.from_snapshot:
+        return "snapshot"
+    if name in _REMOVES:
+        return _why_removed(log, event, deadline, small)
+    if name in _NAMED:
+        return _NAMED[name]
+    return "overwrite" if role == "OW" and there else "client"
+
+
+def _follow(event: Event, key: bytes, name: str | None, there: dict[int, int | None]) -> None:
+    """What a command that ran changes about where the key is."""
+    if name == "FLUSHALL":
+        there.clear()
+    elif name == "FLUSHDB":
+        there.pop(event.db, None)
+    elif name == "SWAPDB":
+        if len(event.argv) == 3 and event.argv[1].isdigit() and event.argv[2].isdigit():
+            a, b = int(event.argv[1][:9]), int(event.argv[2][:9])
+            swapped = {{a: b, b: a}.get(each, each): deadline for each, deadline in there.items()}
+            there.clear()
+            there.update(swapped)
+    elif name not in _SCRIPTS:
+        for db in {each for each, touched_key in touched(event) if touched_key == key}:
+            role = _role(event, key, db, name)
+            if role == "RM":
+                there.pop(db, None)
+            elif role != "RO":
+                set_to = deadline_of(event.argv)
+                kept = None if role == "OW" or name == "PERSIST" else there.get(db)
+                there[db] = kept if set_to is None else set_to
 
 
 def _role(event: Event, key: bytes, db: int, name: str | None) -> str | None:

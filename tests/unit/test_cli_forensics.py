@@ -287,3 +287,14 @@ def test_blame_bisect_find_waste_and_compare(data: Path, tmp_path: Path, capsys:
     assert "  a: its end\n" in out
     assert run(capsys, "recover", data)[2].startswith("aofnb: say what to leave out: --stop")
     assert "from end to end touches" in run(capsys, "history", data, "k", "--start", "end")[2]
+
+
+def test_a_history_in_another_database(tmp_path, capsys):
+    path = tmp_path / "x.aof"
+    lines = ["SET k 1", "SWAPDB 0 3", "SELECT 3", "INCR k", "MOVE k 1"]
+    path.write_bytes(b"".join(encode_command(line.encode().split()) for line in lines))
+    assert main(["history", str(path), "k", "--db", "3"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert [line.rsplit("  ", 1)[1] for line in out[:3]] == ["(swap)", "(client)", "(move)"]
+    assert main(["history", str(path), "k", "--db", "1"]) == 0
+    assert "(move)" in capsys.readouterr().out

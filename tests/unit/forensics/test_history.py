@@ -1,4 +1,7 @@
+import random
 import re
+from contextlib import suppress
+from itertools import pairwise
 
 import pytest
 from support.require import need_module
@@ -123,3 +126,63 @@ def test_find_refuses_what_is_everywhere(tmp_path):
         log.find("")
     with pytest.raises(TypeError, match="text, bytes or a compiled pattern"):
         log.find(1)
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        # What SWAPDB brought, and took away, of databases in which the key is not.
+        (["SWAPDB 0 1", "FLUSHALL", "SET k 1"], ["client"]),
+        (["SELECT 1", "SET k 1", "SWAPDB 0 1", "SWAPDB 0 2", "SELECT 0", "SET k 2"], ["swap", "swap", "client"]),
+        (["SELECT 1", "SET k 1 PXAT 5", "SWAPDB 0 1", "SELECT 0", "DEL k"], ["swap", "expiry suspected"]),
+        (["SET k 1", "MOVE k 1", "SET k 2", "FLUSHALL"], ["client", "move", "client", "flush"]),
+        (["SELECT 1", "SET k 1", "FLUSHDB", "SWAPDB 0 1"], []),
+    ],
+)
+def test_where_the_key_is_follows_from_all_databases(lines, expected, tmp_path):
+    assert [cause for _, cause in causes(log_of(tmp_path / "x.aof", *lines))] == expected
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_history_is_what_a_replay_shows_in_every_database(seed, tmp_path):
+    rng = random.Random(seed)
+
+    def key():
+        return rng.choice("ab")
+
+    def db():
+        return rng.randrange(3)
+
+    shapes = [
+        lambda: f"SET {key()} {db()}",
+        lambda: f"INCR {key()}",
+        lambda: f"DEL {key()}",
+        lambda: f"MOVE {key()} {db()}",
+        lambda: f"COPY {key()} {key()} DB {db()}",
+        lambda: f"COPY {key()} {key()} DB {db()} REPLACE",
+        lambda: f"RENAME {key()} {key()}",
+        lambda: f"SWAPDB {db()} {db()}",
+        *[lambda: f"SELECT {db()}"] * 2,
+        lambda: rng.choice(["FLUSHDB", "FLUSHALL"]),
+    ]
+    with aofnb.open(tmp_path, background=False) as store:
+        session = store.session()
+        for _ in range(40):
+            with suppress(aofnb.ReplyError):
+                # What did nothing is not in the log.
+                session.execute(*rng.choice(shapes)().split())
+    log = aofnb.scan(tmp_path, cache_dir=False)
+    held = []
+    for row in range(log.index().rows + 1):
+        keyspace = log.at(row).engine.keyspace
+        held.append({(db, key): keyspace[db].peek(key) for db in range(3) for key in (b"a", b"b")})
+    for place in held[0]:
+        history = log.history(place[1], db=place[0], values=True)
+        was = [None if row[place] is None else bytes(row[place]) for row in held]
+        changed = {row for row, (before, behind) in enumerate(pairwise(was)) if before != behind}
+        assert changed <= set(history.index)
+        for row, entry in history.iterrows():
+            assert entry.value == was[row + 1]
+            assert (entry.role == "RM") <= (was[row + 1] is None)
+            assert (entry.cause in ("flush", "swap")) <= (was[row] is not None or was[row + 1] is not None)
+            assert (entry.cause == "overwrite") <= (was[row] is not None)
