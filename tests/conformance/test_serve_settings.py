@@ -217,6 +217,9 @@ def test_oom_score_adj_is_told_to_the_system_of_the_process_and_of_its_children(
             ("oom-score-adj", "relative"),
             ("oom-score-adj-values", "30 100 300"),
             ("oom-score-adj", "absolute"),
+            # Not everybody may do that.
+            ("oom-score-adj-values", "-1000 100 300"),
+            ("oom-score-adj-values", "1500 100 300"),
             ("oom-score-adj", "no", "oom-score-adj-values", "20 100 200"),
             ("oom-score-adj", "perhaps"),
             ("oom-score-adj-values", "1 2"),
