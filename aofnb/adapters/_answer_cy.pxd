@@ -5,6 +5,7 @@ cdef class Plain:
     cdef object engine
     cdef Py_ssize_t room
     cdef Py_ssize_t total
+    cdef long long now_ms
     cdef int may_get
     cdef int may_set
     cdef object db
@@ -22,6 +23,7 @@ cdef class Plain:
     cdef int end(self) except -1
     cdef bint nobody_watches(self) except -1
     cdef Py_ssize_t run(self, Peer peer, bytes data) except -1
+    cdef bint is_heeded(self, const char *p, Py_ssize_t start, Py_ssize_t end, bint writes) except -1
     cdef bint read_key(self, const char *p, Py_ssize_t start, Py_ssize_t end, object client) except -1
     cdef int set_key(self, const char *p, Py_ssize_t start, Py_ssize_t end, Py_ssize_t text, Py_ssize_t text_end) except -1
     cdef int append_bulk(self, const char *text, Py_ssize_t size) except -1

@@ -3,8 +3,8 @@
 
 What `engine._turn_cy` is for argument vectors, without making any. A SET is logged as it came: what a client sends and
 what the log holds are the same bytes. Whatever differs is left to the caller: another command or spelling, an option, a
-request that is not all there, another kind of value, a key with a deadline, a client inside MULTI. That both give the
-same replies and the same log, a property test holds.
+request that is not all there, another kind of value, a deadline that is over or that SET would end, a client inside
+MULTI. That both give the same replies and the same log, a property test holds.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Any
 from aofnb.adapters._peer_cy import Peer
 from aofnb.commands.client import Client
 from aofnb.commands.strings import get, set_
-from aofnb.store._table_cy import Table
 from aofnb.store.keyspace import Database
 
 try:
@@ -28,9 +27,11 @@ if cython.compiled:
     from cython.cimports.aofnb.store._slots import held, slot_of
     from cython.cimports.aofnb.store._table_cy import (
         INLINE_MAX,
+        NUMBER,
         Record,
         kind_of,
         record_of,
+        value_number,
         value_of,
         value_text,
     )
@@ -60,6 +61,8 @@ class Plain:
         self.engine = engine
         # How many may still run in this turn, and how many did.
         self.room = self.total = 0
+        # When the turn is, in ms since the epoch; -1 if nobody asked.
+        self.now_ms = -1
         # Whether GET and SET are what they are while nobody watches or measures them: -1 if nobody asked in this turn.
         # No plain request changes that.
         self.may_get = self.may_set = -1
@@ -115,7 +118,7 @@ class Plain:
         """Begin a turn; what one that failed has left is forgotten, since it is not done either."""
         self.room = most
         self.total = 0
-        self.may_get = self.may_set = -1
+        self.may_get = self.may_set = self.now_ms = -1
         self.hits = self.misses = self.written = 0
         self.records.clear()
         self.out_bytes = 0
@@ -168,7 +171,7 @@ class Plain:
                 break
             start = pos + 13 + (header & 255)
             end = start + (header >> 8)
-            if _has(self.expires, p, start, end):
+            if self.is_heeded(p, start, end, writes):
                 break
             if writes:
                 header = argument_at(q, end + 2, size)
@@ -194,6 +197,24 @@ class Plain:
         if sets >= 0:
             self.records.append(data if pos - sets == size else data[sets:pos])
         return pos
+
+    def is_heeded(self, p, start, end, writes):
+        """Whether the deadline of the key p[start:end], if any, has to be seen to: it is over, or a SET ends it."""
+        when_ms: cython.longlong
+        if not cython.compiled:
+            if p[start:end] not in self.expires:
+                return False
+            when_ms = self.expires[p[start:end]]
+        else:
+            record: cython.pointer(Record) = record_of(cython.address(self.expires.keys), p + start, end - start)
+            if record == cython.NULL:
+                return False
+            if kind_of(record) != NUMBER:
+                return True
+            when_ms = value_number(record)[0]
+        if self.now_ms < 0:
+            self.now_ms = self.engine.now_ms()
+        return writes or when_ms < self.now_ms
 
     def read_key(self, p, start, end, client):
         """Reply with the value of the key p[start:end]; False, and nothing is done, if that is not kept as bytes."""
@@ -293,16 +314,6 @@ class Plain:
                 engine.writer.feed_encoded(db.index, self.records, self.written)
             self.records.clear()
             self.written = 0
-
-
-@cython.cfunc
-@cython.inline
-@cython.exceptval(check=False)
-def _has(table: Table, p: cython.p_const_char, start: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.bint:
-    """Whether the key p[start:end] is in `table`."""
-    if not cython.compiled:
-        return p[start:end] in table
-    return record_of(cython.address(table.keys), p + start, end - start) != cython.NULL
 
 
 @cython.cfunc

@@ -136,6 +136,22 @@ def test_it_does_take_them(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
+def test_a_key_is_read_until_its_deadline_is_over(form: str) -> None:
+    config, clock = Config(), FakeClock()
+    engine = Engine(config, clock, random.Random(1))
+    caller = Caller(engine.new_client())
+    get, set_ = encode_command([b"GET", b"k"]), encode_command([b"SET", b"k", b"v"])
+    caller.run(engine, get + encode_command([b"SET", b"k", b"v", b"PX", b"100"]))
+    plain = kernel("aofnb.adapters._answer_cy", form).Plain(engine)
+    clock.advance(0.1)
+    assert plain.answer([(caller, get)], 9, 7.0) == ([(caller, b"$1\r\nv\r\n")], [])
+    # It would end the deadline.
+    assert plain.answer([(caller, set_)], 9, 7.0) == ([], [(caller, set_)])
+    clock.advance(0.001)
+    assert plain.answer([(caller, get)], 9, 7.0) == ([], [(caller, get)])
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_each_client_has_its_own_database_and_protocol(form: str) -> None:
     config, file = Config(), Nowhere()
     engine = Engine(config, FakeClock(), random.Random(1))
