@@ -42,7 +42,7 @@ $(DEV): pyproject.toml | $(PY)
 	@touch $@ $(RUN)
 
 # Without a C compiler everything works, slower: no reason to stop.
-$(BUILT): $(wildcard aofnb/*/_*_cy.py aofnb/*/_*_cy.pxd) aofnb/_build.py | $(DEV)
+$(BUILT): $(wildcard aofnb/*/_*_cy.py aofnb/*/_*.pxd) aofnb/_build.py | $(DEV)
 	@$(PY) -m aofnb._build || true
 	@touch $@
 

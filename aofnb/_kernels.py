@@ -112,7 +112,7 @@ def digest(source: str) -> str:
     """Digest of a kernel's source file and, if a .pxd is beside it, of that and of those it may import."""
     paths = [source, source.removesuffix(".py") + ".pxd"]
     if os.path.exists(paths[1]):
-        paths += sorted(glob(os.path.join(os.path.dirname(os.path.dirname(source)), "store", "*.pxd")))
+        paths += sorted(glob(os.path.join(os.path.dirname(os.path.dirname(source)), "*", "*.pxd")))
     found = hashlib.sha256()
     for path in paths:
         if os.path.exists(path):

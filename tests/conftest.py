@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import warnings
 from collections.abc import Iterator
@@ -20,6 +21,9 @@ settings.load_profile(os.environ.get("AOFNB_HYPOTHESIS", "default"))
 
 
 def pytest_configure() -> None:
+    # A shell without job control has its background jobs ignore it: what Ctrl-C does could not be tested there.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", _kernels.KernelWarning)
         stale = _kernels.stale()

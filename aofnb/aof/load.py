@@ -133,7 +133,7 @@ class UnitReader(Iterator[Block]):
 
 def _borders(block: Block, in_multi: bool) -> tuple[bool, int | None]:
     """Whether a transaction that was open before ends in `block`, and the index of a MULTI left open by it."""
-    if block.sets is not None:
+    if block.sets is not None or block.records is not None:
         return False, None
     # A block has few different names, so most blocks are done with here.
     spelled = {name: word for name in set(map(_name, block.argvs)) if (word := name.upper()) in (b"MULTI", b"EXEC")}

@@ -1,6 +1,21 @@
-from aofnb.store._packed_cy cimport add, with_fields, with_score
+from cpython.object cimport PyObject
+from libc.stdint cimport uint64_t
+
+from aofnb.resp._text cimport Text, bytes_of, size_of, text_of
+from aofnb.store._packed_cy cimport add_text, with_field_text, with_score_text
 from aofnb.store._slots cimport held, hold, slot_of
-from aofnb.store._table_cy cimport Table
+from aofnb.store._table_cy cimport BATCH, INLINE_MAX, Table, aofnb_hash
 
 cdef Py_ssize_t _HASH_DATA, _HASH_STATE, _LIST_DATA, _SET_INTSET, _SET_POOL, _SET_MEMBERS, _ZSET_DATA, _ZSET_STATE
 cdef Py_ssize_t _STREAM_LAST_ID
+
+cdef enum:
+    # A command with more is left to its handler.
+    MOST_ARGUMENTS = 64
+
+# Commands: a list of lists of bytes, or where they stand, as `resp.pairs.Records` has it.
+cdef struct Run:
+    PyObject *argvs
+    const char *data
+    int *places
+    int *starts

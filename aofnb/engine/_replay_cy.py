@@ -4,12 +4,15 @@
 Each is what its handler does in the one case that a log is full of: plain arguments, a key of the right kind, while
 nothing expires and nobody watches. Whatever differs, an option or an error above all, is left to the handler. That both
 leave the same data, a property test holds.
+
+Where the commands still stand in the log, objects are made only of what is kept as one.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from aofnb.resp.pairs import Records
 from aofnb.store._stream_cy import append
 from aofnb.store._table_cy import Table
 from aofnb.store.hash_value import HashValue
@@ -26,8 +29,12 @@ except ModuleNotFoundError:
 
 if cython.compiled:
     from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize
+    from cython.cimports.libc.string import memcmp
 else:
-    from aofnb.store._packed_cy import add, with_fields, with_score
+    from aofnb.resp._text import Text, bytes_of, size_of, text_of
+    from aofnb.store._packed_cy import add as add_text
+    from aofnb.store._packed_cy import with_field as with_field_text
+    from aofnb.store._packed_cy import with_score as with_score_text
     from aofnb.store._slots import held, hold, slot_of
 
 COMPILED = cython.compiled
@@ -35,7 +42,7 @@ COMPILED = cython.compiled
 _SET, _DEL, _INCR, _PEXPIREAT, _HSET, _RPUSH, _LPUSH, _SADD, _ZADD, _XADD, _MSET, _INCRBY, _LPOP, _RPOP, _LTRIM = range(
     15
 )
-# By the bytes of the name, as Redis and its clients spell it.
+# By the bytes of the name, as Redis and its clients spell it; in C it is `_operation` that knows them.
 _OPERATIONS: dict[bytes, int] = {
     spelled: operation
     for name, operation in (
@@ -85,14 +92,14 @@ def transaction_end(argvs: list[list[bytes]], index: cython.Py_ssize_t) -> cytho
 
 @cython.locals(data=Table, expires=Table)
 def apply(
-    argvs: list[list[bytes]],
+    commands: Records | list[list[bytes]],
     index: cython.Py_ssize_t,
     count: cython.Py_ssize_t,
     db: Database,
     limits: tuple[int, int, int, int, int, int, int],
 ) -> cython.Py_ssize_t:
-    """Apply commands from argvs[index] to before argvs[count] to `db`; the index of the first one that is left to its
-    handler, or `count`.
+    """Apply commands from commands[index] to before commands[count] to `db`; the index of the first one that is left
+    to its handler, or `count`.
 
     `limits` are hash-max-listpack-entries and -value, set-max-intset-entries, zset-max-listpack-entries and -value,
     stream-node-max-bytes and -entries.
@@ -104,9 +111,11 @@ def apply(
     intset_entries: cython.Py_ssize_t = limits[2]
     zset_entries: cython.Py_ssize_t = limits[3]
     zset_bytes: cython.Py_ssize_t = limits[4]
-    argv: list[bytes]
-    key: bytes
-    arg: bytes
+    args: Text[MOST_ARGUMENTS]
+    key: Text
+    arg: Text
+    hashed: uint64_t = 0
+    hashes: uint64_t[BATCH]
     data = db._data
     expires = db._expires
     known: dict[bytes, Any]
@@ -115,71 +124,86 @@ def apply(
     found: Any
     inner: Any
     made: Any
-    entry_id: Any
+    text: bytes
     blob: bytes
     dash: cython.Py_ssize_t
-    ms: cython.longlong
-    seq: cython.longlong
+    most: cython.longlong
     i: cython.Py_ssize_t
     score: cython.double
     if type(db) is not Database or db._pool is not None:
         return index
+    begin: cython.Py_ssize_t = index
+    fetched: cython.Py_ssize_t = index
+    if cython.compiled:
+        run = _run_of(commands)
     while index < count:
-        # Once for each 32 commands, however often one of them is left to its handler.
-        if cython.compiled and index & 31 == 0:
-            data.fetch(argvs, index, expires)
-        argv = argvs[index]
-        argc = len(argv)
-        found = _OPERATIONS.get(argv[0])
-        if found is None or argc < 2:
+        if cython.compiled:
+            if index >= fetched:
+                begin, fetched = index, min(index + BATCH, count)
+                for i in range(begin, fetched):
+                    hashes[i - begin] = _hash_of(_key(run, i))
+                data.fetch(hashes, fetched - begin)
+                expires.fetch(hashes, fetched - begin)
+            hashed = hashes[index - begin]
+            argc = _arguments(run, index, args)
+        else:
+            args = commands[index]
+            argc = len(args)
+        if argc < 2:
             return index
-        operation = found
-        key = argv[1]
+        operation = _operation(args[0])
+        if operation < 0:
+            return index
+        key = args[1]
         if operation == 0:
             if argc == 3:
                 if expires:
-                    expires.pop(key, None)
-                data[key] = argv[2]
-            elif argc != 5 or argv[3] != b"PXAT" or not _is_plain_number(argv[4]) or db._deadlines is not None:
+                    _remove(expires, key, hashed)
+                _put_text(data, key, hashed, args[2])
+            elif argc != 5 or not _says(args[3], b"PXAT") or not _is_plain_number(args[4]) or db._deadlines is not None:
                 return index
             else:
-                data[key] = argv[2]
-                expires[key] = _number(argv[4], 0, len(argv[4]))
+                _put_text(data, key, hashed, args[2])
+                _put(expires, key, hashed, _number(args[4], 0, size_of(args[4])))
         elif operation == 1:
             if argc != 2:
                 return index
             if expires:
-                expires.pop(key, None)
-            data.pop(key, None)
+                _remove(expires, key, hashed)
+            _remove(data, key, hashed)
         elif operation == 2:
             if argc != 2:
                 return index
-            found = data.get(key)
+            found = _find(data, key, hashed)
             if found is None:
-                data[key] = b"1"
-            elif type(found) is bytes and _is_plain_number(found):
-                data[key] = _one_more(found)
+                _put(data, key, hashed, b"1")
+            elif type(found) is bytes and _is_plain_number(text_of(found)):
+                _put(data, key, hashed, _one_more(found))
             else:
                 return index
         elif operation == 3:
             # A heap of deadlines, made at the first question for the earliest, is kept by `Database.set_deadline`.
-            if argc != 3 or not _is_plain_number(argv[2]) or db._deadlines is not None:
+            if argc != 3 or not _is_plain_number(args[2]) or db._deadlines is not None:
                 return index
-            if key in data:
-                expires[key] = _number(argv[2], 0, len(argv[2]))
+            if _is_there(data, key, hashed):
+                _put(expires, key, hashed, _number(args[2], 0, size_of(args[2])))
         elif operation == 4:
             if argc < 4 or argc % 2:
                 return index
-            found = data.get(key)
+            found = _find(data, key, hashed)
             if type(found) is not HashValue:
                 if found is not None:
                     return index
-                data[key] = found = HashValue()
+                found = HashValue()
+                _put(data, key, hashed, found)
             inner = held(found, _HASH_DATA)
             if type(inner) is bytes:
-                made = with_fields(inner, argv[2:], hash_entries, hash_bytes)
-                if made is None:
-                    found.update(argv[2:], hash_entries, hash_bytes)
+                made = inner
+                for i in range(2, argc, 2):
+                    made = with_field_text(made, args[i], args[i + 1], hash_entries, hash_bytes)
+                    if made is None:
+                        found.update([bytes_of(args[i]) for i in range(2, argc)], hash_entries, hash_bytes)
+                        break
                 else:
                     hold(found, _HASH_DATA, made)
             elif type(held(found, _HASH_STATE)) is not bool:
@@ -187,108 +211,114 @@ def apply(
             else:
                 known = inner
                 for i in range(2, argc, 2):
-                    arg = argv[i + 1]
-                    known[argv[i]] = arg
-                    if len(known) > hash_entries or len(argv[i]) > hash_bytes or len(arg) > hash_bytes:
+                    arg = args[i + 1]
+                    known[bytes_of(args[i])] = bytes_of(arg)
+                    if len(known) > hash_entries or size_of(args[i]) > hash_bytes or size_of(arg) > hash_bytes:
                         hold(found, _HASH_STATE, False)
         elif operation == 5 or operation == 6:
             if argc < 3:
                 return index
-            found = data.get(key)
+            found = _find(data, key, hashed)
             if type(found) is not ListValue:
                 if found is not None:
                     return index
-                data[key] = found = ListValue()
+                found = ListValue()
+                _put(data, key, hashed, found)
             for i in range(2, argc):
-                arg = argv[i]
+                arg = args[i]
                 inner = held(found, _LIST_DATA)
                 if type(inner) is bytes:
-                    made = add(inner, arg, operation == 6)
+                    made = add_text(inner, arg, operation == 6)
                     if made is not None:
                         hold(found, _LIST_DATA, made)
                     elif operation == 5:
-                        found.append(arg)
+                        found.append(bytes_of(arg))
                     else:
-                        found.prepend(arg)
+                        found.prepend(bytes_of(arg))
                 elif operation == 5:
                     ends = inner
                     end = ends[len(ends) - 1] if ends else []
                     if 0 < len(end) < CHUNK:
-                        end.append(arg)
+                        end.append(bytes_of(arg))
                     else:
-                        ends.append([arg])
+                        ends.append([bytes_of(arg)])
                 else:
-                    found.prepend(arg)
+                    found.prepend(bytes_of(arg))
         elif operation == 7:
             if argc < 3:
                 return index
-            found = data.get(key)
+            found = _find(data, key, hashed)
             if type(found) is not SetValue:
                 if found is not None:
                     return index
-                data[key] = found = SetValue()
+                found = SetValue()
+                _put(data, key, hashed, found)
             for i in range(2, argc):
+                text = bytes_of(args[i])
                 if held(found, _SET_INTSET) or held(found, _SET_POOL) is not None:
-                    found.add(argv[i], intset_entries)
+                    found.add(text, intset_entries)
                 else:
                     known = held(found, _SET_MEMBERS)
-                    known[argv[i]] = None
+                    known[text] = None
         elif operation == 8:
             if argc < 4 or argc % 2:
                 return index
             for i in range(2, argc, 2):
-                if not _is_plain_score(argv[i]):
+                if not _is_plain_score(args[i]):
                     return index
-            found = data.get(key)
+            found = _find(data, key, hashed)
             if type(found) is not SortedSet:
                 if found is not None:
                     return index
-                data[key] = found = SortedSet()
+                found = SortedSet()
+                _put(data, key, hashed, found)
             elif type(held(found, _ZSET_STATE)) is not bool:
                 return index
             for i in range(2, argc, 2):
-                arg = argv[i + 1]
-                score = _score(argv[i])
+                arg = args[i + 1]
+                score = _score(args[i])
                 inner = held(found, _ZSET_DATA)
                 if type(inner) is bytes:
                     made = None
                     blob = inner
-                    if len(arg) <= zset_bytes and blob[0] < zset_entries:
-                        made = with_score(blob, arg, score)
+                    if size_of(arg) <= zset_bytes and blob[0] < zset_entries:
+                        made = with_score_text(blob, arg, score)
                     if made is None:
-                        found.add(arg, score, zset_entries, zset_bytes)
+                        found.add(bytes_of(arg), score, zset_entries, zset_bytes)
                     else:
                         hold(found, _ZSET_DATA, made)
                     continue
                 known = inner
                 if score == 0 or (
-                    held(found, _ZSET_STATE) is True and (len(known) >= zset_entries or len(arg) > zset_bytes)
+                    held(found, _ZSET_STATE) is True and (len(known) >= zset_entries or size_of(arg) > zset_bytes)
                 ):
-                    found.add(arg, score, zset_entries, zset_bytes)
+                    found.add(bytes_of(arg), score, zset_entries, zset_bytes)
                 else:
-                    known[arg] = score
+                    known[bytes_of(arg)] = score
         elif operation == 10:
             if argc % 2 == 0:
                 return index
             for i in range(1, argc, 2):
-                key = argv[i]
+                key = args[i]
+                hashed = _hash_of(key)
                 if expires:
-                    expires.pop(key, None)
-                data[key] = argv[i + 1]
+                    _remove(expires, key, hashed)
+                _put_text(data, key, hashed, args[i + 1])
         elif operation == 11:
-            if argc != 3 or not _is_plain_number(argv[2]):
+            if argc != 3 or not _is_plain_number(args[2]):
                 return index
-            found = data.get(key)
+            found = _find(data, key, hashed)
             if found is None:
-                data[key] = argv[2]
-            elif type(found) is bytes and _is_plain_number(found):
-                data[key] = b"%d" % (_number(found, 0, len(found)) + _number(argv[2], 0, len(argv[2])))
+                _put_text(data, key, hashed, args[2])
+            elif type(found) is bytes and _is_plain_number(text_of(found)):
+                most = _number(text_of(found), 0, len(found)) + _number(args[2], 0, size_of(args[2]))
+                _put(data, key, hashed, b"%d" % most)
             else:
                 return index
         elif operation == 12 or operation == 13:
             if argc != 2:
                 return index
-            found = data.get(key)
+            found = _find(data, key, hashed)
             if type(found) is ListValue:
                 if operation == 12:
                     found.pop_first()
@@ -296,51 +326,229 @@ def apply(
                     found.pop_last()
                 if not found:
                     if expires:
-                        expires.pop(key, None)
-                    data.pop(key, None)
+                        _remove(expires, key, hashed)
+                    _remove(data, key, hashed)
             elif found is not None:
                 return index
         elif operation == 14:
             # As lists are kept short. The handler takes other ranges.
-            if argc != 4 or argv[2] != b"0" or not _is_plain_number(argv[3]):
+            if argc != 4 or not _says(args[2], b"0") or not _is_plain_number(args[3]):
                 return index
-            found = data.get(key)
+            found = _find(data, key, hashed)
             if type(found) is ListValue:
-                ms = _number(argv[3], 0, len(argv[3])) + 1
-                if ms < len(found):
-                    found.trim(0, ms)
+                most = _number(args[3], 0, size_of(args[3])) + 1
+                if most < len(found):
+                    found.trim(0, most)
             elif found is not None:
                 return index
         else:
             # The handler takes options, ids that are made here, and what is wrong.
             if argc < 5 or argc % 2 == 0:
                 return index
-            dash = _dash_in_id(argv[2])
+            dash = _dash_in_id(args[2])
             if dash == 0:
                 return index
-            ms = _number(argv[2], 0, dash)
-            seq = _number(argv[2], dash + 1, len(argv[2]))
-            found = data.get(key)
+            inner = (_number(args[2], 0, dash), _number(args[2], dash + 1, size_of(args[2])))
+            found = _find(data, key, hashed)
             if type(found) is not Stream:
-                if found is not None or (ms == 0 and seq == 0):
+                if found is not None or inner == (0, 0):
                     return index
-                data[key] = found = Stream()
-            entry_id = (ms, seq)
-            if entry_id <= held(found, _STREAM_LAST_ID):
+                found = Stream()
+                _put(data, key, hashed, found)
+            if inner <= held(found, _STREAM_LAST_ID):
                 return index
-            append(found, Node, entry_id, tuple(argv[3:]), limits[5], limits[6])
+            append(found, Node, inner, tuple([bytes_of(args[i]) for i in range(3, argc)]), limits[5], limits[6])
         index += 1
     return index
+
+
+# --- where the arguments are ---------------------------------------------------------------------------------------
+
+
+if cython.compiled:
+
+    @cython.cfunc
+    def _run_of(commands: object) -> Run:
+        """Where to look for the arguments of `commands`, which are there for as long as it is looked for."""
+        run: Run
+        run.argvs = cython.NULL
+        if type(commands) is list:
+            run.argvs = cython.cast(cython.pointer(PyObject), commands)
+        else:
+            run.data = PyBytes_AS_STRING(commands.data)
+            run.places = cython.cast(cython.p_int, PyBytes_AS_STRING(commands.places))
+            run.starts = cython.cast(cython.p_int, PyBytes_AS_STRING(commands.starts))
+        return run
+
+    @cython.cfunc
+    @cython.inline
+    def _key(run: Run, index: cython.Py_ssize_t) -> Text:
+        """The second argument of a command; nothing, where it has no second one."""
+        argv: list
+        at: cython.p_int
+        if run.argvs != cython.NULL:
+            argv = cython.cast(list, run.argvs)[index]
+            return text_of(argv[1]) if len(argv) > 1 else text_of(b"")
+        if run.starts[index + 1] - run.starts[index] < 4:
+            return text_of(b"")
+        at = run.places + run.starts[index] + 2
+        return Text(run.data + at[0], at[1] - at[0])
+
+    @cython.cfunc
+    @cython.inline
+    def _arguments(run: Run, index: cython.Py_ssize_t, args: cython.pointer(Text)) -> cython.Py_ssize_t:
+        """How many arguments a command has, which are put into `args`; -1 for too many."""
+        argv: list
+        argc: cython.Py_ssize_t
+        i: cython.Py_ssize_t
+        at: cython.p_int
+        if run.argvs != cython.NULL:
+            argv = cython.cast(list, run.argvs)[index]
+            argc = len(argv)
+            if argc > MOST_ARGUMENTS:
+                return -1
+            for i in range(argc):
+                args[i] = text_of(argv[i])
+            return argc
+        argc = (run.starts[index + 1] - run.starts[index]) // 2
+        if argc > MOST_ARGUMENTS:
+            return -1
+        at = run.places + run.starts[index]
+        for i in range(argc):
+            args[i].at = run.data + at[2 * i]
+            args[i].size = at[2 * i + 1] - at[2 * i]
+        return argc
 
 
 @cython.cfunc
 @cython.inline
 @cython.exceptval(check=False)
-def _is_plain_number(text: bytes) -> cython.bint:
+def _hash_of(key: Text) -> uint64_t:
+    """The hash by which a table knows `key`."""
+    return aofnb_hash(key.at, key.size) if cython.compiled else 0
+
+
+# --- keys ----------------------------------------------------------------------------------------------------------
+
+
+@cython.cfunc
+@cython.inline
+def _find(table: Table, key: Text, hashed: uint64_t) -> object:
+    """The value of `key`, or None."""
+    if cython.compiled:
+        return table.find_hashed(key.at, key.size, hashed)
+    return table.get(key)
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
+def _is_there(table: Table, key: Text, hashed: uint64_t) -> cython.bint:
+    if cython.compiled:
+        return table.has_hashed(key.at, key.size, hashed)
+    return key in table
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(-1)
+def _put(table: Table, key: Text, hashed: uint64_t, value: object) -> cython.int:
+    if cython.compiled:
+        return table.put_hashed(key.at, key.size, hashed, value)
+    table[key] = value
+    return 0
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(-1)
+def _put_text(table: Table, key: Text, hashed: uint64_t, value: Text) -> cython.int:
+    if cython.compiled:
+        if value.size <= INLINE_MAX:
+            return table.put_text_hashed(key.at, key.size, hashed, value.at, value.size)
+        return table.put_hashed(key.at, key.size, hashed, bytes_of(value))
+    table[key] = value
+    return 0
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
+def _remove(table: Table, key: Text, hashed: uint64_t) -> cython.bint:
+    """Remove `key` if it is there."""
+    if cython.compiled:
+        return table.remove_hashed(key.at, key.size, hashed)
+    return table.pop(key, None) is not None
+
+
+# --- what a text says ------------------------------------------------------------------------------------------
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
+def _operation(name: Text) -> cython.int:
+    """What to do for a command of that name; -1 if that is left to its handler."""
+    if not cython.compiled:
+        return _OPERATIONS.get(name, -1)
+    size: cython.Py_ssize_t = name.size
+    if size == 3:
+        return 0 if _is(name, b"SET", b"set") else 1 if _is(name, b"DEL", b"del") else -1
+    if size == 4:
+        if _is(name, b"HSET", b"hset"):
+            return 4
+        if _is(name, b"LPOP", b"lpop"):
+            return 12
+        if _is(name, b"RPOP", b"rpop"):
+            return 13
+        if _is(name, b"MSET", b"mset"):
+            return 10
+        if _is(name, b"ZADD", b"zadd"):
+            return 8
+        if _is(name, b"SADD", b"sadd"):
+            return 7
+        if _is(name, b"INCR", b"incr"):
+            return 2
+        return 9 if _is(name, b"XADD", b"xadd") else -1
+    if size == 5:
+        if _is(name, b"RPUSH", b"rpush"):
+            return 5
+        if _is(name, b"LPUSH", b"lpush"):
+            return 6
+        return 14 if _is(name, b"LTRIM", b"ltrim") else -1
+    if size == 6:
+        return 11 if _is(name, b"INCRBY", b"incrby") else -1
+    return 3 if size == 9 and _is(name, b"PEXPIREAT", b"pexpireat") else -1
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
+def _says(text: Text, word: bytes) -> cython.bint:
+    """Whether `text` is `word`."""
+    if cython.compiled:
+        return text.size == len(word) and memcmp(text.at, PyBytes_AS_STRING(word), text.size) == 0
+    return text == word
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
+def _is(name: Text, upper: cython.p_const_char, lower: cython.p_const_char) -> cython.bint:
+    """Whether `name`, which is as long as both, is one of them."""
+    return memcmp(name.at, upper, name.size) == 0 or memcmp(name.at, lower, name.size) == 0
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
+def _is_plain_number(text: Text) -> cython.bint:
     """Whether `text` is a number above zero in its shortest spelling that is far from 64 bits."""
+    if not cython.compiled:
+        return text.isdigit() and len(text) <= 17 and text[0] != 48
     i: cython.Py_ssize_t
-    size: cython.Py_ssize_t = len(text)
-    p: cython.p_const_uchar = text
+    size: cython.Py_ssize_t = size_of(text)
+    p: cython.p_const_uchar = cython.cast(cython.p_const_uchar, text.at)
     if size == 0 or size > 17 or p[0] == 48:
         return False
     for i in range(size):  # noqa: SIM110  # in C a loop, where any() would be a generator
@@ -352,11 +560,13 @@ def _is_plain_number(text: bytes) -> cython.bint:
 @cython.cfunc
 @cython.inline
 @cython.exceptval(check=False)
-def _is_plain_score(text: bytes) -> cython.bint:
+def _is_plain_score(text: Text) -> cython.bint:
     """Whether `text` has digits and at most one point, and reads the same everywhere."""
+    if not cython.compiled:
+        return len(text) <= 19 and text.replace(b".", b"", 1).isdigit()
     i: cython.Py_ssize_t
-    size: cython.Py_ssize_t = len(text)
-    p: cython.p_const_uchar = text
+    size: cython.Py_ssize_t = size_of(text)
+    p: cython.p_const_uchar = cython.cast(cython.p_const_uchar, text.at)
     points: cython.int = 0
     if size == 0 or size > 19:
         return False
@@ -371,16 +581,18 @@ def _is_plain_score(text: bytes) -> cython.bint:
 @cython.cfunc
 @cython.inline
 @cython.exceptval(-1, check=True)
-def _score(text: bytes) -> cython.double:
+def _score(text: Text) -> cython.double:
     """The number in `text`, which is a plain score."""
+    if not cython.compiled:
+        return float(text)
     i: cython.Py_ssize_t
-    size: cython.Py_ssize_t = len(text)
-    p: cython.p_const_uchar = text
+    size: cython.Py_ssize_t = size_of(text)
+    p: cython.p_const_uchar = cython.cast(cython.p_const_uchar, text.at)
     number: cython.longlong = 0
     power: cython.double = 1.0
     is_fraction: cython.bint = False
     if size > 15:
-        return float(text)
+        return float(bytes_of(text))
     # So few digits are an exact double, and so is the power of ten: the one rounding is that of the division.
     for i in range(size):
         if p[i] == 46:
@@ -395,12 +607,15 @@ def _score(text: bytes) -> cython.double:
 @cython.cfunc
 @cython.inline
 @cython.exceptval(check=False)
-def _dash_in_id(text: bytes) -> cython.Py_ssize_t:
+def _dash_in_id(text: Text) -> cython.Py_ssize_t:
     """Where the dash is in two numbers of up to 18 digits with one between them; 0 if it is something else."""
+    if not cython.compiled:
+        ms, _, seq = text.partition(b"-")
+        return len(ms) if ms.isdigit() and seq.isdigit() and len(ms) <= 18 and len(seq) <= 18 else 0
     i: cython.Py_ssize_t
     dash: cython.Py_ssize_t = 0
-    size: cython.Py_ssize_t = len(text)
-    p: cython.p_const_uchar = text
+    size: cython.Py_ssize_t = size_of(text)
+    p: cython.p_const_uchar = cython.cast(cython.p_const_uchar, text.at)
     for i in range(size):
         if p[i] == 45 and dash == 0:
             dash = i
@@ -412,11 +627,13 @@ def _dash_in_id(text: bytes) -> cython.Py_ssize_t:
 @cython.cfunc
 @cython.inline
 @cython.exceptval(check=False)
-def _number(text: bytes, start: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.longlong:
+def _number(text: Text, start: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.longlong:
     """The number whose digits are text[start:end]."""
+    if not cython.compiled:
+        return int(text[start:end])
     i: cython.Py_ssize_t
     number: cython.longlong = 0
-    p: cython.p_const_uchar = text
+    p: cython.p_const_uchar = cython.cast(cython.p_const_uchar, text.at)
     for i in range(start, end):
         number = number * 10 + (p[i] - 48)
     return number
@@ -426,7 +643,7 @@ def _number(text: bytes, start: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cy
 @cython.inline
 def _one_more(text: bytes) -> bytes:
     """The number after the one in `text`, which is plain."""
-    number: cython.longlong = _number(text, 0, len(text)) + 1
+    number: cython.longlong = _number(text_of(text), 0, len(text)) + 1
     if not cython.compiled:
         return b"%d" % number
     size: cython.Py_ssize_t = len(text)

@@ -171,22 +171,25 @@ class Replayer:
             set_many(client, block.sets)
             self.commands += len(block)
             return
-        argvs = block.argvs
+        # Where they still stand in the log, `_run` makes objects of those that are left to it.
+        commands = block.argvs if block.records is None else block.records
         # Whoever watches must hear of each change, which only the handlers tell.
         quick = self.engine.observe is None
         index = 0
-        while index < len(argvs):
+        while index < len(commands):
+            argv = commands[index]
             if quick and client.multi is None:
-                name = argvs[index][0]
-                if name in OPERATIONS:
-                    index = apply(argvs, index, len(argvs), client.db, self._limits)
-                    if index == len(argvs):
-                        break
-                elif name == b"MULTI" and (end := transaction_end(argvs, index)) > 0:
+                stopped = index
+                # Of these, what is left to its handler is met twice.
+                if argv[0] in OPERATIONS:
+                    stopped = apply(commands, index, len(commands), client.db, self._limits)
+                elif argv[0] == b"MULTI" and (end := transaction_end(block.argvs, index)) > 0:
                     self._run_transaction(file, block, index + 1, end)
-                    index = end + 1
+                    stopped = end + 1
+                if stopped != index:
+                    index = stopped
                     continue
-            self._run(file, block, index)
+            self._run(file, block, index, argv)
             index += 1
         # What the handlers ask to be logged is in the log already.
         client.dirty = 0
@@ -199,19 +202,19 @@ class Replayer:
         while index < end:
             index = apply(argvs, index, end, self._client.db, self._limits)
             if index < end:
-                self._run(file, block, index, end)
+                self._run(file, block, index, argvs[index], end)
                 index += 1
 
-    def _run(self, file: str, block: Block, index: int, exec_at: int | None = None) -> None:
+    def _run(self, file: str, block: Block, index: int, argv: list[bytes], exec_at: int | None = None) -> None:
         """One command by its handler; an error is told of the EXEC at `exec_at`, if there is one."""
-        client, argv = self._client, block.argvs[index]
+        client = self._client
         command = self._known.get(argv[0])
         if command is None or not command.min_argc <= len(argv) <= command.max_argc:
             command = self._look_up(file, block.offsets[index], argv)
             if not self._may_change_data(file, block.offsets[index], command):
                 return
         if client.multi is not None:
-            self._in_multi(file, block, index, command)
+            self._in_multi(file, block, index, argv, command)
             return
         try:
             # The common shapes are spelled out: half the time of the general one.
@@ -231,9 +234,9 @@ class Replayer:
         except (MemoryError, OverflowError) as problem:
             raise _too_large(file, block.offsets[index], argv) from problem
 
-    def _in_multi(self, file: str, block: Block, index: int, command: Command) -> None:
+    def _in_multi(self, file: str, block: Block, index: int, argv: list[bytes], command: Command) -> None:
         """Queue a command of a transaction, or run what was queued."""
-        client, argv = self._client, block.argvs[index]
+        client = self._client
         assert client.multi is not None
         if command.name == "MULTI":
             self._failed(file, block.offsets[index], argv, ReplyError("ERR MULTI calls can not be nested"))

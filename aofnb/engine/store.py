@@ -182,9 +182,10 @@ class Store:
         engine = self.engine
         engine.loading = Loading(engine)
         engine.look_around()
-        before_load(self)
+        # Nobody is answered before it is known how much there is to load.
         engine.lock.acquire()
         try:
+            before_load(self)
             yield
         except BaseException:
             # Before anyone is let in again: what there is is a part.

@@ -12,14 +12,23 @@ try:
 except ModuleNotFoundError:
     from aofnb import _cython as cython
 
+if cython.compiled:
+    from cython.cimports.cpython.bytes import PyBytes_AS_STRING
+
 COMPILED = cython.compiled
 
+# Longer lines are looked at by the caller.
+LONGEST_LINE: cython.Py_ssize_t = 1000
 # Names repeat: so many are kept, and given out again instead of new objects, whose hash each look-up would compute.
 _NAMES = 64
 
 
-def plain(data: bytes, pos: cython.Py_ssize_t, argvs: list[list[bytes]]) -> cython.Py_ssize_t:
-    r"""Append the records that begin at data[pos] to `argvs`; where the first one begins that was not taken.
+def plain(
+    data: bytes, pos: cython.Py_ssize_t, argvs: list[list[bytes]], most: cython.Py_ssize_t = -1
+) -> cython.Py_ssize_t:
+    r"""Append the records that begin at data[pos] to `argvs`, up to `most` if that is no negative number.
+
+    Returns where the first one begins that was not taken.
 
     >>> argvs = []
     >>> plain(b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n*1\r\n$4\r\nPI", 0, argvs), argvs
@@ -34,7 +43,7 @@ def plain(data: bytes, pos: cython.Py_ssize_t, argvs: list[list[bytes]]) -> cyth
     header: cython.longlong
     argv: list[bytes]
     names: list[bytes] = [b""] * _NAMES
-    while pos < size:
+    while pos < size and most != 0:
         header = _header(p, pos, size, 42)  # *
         at = pos + (header & 255)
         argc = header >> 8
@@ -52,7 +61,123 @@ def plain(data: bytes, pos: cython.Py_ssize_t, argvs: list[list[bytes]]) -> cyth
             at = end + 2
         argvs.append(argv)
         pos = at
+        most -= 1
     return pos
+
+
+def records(
+    data: bytes, places: cython.int[::1], starts: cython.int[::1], annotations: list[tuple[int, bytes]]
+) -> tuple[int, int]:
+    r"""Find the plain records that the data begins with, up to a MULTI or EXEC; how many, and where the last one ends.
+
+    Of each argument, two places: where it begins and ends. Of each record, where in `places` its first one is; behind
+    the last record, where the next one would be. What has no room is left. Of the annotations among them, where each
+    begins and its text. The data must be shorter than 2 GiB.
+
+    >>> from array import array
+    >>> places, starts, annotations = array("i", bytes(32)), array("i", bytes(32)), []
+    >>> records(b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n#TS:1\r\n*1\r\n$4\r\nPING\r\n", places, starts, annotations)
+    (2, 41)
+    >>> places[:6].tolist(), starts[:3].tolist(), annotations
+    ([8, 11, 17, 18, 35, 39], [0, 4, 6], [(20, b'#TS:1')])
+    """
+    p: cython.p_const_uchar = data
+    size: cython.Py_ssize_t = len(data)
+    room: cython.Py_ssize_t = len(places)
+    most: cython.Py_ssize_t = len(starts) - 1
+    count: cython.Py_ssize_t = 0
+    pos: cython.Py_ssize_t = 0
+    first: cython.Py_ssize_t = 0
+    at: cython.Py_ssize_t
+    end: cython.Py_ssize_t
+    argc: cython.Py_ssize_t
+    k: cython.Py_ssize_t
+    header: cython.longlong
+    starts[0] = 0
+    while pos < size and count < most:
+        if p[pos] == 35:  # #
+            end = _annotation_end(p, pos, size)
+            if end < 0:
+                break
+            annotations.append((pos, p[pos:end]))
+            pos = end + 2
+            continue
+        header = _header(p, pos, size, 42)  # *
+        at = pos + (header & 255)
+        argc = header >> 8
+        if argc < 1 or argc > (room - first) // 2:
+            break
+        for k in range(argc):
+            header = argument_at(p, at, size)
+            if header < 0:
+                break
+            at += header & 255
+            end = at + (header >> 8)
+            places[first + 2 * k] = at
+            places[first + 2 * k + 1] = end
+            at = end + 2
+        if header < 0 or _is_border(p, places[first], places[first + 1]):
+            break
+        first += 2 * argc
+        count += 1
+        starts[count] = first
+        pos = at
+    return count, pos
+
+
+def argvs_of(data: bytes, places: bytes, starts: bytes) -> list[list[bytes]]:
+    """The records that `records` found, if `places` and `starts` have just as many."""
+    p: cython.p_const_uchar = data
+    at: cython.p_int
+    first: cython.p_int
+    names: list[bytes] = [b""] * _NAMES
+    argvs: list[list[bytes]] = []
+    argv: list[bytes]
+    argc: cython.Py_ssize_t
+    i: cython.Py_ssize_t
+    k: cython.Py_ssize_t
+    j: cython.Py_ssize_t = 0
+    if cython.compiled:
+        at = cython.cast(cython.p_int, PyBytes_AS_STRING(places))
+        first = cython.cast(cython.p_int, PyBytes_AS_STRING(starts))
+    else:
+        at, first = memoryview(places).cast("i"), memoryview(starts).cast("i")
+    for i in range(len(starts) // 4 - 1):
+        argc = (first[i + 1] - first[i]) // 2
+        argv = [b""] * argc
+        for k in range(argc):
+            argv[k] = p[at[j] : at[j + 1]] if k else _name(p, at[j], at[j + 1], names)
+            j += 2
+        argvs.append(argv)
+    return argvs
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
+def _annotation_end(p: cython.p_const_uchar, at: cython.Py_ssize_t, size: cython.Py_ssize_t) -> cython.Py_ssize_t:
+    """Where the CRLF of the line at p[at] is; negative if it has none soon, and for a line that is not plain."""
+    end: cython.Py_ssize_t = min(size - 1, at + LONGEST_LINE)
+    i: cython.Py_ssize_t
+    for i in range(at, end):
+        if p[i] < 32:
+            return i if p[i] == 13 and p[i + 1] == 10 else -1
+    return -1
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
+def _is_border(p: cython.p_const_uchar, at: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.bint:
+    """Whether p[at:end] is the name of a command that begins or ends a transaction, in any spelling."""
+    i: cython.Py_ssize_t
+    name: cython.p_const_uchar = b"multi" if end - at == 5 else b"exec"
+    if end - at != 5 and end - at != 4:
+        return False
+    for i in range(end - at):  # noqa: SIM110  # in C a loop, where any() would be a generator
+        if p[at + i] | 32 != name[i]:
+            return False
+    return True
 
 
 def sets(data: bytes, places: cython.int[::1]) -> cython.Py_ssize_t:

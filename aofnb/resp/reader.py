@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO, Literal
 
 from aofnb.resp import _plain_cy
-from aofnb.resp.pairs import Pairs
+from aofnb.resp.pairs import Pairs, Records
 
 __all__ = ["LINE_MAX", "Block", "CommandReader", "End", "not_cut_short"]
 
@@ -39,6 +39,10 @@ _SET = b"SET"
 # How a run of plain SETs begins, and from what length on it is a block of its own.
 _SETS = b"*3\r\n$3\r\nSET\r\n"
 _RUN = 4
+# So many plain records in a row behind one that is not are taken with it.
+_ENOUGH = 256
+# What is longer than so many pieces holds long values, of which objects are made anyway.
+_LONG_PIECES = 4
 _STAR, _DOLLAR, _HASH, _LF = b"*$#\n"
 # Length header by length, for all but long arguments.
 _LENGTHS = [b"$%d" % length for length in range(4096)]
@@ -79,18 +83,22 @@ class Block:
     sets
         Where all of them are ``SET key value`` and nothing else: pairs of key and value. Most of a large log is, and
         whoever takes these spares a list per command. Else None.
+    records
+        Where none of them is MULTI or EXEC, and all are spelled as Redis spells them: the commands where they stand.
+        Else None, and always without the kernel.
     annotations
         ``(offset, text)`` of each ``#`` line among them, without its line end.
     start, end
         The bytes of the file that the block covers, annotations included; end exclusive.
     """
 
-    __slots__ = ("_argvs", "_ends", "_marks", "_odd_ends", "_offsets", "annotations", "end", "sets", "start")
+    __slots__ = ("_argvs", "_ends", "_marks", "_odd_ends", "_offsets", "annotations", "end", "records", "sets", "start")
 
     def __init__(self, start: int) -> None:
         self.start = start
         self.end = start
         self.sets: Pairs | list[tuple[bytes, bytes]] | None = None
+        self.records: Records | None = None
         self._argvs: list[list[bytes]] | None = None
         self.annotations: list[tuple[int, bytes]] = []
         # Offsets follow from the arguments, but for records behind an annotation or a record of odd spelling (marks:
@@ -113,12 +121,15 @@ class Block:
     @property
     def argvs(self) -> list[list[bytes]]:
         if self._argvs is None:
-            self._argvs = [] if self.sets is None else [[_SET, *pair] for pair in self.sets]
+            if self.records is not None:
+                self._argvs = self.records.argvs()
+            else:
+                self._argvs = [] if self.sets is None else [[_SET, *pair] for pair in self.sets]
         return self._argvs
 
     def __len__(self) -> int:
         """Number of commands."""
-        return len(self.argvs if self.sets is None else self.sets)
+        return len(self.sets or self.records or self.argvs)
 
     @property
     def offsets(self) -> list[int]:
@@ -145,8 +156,12 @@ class Block:
         offsets: list[int] = []
         ends: list[int] = []
         offset = self.start
+        # Where each one ends that stands among plain records, of which there are no marks.
+        behind = {} if self.records is None else {at: at + len(text) + len(_CRLF) for at, text in self.annotations}
         for index, argv in enumerate(self.argvs):
             offset = self._marks.get(index, offset)
+            while offset in behind:
+                offset = behind[offset]
             offsets.append(offset)
             offset = self._odd_ends.get(index) or offset + _canonical_size(argv)
             ends.append(offset)
@@ -186,6 +201,8 @@ class CommandReader:
         self._size = size
         self._offset = offset
         self._piece = piece
+        # Where the kernel notes what it found.
+        self._notes = _Notes()
         self.end: End | None = None
 
     def __iter__(self) -> Iterator[Block]:
@@ -194,13 +211,14 @@ class CommandReader:
         while True:
             base = self._offset
             read_to = base + len(data)
-            more = self._file.read(min(wanted, self._size - read_to))
-            if not more:
-                # Nothing left, or the file became shorter since its size was taken.
-                self._size = read_to
-            data = data + more if data else more
+            if wanted:
+                more = self._file.read(min(wanted, self._size - read_to))
+                if not more:
+                    # Nothing left, or the file became shorter since its size was taken.
+                    self._size = read_to
+                data = data + more if data else more
             block = Block(base)
-            stop = _parse(data, block, self._size - base, preceding)
+            stop = _parse(data, block, self._size - base, preceding, self._notes)
             if block.end != base:
                 yield block
             if not isinstance(stop, int):
@@ -213,8 +231,9 @@ class CommandReader:
             taken = block.end - base
             preceding = (preceding + data[max(0, taken - 2) : taken])[-2:]
             data = data[taken:]
-            # At least as much as is there, so that a long record is parsed a logarithmic number of times.
-            wanted = max(self._piece, stop, len(data))
+            # If much is left, that is looked at first. Else at least as much again is read, so that a long record is
+            # parsed a logarithmic number of times.
+            wanted = 0 if taken and not stop and len(data) > self._piece // 2 else max(self._piece, stop, len(data))
 
 
 # Where a record of Redis begins, behind the end of another. Never empty, so a match is not the end of the file.
@@ -276,7 +295,16 @@ class _Stop(Exception):  # noqa: N818  # a way out of nested functions, no error
         self.at = at
 
 
-def _parse(data: bytes, block: Block, limit: int, preceding: bytes) -> int | End:
+class _Notes:
+    """Room for what the kernel finds in a piece: where arguments are, and where records begin among them."""
+
+    def __init__(self) -> None:
+        # Of a piece and what was left before it. An argument takes six bytes at least, a record ten.
+        self.places = array("i", bytes(2 * PIECE // 6 * 8))
+        self.starts = array("i", bytes(2 * PIECE // 10 * 4))
+
+
+def _parse(data: bytes, block: Block, limit: int, preceding: bytes, notes: _Notes) -> int | End:
     """Put the records of `data` into `block`, whose start is that of `data`.
 
     `limit` is how many bytes the file holds from there on, `preceding` the last two in front of it. Returns the `End`
@@ -290,12 +318,24 @@ def _parse(data: bytes, block: Block, limit: int, preceding: bytes) -> int | End
         if block.sets is not None:
             block.end = base + pos
             return 0
+    if parts is None:
+        block.records, pos = _records(data, block, notes)
+        if block.records is not None:
+            block.end = base + pos
+            return 0
     argvs = block.argvs
     pos = 0
     try:
         while True:
-            pos = _plain_cy.plain(data, pos, argvs) if parts is None else parts.plain(pos, argvs)
-            if pos == len(data):
+            if parts is None:
+                before = len(argvs)
+                pos = _plain_cy.plain(data, pos, argvs, _ENOUGH)
+                # So many in a row: what follows is likely to be plain, and is better left where it stands.
+                rested = len(argvs) - before == _ENOUGH
+            else:
+                pos = parts.plain(pos, argvs)
+                rested = False
+            if rested or pos == len(data):
                 block.end = base + pos
                 return 0
             first = data[pos]
@@ -330,6 +370,21 @@ def _sets(data: bytes) -> tuple[Pairs | None, int]:
     if count < _RUN:
         return None, 0
     return Pairs(data, places[: 4 * count].tobytes()), places[4 * count - 1] + len(_CRLF)
+
+
+def _records(data: bytes, block: Block, notes: _Notes) -> tuple[Records | None, int]:
+    """The plain records that the data begins with, and where they end, annotations among them to the block; None for
+    a few, or where one is very long.
+    """
+    if len(data) > _LONG_PIECES * PIECE:
+        return None, 0
+    places, starts = notes.places, notes.starts
+    annotations: list[tuple[int, bytes]] = []
+    count, end = _plain_cy.records(data, places, starts, annotations)
+    if count < _RUN:
+        return None, 0
+    block.annotations = [(block.start + at, text) for at, text in annotations]
+    return Records(data, places[: starts[count]].tobytes(), starts[: count + 1].tobytes()), end
 
 
 class _Parts:

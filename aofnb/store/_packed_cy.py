@@ -23,6 +23,8 @@ except ModuleNotFoundError:
 if cython.compiled:
     from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize
     from cython.cimports.libc.string import memcmp, memcpy
+else:
+    from aofnb.resp._text import Text, size_of, text_of
 
 COMPILED = cython.compiled
 # As Python it would save memory at several times the price of a dict.
@@ -73,14 +75,21 @@ def pack_texts(items: Sequence[bytes]) -> bytes | None:
 
 def add(packed: bytes, item: bytes, first: cython.bint) -> bytes | None:
     """The list with one more item, as the first or as the last; None if it is too much."""
+    made: bytes | None = add_text(packed, text_of(item), first)
+    return made
+
+
+@cython.cfunc
+def add_text(packed: bytes, item: Text, first: cython.bint) -> bytes | None:
+    """`add` of a text."""
     p: cython.p_const_uchar = packed
     size: cython.Py_ssize_t = len(packed)
-    length: cython.Py_ssize_t = len(item)
+    length: cython.Py_ssize_t = size_of(item)
     most: cython.Py_ssize_t = _MOST_BYTES
     at: cython.Py_ssize_t = 1 if first else size
     if length > 255 or p[0] == 255 or size + 1 + length > most:
         return None
-    made: bytes = _spliced(packed, at, at, p[0] + 1, length, item, -1, b"")
+    made: bytes = _spliced(packed, at, at, p[0] + 1, length, item, -1, item)
     return made
 
 
@@ -94,7 +103,7 @@ def field_value(packed: bytes, field: bytes) -> bytes | None:
     b'v'
     """
     p: cython.p_const_uchar = packed
-    at: cython.Py_ssize_t = _field(packed, field)
+    at: cython.Py_ssize_t = _field(packed, text_of(field))
     if at < 0:
         return None
     at += 1 + p[at]
@@ -122,11 +131,20 @@ def with_field(
     packed: bytes, field: bytes, value: bytes, max_entries: cython.Py_ssize_t, max_bytes: cython.Py_ssize_t
 ) -> bytes | None:
     """`with_fields` for one field."""
+    made: bytes | None = with_field_text(packed, text_of(field), text_of(value), max_entries, max_bytes)
+    return made
+
+
+@cython.cfunc
+def with_field_text(
+    packed: bytes, field: Text, value: Text, max_entries: cython.Py_ssize_t, max_bytes: cython.Py_ssize_t
+) -> bytes | None:
+    """`with_field` of texts."""
     p: cython.p_const_uchar = packed
     size: cython.Py_ssize_t = len(packed)
     most: cython.Py_ssize_t = _MOST_BYTES
-    named: cython.Py_ssize_t = len(field)
-    length: cython.Py_ssize_t = len(value)
+    named: cython.Py_ssize_t = size_of(field)
+    length: cython.Py_ssize_t = size_of(value)
     at: cython.Py_ssize_t
     if named > 255 or length > 255 or named > max_bytes or length > max_bytes:
         return None
@@ -139,20 +157,21 @@ def with_field(
         at += 1 + p[at]
         if p[0] > max_entries or size - p[at] + length > most:
             return None
-        made = _spliced(packed, at, at + 1 + p[at], p[0], length, value, -1, b"")
+        made = _spliced(packed, at, at + 1 + p[at], p[0], length, value, -1, value)
     return made
 
 
 def without_field(packed: bytes, field: bytes) -> bytes:
     """The hash without `field`; the same object where it has none."""
     p: cython.p_const_uchar = packed
-    at: cython.Py_ssize_t = _field(packed, field)
+    text: Text = text_of(field)
+    at: cython.Py_ssize_t = _field(packed, text)
     end: cython.Py_ssize_t
     if at < 0:
         return packed
     end = at + 1 + p[at]
     end += 1 + p[end]
-    made: bytes = _spliced(packed, at, end, p[0] - 1, -1, b"", -1, b"")
+    made: bytes = _spliced(packed, at, end, p[0] - 1, -1, text, -1, text)
     return made
 
 
@@ -178,16 +197,23 @@ def fields(packed: bytes) -> dict[bytes, bytes]:
 def score_of(packed: bytes, member: bytes) -> float | None:
     """The score of `member`, or None."""
     p: cython.p_const_uchar = packed
-    at: cython.Py_ssize_t = _member(packed, member)
+    at: cython.Py_ssize_t = _member(packed, text_of(member))
     return None if at < 0 else _score(packed, at + 1 + (p[at] & 63), p[at] >> 6)
 
 
 def with_score(packed: bytes, member: bytes, score: float) -> bytes | None:
     """The sorted set with `member` at `score`, which is no minus zero; None if it is too much."""
+    made: bytes | None = with_score_text(packed, text_of(member), score)
+    return made
+
+
+@cython.cfunc
+def with_score_text(packed: bytes, member: Text, score: cython.double) -> bytes | None:
+    """`with_score` of a text."""
     p: cython.p_const_uchar = packed
     size: cython.Py_ssize_t = len(packed)
     most: cython.Py_ssize_t = _MOST_BYTES
-    named: cython.Py_ssize_t = len(member)
+    named: cython.Py_ssize_t = size_of(member)
     kind: cython.Py_ssize_t
     at: cython.Py_ssize_t
     end: cython.Py_ssize_t
@@ -206,17 +232,18 @@ def with_score(packed: bytes, member: bytes, score: float) -> bytes | None:
         end += 1 + named + _bytes_of(p[at] >> 6)
     if size - (end - at) + 1 + named + len(number) > most:
         return None
-    made: bytes = _spliced(packed, at, end, p[0] + (at == end), kind << 6 | named, member, -2, number)
+    made: bytes = _spliced(packed, at, end, p[0] + (at == end), kind << 6 | named, member, -2, text_of(number))
     return made
 
 
 def without_member(packed: bytes, member: bytes) -> bytes:
     """The sorted set without `member`; the same object where it has none."""
     p: cython.p_const_uchar = packed
-    at: cython.Py_ssize_t = _member(packed, member)
+    text: Text = text_of(member)
+    at: cython.Py_ssize_t = _member(packed, text)
     if at < 0:
         return packed
-    made: bytes = _spliced(packed, at, at + 1 + (p[at] & 63) + _bytes_of(p[at] >> 6), p[0] - 1, -1, b"", -1, b"")
+    made: bytes = _spliced(packed, at, at + 1 + (p[at] & 63) + _bytes_of(p[at] >> 6), p[0] - 1, -1, text, -1, text)
     return made
 
 
@@ -242,14 +269,14 @@ def scores(packed: bytes) -> dict[bytes, float]:
 @cython.cfunc
 @cython.inline
 @cython.exceptval(check=False)
-def _field(packed: bytes, field: bytes) -> cython.Py_ssize_t:
+def _field(packed: bytes, field: Text) -> cython.Py_ssize_t:
     """Where `field` begins, or -1."""
     p: cython.p_const_uchar = packed
     size: cython.Py_ssize_t = len(packed)
-    named: cython.Py_ssize_t = len(field)
+    named: cython.Py_ssize_t = size_of(field)
     at: cython.Py_ssize_t = 1
     while at < size:
-        if p[at] == named and _same(packed, at + 1, field, named):
+        if p[at] == named and _same(packed, at + 1, field):
             return at
         at += 1 + p[at]
         at += 1 + p[at]
@@ -259,14 +286,14 @@ def _field(packed: bytes, field: bytes) -> cython.Py_ssize_t:
 @cython.cfunc
 @cython.inline
 @cython.exceptval(check=False)
-def _member(packed: bytes, member: bytes) -> cython.Py_ssize_t:
+def _member(packed: bytes, member: Text) -> cython.Py_ssize_t:
     """Where `member` begins, or -1."""
     p: cython.p_const_uchar = packed
     size: cython.Py_ssize_t = len(packed)
-    named: cython.Py_ssize_t = len(member)
+    named: cython.Py_ssize_t = size_of(member)
     at: cython.Py_ssize_t = 1
     while at < size:
-        if (p[at] & 63) == named and _same(packed, at + 1, member, named):
+        if (p[at] & 63) == named and _same(packed, at + 1, member):
             return at
         at += 1 + (p[at] & 63) + _bytes_of(p[at] >> 6)
     return -1
@@ -275,11 +302,11 @@ def _member(packed: bytes, member: bytes) -> cython.Py_ssize_t:
 @cython.cfunc
 @cython.inline
 @cython.exceptval(check=False)
-def _same(packed: bytes, at: cython.Py_ssize_t, text: bytes, size: cython.Py_ssize_t) -> cython.bint:
-    """Whether `text`, of that size, stands at packed[at]."""
+def _same(packed: bytes, at: cython.Py_ssize_t, text: Text) -> cython.bint:
+    """Whether `text`, which is no longer than what is there, stands at packed[at]."""
     if cython.compiled:
-        return memcmp(PyBytes_AS_STRING(packed) + at, PyBytes_AS_STRING(text), size) == 0
-    return packed[at : at + size] == text
+        return memcmp(PyBytes_AS_STRING(packed) + at, text.at, text.size) == 0
+    return packed[at : at + len(text)] == text
 
 
 @cython.cfunc
@@ -342,21 +369,22 @@ def _spliced(
     end: cython.Py_ssize_t,
     count: cython.Py_ssize_t,
     head: cython.Py_ssize_t,
-    text: bytes,
+    text: Text,
     head2: cython.Py_ssize_t,
-    text2: bytes,
+    text2: Text,
 ) -> bytes:
     """`packed` with other text in the place of packed[start:end]: each `head`, if there is one, and what it heads.
 
-    -1 is no head and no text, -2 a text without a head. `count` is how many elements there are now.
+    -1 is no head and no text, whatever is given for it, -2 a text without a head. `count` is how many elements there
+    are now.
     """
     if not cython.compiled:
         piece = b"" if head == -1 else bytes((head,)) + text
         piece += b"" if head2 == -1 else text2 if head2 == -2 else bytes((head2,)) + text2
         return bytes((count,)) + packed[1:start] + piece + packed[end:]
     size: cython.Py_ssize_t = len(packed)
-    first: cython.Py_ssize_t = -1 if head == -1 else len(text)
-    second: cython.Py_ssize_t = len(text2)
+    first: cython.Py_ssize_t = -1 if head == -1 else text.size
+    second: cython.Py_ssize_t = 0 if head2 == -1 else text2.size
     old: cython.p_char = PyBytes_AS_STRING(packed)
     made: bytes = PyBytes_FromStringAndSize(cython.NULL, start + 1 + first + (head2 >= 0) + second + size - end)
     p: cython.p_char = PyBytes_AS_STRING(made)
@@ -365,11 +393,11 @@ def _spliced(
     p += start
     if first >= 0:
         p[0] = cython.cast(cython.char, head)
-        memcpy(p + 1, PyBytes_AS_STRING(text), first)
+        memcpy(p + 1, text.at, first)
         p += 1 + first
     if head2 >= 0:
         p[0] = cython.cast(cython.char, head2)
         p += 1
-    memcpy(p, PyBytes_AS_STRING(text2), second)
+    memcpy(p, text2.at, second)
     memcpy(p + second, old + end, size - end)
     return made

@@ -147,12 +147,16 @@ cdef class Table:
     cdef int put_text(self, const char *key, Py_ssize_t size, const char *text, Py_ssize_t length) except -1
     # As `update` with `Pairs` of these.
     cdef int put_pairs(self, bytes data, bytes places) except -1
-    # Ask for the memory, here and in `other`, in which the keys of the next commands are, their second arguments.
-    cdef int fetch(self, list argvs, Py_ssize_t index, Table other) except -1
     # Whether there was such a key.
     cdef bint remove(self, const char *key, Py_ssize_t size) noexcept
-    cdef int _put_text(self, const char *key, Py_ssize_t size, uint64_t hashed, const char *text,
-                       Py_ssize_t length) except -1
+    # The same for whoever has the hash of the key, and a way to ask for the memory of up to BATCH keys.
+    cdef bint has_hashed(self, const char *key, Py_ssize_t size, uint64_t hashed) noexcept
+    cdef object find_hashed(self, const char *key, Py_ssize_t size, uint64_t hashed)
+    cdef int put_hashed(self, const char *key, Py_ssize_t size, uint64_t hashed, object value) except -1
+    cdef int put_text_hashed(self, const char *key, Py_ssize_t size, uint64_t hashed, const char *text,
+                             Py_ssize_t length) except -1
+    cdef bint remove_hashed(self, const char *key, Py_ssize_t size, uint64_t hashed) noexcept
+    cdef void fetch(self, uint64_t *hashes, Py_ssize_t count) noexcept
     cdef Record *_known(self, const char *key, Py_ssize_t size, uint64_t hashed, Py_ssize_t *slot) noexcept
     cdef int _take(self, Record *made, Py_ssize_t slot, uint64_t hashed) except -1
     cdef int _make_room(self) except -1

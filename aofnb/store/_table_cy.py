@@ -188,15 +188,30 @@ class Table:
         return None if record == cython.NULL else value_of(record)
 
     def put(self, key, size, value):
+        return self.put_hashed(key, size, aofnb_hash(key, size), value)
+
+    def put_text(self, key, size, text, length):
+        return self.put_text_hashed(key, size, aofnb_hash(key, size), text, length)
+
+    def remove(self, key, size):
+        return self.remove_hashed(key, size, aofnb_hash(key, size))
+
+    def has_hashed(self, key, size, hashed):
+        return _slot(cython.address(self.keys), key, size, hashed) >= 0
+
+    def find_hashed(self, key, size, hashed):
+        slot: cython.Py_ssize_t = 0
+        record: cython.pointer(Record) = self._known(key, size, hashed, cython.address(slot))
+        return None if record == cython.NULL else value_of(record)
+
+    def put_hashed(self, key, size, hashed, value):
         number: int64_t
         too_large: cython.int = 0
         slot: cython.Py_ssize_t = 0
-        hashed: uint64_t
         record: cython.pointer(Record)
         old: cython.pointer(PyObject)
         if type(value) is bytes and PyBytes_GET_SIZE(value) <= INLINE_MAX:
-            return self.put_text(key, size, PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
-        hashed = aofnb_hash(key, size)
+            return self.put_text_hashed(key, size, hashed, PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
         record = self._known(key, size, hashed, cython.address(slot))
         if type(value) is int:
             number = PyLong_AsLongLongAndOverflow(value, cython.address(too_large))
@@ -218,9 +233,6 @@ class Table:
         value_object(record)[0] = cython.cast(cython.pointer(PyObject), value)
         return self._take(record, slot, hashed)
 
-    def put_text(self, key, size, text, length):
-        return self._put_text(key, size, aofnb_hash(key, size), text, length)
-
     def put_pairs(self, data, places):
         # Memory is what takes time: that of many keys is asked for before the first is needed.
         text: cython.p_char = PyBytes_AS_STRING(data)
@@ -237,7 +249,7 @@ class Table:
             _fetch(keys, hashes, many)
             for i in range(many):
                 if at[4 * i + 3] - at[4 * i + 2] <= INLINE_MAX:
-                    self._put_text(
+                    self.put_text_hashed(
                         text + at[4 * i],
                         at[4 * i + 1] - at[4 * i],
                         hashes[i],
@@ -254,24 +266,10 @@ class Table:
             at += 4 * many
         return 0
 
-    def fetch(self, argvs, index, other):
-        hashes: uint64_t[BATCH]
-        count: cython.Py_ssize_t = 0
-        end: cython.Py_ssize_t = min(index + BATCH, len(argvs))
-        i: cython.Py_ssize_t
-        argv: list
-        key: bytes
-        for i in range(index, end):
-            argv = argvs[i]
-            if len(argv) > 1:
-                key = argv[1]
-                hashes[count] = aofnb_hash(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
-                count += 1
+    def fetch(self, hashes, count):
         _fetch(cython.address(self.keys), hashes, count)
-        _fetch(cython.address(other.keys), hashes, count)
-        return 0
 
-    def _put_text(self, key, size, hashed, text, length):
+    def put_text_hashed(self, key, size, hashed, text, length):
         slot: cython.Py_ssize_t = 0
         record: cython.pointer(Record) = self._known(key, size, hashed, cython.address(slot))
         if (
@@ -286,10 +284,10 @@ class Table:
         memcpy(value_text(record), text, length)
         return self._take(record, slot, hashed)
 
-    def remove(self, key, size):
+    def remove_hashed(self, key, size, hashed):
         keys: cython.pointer(Keys) = cython.address(self.keys)
         slot: cython.Py_ssize_t = 0
-        record: cython.pointer(Record) = self._known(key, size, aofnb_hash(key, size), cython.address(slot))
+        record: cython.pointer(Record) = self._known(key, size, hashed, cython.address(slot))
         if record == cython.NULL:
             return False
         keys.records[place_in(keys, slot)] = cython.NULL

@@ -98,6 +98,34 @@ def test_the_kernel_and_the_handlers_leave_the_same(form, argvs, piece):
     assert quick == slow
 
 
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("noted", [b"", b"#TS:1\r\n"], ids=["plain", "with an annotation"])
+def test_long_commands_and_values_are_no_exception(form, noted, monkeypatch):
+    """More arguments than the kernel takes, and values that are no part of the table."""
+    many = [b"%d" % number for number in range(70)]
+    log = noted + b"".join(
+        encode_command(argv)
+        for argv in (
+            [b"RPUSH", b"l", *many],
+            [b"HSET", b"h", *many],
+            [b"ZADD", b"z", *many],
+            [b"SADD", b"s", *many],
+            *([b"SET", b"v%d" % size, b"x" * size] for size in (0, 1023, 1024, 1025, 70_000)),
+            *([b"RPUSH", b"l2", *many[:size]] for size in (1, 61, 62, 63)),
+            [b"HSET", b"h2", *many[:62]],
+            [b"XADD", b"x", b"1-1", *many[:62]],
+            [b"INCR", b"v0"],
+            [b"DEL", b"v1023"],
+        )
+    )
+    monkeypatch.setattr(replay, "apply", kernel("aofnb.engine._replay_cy", form).apply)
+    quick = replayed(log)
+    monkeypatch.setattr(replay, "OPERATIONS", frozenset())
+    assert quick == replayed(log)
+    assert [failure.command for failure in quick[1]] == ["INCR"]
+    assert log[quick[1][0].offset :].startswith(b"*2\r\n$4\r\nINCR")
+
+
 @given(st.lists(st.tuples(keys, words), min_size=4, max_size=60), st.booleans())
 def test_a_run_of_sets_is_what_each_set_is(pairs, with_deadline):
     head = [[b"SET", b"a", b"x"], [b"PEXPIREAT", b"a", b"4102444800000"]] if with_deadline else []
