@@ -1,6 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""Kernel: how a session runs a command; and GET and SET in their plain shapes, one after the other, without the steps
-that only other commands need.
+"""Kernel: how a session runs a command, and runs of plain GET and SET, without the steps that only others need.
 
 Each is what its handler does while nobody watches, and nothing but a key's own deadline is to be asked for. Whatever
 differs is left to the engine: an option, another kind of value, a key with a deadline, a client inside MULTI. That both
