@@ -235,7 +235,8 @@ def _settled(log: list[list[bytes]]) -> list[list[bytes]]:
     """`log` with DELs that follow one another in one order: SCAN meets overdue keys in that of the hash table."""
     rows: list[list[bytes]] = []
     for is_del, group in groupby(log, key=lambda record: record[0] == b"DEL" and len(record) == 2):
-        rows += sorted(group) if is_del else group
+        run_of = list(group)
+        rows += sorted(run_of) if is_del else run_of
     return rows
 
 
