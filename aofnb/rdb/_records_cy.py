@@ -72,6 +72,7 @@ def records(
     `_SHAPES`, and the bytes behind the key, or None where they make none. With `later` it is called when someone wants
     the value, for all types that servers write one by one.
 
+    >>> from aofnb.store._table_cy import Table
     >>> values = Table()
     >>> records(b"\x00\x01k\xc0\x07\x00\x01l\x05cut", 0, values, Table(), dict, dict, False), list(values.items())
     (5, [(b'k', b'7')])

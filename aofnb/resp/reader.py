@@ -308,13 +308,14 @@ def _parse(data: bytes, block: Block, limit: int, preceding: bytes, notes: _Note
     """Put the records of `data` into `block`, whose start is that of `data`.
 
     `limit` is how many bytes the file holds from there on, `preceding` the last two in front of it. Returns the `End`
-    if this is it, or how many bytes are missing at least (0 if `data` ends with a record).
+    if this is it, or how many bytes are missing at least; 0 if none is known to be, since `data` ends with a record, or
+    what is behind the block was not looked at.
     """
     base = block.start
     final = len(data) == limit
     parts = None if _plain_cy.COMPILED else _Parts(data)
     if data.startswith(_SETS):
-        block.sets, pos = _sets(data) if parts is None else parts.sets()
+        block.sets, pos = _sets(data, notes) if parts is None else parts.sets()
         if block.sets is not None:
             block.end = base + pos
             return 0
@@ -361,11 +362,11 @@ def _parse(data: bytes, block: Block, limit: int, preceding: bytes, notes: _Note
         return End(stop.kind, base + pos, stop.reason, changed, stop.unseen)
 
 
-def _sets(data: bytes) -> tuple[Pairs | None, int]:
-    """The SETs that the data begins with, as many as a piece may hold, and where they end; None for a few."""
+def _sets(data: bytes, notes: _Notes) -> tuple[Pairs | None, int]:
+    """The SETs that the data begins with, as many as there is room for, and where they end; None for a few."""
     if len(data) > _INT_MAX:
         return None, 0
-    places = array("i", bytes(min(len(data), PIECE) // 16 * 16))
+    places = notes.places
     count = _plain_cy.sets(data, places)
     if count < _RUN:
         return None, 0

@@ -111,11 +111,10 @@ def wrong_numbers(name: str) -> Iterator[list[bytes]]:
         yield [*words, *[b"x"] * (least + 1000 - len(words))]
 
 
-@pytest.mark.parametrize("name", sorted(FACTS))
+# But for MIGRATE: there is no other server to go to.
+@pytest.mark.parametrize("name", sorted(FACTS.keys() - {"migrate"}))
 def test_a_wrong_number_of_arguments_is_told_as_by_the_server(name: str, sides: Sides) -> None:
     """Also by a transaction, which is then refused; and of a container the name alone, and a part it does not have."""
-    if name == "migrate":
-        pytest.skip("it is not there: there is no other server to go to")
     calls = list(wrong_numbers(name))
     if name in _CONTAINERS:
         calls += [[name.encode(), b"nosuch"], [name.encode(), b""], [name.encode(), b"\xff\x00", b"x"]]
