@@ -10,8 +10,20 @@ cdef Py_ssize_t _HASH_DATA, _HASH_STATE, _LIST_DATA, _SET_INTSET, _SET_POOL, _SE
 cdef Py_ssize_t _STREAM_LAST_ID
 
 cdef enum:
+    _SET, _DEL, _INCR, _PEXPIREAT, _HSET, _RPUSH, _LPUSH, _SADD, _ZADD, _XADD, _MSET, _INCRBY, _LPOP, _RPOP, _LTRIM
+
+cdef enum:
     # A command with more is left to its handler.
     MOST_ARGUMENTS = 64
+
+ctypedef Text *Arguments
+
+# How an operation is spelled in a log. An open hash table, by `_slot`.
+cdef struct Spelling:
+    Text name
+    int operation
+
+cdef Spelling _spellings[64]
 
 # Commands: a list of lists of bytes, or where they stand, as `resp.pairs.Records` has it.
 cdef struct Run:

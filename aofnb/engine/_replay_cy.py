@@ -31,6 +31,9 @@ if cython.compiled:
     from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize
     from cython.cimports.libc.string import memcmp
 else:
+    _SET, _DEL, _INCR, _PEXPIREAT, _HSET, _RPUSH, _LPUSH, _SADD, _ZADD, _XADD, _MSET, _INCRBY, _LPOP, _RPOP, _LTRIM = (
+        range(15)
+    )
     from aofnb.resp._text import Text, bytes_of, size_of, text_of
     from aofnb.store._packed_cy import add as add_text
     from aofnb.store._packed_cy import with_field as with_field_text
@@ -39,10 +42,7 @@ else:
 
 COMPILED = cython.compiled
 
-_SET, _DEL, _INCR, _PEXPIREAT, _HSET, _RPUSH, _LPUSH, _SADD, _ZADD, _XADD, _MSET, _INCRBY, _LPOP, _RPOP, _LTRIM = range(
-    15
-)
-# By the bytes of the name, as Redis and its clients spell it; in C it is `_operation` that knows them.
+# By the bytes of the name, as Redis and its clients spell it.
 _OPERATIONS: dict[bytes, int] = {
     spelled: operation
     for name, operation in (
@@ -106,30 +106,13 @@ def apply(
     """
     argc: cython.Py_ssize_t
     operation: cython.int
-    hash_entries: cython.Py_ssize_t = limits[0]
-    hash_bytes: cython.Py_ssize_t = limits[1]
-    intset_entries: cython.Py_ssize_t = limits[2]
-    zset_entries: cython.Py_ssize_t = limits[3]
-    zset_bytes: cython.Py_ssize_t = limits[4]
+    done: cython.bint
     args: Text[MOST_ARGUMENTS]
-    key: Text
-    arg: Text
     hashed: uint64_t = 0
     hashes: uint64_t[BATCH]
     data = db._data
     expires = db._expires
-    known: dict[bytes, Any]
-    ends: list[Any]
-    end: list[bytes]
-    found: Any
-    inner: Any
-    made: Any
-    text: bytes
-    blob: bytes
-    dash: cython.Py_ssize_t
-    most: cython.longlong
     i: cython.Py_ssize_t
-    score: cython.double
     if type(db) is not Database or db._pool is not None:
         return index
     begin: cython.Py_ssize_t = index
@@ -152,214 +135,366 @@ def apply(
         if argc < 2:
             return index
         operation = _operation(args[0])
-        if operation < 0:
-            return index
-        key = args[1]
-        if operation == 0:
-            if argc == 3:
-                if expires:
-                    _remove(expires, key, hashed)
-                _put_text(data, key, hashed, args[2])
-            elif argc != 5 or not _says(args[3], b"PXAT") or not _is_plain_number(args[4]) or db._deadlines is not None:
-                return index
-            else:
-                _put_text(data, key, hashed, args[2])
-                _put(expires, key, hashed, _number(args[4], 0, size_of(args[4])))
-        elif operation == 1:
-            if argc != 2:
-                return index
-            if expires:
-                _remove(expires, key, hashed)
-            _remove(data, key, hashed)
-        elif operation == 2:
-            if argc != 2:
-                return index
-            found = _find(data, key, hashed)
-            if found is None:
-                _put(data, key, hashed, b"1")
-            elif type(found) is bytes and _is_plain_number(text_of(found)):
-                _put(data, key, hashed, _one_more(found))
-            else:
-                return index
-        elif operation == 3:
-            # A heap of deadlines, made at the first question for the earliest, is kept by `Database.set_deadline`.
-            if argc != 3 or not _is_plain_number(args[2]) or db._deadlines is not None:
-                return index
-            if _is_there(data, key, hashed):
-                _put(expires, key, hashed, _number(args[2], 0, size_of(args[2])))
-        elif operation == 4:
-            if argc < 4 or argc % 2:
-                return index
-            found = _find(data, key, hashed)
-            if type(found) is not HashValue:
-                if found is not None:
-                    return index
-                found = HashValue()
-                _put(data, key, hashed, found)
-            inner = held(found, _HASH_DATA)
-            if type(inner) is bytes:
-                made = inner
-                for i in range(2, argc, 2):
-                    made = with_field_text(made, args[i], args[i + 1], hash_entries, hash_bytes)
-                    if made is None:
-                        found.update([bytes_of(args[i]) for i in range(2, argc)], hash_entries, hash_bytes)
-                        break
-                else:
-                    hold(found, _HASH_DATA, made)
-            elif type(held(found, _HASH_STATE)) is not bool:
-                return index
-            else:
-                known = inner
-                for i in range(2, argc, 2):
-                    arg = args[i + 1]
-                    known[bytes_of(args[i])] = bytes_of(arg)
-                    if len(known) > hash_entries or size_of(args[i]) > hash_bytes or size_of(arg) > hash_bytes:
-                        hold(found, _HASH_STATE, False)
-        elif operation == 5 or operation == 6:
-            if argc < 3:
-                return index
-            found = _find(data, key, hashed)
-            if type(found) is not ListValue:
-                if found is not None:
-                    return index
-                found = ListValue()
-                _put(data, key, hashed, found)
-            for i in range(2, argc):
-                arg = args[i]
-                inner = held(found, _LIST_DATA)
-                if type(inner) is bytes:
-                    made = add_text(inner, arg, operation == 6)
-                    if made is not None:
-                        hold(found, _LIST_DATA, made)
-                    elif operation == 5:
-                        found.append(bytes_of(arg))
-                    else:
-                        found.prepend(bytes_of(arg))
-                elif operation == 5:
-                    ends = inner
-                    end = ends[len(ends) - 1] if ends else []
-                    if 0 < len(end) < CHUNK:
-                        end.append(bytes_of(arg))
-                    else:
-                        ends.append([bytes_of(arg)])
-                else:
-                    found.prepend(bytes_of(arg))
-        elif operation == 7:
-            if argc < 3:
-                return index
-            found = _find(data, key, hashed)
-            if type(found) is not SetValue:
-                if found is not None:
-                    return index
-                found = SetValue()
-                _put(data, key, hashed, found)
-            for i in range(2, argc):
-                text = bytes_of(args[i])
-                if held(found, _SET_INTSET) or held(found, _SET_POOL) is not None:
-                    found.add(text, intset_entries)
-                else:
-                    known = held(found, _SET_MEMBERS)
-                    known[text] = None
-        elif operation == 8:
-            if argc < 4 or argc % 2:
-                return index
-            for i in range(2, argc, 2):
-                if not _is_plain_score(args[i]):
-                    return index
-            found = _find(data, key, hashed)
-            if type(found) is not SortedSet:
-                if found is not None:
-                    return index
-                found = SortedSet()
-                _put(data, key, hashed, found)
-            elif type(held(found, _ZSET_STATE)) is not bool:
-                return index
-            for i in range(2, argc, 2):
-                arg = args[i + 1]
-                score = _score(args[i])
-                inner = held(found, _ZSET_DATA)
-                if type(inner) is bytes:
-                    made = None
-                    blob = inner
-                    if size_of(arg) <= zset_bytes and blob[0] < zset_entries:
-                        made = with_score_text(blob, arg, score)
-                    if made is None:
-                        found.add(bytes_of(arg), score, zset_entries, zset_bytes)
-                    else:
-                        hold(found, _ZSET_DATA, made)
-                    continue
-                known = inner
-                if score == 0 or (
-                    held(found, _ZSET_STATE) is True and (len(known) >= zset_entries or size_of(arg) > zset_bytes)
-                ):
-                    found.add(bytes_of(arg), score, zset_entries, zset_bytes)
-                else:
-                    known[bytes_of(arg)] = score
-        elif operation == 10:
-            if argc % 2 == 0:
-                return index
-            for i in range(1, argc, 2):
-                key = args[i]
-                hashed = _hash_of(key)
-                if expires:
-                    _remove(expires, key, hashed)
-                _put_text(data, key, hashed, args[i + 1])
-        elif operation == 11:
-            if argc != 3 or not _is_plain_number(args[2]):
-                return index
-            found = _find(data, key, hashed)
-            if found is None:
-                _put_text(data, key, hashed, args[2])
-            elif type(found) is bytes and _is_plain_number(text_of(found)):
-                most = _number(text_of(found), 0, len(found)) + _number(args[2], 0, size_of(args[2]))
-                _put(data, key, hashed, b"%d" % most)
-            else:
-                return index
-        elif operation == 12 or operation == 13:
-            if argc != 2:
-                return index
-            found = _find(data, key, hashed)
-            if type(found) is ListValue:
-                if operation == 12:
-                    found.pop_first()
-                else:
-                    found.pop_last()
-                if not found:
-                    if expires:
-                        _remove(expires, key, hashed)
-                    _remove(data, key, hashed)
-            elif found is not None:
-                return index
-        elif operation == 14:
-            # As lists are kept short. The handler takes other ranges.
-            if argc != 4 or not _says(args[2], b"0") or not _is_plain_number(args[3]):
-                return index
-            found = _find(data, key, hashed)
-            if type(found) is ListValue:
-                most = _number(args[3], 0, size_of(args[3])) + 1
-                if most < len(found):
-                    found.trim(0, most)
-            elif found is not None:
-                return index
+        if operation == _SET:
+            done = _set(db, data, expires, args, argc, hashed)
+        elif operation == _DEL:
+            done = _del(data, expires, args, argc, hashed)
+        elif operation == _INCR:
+            done = _incr(data, args, argc, hashed)
+        elif operation == _PEXPIREAT:
+            done = _pexpireat(db, data, expires, args, argc, hashed)
+        elif operation == _HSET:
+            done = _hset(data, args, argc, hashed, limits[0], limits[1])
+        elif operation in (_RPUSH, _LPUSH):
+            done = _push(data, args, argc, hashed, operation == _LPUSH)
+        elif operation == _SADD:
+            done = _sadd(data, args, argc, hashed, limits[2])
+        elif operation == _ZADD:
+            done = _zadd(data, args, argc, hashed, limits[3], limits[4])
+        elif operation == _XADD:
+            done = _xadd(data, args, argc, hashed, limits[5], limits[6])
+        elif operation == _MSET:
+            done = _mset(data, expires, args, argc)
+        elif operation == _INCRBY:
+            done = _incrby(data, args, argc, hashed)
+        elif operation in (_LPOP, _RPOP):
+            done = _pop(data, expires, args, argc, hashed, operation == _LPOP)
+        elif operation == _LTRIM:
+            done = _ltrim(data, args, argc, hashed)
         else:
-            # The handler takes options, ids that are made here, and what is wrong.
-            if argc < 5 or argc % 2 == 0:
-                return index
-            dash = _dash_in_id(args[2])
-            if dash == 0:
-                return index
-            inner = (_number(args[2], 0, dash), _number(args[2], dash + 1, size_of(args[2])))
-            found = _find(data, key, hashed)
-            if type(found) is not Stream:
-                if found is not None or inner == (0, 0):
-                    return index
-                found = Stream()
-                _put(data, key, hashed, found)
-            if inner <= held(found, _STREAM_LAST_ID):
-                return index
-            append(found, Node, inner, tuple([bytes_of(args[i]) for i in range(3, argc)]), limits[5], limits[6])
+            return index
+        if not done:
+            return index
         index += 1
     return index
+
+
+# --- one command each; false, and nothing done, where its handler must do it -----------------------------------------
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(-1)
+def _set(
+    db: Database, data: Table, expires: Table, args: Arguments, argc: cython.Py_ssize_t, hashed: uint64_t
+) -> cython.int:
+    if argc != 3 and (
+        argc != 5 or not _says(args[3], b"PXAT") or not _is_plain_number(args[4]) or db._deadlines is not None
+    ):
+        return False
+    if argc == 3 and expires:
+        _remove(expires, args[1], hashed)
+    _put_text(data, args[1], hashed, args[2])
+    if argc == 5:
+        _put(expires, args[1], hashed, _number(args[4], 0, size_of(args[4])))
+    return True
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(-1)
+def _del(data: Table, expires: Table, args: Arguments, argc: cython.Py_ssize_t, hashed: uint64_t) -> cython.int:
+    if argc != 2:
+        return False
+    if expires:
+        _remove(expires, args[1], hashed)
+    _remove(data, args[1], hashed)
+    return True
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(-1)
+def _incr(data: Table, args: Arguments, argc: cython.Py_ssize_t, hashed: uint64_t) -> cython.int:
+    if argc != 2:
+        return False
+    found: Any = _find(data, args[1], hashed)
+    if found is None:
+        _put(data, args[1], hashed, b"1")
+    elif type(found) is bytes and _is_plain_number(text_of(found)):
+        _put(data, args[1], hashed, _one_more(found))
+    else:
+        return False
+    return True
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(-1)
+def _incrby(data: Table, args: Arguments, argc: cython.Py_ssize_t, hashed: uint64_t) -> cython.int:
+    if argc != 3 or not _is_plain_number(args[2]):
+        return False
+    found: Any = _find(data, args[1], hashed)
+    number: cython.longlong
+    if found is None:
+        _put_text(data, args[1], hashed, args[2])
+    elif type(found) is bytes and _is_plain_number(text_of(found)):
+        number = _number(text_of(found), 0, len(found)) + _number(args[2], 0, size_of(args[2]))
+        _put(data, args[1], hashed, b"%d" % number)
+    else:
+        return False
+    return True
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(-1)
+def _pexpireat(
+    db: Database, data: Table, expires: Table, args: Arguments, argc: cython.Py_ssize_t, hashed: uint64_t
+) -> cython.int:
+    # A heap of deadlines, made at the first question for the earliest, is kept by `Database.set_deadline`.
+    if argc != 3 or not _is_plain_number(args[2]) or db._deadlines is not None:
+        return False
+    if _is_there(data, args[1], hashed):
+        _put(expires, args[1], hashed, _number(args[2], 0, size_of(args[2])))
+    return True
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(-1)
+def _mset(data: Table, expires: Table, args: Arguments, argc: cython.Py_ssize_t) -> cython.int:
+    if argc % 2 == 0:
+        return False
+    hashed: uint64_t
+    i: cython.Py_ssize_t
+    for i in range(1, argc, 2):
+        hashed = _hash_of(args[i])
+        if expires:
+            _remove(expires, args[i], hashed)
+        _put_text(data, args[i], hashed, args[i + 1])
+    return True
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(-1)
+def _hset(
+    data: Table,
+    args: Arguments,
+    argc: cython.Py_ssize_t,
+    hashed: uint64_t,
+    max_entries: cython.Py_ssize_t,
+    max_bytes: cython.Py_ssize_t,
+) -> cython.int:
+    if argc < 4 or argc % 2:
+        return False
+    found: Any = _find(data, args[1], hashed)
+    if type(found) is not HashValue:
+        if found is not None:
+            return False
+        found = HashValue()
+        _put(data, args[1], hashed, found)
+    inner: Any = held(found, _HASH_DATA)
+    made: Any
+    known: dict[bytes, Any]
+    i: cython.Py_ssize_t
+    if type(inner) is bytes:
+        made = inner
+        for i in range(2, argc, 2):
+            made = with_field_text(made, args[i], args[i + 1], max_entries, max_bytes)
+            if made is None:
+                found.update([bytes_of(args[i]) for i in range(2, argc)], max_entries, max_bytes)
+                return True
+        hold(found, _HASH_DATA, made)
+        return True
+    if type(held(found, _HASH_STATE)) is not bool:
+        return False
+    known = inner
+    for i in range(2, argc, 2):
+        known[bytes_of(args[i])] = bytes_of(args[i + 1])
+        if len(known) > max_entries or size_of(args[i]) > max_bytes or size_of(args[i + 1]) > max_bytes:
+            hold(found, _HASH_STATE, False)
+    return True
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(-1)
+def _push(data: Table, args: Arguments, argc: cython.Py_ssize_t, hashed: uint64_t, first: cython.bint) -> cython.int:
+    if argc < 3:
+        return False
+    found: Any = _find(data, args[1], hashed)
+    if type(found) is not ListValue:
+        if found is not None:
+            return False
+        found = ListValue()
+        _put(data, args[1], hashed, found)
+    inner: Any
+    made: Any
+    ends: list[Any]
+    end: list[bytes]
+    i: cython.Py_ssize_t
+    for i in range(2, argc):
+        inner = held(found, _LIST_DATA)
+        if type(inner) is bytes:
+            made = add_text(inner, args[i], first)
+            if made is not None:
+                hold(found, _LIST_DATA, made)
+            elif first:
+                found.prepend(bytes_of(args[i]))
+            else:
+                found.append(bytes_of(args[i]))
+        elif first:
+            found.prepend(bytes_of(args[i]))
+        else:
+            ends = inner
+            end = ends[len(ends) - 1] if ends else []
+            if 0 < len(end) < CHUNK:
+                end.append(bytes_of(args[i]))
+            else:
+                ends.append([bytes_of(args[i])])
+    return True
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(-1)
+def _pop(
+    data: Table, expires: Table, args: Arguments, argc: cython.Py_ssize_t, hashed: uint64_t, first: cython.bint
+) -> cython.int:
+    if argc != 2:
+        return False
+    found: Any = _find(data, args[1], hashed)
+    if type(found) is not ListValue:
+        return found is None
+    if first:
+        found.pop_first()
+    else:
+        found.pop_last()
+    if not found:
+        if expires:
+            _remove(expires, args[1], hashed)
+        _remove(data, args[1], hashed)
+    return True
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(-1)
+def _ltrim(data: Table, args: Arguments, argc: cython.Py_ssize_t, hashed: uint64_t) -> cython.int:
+    # As lists are kept short. The handler takes other ranges.
+    if argc != 4 or not _says(args[2], b"0") or not _is_plain_number(args[3]):
+        return False
+    found: Any = _find(data, args[1], hashed)
+    if type(found) is not ListValue:
+        return found is None
+    kept: cython.longlong = _number(args[3], 0, size_of(args[3])) + 1
+    if kept < len(found):
+        found.trim(0, kept)
+    return True
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(-1)
+def _sadd(
+    data: Table, args: Arguments, argc: cython.Py_ssize_t, hashed: uint64_t, intset_entries: cython.Py_ssize_t
+) -> cython.int:
+    if argc < 3:
+        return False
+    found: Any = _find(data, args[1], hashed)
+    if type(found) is not SetValue:
+        if found is not None:
+            return False
+        found = SetValue()
+        _put(data, args[1], hashed, found)
+    known: dict[bytes, Any]
+    text: bytes
+    i: cython.Py_ssize_t
+    for i in range(2, argc):
+        text = bytes_of(args[i])
+        if held(found, _SET_INTSET) or held(found, _SET_POOL) is not None:
+            found.add(text, intset_entries)
+        else:
+            known = held(found, _SET_MEMBERS)
+            known[text] = None
+    return True
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(-1)
+def _zadd(
+    data: Table,
+    args: Arguments,
+    argc: cython.Py_ssize_t,
+    hashed: uint64_t,
+    max_entries: cython.Py_ssize_t,
+    max_bytes: cython.Py_ssize_t,
+) -> cython.int:
+    if argc < 4 or argc % 2:
+        return False
+    i: cython.Py_ssize_t
+    for i in range(2, argc, 2):
+        if not _is_plain_score(args[i]):
+            return False
+    found: Any = _find(data, args[1], hashed)
+    if type(found) is not SortedSet:
+        if found is not None:
+            return False
+        found = SortedSet()
+        _put(data, args[1], hashed, found)
+    elif type(held(found, _ZSET_STATE)) is not bool:
+        return False
+    member: Text
+    score: cython.double
+    inner: Any
+    made: Any
+    blob: bytes
+    known: dict[bytes, Any]
+    for i in range(2, argc, 2):
+        score = _score(args[i])
+        member = args[i + 1]
+        inner = held(found, _ZSET_DATA)
+        if type(inner) is bytes:
+            made = None
+            blob = inner
+            if size_of(member) <= max_bytes and blob[0] < max_entries:
+                made = with_score_text(blob, member, score)
+            if made is None:
+                found.add(bytes_of(member), score, max_entries, max_bytes)
+            else:
+                hold(found, _ZSET_DATA, made)
+            continue
+        known = inner
+        if score == 0 or (
+            held(found, _ZSET_STATE) is True and (len(known) >= max_entries or size_of(member) > max_bytes)
+        ):
+            found.add(bytes_of(member), score, max_entries, max_bytes)
+        else:
+            known[bytes_of(member)] = score
+    return True
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(-1)
+def _xadd(
+    data: Table,
+    args: Arguments,
+    argc: cython.Py_ssize_t,
+    hashed: uint64_t,
+    node_bytes: cython.Py_ssize_t,
+    node_entries: cython.Py_ssize_t,
+) -> cython.int:
+    # The handler takes options, ids that are made here, and what is wrong.
+    if argc < 5 or argc % 2 == 0:
+        return False
+    dash: cython.Py_ssize_t = _dash_in_id(args[2])
+    if dash == 0:
+        return False
+    id_ = (_number(args[2], 0, dash), _number(args[2], dash + 1, size_of(args[2])))
+    found: Any = _find(data, args[1], hashed)
+    if type(found) is not Stream:
+        if found is not None or id_ == (0, 0):
+            return False
+        found = Stream()
+        _put(data, args[1], hashed, found)
+    if id_ <= held(found, _STREAM_LAST_ID):
+        return False
+    append(found, Node, id_, tuple([bytes_of(args[i]) for i in range(3, argc)]), node_bytes, node_entries)
+    return True
 
 
 # --- where the arguments are ---------------------------------------------------------------------------------------
@@ -491,34 +626,34 @@ def _operation(name: Text) -> cython.int:
     """What to do for a command of that name; -1 if that is left to its handler."""
     if not cython.compiled:
         return _OPERATIONS.get(name, -1)
-    size: cython.Py_ssize_t = name.size
-    if size == 3:
-        return 0 if _is(name, b"SET", b"set") else 1 if _is(name, b"DEL", b"del") else -1
-    if size == 4:
-        if _is(name, b"HSET", b"hset"):
-            return 4
-        if _is(name, b"LPOP", b"lpop"):
-            return 12
-        if _is(name, b"RPOP", b"rpop"):
-            return 13
-        if _is(name, b"MSET", b"mset"):
-            return 10
-        if _is(name, b"ZADD", b"zadd"):
-            return 8
-        if _is(name, b"SADD", b"sadd"):
-            return 7
-        if _is(name, b"INCR", b"incr"):
-            return 2
-        return 9 if _is(name, b"XADD", b"xadd") else -1
-    if size == 5:
-        if _is(name, b"RPUSH", b"rpush"):
-            return 5
-        if _is(name, b"LPUSH", b"lpush"):
-            return 6
-        return 14 if _is(name, b"LTRIM", b"ltrim") else -1
-    if size == 6:
-        return 11 if _is(name, b"INCRBY", b"incrby") else -1
-    return 3 if size == 9 and _is(name, b"PEXPIREAT", b"pexpireat") else -1
+    slot: cython.int
+    if name.size < 3 or name.size > 9:
+        return -1
+    slot = _slot(name)
+    while _spellings[slot].name.size:
+        if _spellings[slot].name.size == name.size and memcmp(_spellings[slot].name.at, name.at, name.size) == 0:
+            return _spellings[slot].operation
+        slot = (slot + 1) & 63
+    return -1
+
+
+if cython.compiled:
+
+    @cython.cfunc
+    @cython.inline
+    @cython.exceptval(check=False)
+    def _slot(name: Text) -> cython.int:
+        """Where to look for a name of three bytes or more; behind it, where another one is there."""
+        # With these factors no two of them meet.
+        return (name.at[0] + name.at[1] * 17 + name.at[2] + name.size) & 63
+
+    for _spelled in _OPERATIONS:
+        _place = _slot(text_of(_spelled))
+        while _spellings[_place].name.size:
+            _place = (_place + 1) & 63
+        # The table holds what this points to.
+        _spellings[_place].name = text_of(_spelled)
+        _spellings[_place].operation = _OPERATIONS[_spelled]
 
 
 @cython.cfunc
@@ -529,14 +664,6 @@ def _says(text: Text, word: bytes) -> cython.bint:
     if cython.compiled:
         return text.size == len(word) and memcmp(text.at, PyBytes_AS_STRING(word), text.size) == 0
     return text == word
-
-
-@cython.cfunc
-@cython.inline
-@cython.exceptval(check=False)
-def _is(name: Text, upper: cython.p_const_char, lower: cython.p_const_char) -> cython.bint:
-    """Whether `name`, which is as long as both, is one of them."""
-    return memcmp(name.at, upper, name.size) == 0 or memcmp(name.at, lower, name.size) == 0
 
 
 @cython.cfunc

@@ -120,7 +120,7 @@ def with_fields(
     """
     i: cython.Py_ssize_t
     for i in range(0, len(pairs), 2):
-        more = with_field(packed, pairs[i], pairs[i + 1], max_entries, max_bytes)
+        more = with_field_text(packed, text_of(pairs[i]), text_of(pairs[i + 1]), max_entries, max_bytes)
         if more is None:
             return None
         packed = more
