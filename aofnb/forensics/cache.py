@@ -1,4 +1,4 @@
-"""What was learnt about a log, kept outside of its directory: postings, marks and checkpoints, to be had again at once.
+"""What was learnt about a log, kept outside of its directory: index, postings, checkpoints, to be had again at once.
 
 Rules of this file: what is kept can be thrown away at any time; it is believed only as long as the files are those it
 was learnt from; a log that was only appended to is believed as far as its bytes are still the same, which is checked
@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import tempfile
+import zlib
 from contextlib import suppress
 from os import PathLike
 from pathlib import Path
@@ -26,7 +27,7 @@ from aofnb.forensics.temporary import Temporary
 if TYPE_CHECKING:
     from aofnb.forensics.parts import Part
 
-__all__ = ["Cache", "CacheDir", "checksum_of", "default_directory", "identity"]
+__all__ = ["Cache", "CacheDir", "checksum_of", "default_directory", "identity", "unchanged"]
 
 # Where a cache is: a directory of the caller's, None for the usual place, False for none that outlives the log.
 CacheDir = str | PathLike[str] | Literal[False] | None
@@ -35,7 +36,7 @@ CacheDir = str | PathLike[str] | Literal[False] | None
 _WORTH_BYTES = 8 << 20
 # All logs together; what was not used for longest goes first.
 _LIMIT_BYTES = 4 << 30
-_VERSION = 2
+_VERSION = 3
 _READ_BYTES = 1 << 20
 # The largest prime below 2 ** 64.
 _PRIME = (1 << 64) - 59
@@ -91,21 +92,22 @@ class Cache:
         return self._temporary.path
 
     def load(self, name: str) -> dict[str, Any] | None:
-        """What was saved under `name`; None if nothing, or nothing that this version can read."""
+        """What was saved under `name`; None if nothing, not as it was saved, or not by this version."""
         if self._path is None:
             return None
         try:
-            content = json.loads((self._path / f"{name}.json").read_bytes())
+            seal, data = (self._path / name).read_bytes().split(b"\n", 1)
+            content = json.loads(data) if seal == _seal(data) else None
             os.utime(self._path)
         except (OSError, ValueError):
             return None
-        return content if isinstance(content, dict) and content.get("version") == _VERSION else None
+        return content if isinstance(content, dict) else None
 
     def save(self, name: str, content: dict[str, Any]) -> None:
         """Keep `content`, plain JSON, under `name`."""
         if self._path is not None:
-            data = json.dumps({"version": _VERSION, **content}).encode()
-            self.write(f"{name}.json", data)
+            data = json.dumps(content).encode()
+            self.write(name, _seal(data) + b"\n" + data)
 
     def write(self, name: str, data: bytes) -> None:
         """A file that is there as a whole or not at all."""
@@ -152,6 +154,11 @@ def identity(part: Part) -> dict[str, Any]:
     }
 
 
+def unchanged(now: dict[str, Any], then: dict[str, Any]) -> bool:
+    """Whether a file with the identity `now` has every byte that it had with the identity `then`."""
+    return now == then and now["mtime_ns"] is not None
+
+
 def checksum_of(part: Part, begin: int, end: int) -> int | None:
     """A checksum of these bytes of a file; None if it has not so many.
 
@@ -175,6 +182,11 @@ def checksum_of(part: Part, begin: int, end: int) -> int | None:
 @functools.cache
 def _weights() -> npt.NDArray[np.uint64]:
     return np.random.default_rng(1).integers(0, 1 << 63, _READ_BYTES // 8, np.uint64) * np.uint64(2) + np.uint64(1)
+
+
+def _seal(data: bytes) -> bytes:
+    """What stands in front of `data`, so that a change of it shows."""
+    return b"%d %08x" % (_VERSION, zlib.crc32(data))
 
 
 def _forget_oldest(root: Path, keep: Path) -> None:

@@ -1,17 +1,26 @@
 """Where reading can begin: a mark every few megabytes, with all that the rows behind it need of those before.
 
-Built by one pass over the log. Everything that asks for a part of a log starts from here: positions, slices,
-time travel, splits for many workers.
+Built by one pass over the log, and kept in its cache. Everything that asks for a part of a log starts from here:
+positions, slices, time travel, splits for many workers.
+
+An index that is kept is believed only while all files are what they were. Of a log that has grown it is made anew: to
+read it takes no longer than to see that it begins as it did.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from contextlib import suppress
+from dataclasses import astuple, dataclass
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Index", "Mark"]
+from aofnb.forensics.cache import identity, unchanged
+
+if TYPE_CHECKING:
+    from aofnb.forensics.log import Log
+
+__all__ = ["Index", "Mark", "keep_index", "kept_index"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,3 +104,40 @@ class Index:
             if mark.seq // rows > before.seq // rows
         ]
         return chosen
+
+
+def keep_index(log: Log, index: Index) -> None:
+    """Keep the index of `log` in its cache, for `kept_index`."""
+    # A full disk only makes the next question slower.
+    with suppress(OSError):
+        log.cache.save(
+            "index",
+            {
+                "parts": [identity(part) for part in log.parts],
+                "marks": [astuple(mark) for mark in index.marks],
+                "end": astuple(index.end),
+                "databases": index.databases,
+                "flushes": [astuple(mark) for mark in index.flushes],
+                "damage": index.damage,
+            },
+        )
+
+
+def kept_index(log: Log) -> Index | None:
+    """The index that is kept of `log`, if its files are what they were; nothing of them is read."""
+    kept = log.cache.load("index")
+    if kept is None:
+        return None
+    try:
+        now, then = [identity(part) for part in log.parts], kept["parts"]
+        if len(now) != len(then) or not all(map(unchanged, now, then)):
+            return None
+        return Index(
+            tuple(Mark(*each) for each in kept["marks"]),
+            Mark(*kept["end"]),
+            kept["databases"],
+            tuple(Mark(*each) for each in kept["flushes"]),
+            tuple(kept["damage"]),
+        )
+    except (OSError, KeyError, TypeError):
+        return None

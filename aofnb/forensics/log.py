@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from aofnb.clock import Clock, SystemClock
 from aofnb.forensics.cache import Cache, CacheDir
-from aofnb.forensics.index import Index, Mark
+from aofnb.forensics.index import Index, Mark, keep_index, kept_index
 from aofnb.forensics.position import Position, Where
 from aofnb.forensics.reading import OnBad, Progress, Report, rows_between
 from aofnb.forensics.rows import build_index, read_rows
@@ -241,16 +241,14 @@ class Log:
     # --- places ------------------------------------------------------------------------------------------
 
     def index(self, *, progress: Progress = None) -> Index:
-        """Where reading can begin. The first call reads the log once."""
+        """Where reading can begin. The first call reads the log once, if what it found is not in the cache."""
         if self._index is None:
-            from aofnb.forensics.postings import kept_postings
-
-            kept = kept_postings(self) if self.cache.lasting else None
-            if kept is None:
+            self._index = kept_index(self)
+            if self._index is None:
                 self._index = build_index(self.parts, self.tolerant, progress)
-            else:
-                self._postings, self._index = kept
-            self._len = self._index.rows
+                keep_index(self, self._index)
+            if self._on_bad == self.tolerant or not self._index.damage:
+                self._len = self._index.rows
         return self._index
 
     def postings(self, *, progress: Progress = None) -> Postings:
@@ -258,8 +256,7 @@ class Log:
         if self._postings is None:
             from aofnb.forensics.postings import postings_of
 
-            self._postings, self._index = postings_of(self, progress)
-            self._len = self._index.rows
+            self._postings = postings_of(self, progress)
         return self._postings
 
     @property
@@ -867,8 +864,11 @@ class Log:
         return Selection.of().schema().__arrow_c_schema__()
 
     def __len__(self) -> int:
-        """How many commands there are: reads everything once."""
+        """How many commands there are: reads everything once, if it is not known."""
         if self._len is None:
+            self.index()
+        if self._len is None:
+            # What is wrong with it is an error of whoever counts.
             self._len = sum(batch.num_rows for batch in self.batches(columns=()))
         return self._len
 

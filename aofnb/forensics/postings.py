@@ -17,7 +17,7 @@ import io
 import os
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -26,12 +26,12 @@ import pyarrow as pa
 
 from aofnb.errors import RdbError
 from aofnb.forensics import _columns_cy
-from aofnb.forensics.cache import checksum_of, identity
+from aofnb.forensics.cache import checksum_of, identity, unchanged
 from aofnb.forensics.columns import STATUSES, RowBuilder, Selection
-from aofnb.forensics.index import Index, Mark
+from aofnb.forensics.index import Mark
 from aofnb.forensics.parts import PartFile
-from aofnb.forensics.reading import OPEN_MULTI, Report, teller
-from aofnb.forensics.rows import is_far, tables
+from aofnb.forensics.reading import Report, teller
+from aofnb.forensics.rows import tables
 from aofnb.forensics.scan import Record, read_record
 from aofnb.forensics.snapshot import commands_of_entry
 from aofnb.rdb.reader import RdbReader
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from aofnb.forensics.log import Log
     from aofnb.forensics.reading import Progress
 
-__all__ = ["BARRIERS", "Event", "Postings", "kept_postings", "postings_of"]
+__all__ = ["BARRIERS", "Event", "Postings", "postings_of"]
 
 Ints = npt.NDArray[Any]
 
@@ -52,7 +52,6 @@ _TURNS = ("db", "txn", "ts", "status")
 _ARRAYS = ("hashes", "rows", "offsets", *_TURNS, "barriers")
 _SEGMENT_BYTES = 64 << 20
 _SEGMENT_ROWS = 1 << 20
-_FLUSHES = 256
 _RDB_HEAD = 9
 
 
@@ -351,127 +350,70 @@ def _crc_table() -> Ints:
 _CRC_TABLE = _crc_table()
 
 
-class _Pass:
-    """One reading of the log, or of what was added to it: segments, and all that makes an `Index`."""
+def _read(log: Log, begin: Mark | None, progress: Progress) -> Iterator[Segment]:
+    """Read from `begin` on; gives each segment once it is whole."""
+    wanted = Selection.of(_COLUMNS, encoding=None)
+    builder = RowBuilder([part.name for part in log.parts], wanted, unknown_have_keys=True)
+    if begin is not None:
+        builder.resume(begin)
+    tell = teller(progress)
+    total = sum(part.size for part in log.parts)
+    done = 0
+    for number, part in enumerate(log.parts):
+        if begin is None or number >= begin.part:
+            offset = begin.offset if begin is not None and number == begin.part else 0
+            with part.open() as file:
+                if begin is None or number > begin.part:
+                    builder.start_part(number)
+                for segment in _read_part(log, number, file, offset, builder):
+                    yield segment
+                    tell(done + file.stored_bytes_read, total)
+        done += part.size
+        tell(done, total)
 
-    def __init__(
-        self,
-        log: Log,
-        kept: Sequence[Segment],
-        marks: Sequence[Mark],
-        flushes: Sequence[Mark],
-        damage: Sequence[dict[str, Any]] = (),
-    ) -> None:
-        self.log = log
-        self.met = Report(list(damage))
-        self.segments = list(kept)
-        self.marks = list(marks)
-        self.flushes = list(flushes)
-        self.highest_db = 0
 
-    def read(self, begin: Mark | None, progress: Progress) -> Iterator[Segment]:
-        """Read from `begin` on; gives each segment once it is whole."""
-        log = self.log
-        wanted = Selection.of(_COLUMNS, encoding=None)
-        builder = RowBuilder([part.name for part in log.parts], wanted, unknown_have_keys=True)
-        if begin is not None:
-            builder.resume(begin)
-        tell = teller(progress)
-        total = sum(part.size for part in log.parts)
-        done = 0
-        for number, part in enumerate(log.parts):
-            if begin is None or number >= begin.part:
-                offset = begin.offset if begin is not None and number == begin.part else 0
-                with part.open() as file:
-                    if begin is None or number > begin.part:
-                        builder.start_part(number)
-                    for segment in self._read_part(number, file, offset, builder):
-                        yield segment
-                        tell(done + file.stored_bytes_read, total)
-            done += part.size
-            tell(done, total)
-        self.highest_db = max(self.highest_db, builder.highest_db)
-        self.end = builder.mark(log.parts[-1].size if log.parts else 0)
-
-    def _read_part(self, number: int, file: PartFile, offset: int, builder: RowBuilder) -> Iterator[Segment]:
-        growing = _Growing(builder.mark(offset), True)
-        self.marks.append(builder.mark(offset))
-        waiting: list[pa.RecordBatch] = []
-        end = offset
-        for found in tables(self.log.parts[number], file, offset, self.log.tolerant, self.met):
-            rows = builder.batch(found)
-            if rows.settled is not None:
-                for each in (*waiting, rows.settled):
-                    growing.add(each)
-                    self._note_flushes(number, each)
-                waiting.clear()
-            if rows.open is not None:
-                waiting.append(rows.open)
-            end = found.file_end if len(found) else end
-            if builder.in_multi or waiting:
-                continue
-            mark = builder.mark(end)
-            if not found.from_snapshot and is_far(mark, self.marks[-1]):
-                self.marks.append(mark)
-            if end - growing.begin.offset >= _SEGMENT_BYTES or growing.rows >= _SEGMENT_ROWS:
-                yield growing.finish(number, end)
-                growing = _Growing(mark, not found.from_snapshot)
-        if waiting:
-            opened = waiting[0].column("offset")[0].as_py()
-            self.met.add(self.log.parts[number], "open_multi", opened, None, OPEN_MULTI)
-        for each in map(builder.discarded, waiting):
-            growing.add(each)
-        if growing.rows:
+def _read_part(log: Log, number: int, file: PartFile, offset: int, builder: RowBuilder) -> Iterator[Segment]:
+    growing = _Growing(builder.mark(offset), True)
+    waiting: list[pa.RecordBatch] = []
+    end = offset
+    for found in tables(log.parts[number], file, offset, log.tolerant, Report()):
+        rows = builder.batch(found)
+        if rows.settled is not None:
+            for each in (*waiting, rows.settled):
+                growing.add(each)
+            waiting.clear()
+        if rows.open is not None:
+            waiting.append(rows.open)
+        end = found.file_end if len(found) else end
+        if builder.in_multi or waiting:
+            continue
+        if end - growing.begin.offset >= _SEGMENT_BYTES or growing.rows >= _SEGMENT_ROWS:
             yield growing.finish(number, end)
-
-    def _note_flushes(self, part: int, batch: pa.RecordBatch) -> None:
-        words = batch.column(5).dictionary.to_pylist()
-        codes = [words.index(word) for word in BARRIERS[:3] if word in words]
-        if not codes:
-            return
-        hits = np.flatnonzero(np.isin(batch.column(5).indices.fill_null(-1).to_numpy(), codes))
-        for row in hits.tolist():
-            facts = batch.slice(row, 1).to_pylist()[0]
-            if facts["txn"] is None:
-                ts = -1 if facts["ts"] is None else int(facts["ts"].timestamp())
-                self.flushes.append(Mark(part, facts["offset"], facts["seq"], facts["db"], 0, ts))
-        del self.flushes[:-_FLUSHES]
-
-    def index(self) -> Index:
-        return Index(tuple(self.marks), self.end, self.highest_db + 1, tuple(self.flushes), tuple(self.met.damage))
+            growing = _Growing(builder.mark(end), not found.from_snapshot)
+    for each in map(builder.discarded, waiting):
+        growing.add(each)
+    if growing.rows:
+        yield growing.finish(number, end)
 
 
-def kept_postings(log: Log) -> tuple[Postings, Index] | None:
-    """The postings of a log and its index, if all of it is kept and still true; nothing of the log is read."""
-    kept = log.cache.load("postings")
-    if kept is None:
-        return None
-    try:
-        run, _, complete = _resumed(log, kept)
-        return (Postings(log, run.segments), run.index()) if complete else None
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
-        return None
-
-
-def postings_of(log: Log, progress: Progress = None) -> tuple[Postings, Index]:
+def postings_of(log: Log, progress: Progress = None) -> Postings:
     """The postings of a log: those that are kept, as far as they are still true, and the rest read anew."""
     cache = log.cache
-    kept = cache.load("postings")
-    run = _Pass(log, [], [], [])
+    segments: list[Segment] = []
     begin: Mark | None = None
-    complete = False
+    kept = cache.load("postings")
     if kept is not None:
         try:
-            run, begin, complete = _resumed(log, kept)
+            segments, begin, complete = _resumed(log, kept)
         except (OSError, ValueError, KeyError, TypeError, IndexError):
-            run, begin, complete = _Pass(log, [], [], []), None, False
-    if complete:
-        return Postings(log, run.segments), run.index()
-    for segment in run.read(begin, progress):
-        run.segments.append(_stored(log, segment) if cache.lasting else segment)
+            segments, begin, complete = [], None, False
+        if complete:
+            return Postings(log, segments)
+    for segment in _read(log, begin, progress):
+        segments.append(_stored(log, segment) if cache.lasting else segment)
     if cache.lasting:
-        _save(log, run)
-    return Postings(log, run.segments), run.index()
+        _save(log, segments)
+    return Postings(log, segments)
 
 
 def _stored(log: Log, segment: Segment) -> Segment:
@@ -496,42 +438,32 @@ def _mapped(log: Log, file: str) -> dict[str, Ints]:
     }
 
 
-def _save(log: Log, run: _Pass) -> None:
-    segments = [
-        {
-            "part": segment.part,
-            "begin": _listed(segment.begin),
-            "rows": segment.rows,
-            "resumable": segment.resumable,
-            "end_offset": segment.end_offset,
-            "crc": segment.crc,
-            "file": segment.file,
-        }
-        for segment in run.segments
-    ]
+def _save(log: Log, segments: Sequence[Segment]) -> None:
     content = {
         "parts": [identity(part) for part in log.parts],
-        "segments": segments,
-        "marks": [_listed(mark) for mark in run.marks],
-        "flushes": [_listed(mark) for mark in run.flushes],
-        "end": _listed(run.end),
-        "highest_db": run.highest_db,
-        "damage": run.met.damage,
+        "segments": [
+            {
+                "part": segment.part,
+                "begin": astuple(segment.begin),
+                "rows": segment.rows,
+                "resumable": segment.resumable,
+                "end_offset": segment.end_offset,
+                "crc": segment.crc,
+                "file": segment.file,
+            }
+            for segment in segments
+        ],
     }
     log.cache.save("postings", content)
-    names = {f"{segment.file}-{name}.npy" for segment in run.segments for name in _ARRAYS}
+    names = {f"{segment.file}-{name}.npy" for segment in segments for name in _ARRAYS}
     log.cache.keep_only("postings-", names)
 
 
-def _listed(mark: Mark) -> list[int]:
-    return [mark.part, mark.offset, mark.seq, mark.db, mark.txn, mark.ts]
-
-
-def _resumed(log: Log, kept: dict[str, Any]) -> tuple[_Pass, Mark | None, bool]:
-    """What is kept as far as the files are still those: the pass to go on with, where, and whether that is all."""
+def _resumed(log: Log, kept: dict[str, Any]) -> tuple[list[Segment], Mark | None, bool]:
+    """What is kept as far as the files are still those, where to go on, and whether that is all."""
     now = [identity(part) for part in log.parts]
     same = 0
-    while same < min(len(now), len(kept["parts"])) and _unchanged(now[same], kept["parts"][same]):
+    while same < min(len(now), len(kept["parts"])) and unchanged(now[same], kept["parts"][same]):
         same += 1
     segments = [
         Segment(
@@ -540,12 +472,8 @@ def _resumed(log: Log, kept: dict[str, Any]) -> tuple[_Pass, Mark | None, bool]:
         )
         for each in kept["segments"]
     ]  # fmt: skip
-    marks = [Mark(*each) for each in kept["marks"]]
-    flushes = [Mark(*each) for each in kept["flushes"]]
     if same == len(now) == len(kept["parts"]):
-        run = _Pass(log, segments, marks, flushes, kept["damage"])
-        run.end, run.highest_db = Mark(*kept["end"]), kept["highest_db"]
-        return run, None, True
+        return segments, None, True
     good = [segment for segment in segments if segment.part < same]
     if same < len(now) and same < len(kept["parts"]) and _may_have_grown(now[same], kept["parts"][same]):
         part = log.parts[same]
@@ -558,29 +486,8 @@ def _resumed(log: Log, kept: dict[str, Any]) -> tuple[_Pass, Mark | None, bool]:
     while good:
         last = good.pop()
         if last.resumable:
-            break
-    else:
-        return _Pass(log, [], [], []), None, False
-    begin = last.begin
-    run = _Pass(
-        log,
-        good,
-        [mark for mark in marks if mark.seq < begin.seq or (mark.part < begin.part)],
-        [mark for mark in flushes if mark.seq < begin.seq],
-        [each for each in kept["damage"] if _is_before(log, each, begin)],
-    )
-    run.highest_db = max([0, *(int(each.arrays["db"][:, 1].max()) for each in good if len(each.arrays["db"]))])
-    return run, begin, False
-
-
-def _is_before(log: Log, damage: dict[str, Any], mark: Mark) -> bool:
-    """Whether what is damaged is in front of `mark`, so that it is not read again."""
-    number = next((number for number, part in enumerate(log.parts) if part.name == damage["part"]), len(log.parts))
-    return (number, damage["offset"]) < (mark.part, mark.offset)
-
-
-def _unchanged(now: dict[str, Any], then: dict[str, Any]) -> bool:
-    return now == then and now["mtime_ns"] is not None
+            return good, last.begin, False
+    return [], None, False
 
 
 def _may_have_grown(now: dict[str, Any], then: dict[str, Any]) -> bool:

@@ -21,7 +21,7 @@ import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -34,7 +34,7 @@ from aofnb.aof.rewrite import BaseForm
 from aofnb.engine.replay import Replayer, collection_rests
 from aofnb.engine.store import Store, open_store
 from aofnb.errors import AofError, RdbError, ReplyError
-from aofnb.forensics.cache import identity
+from aofnb.forensics.cache import identity, unchanged
 from aofnb.forensics.index import Mark
 from aofnb.forensics.reading import Progress, Report, teller
 from aofnb.forensics.rows import tables
@@ -384,18 +384,7 @@ class Checkpoints:
         content = {
             "parts": [identity(part) for part in self._log.parts],
             "checkpoints": [
-                {
-                    "mark": [
-                        each.mark.part,
-                        each.mark.offset,
-                        each.mark.seq,
-                        each.mark.db,
-                        each.mark.txn,
-                        each.mark.ts,
-                    ],
-                    **{name: getattr(each, name) for name in _KEPT},
-                }
-                for each in self._known
+                {"mark": astuple(each.mark), **{name: getattr(each, name) for name in _KEPT}} for each in self._known
             ],
         }
         self._log.cache.save("checkpoints", content)
@@ -429,7 +418,7 @@ class Checkpoints:
             now = identity(part)
             if number >= len(then):
                 break
-            same = now == then[number] and now["mtime_ns"] is not None
+            same = unchanged(now, then[number])
             mine = [each for each in known if each.mark.part == number]
             if not same:
                 for each in mine:

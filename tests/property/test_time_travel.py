@@ -4,7 +4,7 @@ import random
 from functools import partial
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from support.random_logs import random_commands, write_log
 
@@ -120,8 +120,9 @@ def test_a_log_that_was_changed_is_read_anew(tmp_path, small_segments):
 
 def test_what_is_kept_spares_reading(tmp_path, monkeypatch):
     write_log(tmp_path / "x.aof", [[b"SET", b"k", b"%d" % n] for n in range(100)])
-    aofnb.scan(tmp_path / "x.aof", cache_dir=tmp_path / "cache").postings()
+    aofnb.scan(tmp_path / "x.aof", cache_dir=tmp_path / "cache").history("k")
     monkeypatch.setattr("aofnb.forensics.log.build_index", None)
+    monkeypatch.setattr("aofnb.forensics.postings._read", None)
     again = aofnb.scan(tmp_path / "x.aof", cache_dir=tmp_path / "cache")
     assert (len(again.history("k")), again.index().rows, len(again)) == (100, 100, 100)
 
@@ -150,9 +151,11 @@ def test_values_that_are_made_when_asked_for_answer_as_others(
     log = aofnb.scan(directory / "x.aof", cache_dir=directory / "cache")
     log.at("end").close()
     position = log.position(data.draw(st.integers(100, len(commands))))
-    assert log.checkpoints.before(position.seq) is not None
-    quick = log.at(position)
+    assume(log.checkpoints.before(position.seq) is not None)
     with pytest.MonkeyPatch.context() as patch:
+        # Both go on from the same one: a string takes other memory where a command changed it than where it was loaded.
+        patch.setattr(travel.Checkpoints, "wanted", lambda *_rows: iter(()))
+        quick = log.at(position)
         load = travel.load_rdb
         patch.setattr(travel, "load_rdb", lambda *what, later, **how: load(*what, **how))
         whole = log.at(position)
