@@ -196,9 +196,9 @@ def _top(options: argparse.Namespace) -> int:
     if options.json:
         json_text(frame.reset_index().to_dict("records"))
     elif len(frame):
-        print_lines(
-            [*frame.to_string().splitlines(), *next_lines([_ask(options, "waste", why="how much of it is dead")])]
-        )
+        shown = frame.assign(share=[f"{share:.1%}" for share in frame["share"]]).rename_axis(None)
+        asks = [_ask(options, "waste", why="how much of it is dead")]
+        print_lines([*shown.to_string().splitlines(), *next_lines(asks)])
     else:
         print("no commands")
     return code

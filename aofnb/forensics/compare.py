@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from aofnb.forensics.columns import Selection
+from aofnb.forensics.columns import NOT_RUN, Selection
 from aofnb.forensics.log import Log
 from aofnb.forensics.reading import Progress, Report, teller
 from aofnb.forensics.words import count, size
@@ -26,6 +28,8 @@ __all__ = ["Comparison", "Level", "compare"]
 
 Level = Literal["bytes", "commands", "state"]
 _READ_BYTES = 1 << 20
+# Where a command stands, and what it says.
+_COMMAND = ("seq", "db", "args")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +94,7 @@ def compare(
     if level == "bytes":
         found = _first_difference(level, _bytes_of(one, told.of(0)), _bytes_of(other, told.of(1)), ("part", "offset"))
     elif level == "commands":
-        steps = _commands_of(one, told.of(0)), _commands_of(other, told.of(1))
-        found = _first_difference(level, *steps, ("seq", "db", "args"))
+        found = _first_other_command(_commands_of(one, told.of(0)), _commands_of(other, told.of(1)))
     else:
         found = _states(one.at("end", progress=told.of(0)), other.at("end", progress=told.of(1)))
     told.end()
@@ -136,14 +139,44 @@ def _bytes_of(log: Log, tell: Callable[[int, int], object]) -> Iterator[_Step]:
         done += part.size
 
 
-def _commands_of(log: Log, tell: Callable[[int, int], object]) -> Iterator[_Step]:
-    wanted = Selection.of(("db", "cmd", "args", "status"), encoding=None)
+def _commands_of(log: Log, tell: Callable[[int, int], object]) -> Iterator[pa.RecordBatch]:
+    """What was run, as tables of seq, db and args, none of them empty."""
+    wanted = Selection.of(("db", "args", "cmd", "status"), encoding=None)
     for batch in log.read(wanted, log.tolerant, tell, Report()):
-        rows = zip(*(column.to_pylist() for column in batch.columns), strict=True)
-        for seq, db, cmd, args, status in rows:
-            if cmd != "SELECT" and status not in ("truncated", "discarded"):
-                argv = (args[0].upper(), *args[1:])
-                yield (db, argv), 1, (seq, db, args)
+        was_run = pc.invert(pc.is_in(batch["status"].cast(pa.string()), pa.array(NOT_RUN)))
+        # One whose name cannot be read has none.
+        counts = pc.and_(was_run, pc.fill_null(pc.not_equal(batch["cmd"].cast(pa.string()), "SELECT"), True))
+        chosen = batch.select(["seq", "db", "args"])
+        if (counted := counts.true_count) < len(counts):
+            chosen = chosen.filter(counts)
+        if counted:
+            yield chosen
+
+
+def _first_other_command(one: Iterator[pa.RecordBatch], other: Iterator[pa.RecordBatch]) -> Comparison:
+    """Where two runs of commands part: table by table, row by row only where tables differ."""
+    common = 0
+    left, right = next(one, None), next(other, None)
+    while left is not None and right is not None:
+        rows = min(left.num_rows, right.num_rows)
+        mine, theirs = left.slice(0, rows), right.slice(0, rows)
+        if not (mine["args"].equals(theirs["args"]) and mine["db"].equals(theirs["db"])):
+            found = _first_difference("commands", _steps_of(mine), _steps_of(theirs), _COMMAND)
+            if not found:
+                return replace(found, common=common + found.common)
+        common += rows
+        left = left.slice(rows) if left.num_rows > rows else next(one, None)
+        right = right.slice(rows) if right.num_rows > rows else next(other, None)
+    return replace(_first_difference("commands", _steps_of(left), _steps_of(right), _COMMAND), common=common)
+
+
+def _steps_of(commands: pa.RecordBatch | None) -> Iterator[_Step]:
+    """Command by command; nothing of None."""
+    if commands is not None:
+        for row in range(commands.num_rows):
+            seq, db, args = (column[row].as_py() for column in commands.columns)
+            # Redis does not tell upper case from lower.
+            yield (db, args[0].upper(), args[1:]), 1, (seq, db, args)
 
 
 def _first_difference(level: Level, one: Iterator[_Step], other: Iterator[_Step], names: tuple[str, ...]) -> Comparison:
