@@ -2,7 +2,8 @@
 """Kernel: where the commands of a chunk are, and, where that is asked, where its lines end.
 
 `skip` follows the headers, byte by byte, jumps over the arguments, and stops at the first command that is not in the
-form Redis writes or not all there; what that is, the caller finds out (`forensics.scan`). It runs without the
+form Redis writes or not all there; what that is, the caller finds out (`forensics.scan`). `survey` does the same for
+who only wants to know where reading can begin, and writes nothing down of each command. All of it runs without the
 interpreter's lock.
 """
 
@@ -44,23 +45,17 @@ def skip(
     k: cython.longlong
     count: cython.longlong
     header: cython.longlong
-    # The longest annotation, its line end not counted.
-    longest: cython.Py_ssize_t = 1021
     with cython.nogil:
         while pos < size:
             if p[pos] == 35:  # #
-                end = pos
-                while end < size and p[end] != 10 and end - pos <= longest + 1:
-                    end += 1
-                if end >= size or p[end] != 10 or p[end - 1] != 13 or end - 1 - pos > longest:
-                    break
-                if noted >= note_room:
+                end = _annotation(p, pos, size)
+                if end < 0 or noted >= note_room:
                     break
                 notes[noted] = rows
                 notes[noted + 1] = pos
-                notes[noted + 2] = end - 1
+                notes[noted + 2] = end
                 noted += 3
-                pos = end + 1
+                pos = end + 2
                 continue
             header = _header(p, pos, size, 42)  # *
             if header < 256:
@@ -132,6 +127,191 @@ def lines(
                 line += 2
                 at += 2
     return line
+
+
+def survey(
+    data: bytes,
+    pos: cython.Py_ssize_t,
+    state: cython.longlong[::1],
+    flushes: cython.longlong[::1],
+) -> tuple[int, int, int]:
+    """Follow the commands as `skip` does and only keep count: where the last one ends, where it stopped, and how many
+    FLUSHALL, FLUSHDB and SWAPDB were outside transactions.
+
+    `state` is what was before and becomes what is behind: commands, database, transactions so far, seconds of the last
+    ``#TS``, highest database selected, 1 inside MULTI, and the place of the MULTI, if it is another one that is open.
+    Of each command that is counted four numbers go into `flushes`, in place of the oldest where there are too many:
+    its place, and commands, database and seconds before it.
+    """
+    p: cython.p_const_uchar = data
+    size: cython.Py_ssize_t = len(data)
+    room: cython.Py_ssize_t = len(flushes) // 4
+    flushed: cython.Py_ssize_t = 0
+    slot: cython.Py_ssize_t
+    behind: cython.Py_ssize_t = pos
+    rows: cython.longlong = state[0]
+    db: cython.longlong = state[1]
+    inside: cython.bint = state[5] != 0
+    at: cython.Py_ssize_t
+    name: cython.Py_ssize_t
+    end: cython.Py_ssize_t
+    letters: cython.longlong
+    count: cython.longlong
+    header: cython.longlong
+    number: cython.longlong
+    kind: cython.int
+    with cython.nogil:
+        while pos < size:
+            if p[pos] == 35:  # #
+                end = _annotation(p, pos, size)
+                if end < 0:
+                    break
+                number = _seconds(p, pos, end)
+                if number >= 0:
+                    state[3] = number
+                pos = end + 2
+                continue
+            header = _header(p, pos, size, 42)  # *
+            if header < 256:
+                break
+            count = header >> 8
+            at = pos + (header & 255)
+            # Six bytes an argument at least.
+            if count > (size - at) // 6:
+                break
+            header = _header(p, at, size, 36)  # $
+            name = at + (header & 255)
+            letters = header >> 8
+            while header >= 0:
+                end = at + (header & 255) + (header >> 8)
+                if end > size - 2 or p[end] != 13 or p[end + 1] != 10:
+                    break
+                at = end + 2
+                count -= 1
+                if count == 0:
+                    break
+                header = _header(p, at, size, 36)
+            if count > 0:
+                break
+            kind = _kind(p, name, letters)
+            if kind == 0:
+                pass
+            elif kind == 1:
+                number = _database(p, name + letters + 2, at)
+                if number >= 0:
+                    db = number
+                    state[4] = max(state[4], number)
+            elif kind == 2:
+                if not inside:
+                    inside = True
+                    state[2] += 1
+                    state[6] = pos
+            elif kind == 3:
+                inside = False
+            elif not inside:
+                slot = flushed % room * 4
+                flushes[slot] = pos
+                flushes[slot + 1] = rows
+                flushes[slot + 2] = db
+                flushes[slot + 3] = state[3]
+                flushed += 1
+            rows += 1
+            behind = pos = at
+    state[0] = rows
+    state[1] = db
+    state[5] = 1 if inside else 0
+    return behind, pos, flushed
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def _annotation(p: cython.p_const_uchar, pos: cython.Py_ssize_t, size: cython.Py_ssize_t) -> cython.Py_ssize_t:
+    """The end of the annotation that begins at p[pos], its line end not counted; negative if it is not in order."""
+    end: cython.Py_ssize_t = pos
+    # The longest annotation, its line end not counted.
+    longest: cython.Py_ssize_t = 1021
+    while end < size and p[end] != 10 and end - pos <= longest + 1:
+        end += 1
+    if end >= size or p[end] != 10 or p[end - 1] != 13 or end - 1 - pos > longest:
+        return -1
+    return end - 1
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def _seconds(p: cython.p_const_uchar, pos: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.longlong:
+    """The time that the annotation from p[pos] to p[end] tells, as `scan._ts` has it; negative if it tells none."""
+    i: cython.Py_ssize_t
+    seconds: cython.longlong = 0
+    # In two halves, since a longer literal would be a Python object.
+    latest: cython.longlong = 253402
+    latest = latest * 1000000 + 300799
+    if not 5 <= end - pos <= 16 or p[pos + 1] != 84 or p[pos + 2] != 83 or p[pos + 3] != 58:
+        return -1
+    for i in range(pos + 4, end):
+        if not 48 <= p[i] <= 57:
+            return -1
+        seconds = seconds * 10 + (p[i] - 48)
+    return seconds if seconds <= latest else -1
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def _kind(p: cython.p_const_uchar, at: cython.Py_ssize_t, size: cython.longlong) -> cython.int:
+    """What the command of that name is: 1 SELECT, 2 MULTI, 3 EXEC, 4 one that empties or swaps databases, else 0."""
+    if size == 4:
+        return 3 if _spells(p, at, b"exec", size) else 0
+    if size == 5:
+        return 2 if _spells(p, at, b"multi", size) else 0
+    if size == 6:
+        return 1 if _spells(p, at, b"select", size) else 4 if _spells(p, at, b"swapdb", size) else 0
+    if size == 7:
+        return 4 if _spells(p, at, b"flushdb", size) else 0
+    if size == 8:
+        return 4 if _spells(p, at, b"flushall", size) else 0
+    return 0
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def _spells(
+    p: cython.p_const_uchar, at: cython.Py_ssize_t, word: cython.p_const_uchar, size: cython.longlong
+) -> cython.bint:
+    """Whether these letters are at p[at], capital or not."""
+    i: cython.longlong = 0
+    while i < size and p[at + i] | 32 == word[i]:
+        i += 1
+    return i == size
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def _database(p: cython.p_const_uchar, at: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.longlong:
+    """What a SELECT selects whose arguments begin at p[at] and end before p[end]; negative if that cannot be."""
+    i: cython.Py_ssize_t
+    header: cython.longlong
+    number: cython.longlong = 0
+    if at == end:
+        return -1
+    header = _header(p, at, end, 36)
+    at += header & 255
+    if not 1 <= header >> 8 <= 5 or at + (header >> 8) + 2 != end:
+        return -1
+    for i in range(at, end - 2):
+        if not 48 <= p[i] <= 57:
+            return -1
+        number = number * 10 + (p[i] - 48)
+    return number if number <= 32767 else -1
 
 
 @cython.cfunc

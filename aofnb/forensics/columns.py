@@ -310,6 +310,11 @@ class RowBuilder:
         self._in_multi = False
         self._uncertain = mark.uncertain
 
+    def pass_over(self, seq: int, db: int, txn: int, ts: int, highest_db: int, *, in_multi: bool) -> None:
+        """Go on behind commands of which no rows were made; all is what it is there."""
+        self.seq, self._db, self._txn, self._ts, self.highest_db = seq, db, txn, ts, highest_db
+        self._in_multi = in_multi
+
     def discarded(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The rows of a transaction that has no EXEC: a server throws them away. A cut row stays `truncated`."""
         place = batch.schema.get_field_index("status")

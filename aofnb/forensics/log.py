@@ -869,7 +869,7 @@ class Log:
             self.index()
         if self._len is None:
             # What is wrong with it is an error of whoever counts.
-            self._len = sum(batch.num_rows for batch in self.batches(columns=()))
+            self._len = build_index(self.parts, self._on_bad).rows
         return self._len
 
     def __bool__(self) -> bool:

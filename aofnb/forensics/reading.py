@@ -122,11 +122,14 @@ def rows_between(batch: pa.RecordBatch, first: int, last: int | None) -> pa.Reco
 
 
 def borders_before(batch: pa.RecordBatch | None, part: int) -> Iterator[Mark]:
-    """A mark before each row that is in no transaction; `batch` has the columns offset, db, txn and ts."""
+    """A mark before each row of a known command that is in no transaction; `batch` has the columns offset, db, txn, ts
+    and status.
+    """
     if batch is None or not batch.num_rows:
         return
     for row in batch.to_pylist():
-        if row["txn"] is None:
+        # An unknown one may look like it in capitals.
+        if row["txn"] is None and row["status"] != "unknown_command":
             ts = -1 if row["ts"] is None else int(row["ts"].timestamp())
             yield Mark(part, row["offset"], row["seq"], row["db"], 0, ts)
 

@@ -11,12 +11,14 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from aofnb.errors import AofTruncatedError, RdbError
-from aofnb.forensics import resync
+from aofnb.forensics import _walk_cy, resync
 from aofnb.forensics.index import Index, Mark
 from aofnb.forensics.parts import Part, PartFile
 from aofnb.forensics.reading import OPEN_MULTI, OnBad, Progress, Report, ahead, borders_before, pays_ahead, teller
-from aofnb.forensics.scan import Damage, Records, scan_file
+from aofnb.forensics.scan import Damage, Records, Walk, scan_file
 from aofnb.forensics.snapshot import SnapshotRows
 
 if TYPE_CHECKING:
@@ -110,51 +112,118 @@ def _read_part(
     if not waiting:
         return
     if on_bad == "error":
-        raise AofTruncatedError(f"{OPEN_MULTI}; on_bad='truncate' reads them", file=part.path, offset=opened)
+        raise _open_multi(part, opened)
     report.add(part, "open_multi", opened, None, OPEN_MULTI)
     yield from map(builder.discarded, waiting)
 
 
 def build_index(parts: Sequence[Part], on_bad: OnBad, progress: Progress = None) -> Index:
-    """Where reading can begin: reads everything once."""
-    from aofnb.forensics.columns import RowBuilder, Selection
+    """Where reading can begin: reads everything once.
 
-    wanted = Selection.of(("offset", "db", "txn", "ts"), cmd=("FLUSHALL", "FLUSHDB", "SWAPDB"))
-    builder = RowBuilder([part.name for part in parts], wanted)
-    flushes: deque[Mark] = deque(maxlen=_FLUSHES)
-    tell = teller(progress)
-    total = sum(part.size for part in parts)
-    done = 0
-    marks: list[Mark] = []
-    met = Report()
-    for number, part in enumerate(parts):
-        builder.start_part(number)
-        marks.append(builder.mark(0))
+    Raises
+    ------
+    AofError
+        At damage, if `on_bad` is ``error``.
+    """
+    survey = _Survey(parts, progress)
+    # The kernel makes no rows. What `resync` has to know of those before damage, only rows tell.
+    walk = survey.walk if _walk_cy.COMPILED and on_bad != "resync" else None
+    for part in parts:
         with part.open() as file:
-            opened: int | None = None
-            for found in tables(part, file, 0, on_bad, met):
-                rows = builder.batch(found)
-                flushes.extend(borders_before(rows.settled, number))
-                if rows.open is None:
-                    opened = None
-                elif opened is None or rows.settled is not None:
-                    opened = rows.opened_at
-                end = found.file_end if len(found) else 0
-                mark = builder.mark(end)
-                # Inside a snapshot nothing can begin to read.
-                if is_far(mark, marks[-1]) and not builder.in_multi and not found.from_snapshot:
-                    marks.append(mark)
-                tell(done + file.stored_bytes_read, total)
-            if opened is not None:
-                met.add(part, "open_multi", opened, None, OPEN_MULTI)
-        done += part.size
-        tell(done, total)
-    last = parts[-1].size if parts else 0
-    return Index(tuple(marks), builder.mark(last), builder.highest_db + 1, tuple(flushes), tuple(met.damage))
+            survey.begin(part, file)
+            for found in tables(part, file, 0, on_bad, survey.met, walk):
+                survey.add(found)
+            survey.end(on_bad)
+    return survey.index()
 
 
-def tables(part: Part, file: PartFile, offset: int, on_bad: OnBad, report: Report) -> Iterator[Records]:
-    """All commands of one file from `offset` on, those that rebuild its snapshot first.
+class _Survey:
+    """An index in the making. What keeps to the form that Redis writes goes through `walk`, where there are kernels;
+    all else, or all, is read as tables, which `add` takes.
+    """
+
+    def __init__(self, parts: Sequence[Part], progress: Progress) -> None:
+        from aofnb.forensics.columns import RowBuilder, Selection
+
+        wanted = Selection.of(("offset", "db", "txn", "ts", "status"), cmd=("FLUSHALL", "FLUSHDB", "SWAPDB"))
+        self._builder = RowBuilder([part.name for part in parts], wanted)
+        self._marks: list[Mark] = []
+        self._flushes: deque[Mark] = deque(maxlen=_FLUSHES)
+        self._flushes_met = np.empty((_FLUSHES, 4), np.int64)
+        self._tell = teller(progress)
+        self._bytes = sum(part.size for part in parts)
+        self._bytes_before = 0
+        self._part_number = -1
+        self.met = Report()
+
+    def begin(self, part: Part, file: PartFile) -> None:
+        """Go on with the next part, which is open as `file`."""
+        self._part, self._file = part, file
+        self._part_number += 1
+        self._builder.start_part(self._part_number)
+        self._marks.append(self._builder.mark(0))
+        # Where the MULTI is that is open.
+        self._opened: int | None = None
+
+    def add(self, found: Records) -> None:
+        """Take a table."""
+        rows = self._builder.batch(found)
+        self._flushes.extend(borders_before(rows.settled, self._part_number))
+        if rows.open is None:
+            self._opened = None
+        elif self._opened is None or rows.settled is not None:
+            self._opened = rows.opened_at
+        # Inside a snapshot nothing can begin to read.
+        self._come_to(found.file_end if len(found) and not found.from_snapshot else 0)
+
+    def walk(self, data: bytes, pos: int, base: int) -> tuple[None, int]:
+        """Take what is in `data` from `pos` on, as `scan_file` has it, as far as it keeps to the form Redis writes."""
+        builder, flushes = self._builder, self._flushes_met
+        before = builder.mark(0)
+        state = np.array(
+            [before.seq, before.db, before.txn, before.ts, builder.highest_db, builder.in_multi, -1], np.int64
+        )
+        behind, stop, flushed = _walk_cy.survey(data, pos, state, flushes.ravel())
+        builder.pass_over(*state[:5].tolist(), in_multi=bool(state[5]))
+        # The last ones, the oldest first.
+        for place, seq, db, ts in np.roll(flushes, -flushed, axis=0)[-flushed:].tolist() if flushed else ():
+            self._flushes.append(Mark(self._part_number, base + place, seq, db, 0, ts))
+        if not builder.in_multi:
+            self._opened = None
+        elif state[6] >= 0:
+            self._opened = base + int(state[6])
+        self._come_to(base + behind if builder.seq > before.seq else 0)
+        return None, stop
+
+    def _come_to(self, offset: int) -> None:
+        mark = self._builder.mark(offset)
+        if is_far(mark, self._marks[-1]) and not self._builder.in_multi:
+            self._marks.append(mark)
+        self._tell(self._bytes_before + self._file.stored_bytes_read, self._bytes)
+
+    def end(self, on_bad: OnBad) -> None:
+        """There is no more in this part."""
+        if self._opened is not None:
+            if on_bad == "error":
+                raise _open_multi(self._part, self._opened)
+            self.met.add(self._part, "open_multi", self._opened, None, OPEN_MULTI)
+        self._bytes_before += self._part.size
+        self._tell(self._bytes_before, self._bytes)
+
+    def index(self) -> Index:
+        """What came of it."""
+        last = self._part.size if self._marks else 0
+        end = self._builder.mark(last)
+        return Index(
+            tuple(self._marks), end, self._builder.highest_db + 1, tuple(self._flushes), tuple(self.met.damage)
+        )
+
+
+def tables(
+    part: Part, file: PartFile, offset: int, on_bad: OnBad, report: Report, walk: Walk | None = None
+) -> Iterator[Records]:
+    """All commands of one file from `offset` on, those that rebuild its snapshot first; without those that `walk`
+    takes, if it is given: see `scan_file`.
 
     Raises
     ------
@@ -181,9 +250,10 @@ def tables(part: Part, file: PartFile, offset: int, on_bad: OnBad, report: Repor
         offset = snapshot.end
     file.seek(offset)
     size = None if part.compression else max(part.size - offset, 0)
-    scanned = scan_file(file, base=offset, size=size, measure=on_bad != "resync")
+    scanned = scan_file(file, base=offset, size=size, measure=on_bad != "resync", walk=walk)
     found: Iterator[Records | Damage] = scanned
-    if pays_ahead(part.size - offset):
+    # What a walk learns, who asked for it may want to know before the next.
+    if walk is None and pays_ahead(part.size - offset):
         found = ahead(scanned)
     if on_bad == "resync":
         yield from resync.tables(part, file, found, report)
@@ -203,6 +273,10 @@ def _tables_to_damage(
         report.add(part, found.kind, found.offset, found.nbytes, found.reason)
         if found.kind != "annotation":
             yield found.as_records()
+
+
+def _open_multi(part: Part, offset: int) -> AofTruncatedError:
+    return AofTruncatedError(f"{OPEN_MULTI}; on_bad='truncate' reads them", file=part.path, offset=offset)
 
 
 def is_far(mark: Mark, before: Mark) -> bool:

@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 import re
 from bisect import bisect_left
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
@@ -51,13 +51,17 @@ MAX_LINE_BYTES = 1023
 # The last second of the year 9999: a later annotation is not a time.
 MAX_TS = 253_402_300_799
 
-# So many annotations are taken at once.
+# A chunk seldom has more annotations.
 _NOTES = 1 << 14
+# Of the smallest command.
+_LEAST_BYTES = len(b"*1\r\n$0\r\n\r\n")
 
 _STAR, _DOLLAR, _HASH, _CR, _LF, _ZERO = b"*$#\r\n0"
 
 Ints = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
+# From ``data[pos]`` on, whose first byte is at `base` in the file: a table, and where that ends.
+Walk = Callable[[bytes, int, int], tuple["Records | None", int]]
 
 
 class Readable(Protocol):
@@ -513,16 +517,23 @@ class _Walk:
 
     def __init__(self) -> None:
         # Bytes a command takes: of the smallest there is, until there is better to say.
-        self._least = 10
+        self._least = _LEAST_BYTES
 
     def __call__(self, data: bytes, pos: int, base: int) -> tuple[Records | None, int]:
-        room = (len(data) - pos) // self._least + 1
-        start, heads, nbytes, argc = columns = tuple(np.empty(room, np.int64) for _ in range(4))
-        notes = np.empty(3 * _NOTES, np.int64)
-        rows, noted, stop = _walk_cy.skip(data, pos, start, heads, nbytes, argc, notes)
+        notes_room = _NOTES
+        while True:
+            room = (len(data) - pos) // self._least + 1
+            start, heads, nbytes, argc = columns = tuple(np.empty(room, np.int64) for _ in range(4))
+            notes = np.empty(3 * notes_room, np.int64)
+            rows, noted, stop = _walk_cy.skip(data, pos, start, heads, nbytes, argc, notes)
+            if rows < room and noted < notes_room:
+                break
+            # Once more, so that it ends where any way of reading does.
+            self._least = _LEAST_BYTES
+            notes_room = (len(data) - pos) // 3 + 1
         if not rows and not noted:
             return None, stop
-        self._least = max((stop - pos) // (2 * (rows + 1)), 10)
+        self._least = max((stop - pos) // (2 * (rows + 1)), _LEAST_BYTES)
         for column in columns:
             # Memory that was not touched goes back, and nothing is copied.
             column.resize(rows, refcheck=False)
@@ -667,7 +678,13 @@ def _walk_carefully(
 
 
 def scan_file(
-    file: Readable, *, base: int = 0, size: int | None = None, chunk_bytes: int = CHUNK_BYTES, measure: bool = True
+    file: Readable,
+    *,
+    base: int = 0,
+    size: int | None = None,
+    chunk_bytes: int = CHUNK_BYTES,
+    measure: bool = True,
+    walk: Walk | None = None,
 ) -> Generator[Records | Damage]:
     """Find every command in one log file without running any.
 
@@ -685,6 +702,9 @@ def scan_file(
         How much to read at once.
     measure
         Whether `Damage.nbytes` counts all that is behind damage, for which that is read; else only what was read.
+    walk
+        What to do with commands that keep to the form Redis writes, if no table is to be made of them: it must end
+        where the other ways do.
 
     Yields
     ------
@@ -696,7 +716,8 @@ def scan_file(
     data = b""
     left: Any = float("inf") if size is None else size
     want = chunk_bytes
-    walk = _Walk() if _walk_cy.COMPILED else _walk_lines
+    if walk is None:
+        walk = _Walk() if _walk_cy.COMPILED else _walk_lines
     unread = getattr(file, "unread", lambda size: False)
     while True:
         fresh = file.read(int(min(want, left)))
