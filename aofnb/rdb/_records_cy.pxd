@@ -1,1 +1,12 @@
-from aofnb.store._table_cy cimport Table
+from libc.stdint cimport int64_t, uint64_t
+
+from aofnb.resp._text cimport Text, bytes_of, text_of
+from aofnb.store._table_cy cimport BATCH, INLINE_MAX, Table, aofnb_hash, later_of
+
+cdef enum:
+    _ODD = -1
+    _CUT = -2
+    # Room for a number of 32 bits.
+    DIGITS = 12
+
+cdef bytes _SHAPES, _LATER

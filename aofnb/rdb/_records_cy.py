@@ -21,19 +21,24 @@ except ModuleNotFoundError:
 from aofnb.errors import RdbError
 from aofnb.rdb import opcodes
 from aofnb.rdb.lzf import decompress
-from aofnb.store._table_cy import Later, Table
+from aofnb.store._table_cy import Table, later_of
+
+if not cython.compiled:
+    from aofnb.resp._text import Text, text_of
+
+    _CUT, _ODD = -2, -1
 
 COMPILED = cython.compiled
 
 _NEVER = -1
 _unpack_double = Struct("<d").unpack_from
 _unpack_int64 = Struct("<q").unpack_from
-# By type, what follows a key: 1, seen to here; 2, one string; 3, strings, which are counted; 4, those with a double
-# each; 5, those with a length in front of each; 0, something else. And 6, pairs of strings.
+# By type, what follows a key: 1, one string, which is the value; 2, one string; 3, strings, which are counted; 4, those
+# with a double each; 5, those with a length in front of each; 6, pairs of strings; 7, a stream; 0, something else.
 _SHAPES = bytes(
     {
         opcodes.STRING: 1,
-        opcodes.HASH: 1,
+        opcodes.HASH: 6,
         opcodes.SET: 3,
         opcodes.LIST: 3,
         opcodes.ZSET_2: 4,
@@ -46,12 +51,14 @@ _SHAPES = bytes(
         opcodes.LIST_ZIPLIST: 2,
         opcodes.LIST_QUICKLIST: 3,
         opcodes.LIST_QUICKLIST_2: 5,
+        opcodes.STREAM_LISTPACKS_2: 7,
     }.get(kind, 0)
     for kind in range(32)
 )
-# What is written one by one, as the kernel does that writes snapshots.
-_LATER = frozenset((opcodes.LIST, opcodes.SET, opcodes.HASH, opcodes.ZSET_2, opcodes.STREAM_LISTPACKS_2))
-_STREAM = opcodes.STREAM_LISTPACKS_2
+# 1 for what is written one by one, as the kernel does that writes snapshots.
+_LATER = bytes(
+    kind in (opcodes.LIST, opcodes.SET, opcodes.HASH, opcodes.ZSET_2, opcodes.STREAM_LISTPACKS_2) for kind in range(32)
+)
 
 
 @cython.locals(values=Table, deadlines=Table)
@@ -63,86 +70,122 @@ def records(
     hash_of: Callable[[dict[bytes, bytes], int], Any],
     value_of: Callable[[int, bytes], Any],
     later: cython.bint,
-) -> cython.Py_ssize_t:
-    r"""Put the keys of the records from data[at] on into the tables; where the first record is that was not taken.
+) -> tuple[cython.Py_ssize_t, bool]:
+    r"""Put the keys of the records from data[at] on into the tables; where the first record is that was not taken, and
+    whether the data ends there, or inside of it.
 
     A key that is there already ends it too, when its value is another one: a snapshot has each key once.
 
     `hash_of` makes a value of fields, and the size of the longest field or value; `value_of` one of a type, of those in
     `_SHAPES`, and the bytes behind the key, or None where they make none. With `later` it is called when someone wants
-    the value, for all types that servers write one by one.
+    the value, for all types that servers write one by one; until then `data` is held.
 
     >>> from aofnb.store._table_cy import Table
     >>> values = Table()
     >>> records(b"\x00\x01k\xc0\x07\x00\x01l\x05cut", 0, values, Table(), dict, dict, False), list(values.items())
-    (5, [(b'k', b'7')])
+    ((5, True), [(b'k', b'7')])
     """
     p: cython.p_const_uchar = data
     size: cython.Py_ssize_t = len(data)
-    begin: cython.Py_ssize_t
+    begin: cython.Py_ssize_t = at
     end: cython.Py_ssize_t
     kind: cython.int
+    shape: cython.int
     taken: cython.Py_ssize_t = len(values)
-    while at < size:
-        begin = at
-        when = None
-        if p[at] == 0xFC:
-            if at + 9 >= size:
-                return begin
-            when = _unpack_int64(data, at + 1)[0]
-            at += 9
-        kind = p[at]
-        if kind >= 32 or (_SHAPES[kind] == 0 and not (later and kind == _STREAM)):
-            return begin
-        at += 1
-        end = _end(p, at, size)
-        if end < 0:
-            return begin
-        try:
-            key = _text(data, at, end)
+    # What is up to here was asked for in the table.
+    fetched: cython.Py_ssize_t = at
+    key: Text
+    hashed: uint64_t
+    try:
+        while at < size:
+            begin = at
+            if cython.compiled and at >= fetched:
+                fetched = _fetch(p, at, size, values)
+            when = None
+            if p[at] == 0xFC:
+                if at + 9 >= size:
+                    return begin, True
+                when = _unpack_int64(data, at + 1)[0]
+                at += 9
+            kind = p[at]
+            shape = _SHAPES[kind] if kind < 32 else 0
+            if shape == 0 or (shape == 7 and not later):
+                return begin, False
+            at += 1
+            end = _end(p, at, size)
+            if end < 0:
+                return begin, end == _CUT
+            if p[at] < 0xC0:
+                key = _literal(data, at, end)
+            else:
+                made: bytes = _text(data, at, end)
+                key = text_of(made)
             at = end
-            if kind == 0:
-                end = _end(p, at, size)
-                if end < 0:
-                    return begin
-                value = _text(data, at, end)
-            elif later and kind in _LATER:
-                if kind == _STREAM:
-                    end = _end_of_stream(p, at, size)
+            end = _end_of_value(p, at, size, shape)
+            if end < 0:
+                return begin, end == _CUT
+            hashed = _hash_of(key)
+            if shape == 1:
+                if p[at] < 0xC0:
+                    _put_text(values, key, hashed, _literal(data, at, end))
+                elif p[at] < 0xC3:
+                    _put_number(values, key, hashed, _number(p, at, end))
                 else:
-                    # Of nothing there is no key.
-                    end = (
-                        -1
-                        if at < size and p[at] == 0
-                        else _end_of_value(p, at, size, 6 if kind == 4 else _SHAPES[kind])
-                    )
-                if end < 0:
-                    return begin
-                left: bytes = p[at:end]
-                value = Later(kind, left, value_of)
-            elif kind == 4:
+                    _put(values, key, hashed, _text(data, at, end))
+            elif later and _LATER[kind]:
+                # Of nothing there is no key.
+                if p[at] == 0 and shape != 7:
+                    return begin, False
+                _put(values, key, hashed, later_of(kind, data, at, end, value_of))
+            elif shape == 6:
                 found: dict[bytes, bytes] = {}
                 end, longest = fields(data, at, found)
                 if end < 0:
-                    return begin
-                value = hash_of(found, longest)
+                    return begin, False
+                _put(values, key, hashed, hash_of(found, longest))
             else:
-                end = _end_of_value(p, at, size, _SHAPES[kind])
-                if end < 0:
-                    return begin
                 value = value_of(kind, data[at:end])
                 if value is None:
-                    return begin
-        except RdbError:
-            return begin
-        at = end
-        values[key] = value
-        taken += 1
-        if len(values) != taken:
-            return begin
-        if when is not None and when != _NEVER:
-            deadlines[key] = when
-    return at
+                    return begin, False
+                _put(values, key, hashed, value)
+            taken += 1
+            if len(values) != taken:
+                return begin, False
+            at = end
+            if when is not None and when != _NEVER:
+                _put(deadlines, key, hashed, when)
+    except RdbError:
+        return begin, False
+    return at, True
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def _fetch(p: cython.p_const_uchar, at: cython.Py_ssize_t, size: cython.Py_ssize_t, values: Table) -> cython.Py_ssize_t:
+    """Ask for the memory in which the keys of the next records will be; how far that is."""
+    hashes: uint64_t[BATCH]
+    count: cython.int = 0
+    end: cython.Py_ssize_t
+    shape: cython.int
+    begin: cython.Py_ssize_t
+    while at < size and count < BATCH:
+        if p[at] == 0xFC:
+            at += 9
+        if at >= size or p[at] >= 32:
+            break
+        shape = _SHAPES[p[at]]
+        end = _end(p, at + 1, size)
+        if end < 0 or p[at + 1] >= 0xC0:
+            break
+        begin = _behind_head(p, at + 1)
+        hashes[count] = aofnb_hash(p + begin, end - begin)
+        at = _end_of_value(p, end, size, shape)
+        if at < 0:
+            break
+        count += 1
+    values.fetch(hashes, count)
+    # Where there are fewer, the data ends soon, or the run does.
+    return at if count == BATCH else size
 
 
 def fields(
@@ -160,7 +203,7 @@ def fields(
     count: cython.Py_ssize_t = _length(p, at, size)
     if count <= 0:
         return -1, 0
-    end = at + (1 if count < 64 else 2)
+    end = at + _width(count)
     for _field in range(count):
         at = end
         end = _end(p, at, size)
@@ -221,18 +264,37 @@ def scores(
     return at, count
 
 
+# --- where things end: _CUT if that is behind the data, _ODD for what is of a rare form ---------------------------
+
+
 @cython.cfunc
 @cython.inline
 @cython.exceptval(check=False)
 def _length(p: cython.p_const_uchar, at: cython.Py_ssize_t, size: cython.Py_ssize_t) -> cython.Py_ssize_t:
-    """The length at p[at] in one or two bytes, of which the number tells how many; -1 if it is something else."""
+    """The length at p[at], in as few bytes as hold it, of which `_width` tells the number."""
     number: cython.Py_ssize_t
-    if at + 1 >= size or p[at] >= 0x80:
-        return -1
+    if at >= size:
+        return _CUT
     if p[at] < 0x40:
         return p[at]
-    number = (p[at] & 63) << 8 | p[at + 1]
-    return number if number >= 64 else -1
+    if p[at] > 0x80:
+        return _ODD
+    if at + (1 if p[at] < 0x80 else 4) >= size:
+        return _CUT
+    if p[at] < 0x80:
+        number = (p[at] & 63) << 8 | p[at + 1]
+        return number if number >= 1 << 6 else _ODD
+    number = p[at + 1]
+    number = number << 24 | p[at + 2] << 16 | p[at + 3] << 8 | p[at + 4]
+    return number if number >= 1 << 14 else _ODD
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
+def _width(number: cython.Py_ssize_t) -> cython.Py_ssize_t:
+    """How many bytes a length takes."""
+    return 1 if number < 1 << 6 else 2 if number < 1 << 14 else 5
 
 
 @cython.cfunc
@@ -240,29 +302,33 @@ def _length(p: cython.p_const_uchar, at: cython.Py_ssize_t, size: cython.Py_ssiz
 def _end_of_value(
     p: cython.p_const_uchar, at: cython.Py_ssize_t, size: cython.Py_ssize_t, shape: cython.int
 ) -> cython.Py_ssize_t:
-    """Where the value of that shape ends that begins at p[at]; -1 if it is not whole, or of a rare form."""
+    """Where the value of that shape ends that begins at p[at]."""
     left: cython.Py_ssize_t
-    if shape == 2:
+    if shape <= 2:
         return _end(p, at, size)
+    if shape == 7:
+        return _end_of_stream(p, at, size)
     left = _length(p, at, size)
     if left < 0:
-        return -1
-    at += 1 if left < 64 else 2
+        return left
+    at += _width(left)
     if shape == 6:
         left *= 2
     while left > 0:
         if shape == 5:
             # What kind of node it is.
-            if at >= size or p[at] >= 0x40:
-                return -1
+            if at >= size:
+                return _CUT
+            if p[at] >= 0x40:
+                return _ODD
             at += 1
         at = _end(p, at, size)
         if at < 0:
-            return -1
+            return at
         if shape == 4:
             at += 8
             if at > size:
-                return -1
+                return _CUT
         left -= 1
     return at
 
@@ -270,28 +336,34 @@ def _end_of_value(
 @cython.cfunc
 @cython.exceptval(check=False)
 def _end_of_stream(p: cython.p_const_uchar, at: cython.Py_ssize_t, size: cython.Py_ssize_t) -> cython.Py_ssize_t:
-    """Where the stream ends that begins at p[at]; -1 if it is not whole, or of a rare form."""
+    """Where the stream ends that begins at p[at]."""
     groups: cython.Py_ssize_t
     consumers: cython.Py_ssize_t
     # Nodes, each its first id and the entries.
     at = _end_of_value(p, at, size, 6)
     # How many entries; three ids; how many there ever were.
     at = _behind_lengths(p, at, size, 8)
-    groups = _length(p, at, size) if at >= 0 else -1
-    at = _behind_lengths(p, at, size, 1)
-    while groups > 0 and at >= 0:
+    groups = _length(p, at, size) if at >= 0 else at
+    if groups < 0:
+        return groups
+    at += _width(groups)
+    while groups > 0:
         # Name, last id, entries read; what is pending, each an id, a time, a number.
         at = _behind_lengths(p, _end(p, at, size), size, 3)
         at = _behind_items(p, at, size, 24, 1)
-        consumers = _length(p, at, size) if at >= 0 else -1
-        at = _behind_lengths(p, at, size, 1)
-        while consumers > 0 and at >= 0:
+        consumers = _length(p, at, size) if at >= 0 else at
+        if consumers < 0:
+            return consumers
+        at += _width(consumers)
+        while consumers > 0:
             # Name, a time; what is pending, each an id.
             at = _end(p, at, size)
-            at = _behind_items(p, at + 8, size, 16, 0) if at >= 0 else -1
+            at = _behind_items(p, at + 8, size, 16, 0) if at >= 0 else at
+            if at < 0:
+                return at
             consumers -= 1
-        groups = groups - 1 if consumers == 0 else -1
-    return at if groups == 0 else -1
+        groups -= 1
+    return at
 
 
 @cython.cfunc
@@ -300,13 +372,15 @@ def _end_of_stream(p: cython.p_const_uchar, at: cython.Py_ssize_t, size: cython.
 def _behind_lengths(
     p: cython.p_const_uchar, at: cython.Py_ssize_t, size: cython.Py_ssize_t, count: cython.Py_ssize_t
 ) -> cython.Py_ssize_t:
-    """Where so many lengths end that begin at p[at], of any size; -1 if they are not whole, or `at` is."""
+    """Where so many lengths end that begin at p[at], of any size; `at`, if that is no place."""
     while count > 0 and at >= 0:
-        if at >= size or p[at] > 0x81:
-            return -1
+        if at >= size:
+            return _CUT
+        if p[at] > 0x81:
+            return _ODD
         at += 1 if p[at] < 0x40 else 2 if p[at] < 0x80 else 5 if p[at] == 0x80 else 9
         count -= 1
-    return at if at <= size else -1
+    return at if at <= size else _CUT
 
 
 @cython.cfunc
@@ -318,44 +392,70 @@ def _behind_items(
     nbytes: cython.Py_ssize_t,
     lengths: cython.Py_ssize_t,
 ) -> cython.Py_ssize_t:
-    """Where the items end that are counted at p[at], each of so many bytes and lengths; -1 as above."""
-    count: cython.Py_ssize_t = _length(p, at, size) if at >= 0 else -1
-    at = _behind_lengths(p, at, size, 1)
+    """Where the items end that are counted at p[at], each of so many bytes and lengths; `at`, if that is no place."""
+    count: cython.Py_ssize_t = _length(p, at, size) if at >= 0 else at
+    if count < 0:
+        return count
+    at += _width(count)
     while count > 0 and at >= 0:
         at = _behind_lengths(p, at + nbytes, size, lengths)
         count -= 1
-    return at if count == 0 else -1
+    return at
 
 
 @cython.cfunc
 @cython.inline
 @cython.exceptval(check=False)
 def _end(p: cython.p_const_uchar, at: cython.Py_ssize_t, size: cython.Py_ssize_t) -> cython.Py_ssize_t:
-    """Where the string ends that begins at p[at]; -1 if it is not whole, or of a rare form."""
+    """Where the string ends that begins at p[at]."""
     first: cython.Py_ssize_t
     if at >= size:
-        return -1
+        return _CUT
     first = p[at]
     if first < 0x40:
         at += 1 + first
-    elif first < 0x80:
-        if at + 1 >= size:
-            return -1
-        at += 2 + ((first & 63) << 8 | p[at + 1])
+    elif first <= 0x80:
+        first = _length(p, at, size)
+        if first < 0:
+            return first
+        at += first + _width(first)
     elif 0xC0 <= first <= 0xC2:
         at += 1 + (1 << (first - 0xC0))
     elif first == 0xC3:
         # Two lengths, of one or two bytes each.
-        if at + 4 >= size or p[at + 1] >= 0x80:
-            return -1
+        if at + 4 >= size:
+            return _CUT
+        if p[at + 1] >= 0x80:
+            return _ODD
         first = p[at + 1] if p[at + 1] < 0x40 else (p[at + 1] & 63) << 8 | p[at + 2]
         at += 2 if p[at + 1] < 0x40 else 3
         if p[at] >= 0x80:
-            return -1
+            return _ODD
         at += first + (1 if p[at] < 0x40 else 2)
     else:
-        return -1
-    return at if at <= size else -1
+        return _ODD
+    return at if at <= size else _CUT
+
+
+# --- strings ---------------------------------------------------------------------------------------------------
+
+
+@cython.cfunc
+@cython.inline
+def _literal(data: bytes, at: cython.Py_ssize_t, end: cython.Py_ssize_t) -> Text:
+    """The string in data[at:end], which stands there as it is."""
+    begin: cython.Py_ssize_t = _behind_head(data, at)
+    if cython.compiled:
+        return Text(cython.cast(cython.p_const_char, cython.cast(cython.p_const_uchar, data)) + begin, end - begin)
+    return data[begin:end]
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
+def _behind_head(p: cython.p_const_uchar, at: cython.Py_ssize_t) -> cython.Py_ssize_t:
+    """Where the bytes of the string begin whose length is at p[at]."""
+    return at + (1 if p[at] < 0x40 else 2 if p[at] < 0x80 else 5)
 
 
 @cython.cfunc
@@ -364,15 +464,83 @@ def _text(data: bytes, at: cython.Py_ssize_t, end: cython.Py_ssize_t) -> bytes:
     p: cython.p_const_uchar = data
     first: cython.Py_ssize_t = p[at]
     unpacked: cython.Py_ssize_t
-    if first < 0x40:
-        text: bytes = p[at + 1 : end]
-    elif first < 0x80:
-        text = p[at + 2 : end]
+    if first < 0xC0:
+        at = _behind_head(p, at)
+        text: bytes = p[at:end]
     elif first < 0xC3:
-        text = b"%d" % int.from_bytes(data[at + 1 : end], "little", signed=True)
+        text = b"%d" % _number(p, at, end)
     else:
         at += 2 if p[at + 1] < 0x40 else 3
         unpacked = p[at] if p[at] < 0x40 else (p[at] & 63) << 8 | p[at + 1]
         at += 1 if p[at] < 0x40 else 2
         text = decompress(data[at:end], unpacked)
     return text
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
+def _number(p: cython.p_const_uchar, at: cython.Py_ssize_t, end: cython.Py_ssize_t) -> int64_t:
+    """The number that is a string of so many bytes behind p[at]."""
+    number: int64_t = 0
+    limit: int64_t = 1
+    i: cython.Py_ssize_t
+    for i in range(at + 1, end):
+        number += limit * p[i]
+        limit *= 256
+    return number if number < limit // 2 else number - limit
+
+
+# --- keys ------------------------------------------------------------------------------------------------------
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
+def _hash_of(key: Text) -> uint64_t:
+    """The hash by which a table knows `key`."""
+    return aofnb_hash(key.at, key.size) if cython.compiled else 0
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(-1)
+def _put(table: Table, key: Text, hashed: uint64_t, value: object) -> cython.int:
+    if cython.compiled:
+        return table.put_hashed(key.at, key.size, hashed, value)
+    table[key] = value
+    return 0
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(-1)
+def _put_text(table: Table, key: Text, hashed: uint64_t, value: Text) -> cython.int:
+    if cython.compiled:
+        if value.size <= INLINE_MAX:
+            return table.put_text_hashed(key.at, key.size, hashed, value.at, value.size)
+        return table.put_hashed(key.at, key.size, hashed, bytes_of(value))
+    table[key] = value
+    return 0
+
+
+@cython.cfunc
+@cython.exceptval(-1)
+def _put_number(table: Table, key: Text, hashed: uint64_t, number: int64_t) -> cython.int:
+    """As `_put_text` with the digits of the number."""
+    digits: cython.char[DIGITS]
+    at: cython.int
+    left: int64_t
+    if cython.compiled:
+        at = DIGITS
+        left = -number if number < 0 else number
+        while left or at == DIGITS:
+            at -= 1
+            digits[at] = 48 + left % 10
+            left //= 10
+        if number < 0:
+            at -= 1
+            digits[at] = 45
+        return table.put_text_hashed(key.at, key.size, hashed, digits + at, DIGITS - at)
+    table[key] = b"%d" % number
+    return 0

@@ -34,7 +34,7 @@ from aofnb.rdb.decode import (
 )
 from aofnb.rdb.source import Source
 from aofnb.store import _table_cy
-from aofnb.store._table_cy import Table
+from aofnb.store._table_cy import Table, reserve
 from aofnb.store.functions import LibraryError, parse_library
 from aofnb.store.hash_value import HashValue
 from aofnb.store.keyspace import Keyspace
@@ -51,6 +51,8 @@ _CHECKSUM_BYTES = 8
 # No server is set up with more databases than an int counts.
 _DATABASES_MAX = (1 << 31) - 1
 _PROGRESS_BYTES = 1 << 20
+# Of a key: type, and two strings that are empty.
+_LEAST_BYTES = 3
 
 # Says where keys of a database go, the values and the deadlines, or that they are to come as entries.
 Into = Callable[[int, int], "tuple[Table[Value], Table[int]] | None"]
@@ -288,6 +290,8 @@ class RdbReader(Iterator[Entry]):
                     raise source.error(
                         f"database {db}, and there are {self._databases}; allow more with the setting `databases`"
                     )
+            elif code == opcodes.RESIZEDB:
+                self._reserve(db)
             elif code == opcodes.EOF:
                 self._finish()
                 return
@@ -295,25 +299,34 @@ class RdbReader(Iterator[Entry]):
                 self._other(code, offset)
 
     def _hand_over(self, db: int, into: Into) -> None:
-        """Everything that is in memory and can be had at once."""
+        """Everything that can be had at once."""
         source = self._source
-        tables = into(db, source.offset)
-        if tables is None:
-            self._into = None
-        else:
-            # Values that are made later keep what makes them, which is not this reader with all that it has read.
-            makers = partial(_hash_of, self._context.config), partial(_value_of, self._context)
-            source.pos = _records_cy.records(source.buf, source.pos, *tables, *makers, self._later)
+        # Values that are made later keep what makes them, which is not this reader with all that it has read.
+        makers = partial(_hash_of, self._context.config), partial(_value_of, self._context)
+        cut = True
+        while cut:
+            tables = into(db, source.offset)
+            if tables is None:
+                self._into = None
+                return
+            source.pos, cut = _records_cy.records(source.buf, source.pos, *tables, *makers, self._later)
+            cut = cut and source.more()
+
+    def _reserve(self, db: int) -> None:
+        """Room for the keys of a database, as many as there may be: the file gives hints, which may be wrong."""
+        source = self._source
+        counts = source.length(), source.length()
+        tables = None if self._into is None else self._into(db, source.offset)
+        if tables is not None:
+            most = source.left // _LEAST_BYTES
+            reserve(tables[0], min(counts[0], most))
+            reserve(tables[1], min(counts[1], most))
 
     def _other(self, code: int, offset: int) -> None:
         """A record that says nothing about keys."""
         source = self._source
         if code == opcodes.AUX:
             self.aux.append((source.string(), source.string()))
-        elif code == opcodes.RESIZEDB:
-            # Hints, which may be wrong.
-            source.length()
-            source.length()
         elif code == opcodes.FUNCTION2:
             self.functions.append(source.string())
         elif code == opcodes.FUNCTION_PRE_GA:

@@ -19,6 +19,8 @@ from aofnb.rdb.lzf import MAX_RATIO, decompress
 __all__ = ["Source"]
 
 PIECE = 256 << 10
+# Larger records are read bit by bit.
+_WHOLE_BYTES = 64 << 20
 
 _INT8, _INT16, _INT32, _LZF = 0xC0, 0xC1, 0xC2, 0xC3
 _WIDTHS = {_INT8: 1, _INT16: 2, _INT32: 4}
@@ -124,6 +126,17 @@ class Source:
         data = self.buf[self.pos : end]
         self.pos = end
         return data
+
+    def more(self) -> bool:
+        """Have more bytes of the record that begins here in `buf`, for whoever needs it in one piece; False if there
+        are none, or the record is very large.
+        """
+        there = len(self.buf) - self.pos
+        if there >= _WHOLE_BYTES or self._loaded == self.size:
+            return False
+        # At least as much again, so that a long record is looked at a logarithmic number of times.
+        self._fill(min(max(2 * there, PIECE), self.left))
+        return True
 
     def _fill(self, count: int) -> None:
         """Have `count` bytes or more in `buf`, from its beginning."""

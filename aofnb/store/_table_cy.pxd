@@ -121,13 +121,23 @@ cdef class Later:
     cdef readonly int kind
     # As long as there is no value.
     cdef bytes data
+    cdef Py_ssize_t begin
+    cdef Py_ssize_t end
     cdef object make
     cdef object value
     cdef object made(self)
 
-# Of a `Later`, borrowed. Its bytes and its value, one of which is None.
+cpdef Later later_of(int kind, bytes data, Py_ssize_t begin, Py_ssize_t end, object make)
+
+# Of a `Later`, borrowed. What its bytes are in and its value, one of which is None.
 cdef inline PyObject *later_data(PyObject *later) noexcept nogil:
     return <PyObject *>(<Later>later).data
+
+cdef inline Py_ssize_t later_begin(PyObject *later) noexcept nogil:
+    return (<Later>later).begin
+
+cdef inline Py_ssize_t later_end(PyObject *later) noexcept nogil:
+    return (<Later>later).end
 
 cdef inline PyObject *later_value(PyObject *later) noexcept nogil:
     return <PyObject *>(<Later>later).value
@@ -159,4 +169,5 @@ cdef class Table:
     cdef void fetch(self, uint64_t *hashes, Py_ssize_t count) noexcept
     cdef Record *_known(self, const char *key, Py_ssize_t size, uint64_t hashed, Py_ssize_t *slot) noexcept
     cdef int _take(self, Record *made, Py_ssize_t slot, uint64_t hashed) except -1
-    cdef int _make_room(self) except -1
+    cdef int _make_room(self, Py_ssize_t more=*) except -1
+    cdef int reserve(self, Py_ssize_t count) except -1

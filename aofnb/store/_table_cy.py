@@ -45,29 +45,28 @@ class Later:
     """A value that is made when it is first asked for, from the bytes that a snapshot has for it.
 
     What a table gives out is always the value. Only a kernel that writes a snapshot sees that there is none yet: it
-    writes the bytes as they are.
-
-    Parameters
-    ----------
-    kind, data
-        The type in the snapshot, and what stands there behind the key.
-    make
-        Called with both.
+    writes the bytes as they are. Made by `later_of`.
     """
-
-    def __init__(self, kind: cython.int, data: bytes, make):
-        self.kind = kind
-        self.data = data
-        self.make = make
 
     def made(self):
         if self.value is None:
-            value = self.make(self.kind, self.data)
+            value = self.make(self.kind, self.data[self.begin : self.end])
             # Another thread may have been here meanwhile; what it was given is what there is.
             if self.value is None:
                 self.value = value
                 self.data = None
         return self.value
+
+
+def later_of(kind, data, begin, end, make):
+    """A value that `make` makes of the type in a snapshot, and what stands there behind the key: data[begin:end]."""
+    later: Later = Later.__new__(Later)
+    later.kind = kind
+    later.data = data
+    later.begin = begin
+    later.end = end
+    later.make = make
+    return later
 
 
 class Table:
@@ -324,13 +323,20 @@ class Table:
         keys.live += 1
         return 0
 
-    def _make_room(self):
-        """Close the gaps, and make an index so large that a quarter of its slots or more are free for new keys."""
+    def reserve(self, count):
+        if _room(self.keys.bits) < self.keys.used + count:
+            self._make_room(count)
+        return 0
+
+    def _make_room(self, more=0):
+        """Close the gaps, and make an index so large that a quarter of its slots or more are free for new keys, and
+        that there is room for `more` keys.
+        """
         keys: cython.pointer(Keys) = cython.address(self.keys)
         bits: cython.int = LEAST_BITS
         index: cython.pointer(uint32_t)
         records: cython.pointer(cython.pointer(Record))
-        while keys.live >= _room(bits) * 2 // 3:
+        while keys.live >= _room(bits) * 2 // 3 or keys.live + more > _room(bits):
             bits += 1
         if bits > MOST_BITS:
             raise MemoryError("a database has room for 3 billion keys")
@@ -491,6 +497,13 @@ def _drop(record):
     PyObject_Free(record)
     if value != cython.NULL:
         Py_DECREF(value)
+
+
+@cython.locals(table=Table)
+def reserve(table, count: cython.Py_ssize_t):
+    """Make room for so many keys at once, where a table can: that is quicker than to grow again and again."""
+    if cython.compiled:
+        table.reserve(count)
 
 
 def entry_bytes(key: bytes, value) -> int:
