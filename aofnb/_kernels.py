@@ -41,6 +41,7 @@ KERNELS = (
     "aofnb.adapters._answer_cy",
     "aofnb.forensics._columns_cy",
     "aofnb.forensics._kinds_cy",
+    "aofnb.forensics._runs_cy",
     "aofnb.forensics._walk_cy",
     "aofnb.rdb._crc64_cy",
     "aofnb.rdb._listpack_cy",

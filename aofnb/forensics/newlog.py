@@ -15,6 +15,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -29,7 +30,7 @@ from aofnb.errors import AofError, AofnbError
 from aofnb.forensics.damage import PartSurvey
 from aofnb.forensics.log import Log
 from aofnb.forensics.oracle import server_digest
-from aofnb.forensics.reading import OnBad, Report
+from aofnb.forensics.reading import OnBad, Progress, Report, teller
 from aofnb.forensics.rows import tables
 from aofnb.forensics.scan import Records
 from aofnb.forensics.travel import refuse_history
@@ -47,8 +48,8 @@ _SHOWN = 10
 Keep = npt.NDArray[np.bool_]
 # Of a table and the number of its first row: which rows are wanted.
 Chooser = Callable[[Records, int], Keep]
-# A command, for one that takes its place.
-Change = Callable[[list[bytes]], list[bytes]]
+# A table, for one of as many rows that takes its place.
+Change = Callable[[Records], Records]
 
 
 @dataclass(slots=True, repr=False)
@@ -133,10 +134,11 @@ def write_log(
     on_bad: OnBad = "resync",
     about: dict[str, Any],
     verify: bool = True,
+    progress: Progress = None,
 ) -> Written:
     """Write the chosen rows of `log` to the new data directory `dest`.
 
-    `parts` is what `survey` said of its files. `choose` and `change` say which rows, and what becomes of each; where
+    `parts` is what `survey` said of its files. `choose` and `change` say which rows, and what becomes of them; where
     neither is given, or `touched` denies it, a sound file is copied. `extra` are commands behind everything, in
     database 0 until a SELECT. `on_bad` is how damage is read: the rows must be those that `choose` knows. `about` goes
     into the report beside the log. `verify` has it loaded.
@@ -149,6 +151,8 @@ def write_log(
         written = Written(str(dest), str(directory))
         manifest = Manifest(_PREFIX)
         seq = 0
+        tell, done = teller(progress), 0
+        total = sum(seen.part.size for seen in parts)
         for number, seen in enumerate(parts):
             as_base = number == 0 and seen.part.type != "incr"
             whole = seen.sound and change is None and (choose is None or not touched(seen))
@@ -165,9 +169,12 @@ def write_log(
                     _copy(seen, file)
                     commands = seen.rows
                 else:
-                    commands = _Writer(file, change).write(_rows_of(log, seen, choose, on_bad))
+                    rows = _rows_of(log, seen, choose, on_bad, partial(_tell_more, tell, done, total))
+                    commands = _Writer(file, change).write(rows)
                 _sync(file)
                 size = file.tell()
+            done += seen.part.size
+            tell(done, total)
             written.files.append({"name": entry.name, "bytes": size, "commands": commands, "copied": whole})
             written.commands += commands
         entry = AofFile(f"{_PREFIX}.{seq + 1}.incr.aof", seq + 1, "incr")
@@ -189,7 +196,13 @@ def write_log(
     return written
 
 
-def _rows_of(log: Log, seen: PartSurvey, choose: Chooser | None, on_bad: OnBad) -> Iterator[tuple[Records, Keep]]:
+def _tell_more(tell: Callable[[int, int], object], done: int, total: int, more: int) -> None:
+    tell(done + more, total)
+
+
+def _rows_of(
+    log: Log, seen: PartSurvey, choose: Chooser | None, on_bad: OnBad, tell: Callable[[int], object]
+) -> Iterator[tuple[Records, Keep]]:
     first = seen.first
     with seen.part.open() as file:
         for found in tables(seen.part, file, 0, on_bad, Report()):
@@ -197,6 +210,7 @@ def _rows_of(log: Log, seen: PartSurvey, choose: Chooser | None, on_bad: OnBad) 
             first += len(found)
             if found.cut_argc is None:
                 yield found, keep
+            tell(file.stored_bytes_read)
 
 
 def _copy(seen: PartSurvey, file: BinaryIO) -> None:
@@ -228,6 +242,8 @@ class _Writer:
                 self._multi = None
             self._times = [(0, second) for _, second in self._times[-1:]] + found.ts
             keep, opened = self._framed(found, keep)
+            if self._change is not None:
+                found = self._change(found)
             if opened is not None:
                 self._rows(found, keep, 0, opened)
                 self._multi = (self._file.tell(), self._commands)
@@ -266,10 +282,14 @@ class _Writer:
         begins = np.flatnonzero(np.diff(rows) != 1) + 1
         if self._times:
             begins = np.union1d(begins, np.searchsorted(rows, [row for row, _ in self._times]))
-        argvs = [] if self._change is None else found.argvs(stop)
+        if self._change is not None:
+            # A comment between rows was not changed, so it is not taken over.
+            ends = found.ends[found.first[rows] + 2 * found.argc[rows]] + 2
+            begins = np.union1d(begins, np.flatnonzero(found.start[rows[1:]] != ends[:-1]) + 1)
         for run in np.split(rows, begins[(begins > 0) & (begins < len(rows))]):
             self._annotate(int(run[0]))
-            self._run(found, argvs, int(run[0]), int(run[-1]))
+            end = int(found.ends[int(found.first[run[-1]]) + 2 * int(found.argc[run[-1]])]) + 2
+            self._file.write(memoryview(found.data)[int(found.start[run[0]]) : end])
 
     def _annotate(self, row: int) -> None:
         """Write the last annotation before `row`, unless that was done."""
@@ -277,17 +297,6 @@ class _Writer:
         if due:
             self._file.write(b"#TS:%d\r\n" % due[-1])
             del self._times[: len(due)]
-
-    def _run(self, found: Records, argvs: list[list[bytes]], first: int, last: int) -> None:
-        """Rows that stand one behind the other, with no annotation between them; to change them takes `argvs`."""
-        if self._change is not None:
-            for argv in argvs[first : last + 1]:
-                self._file.write(encode_command(self._change(argv)))
-            return
-        line = int(found.first[first])
-        begin = found.begin if line == 0 else int(found.ends[line - 1]) + 2
-        end = int(found.ends[int(found.first[last]) + 2 * int(found.argc[last])]) + 2
-        self._file.write(memoryview(found.data)[begin:end])
 
 
 def _sync(file: BinaryIO) -> None:

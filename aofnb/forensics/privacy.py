@@ -9,20 +9,27 @@ transactions and annotations. Scripts stay as they are, since a changed one woul
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from aofnb.commands import registry
 from aofnb.engine.store import open_store
 from aofnb.errors import ReplyError
-from aofnb.forensics.damage import survey
+from aofnb.forensics.damage import PartSurvey
 from aofnb.forensics.log import Log
 from aofnb.forensics.newlog import Written, checked_dest, write_log
 from aofnb.forensics.pseudonym import Pseudonyms
 from aofnb.forensics.reading import Progress, Report, teller
 from aofnb.forensics.roles import key_roles, template
 from aofnb.forensics.rows import tables
+from aofnb.forensics.scan import Records
 from aofnb.store.snapshot import commands_of_key
 
 if TYPE_CHECKING:
@@ -149,6 +156,7 @@ def _masked(text: bytes) -> str:
 # --- hiding ----------------------------------------------------------------------------------------------
 
 _NUMBER = re.compile(rb"[+(]?-?(?:[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|inf)|[0-9]+-[0-9]+|\(?[+-]inf", re.IGNORECASE)
+_NUMBER_BYTES = 40
 # Option words that commands of a log may have; data of that name stays, too.
 _WORDS = frozenset(
     (
@@ -171,76 +179,175 @@ _DATA: dict[str, tuple[int, int]] = {
     **dict.fromkeys(("PUBLISH", "SPUBLISH"), (1, 1)),
 }
 _HLL = b"HYLL"
-# Of commands of so many arguments at most, and of so many of them, it is remembered where data is.
-_FEW, _PLANS = 64, 4096
 _SCRIPTS = {"EVAL": 1, "EVALSHA": 1, "FCALL": 1, "SCRIPT LOAD": 2, "FUNCTION LOAD": 2}
 _FUNCTIONS = ("FUNCTION DELETE", "FUNCTION RESTORE", "FUNCTION FLUSH", "SELECT", "SWAPDB")
+# Options in front of data, and how many arguments each takes; behind one that takes two may be = or ~.
+_OPTIONS: dict[bytes, dict[bytes, int]] = {
+    b"ZADD": dict.fromkeys((b"NX", b"XX", b"GT", b"LT", b"CH", b"INCR"), 1),
+    b"XADD": {b"NOMKSTREAM": 1, b"MAXLEN": 2, b"MINID": 2, b"LIMIT": 2},
+}
+# No command has more options in order. Of commands of so many arguments at most, and of so many kinds of them, it is
+# remembered where data is.
+_FEW, _PLANS = 64, 4096
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+# Places in a command that are data, and those that are if they do not look like an option or a number.
+Plan = tuple[list[int], list[int]]
+
+
+class _Lines:
+    """The lines of a table as Arrow has them; no copy."""
+
+    def __init__(self, found: Records) -> None:
+        self.begins = np.empty_like(found.ends)
+        self.begins[:1], self.begins[1:] = found.begin, found.ends[:-1] + 2
+        # A line, and what is between it and the next, in turn.
+        bounds = np.empty(2 * len(found.ends), np.int64)
+        bounds[::2], bounds[1::2] = self.begins, found.ends
+        buffers = [None, pa.py_buffer(bounds), pa.py_buffer(found.data)]
+        self._array = pa.Array.from_buffers(pa.large_binary(), max(len(bounds) - 1, 0), buffers)
+
+    def of(self, lines: Ints) -> pa.Array:
+        """The text of these lines."""
+        return self._array.take(pa.array(2 * lines))
 
 
 class _Disguise:
-    """Commands for commands."""
+    """Tables of commands for others of as many rows."""
 
     def __init__(self, names: Pseudonyms) -> None:
-        self._of = names.of
+        self._names = names
         self.scripts = 0
-        # Of commands whose number of arguments tells where data is: the places of it, and of what may be.
-        self._plans: dict[tuple[bytes, int], tuple[list[int], list[int]]] = {}
+        # By name, how many arguments there are, and which is the first behind the options. None where these do not
+        # tell.
+        self._plans: dict[tuple[bytes, int, int], Plan | None] = {}
 
-    def __call__(self, argv: list[bytes]) -> list[bytes]:
-        plan = self._plans.get((argv[0], len(argv)))
-        if plan is None:
-            command = registry.find(argv)
-            if command is None:
-                # Nobody knows which words matter here: all but the name may be data.
-                return [argv[0], *map(self._of, argv[1:])]
-            if command.name in _FUNCTIONS:
-                return argv
-            if command.name == "RESTORE":
-                return self._restore(argv)
-            plan = self._plan(command, argv)
-        hidden, others = plan
-        made = argv.copy()
-        for place in hidden:
-            arg = argv[place]
-            # The registers of a HyperLogLog say nothing, and others would be none.
-            if not arg.startswith(_HLL):
-                made[place] = self._of(arg)
-        for place in others:
-            if not _is_syntax(argv[place]):
-                made[place] = self._of(argv[place])
-        return made
+    def __call__(self, found: Records) -> Records:
+        lines = _Lines(found)
+        hidden, perhaps = np.zeros(len(found.ends), bool), np.zeros(len(found.ends), bool)
+        restores: list[int] = []
+        for rows, (places, others) in self._plans_of(found, lines, restores):
+            name = found.first[rows] + 2
+            for place in places:
+                hidden[name + 2 * place] = True
+            for place in others:
+                perhaps[name + 2 * place] = True
+        data = np.frombuffer(found.data, np.uint8).copy()
+        # The registers of a HyperLogLog say nothing, and others would be none.
+        chosen = np.flatnonzero(hidden)
+        chosen = chosen[data[lines.begins[chosen]] == _HLL[0]]
+        hidden[chosen] = pc.invert(pc.starts_with(lines.of(chosen), _HLL)).to_numpy(zero_copy_only=False)
+        chosen = np.flatnonzero(perhaps)
+        words = lines.of(chosen).dictionary_encode()
+        hidden[chosen] = _are_data(words.dictionary)[words.indices.to_numpy()]
 
-    def _plan(self, command: registry.Command, argv: list[bytes]) -> tuple[list[int], list[int]]:
-        """Where in `argv` data is, and where it may be if it does not look like an option or a number."""
+        chosen = np.flatnonzero(hidden)
+        self._names.hide(data, lines.begins[chosen], found.ends[chosen])
+        changed = replace(found, data=data.tobytes())
+        if not restores:
+            return changed
+        argvs = changed.argvs(len(changed))
+        for row in restores:
+            argvs[row][3] = self._payload(*found.argv(row)[1:4])
+        return Records.of(argvs, found.offset, found.nbytes, ts=found.ts)
+
+    def _plans_of(self, found: Records, lines: _Lines, restores: list[int]) -> Iterator[tuple[Ints, Plan]]:
+        """Rows, and where in each of them data is. Those of RESTORE are told to `restores`, too."""
+        names = lines.of(found.first + 2).dictionary_encode()
+        codes, argc = names.indices.to_numpy().astype(np.int64), found.argc
+        spelled = names.dictionary.to_pylist()
+        behind = np.zeros(len(found), np.int64)
+        for code, name in enumerate(spelled):
+            if (options := _OPTIONS.get(name.upper())) is not None:
+                rows = np.flatnonzero(codes == code)
+                behind[rows] = _behind(options, lines, found.first[rows], argc[rows])
+        kinds = (codes * (_FEW + 1) + np.minimum(argc, _FEW)) * (_FEW + 1) + np.minimum(behind, _FEW)
+        order = np.argsort(kinds, kind="stable")
+        for rows in np.split(order, np.flatnonzero(np.diff(kinds[order])) + 1):
+            some = int(rows[0])
+            plan = self._known_plan(found, some, int(behind[some])) if argc[some] < _FEW else None
+            if plan is not None:
+                yield rows, plan
+                continue
+            for row in rows.tolist():
+                argv = found.argv(row)
+                command = registry.find(argv)
+                if command is not None and command.name == "RESTORE" and len(argv) > 3:
+                    restores.append(row)
+                yield np.array([row]), self._plan(command, argv, int(behind[row]))
+
+    def _known_plan(self, found: Records, row: int, behind: int) -> Plan | None:
+        """Where data is in all commands of that name and number of arguments; None if that cannot be said."""
+        name, argc = found.arg(row, 0), int(found.argc[row])
+        key = name, argc, behind
+        if key in self._plans:
+            return self._plans[key]
+        argv = found.argv(row)
+        command = registry.find(argv)
+        is_fixed = command is None or (
+            command.words == 1 and not command.subcommands and not callable(command.keys) and command.name != "RESTORE"
+        )
+        plan = self._plan(command, argv, behind) if is_fixed else None
+        if len(self._plans) < _PLANS:
+            self._plans[key] = plan
+        return plan
+
+    def _plan(self, command: registry.Command | None, argv: Sequence[bytes], behind: int) -> Plan:
+        if command is None:
+            # Nobody knows which words matter here: all but the name may be data.
+            return list(range(1, len(argv))), []
         name, start = command.name, command.words
-        hidden = {*_keys(command, argv), *_data(name, argv)}
+        if name in _FUNCTIONS:
+            return [], []
+        if name == "RESTORE":
+            return [place for place in (1,) if len(argv) > 1], []
+        data = {*_keys(command, argv), *_data(name, argv, behind)}
         if name in _SCRIPTS:
             self.scripts += 1
             start = _SCRIPTS[name] + 1
-        plan = sorted(hidden), [place for place in range(start, len(argv)) if place not in hidden]
-        is_fixed = command.words == 1 and not command.subcommands and not callable(command.keys)
-        if is_fixed and name not in ("ZADD", "XADD") and len(argv) <= _FEW and len(self._plans) < _PLANS:
-            self._plans[argv[0], len(argv)] = plan
-        return plan
+        return sorted(data), [place for place in range(start, len(argv)) if place not in data]
 
-    def _restore(self, argv: list[bytes]) -> list[bytes]:
-        """RESTORE of the disguised value: its payload is taken apart, said as commands, and put together again."""
-        key, payload = b"k", argv[3] if len(argv) > 3 else b""
+    def _payload(self, key: bytes, _ttl: bytes, payload: bytes) -> bytes:
+        """What RESTORE gets for the disguised value: `payload` is taken apart, said as commands, and put together
+        again.
+        """
         with open_store(None, background=False, progress=False) as store:
             session, data = store.session(), store.engine.keyspace[0]
             try:
-                session.execute("RESTORE", key, 0, payload)
+                session.execute("RESTORE", "k", 0, payload)
             except ReplyError as problem:
                 raise ValueError(
-                    f"the value of {argv[1]!r} in a RESTORE cannot be read, so not disguised: {problem}"
+                    f"the value of {key!r} in a RESTORE cannot be read, so not disguised: {problem}"
                 ) from None
-            value = data.peek(key)
-            rebuilt = [] if value is None else [self(list(each)) for each in commands_of_key(key, value)]
+            value = data.peek(b"k")
+            said = [] if value is None else [list(argv) for argv in commands_of_key(b"k", value)]
             session.execute("FLUSHALL")
-            for each in rebuilt:
-                session.execute(*each)
-            made = session.execute("DUMP", self._of(key))
-        return [argv[0], self._of(argv[1]), argv[2], made or payload, *argv[4:]]
+            if not said:
+                return payload
+            for argv in self(Records.of(said, [0] * len(said), [0] * len(said))).argvs(len(said)):
+                session.execute(*argv)
+            made: bytes | None = session.execute("DUMP", self._names.of(b"k"))
+        return made or payload
+
+
+def _behind(options: dict[bytes, int], lines: _Lines, first: Ints, argc: Ints) -> Ints:
+    """Which argument of each row, whose lines begin at `first`, is the first behind its options."""
+    names, takes = pa.array(options, pa.large_string()), np.array([*options.values(), 0])
+    place = np.full(len(first), 2, np.int64)
+    going = np.flatnonzero(place < argc)
+    for _ in range(_FEW):
+        if not len(going):
+            break
+        words = pc.ascii_upper(_as_text(lines.of(first[going] + 2 + 2 * place[going])))
+        steps = takes[pc.index_in(words, names).fill_null(len(options)).to_numpy()]
+        going, steps = going[steps > 0], steps[steps > 0]
+        two = np.flatnonzero((steps == 2) & (place[going] + 1 < argc[going]))
+        told = lines.of(first[going[two]] + 4 + 2 * place[going[two]])
+        steps[two] += pc.is_in(told, pa.array([b"=", b"~"], told.type)).to_numpy(zero_copy_only=False)
+        place[going] += steps
+        going = going[place[going] < argc[going]]
+    return place
 
 
 def _keys(command: registry.Command, argv: Sequence[bytes]) -> list[int]:
@@ -250,36 +357,39 @@ def _keys(command: registry.Command, argv: Sequence[bytes]) -> list[int]:
         return []
 
 
-def _data(name: str, argv: Sequence[bytes]) -> Iterable[int]:
+def _data(name: str, argv: Sequence[bytes], behind: int) -> Iterable[int]:
     if name == "ZADD":
-        score = next((place for place in range(2, len(argv)) if _NUMBER.fullmatch(argv[place])), len(argv))
-        return range(score + 1, len(argv), 2)
+        return range(behind + 1, len(argv), 2)
     if name == "XADD":
-        return _stream_fields(argv)
+        return range(behind + 1, len(argv))
     if name in _DATA:
         first, step = _DATA[name]
         return range(first, len(argv), step)
     return ()
 
 
-def _stream_fields(argv: Sequence[bytes]) -> Iterable[int]:
-    """Places of the fields and values of XADD, behind the ID."""
-    place = 2
-    while place < len(argv):
-        word = argv[place].upper()
-        if word == b"NOMKSTREAM":
-            place += 1
-        elif word in (b"MAXLEN", b"MINID"):
-            place += 3 if argv[place + 1 : place + 2] and argv[place + 1] in (b"=", b"~") else 2
-        elif word == b"LIMIT":
-            place += 2
-        else:
-            break
-    return range(place + 1, len(argv))
+def _are_data(words: pa.Array) -> Bools:
+    """Which words look neither like an option nor like a number."""
+    # Most are digits alone, or two numbers as in the ID of a stream.
+    text = _as_text(words)
+    are_digits = pc.ascii_is_decimal(pc.replace_substring(text, "-", "0", max_replacements=1))
+    are_numbers = pc.and_(are_digits, pc.invert(pc.ends_with(text, "-")))
+    are_short = pc.less_equal(pc.binary_length(words), _NUMBER_BYTES)
+    are_syntax = pc.and_(are_numbers, are_short).to_numpy(zero_copy_only=False)
+    others = np.flatnonzero(~are_syntax)
+    are_syntax[others] = [_is_syntax(word) for word in words.take(pa.array(others)).to_pylist()]
+    return ~are_syntax
+
+
+def _as_text(words: pa.Array) -> pa.Array:
+    """The same bytes, for what looks at ASCII alone and so need not know that they are no text."""
+    return words.view(pa.large_string())
 
 
 def _is_syntax(arg: bytes) -> bool:
-    return arg.upper() in _WORDS or arg in _SYMBOLS or (len(arg) <= 40 and _NUMBER.fullmatch(arg) is not None)
+    return (
+        arg.upper() in _WORDS or arg in _SYMBOLS or (len(arg) <= _NUMBER_BYTES and _NUMBER.fullmatch(arg) is not None)
+    )
 
 
 def anonymize(
@@ -287,17 +397,17 @@ def anonymize(
 ) -> Written:
     """See `Log.anonymize`."""
     disguise = _Disguise(Pseudonyms(secret, tuple(plain)))
-    change: Callable[[list[bytes]], list[bytes]] = disguise
     path = checked_dest(log, dest)
     about: dict[str, Any] = {"made_by": "aofnb anonymize", "plain": list(plain)}
     written = write_log(
         log,
         path,
-        survey(log, progress, log.tolerant),
-        change=change,
+        [PartSurvey(part, 0) for part in log.parts],
+        change=disguise,
         on_bad=log.tolerant,
         about=about,
         verify=verify,
+        progress=progress,
     )
     if disguise.scripts:
         written.problems.append(f"{disguise.scripts} scripts stand in it as they were: read them before you show it")

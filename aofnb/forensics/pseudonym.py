@@ -2,38 +2,77 @@
 
 Each run of letters, of digits or of bytes beyond ASCII becomes another of the same kind and length, and the same run
 always becomes the same: keys stay equal, and different, their kinds stay told apart, numbers stay numbers. Punctuation
-stays, so JSON stays JSON. Case stays. The map is a permutation keyed by a secret (a Feistel network over the run, as in
-NIST SP 800-38G, with BLAKE2b): without the secret it cannot be computed, but short runs have few words to be mapped to,
-and what is frequent stays frequent.
+stays, so JSON stays JSON. Case stays. The map is a permutation keyed by a secret: without the secret it cannot be
+computed, but short runs have few words to be mapped to, and what is frequent stays frequent.
+
+Runs are mapped many at once, as columns:
+
+1. a run is cut into pieces whose halves are two numbers of 64 bits;
+2. a piece has a domain: all pieces of that kind, length and place in their run. It becomes another one of these;
+3. a small domain is shuffled; in a large one pieces go through a Feistel network, as in NIST SP 800-38G, whose rounds
+   are SipHash-2-4 with a key for each domain, which is made of the secret by BLAKE2b.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Callable
-from functools import lru_cache
-from itertools import count as counting
+from itertools import accumulate, pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from aofnb.forensics import _runs_cy
 
 __all__ = ["Pseudonyms"]
 
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+Bytes = npt.NDArray[np.uint8]
+Numbers = npt.NDArray[np.uint64]
+# Start, stop and kind of each run.
+Runs = tuple[Ints, Ints, Bytes]
+
 _ROUNDS = 8
-# A longer run is taken in pieces, so that time grows with the length alone.
-_PIECE = 32
-_RUNS = re.compile(
-    # What `template` takes for one thing must stay one.
-    rb"((?<![0-9A-Za-z])(?=[0-9a-fA-F]*[0-9])(?=[0-9a-fA-F]*[a-fA-F])[0-9a-fA-F]{8,}(?![0-9A-Za-z])"
-    rb"|[A-Za-z]+|[0-9]+|[\x80-\xff]+)"
-)
-_HEX = b"0123456789abcdef"
-# Of each kind of run how many digits there are, and how they are spelled, in small letters.
-_SPELLED = {"hex": _HEX, "letters": b"abcdefghijklmnopqrstuvwxyz", "digits": _HEX[:10]}
-_DIGITS_OF = {
-    kind: bytes.maketrans(spelled + spelled.upper(), bytes(range(len(spelled))) * 2)
-    for kind, spelled in _SPELLED.items()
-}
-# So many runs, and what is between them, are remembered.
+# So many bytes are looked at together: the memory for more is asked of the system anew each time.
+_PIECE_BYTES = 1 << 20
+# So many runs, and what becomes of them, are remembered.
 _KNOWN = 1 << 18
+# Numbers of at most so many digits are short.
+_SHORT = 6
+# A domain of at most so many pieces is small.
+_SMALL = 1000
+# A run of more pieces has these domains again.
+_PLACES = 64
+
+# Of bytes, runs and pieces. A run of _HEX has digits and letters; a piece of it may be one of the two behind it. In
+# _NIBBLES any mixture stands for any other.
+_NONE, _DIGITS, _LETTERS, _BEYOND, _HEX, _HEX_DIGITS, _HEX_LETTERS, _NIBBLES = range(8)
+_RADIX = np.array([0, 10, 26, 128, 16, 10, 6, 16], np.uint64)
+# Characters of a piece at most: those of a half are a number below 2 ** _ROUND_BIT, above which is the round.
+_PIECE = np.array([1, 34, 24, 16, 28, 28, 28, 28], np.int64)
+_ROUND_BIT = 57
+
+_KIND = np.zeros(256, np.uint8)
+_KIND[ord("0") : ord("9") + 1] = _DIGITS
+_KIND[ord("a") : ord("z") + 1] = _KIND[ord("A") : ord("Z") + 1] = _LETTERS
+_KIND[128:] = _BEYOND
+_IS_HEX = np.isin(np.arange(256), np.frombuffer(b"0123456789abcdefABCDEF", np.uint8))
+# Of the smallest piece of each kind the characters, so that a character is its number more than the first of these;
+# a hexadecimal letter is 39 more.
+_FIRST = np.array([0, ord("0"), ord("a"), 128, ord("0"), ord("0"), ord("a"), ord("0")], np.uint8)
+_TO_LETTER = np.uint8(ord("a") - ord("9") - 1)
+_UPPER = np.uint8(32)
+_ZERO, _TEN = np.uint8(ord("0")), np.uint32(10)
+_POWERS = 10 ** np.arange(1, _SHORT + 1, dtype=np.uint64)
+
+_HEX_BYTES = 8
+_UUID = (8, 4, 4, 4, 12)
+# Of characters of so many bytes in UTF-8: those that become one another, Latin letters, ideographs and pictures.
+_ALPHABETS = {2: range(0xC0, 0x240), 3: range(0x4E00, 0x9E00), 4: range(0x1F300, 0x1F600)}
+# Others stay among so many neighbours, whose bytes differ in the last one.
+_BLOCK = 64
 
 
 class Pseudonyms:
@@ -50,127 +89,430 @@ class Pseudonyms:
     def __init__(self, secret: bytes, plain: tuple[str, ...] = ()) -> None:
         if len(secret) < 16:
             raise ValueError("a secret of fewer than 16 bytes can be guessed: give more, such as os.urandom(32)")
-        self._key = hashlib.blake2b(secret, digest_size=32, person=b"aofnb").digest()
+        self._permutation = _Permutation(hashlib.blake2b(secret, digest_size=32, person=b"aofnb").digest())
         self._plain = frozenset(word.encode() for word in plain)
-        self._known = _Known(self._mapped)
+        self._characters = _Characters(self._permutation)
+        self._known: dict[bytes, bytes] = {}
+        # What becomes of short numbers, both with a 1 in front; 0 where that is not known.
+        self._short = np.zeros(2 * 10**_SHORT, np.uint32)
+        self._room: Runs = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.uint8)
+        for word in self._plain:
+            if word.isdigit() and len(word) <= _SHORT:
+                self._short[int(b"1" + word)] = int(b"1" + word)
 
     def of(self, text: bytes) -> bytes:
-        """`text` with every run in it replaced.
+        """`text` with every run in it replaced. To do it for one text takes as long as for a thousand.
 
         >>> of = Pseudonyms(b"0123456789abcdef").of
         >>> len(of(b"user:1042:cart")), of(b"user:1042:cart") == of(b"user:1042:cart"), of(b"user:7") == of(b"user:8")
         (14, True, False)
         """
-        # Runs and what is between them, all of it looked up in C.
-        return b"".join(map(self._known.__getitem__, _RUNS.split(text)))
+        data = np.array(bytearray(text), np.uint8)
+        self.hide(data, np.zeros(1, np.int64), np.full(1, len(data)))
+        return data.tobytes()
 
-    def _mapped(self, run: bytes) -> bytes:
-        kind = _kind_of(run)
-        if kind is None:
-            return run
-        if run in self._plain:
-            return run
-        if kind == "beyond":
-            return self._beyond(run)
-        pieces = [run[at : at + _PIECE] for at in range(0, len(run), _PIECE)]
-        return b"".join(self._piece(kind, piece, number) for number, piece in enumerate(pieces))
+    def hide(self, data: Bytes, begins: Ints, ends: Ints) -> None:
+        """Replace every run in these texts, in place. They begin and end there in `data`, in order, and something is
+        between them.
+        """
+        begins, ends = begins[begins < ends], ends[begins < ends]
+        # Of about the same size, each from one text to before another.
+        cuts = begins.searchsorted(np.arange(0, len(data), _PIECE_BYTES))
+        for first, last in pairwise(np.unique([*cuts.tolist(), len(begins)]).tolist()):
+            start = int(begins[first])
+            self._hide(data[start : ends[last - 1]], begins[first:last] - start, ends[first:last] - start)
 
-    def _piece(self, kind: str, run: bytes, number: int) -> bytes:
-        spelled, tweak = _SPELLED[kind], b"%s%d" % (kind.encode(), number)
-        digits = list(run.translate(_DIGITS_OF[kind]))
-        for _ in counting():
-            digits = self._permuted(digits, len(spelled), tweak)
-            new = bytes(map(spelled.__getitem__, digits))
-            # Walking on until it fits keeps it a permutation.
-            if kind == "digits" and (new[0] == 48) == (run[0] == 48):
-                break
-            if kind == "hex" and _is_mixed(new) == _is_mixed(run):
-                break
-            if kind == "letters":
-                break
-        if run.islower() or run.isdigit():
-            return new
-        return bytes(char - 32 if 65 <= old <= 90 and char >= 97 else char for char, old in zip(new, run, strict=True))
+    def _hide(self, data: Bytes, begins: Ints, ends: Ints) -> None:
+        runs = self._runs_by_kernel if _runs_cy.COMPILED else _runs
+        starts, stops, kinds = runs(data, begins, ends)
+        are_groups = kinds == _NIBBLES
+        if are_groups.any():
+            sizes = (stops - starts)[are_groups]
+            places = _places(starts[are_groups], sizes)
+            data[places] = self._permutation.of(data[places], kinds[are_groups], sizes)
+        are_short = (kinds == _DIGITS) & (stops - starts <= _SHORT)
+        self._replace_short(data, starts[are_short], stops[are_short])
+        are_others = ~(are_groups | are_short)
+        self._replace(data, starts[are_others], stops[are_others])
 
-    def _beyond(self, run: bytes) -> bytes:
-        """Characters of UTF-8 become characters of the same size, other bytes other bytes."""
-        try:
-            text = run.decode()
-        except UnicodeDecodeError:
-            pieces = [run[at : at + _PIECE] for at in range(0, len(run), _PIECE)]
-            return b"".join(
-                bytes(each + 128 for each in self._permuted([byte - 128 for byte in piece], 128, b"b%d" % number))
-                for number, piece in enumerate(pieces)
-            )
-        out = []
-        for char in text:
-            # Letters of Latin, and ideographs: one range for each size, so that what comes out is printable.
-            first, size = {2: (0xC0, 0x180), 3: (0x4E00, 0x5000), 4: (0x1F300, 0x300)}[len(char.encode())]
-            code = ord(char)
-            place = code - first if first <= code < first + size else code % size
-            out.append(chr(first + self._permuted([place], size, b"u")[0]))
-        return "".join(out).encode()
+    def _runs_by_kernel(self, data: Bytes, begins: Ints, ends: Ints) -> Runs:
+        # No run is empty. Room that is there already costs nothing.
+        if len(self._room[0]) < len(data):
+            self._room = np.empty(len(data), np.int64), np.empty(len(data), np.int64), np.empty(len(data), np.uint8)
+        count = _runs_cy.runs(data, begins, ends, _KIND | _IS_HEX * np.uint8(8), *self._room)
+        starts, stops, kinds = self._room
+        return starts[:count], stops[:count], kinds[:count]
 
-    def _permuted(self, digits: list[int], radix: int, tweak: bytes) -> list[int]:
-        """A permutation of the lists of this length."""
-        if len(digits) == 1:
-            return [self._table(radix, tweak)[digits[0]]]
-        half, rest = len(digits) // 2, len(digits) - len(digits) // 2
-        left, right = _number(digits[:half], radix), _number(digits[half:], radix)
-        spans = radix**half, radix**rest
-        for turn in range(_ROUNDS):
-            told = b"%b|%d|%d|%d|%d" % (tweak, radix, len(digits), turn, right)
-            noise = int.from_bytes(hashlib.blake2b(told, key=self._key, digest_size=32).digest(), "big")
-            left, right = right, (left + noise) % spans[turn % 2]
-        return _digits(left, radix, half) + _digits(right, radix, rest)
+    def _replace_short(self, data: Bytes, starts: Ints, stops: Ints) -> None:
+        """Replace short numbers. They are so many that they are looked up as what they are, with a 1 in front."""
+        numbers = np.empty(len(starts), np.uint32)
+        if _runs_cy.COMPILED:
+            _runs_cy.read(data.data, starts, stops, numbers)
+            _runs_cy.write(data.data, stops, self._of_short(numbers))
+            return
+        # The longer, the further behind, so that what has one digit more is a slice.
+        order = np.argsort((stops - starts).astype(np.uint8), kind="stable")
+        starts, stops = starts[order], stops[order]
+        longer = np.searchsorted(stops - starts, range(_SHORT), "right").tolist()
+        numbers[:] = 1
+        for place, more in enumerate(longer):
+            numbers[more:] *= _TEN
+            numbers[more:] += data[starts[more:] + place] - _ZERO
+        numbers = self._of_short(numbers)
+        for place, more in enumerate(longer):
+            tens = numbers[more:] // _TEN
+            data[stops[more:] - 1 - place] = numbers[more:] - tens * _TEN + _ZERO
+            numbers[more:] = tens
 
-    def _table(self, radix: int, tweak: bytes) -> list[int]:
-        return _table(self._key, radix, tweak)
+    def _of_short(self, numbers: Any) -> Any:
+        made = self._short[numbers]
+        if not made.all():
+            new = np.unique(numbers[made == 0])
+            self._short[new] = self._made_short(new)
+            made = self._short[numbers]
+        return made
 
+    def _made_short(self, numbers: Any) -> Numbers:
+        """What becomes of short numbers, with a 1 in front of each."""
+        sizes = np.searchsorted(_POWERS, numbers, "right")
+        lead = _POWERS[sizes - 1]
+        starts, radix = np.cumsum(sizes) - sizes, np.full(len(sizes), _TEN, np.uint64)
+        data = np.empty(int(sizes.sum()), np.uint8)
+        _spell(data, numbers - lead, starts, sizes, radix)
+        made = self._permutation.of(data + _ZERO, np.full(len(sizes), _DIGITS, np.uint8), sizes)
+        return lead + _numbers(made - _ZERO, starts, sizes, radix)
 
-class _Known(dict[bytes, bytes]):
-    """What `make` makes of each key, remembered."""
+    def _replace(self, data: Bytes, starts: Ints, stops: Ints) -> None:
+        """Replace any other runs. Each different one is looked up, or made."""
+        if not len(starts):
+            return
+        bounds = _bounds(starts, stops, len(data))
+        # What is between runs and they themselves, in turn; no copy.
+        pieces = _array(bounds, data)
+        runs = pieces.take(pa.array(np.arange(1, len(bounds) - 1, 2))).dictionary_encode()
+        words = runs.dictionary.to_pylist()
+        new = [word for word in words if word not in self._known]
+        if len(self._known) + len(new) > _KNOWN:
+            self._known.clear()
+            new = words
+        self._known.update(self._mapped(new))
+        made = np.frombuffer(b"".join(map(self._known.__getitem__, words)), np.uint8)
+        ends = np.fromiter(accumulate(map(len, words), initial=0), np.int64, len(words) + 1)
+        text = np.frombuffer(_array(ends, made).take(runs.indices).buffers()[2], np.uint8)
+        if _runs_cy.COMPILED:
+            _runs_cy.put(data, starts, stops, text)
+        else:
+            data[_inside(bounds)] = text
 
-    def __init__(self, make: Callable[[bytes], bytes]) -> None:
-        self._make = make
-
-    def __missing__(self, key: bytes) -> bytes:
-        if len(self) >= _KNOWN:
-            self.clear()
-        made = self[key] = self._make(key)
+    def _mapped(self, words: list[bytes]) -> dict[bytes, bytes]:
+        """Runs, and what becomes of each."""
+        made: dict[bytes, bytes] = {}
+        others = []
+        for word in words:
+            if word in self._plain:
+                made[word] = word
+            elif word[0] < 128 or (text := _as_text(word)) is None:
+                others.append(word)
+            else:
+                made[word] = text.translate(self._characters).encode()
+        if others:
+            sizes = np.fromiter(map(len, others), np.int64, len(others))
+            ends = np.cumsum(sizes)
+            data = np.frombuffer(b"".join(others), np.uint8)
+            of_bytes = _kinds(data)
+            kinds = np.minimum.reduceat(of_bytes, ends - sizes)
+            kinds[kinds != np.maximum.reduceat(of_bytes, ends - sizes)] = _HEX
+            hidden = self._permutation.of(data, kinds, sizes).tobytes()
+            made.update(zip(others, (hidden[a:b] for a, b in pairwise([0, *ends.tolist()])), strict=True))
         return made
 
 
-def _kind_of(run: bytes) -> str | None:
-    """Which kind of run this is; None for what is between them."""
-    if run[:1] >= b"\x80":
-        return "beyond"
-    if not run.isalnum():
+def _kinds(data: Bytes) -> Bytes:
+    """The kind of each byte."""
+    return np.frombuffer(data.tobytes().translate(_KIND.tobytes()), np.uint8)
+
+
+def _as_text(run: bytes) -> str | None:
+    try:
+        return run.decode()
+    except UnicodeDecodeError:
         return None
-    return "digits" if run.isdigit() else "letters" if run.isalpha() else "hex"
 
 
-def _number(digits: list[int], radix: int) -> int:
-    number = 0
-    for digit in digits:
-        number = number * radix + digit
-    return number
+def _bounds(starts: Ints, stops: Ints, size: int) -> Ints:
+    """Pieces and what is between them, in turn: where they begin, first what is before them, and end."""
+    bounds = np.zeros(2 * len(starts) + 2, np.int64)
+    bounds[1:-1:2], bounds[2:-1:2], bounds[-1] = starts, stops, size
+    return bounds
 
 
-def _digits(number: int, radix: int, size: int) -> list[int]:
-    digits = [0] * size
-    for place in range(size - 1, -1, -1):
-        number, digits[place] = divmod(number, radix)
-    return digits
+def _inside(bounds: Ints) -> Bools:
+    """Which bytes are in pieces, as `_bounds` tells them."""
+    return np.repeat(np.arange(len(bounds) - 1) % 2 == 1, np.diff(bounds))
 
 
-def _is_mixed(text: bytes) -> bool:
-    return not text.isdigit() and not text.isalpha()
+def _array(bounds: Ints, data: Bytes) -> pa.Array:
+    """Pieces of `data` from one bound to the next, as Arrow has them; no copy."""
+    return pa.Array.from_buffers(pa.large_binary(), len(bounds) - 1, [None, pa.py_buffer(bounds), pa.py_buffer(data)])
 
 
-@lru_cache(256)
-def _table(key: bytes, radix: int, tweak: bytes) -> list[int]:
-    """A permutation of the numbers below `radix`."""
-    return sorted(
-        range(radix), key=lambda number: hashlib.blake2b(tweak + b"|%d" % number, key=key, digest_size=16).digest()
-    )
+class _Characters(dict[int, int]):
+    """Characters for others that are as long in UTF-8, as `str.translate` wants them."""
+
+    def __init__(self, permutation: _Permutation) -> None:
+        self._permutation = permutation
+
+    def __missing__(self, code: int) -> int:
+        size = len(chr(code).encode())
+        alphabet = _ALPHABETS[size]
+        if code not in alphabet:
+            alphabet = range(code - code % _BLOCK, code - code % _BLOCK + _BLOCK)
+        shuffled = self._permutation.shuffled(b"character|%d" % alphabet.start, len(alphabet))
+        for old, new in zip(alphabet, shuffled.tolist(), strict=True):
+            self[old] = alphabet[new]
+        return self[code]
+
+
+# --- where runs are --------------------------------------------------------------------------------------------------
+
+
+def _runs(data: Bytes, begins: Ints, ends: Ints) -> Runs:
+    """The runs in these texts. What `template` takes for one thing is one."""
+    kind_of = _kinds(data) * _inside(_bounds(begins, ends, len(data)))
+    bounds = np.concatenate(([0], np.flatnonzero(kind_of[1:] != kind_of[:-1]) + 1, [len(data)]))
+    kinds = kind_of[bounds[:-1]]
+    runs = np.flatnonzero(kinds != _NONE)
+    starts, stops, kinds = bounds[runs], bounds[runs + 1], kinds[runs]
+    if not len(starts):
+        return starts, stops, kinds
+    # A token is digits and letters with nothing between them.
+    are_first = np.ones(len(starts), bool)
+    are_first[1:] = (starts[1:] != stops[:-1]) | (kinds[1:] == _BEYOND) | (kinds[:-1] == _BEYOND)
+    firsts = np.flatnonzero(are_first)
+    lasts = np.append(firsts[1:], len(starts)) - 1
+    begin, sizes = starts[firsts], stops[lasts] - starts[firsts]
+    hexes = np.flatnonzero((lasts > firsts) & (sizes >= _HEX_BYTES))
+    hexes = hexes[_is_hex(data, begin[hexes], sizes[hexes])]
+    groups = _uuid_groups(data, begin, sizes)
+    if not len(hexes) and not len(groups):
+        return starts, stops, kinds
+    kinds[firsts[hexes]], kinds[firsts[groups]] = _HEX, _NIBBLES
+    is_whole = np.zeros(len(firsts), bool)
+    is_whole[hexes] = is_whole[groups] = True
+    whole = np.flatnonzero(is_whole)
+    stops[firsts[whole]] = stops[lasts[whole]]
+    kept = are_first | ~is_whole[np.cumsum(are_first) - 1]
+    return starts[kept], stops[kept], kinds[kept]
+
+
+def _uuid_groups(data: Bytes, begin: Ints, sizes: Ints) -> Ints:
+    """Which tokens are the groups of UUIDs."""
+    count = len(begin) - len(_UUID) + 1
+    if count <= 0:
+        return np.zeros(0, np.int64)
+    fits = np.ones(count, bool)
+    for nth, size in enumerate(_UUID):
+        fits &= sizes[nth : nth + count] == size
+    found = np.flatnonzero(fits)
+    for nth in range(1, len(_UUID)):
+        before = begin[found + nth] - 1
+        found = found[(data[before] == ord("-")) & (before == begin[found + nth - 1] + _UUID[nth - 1])]
+    groups = found[:, None] + np.arange(len(_UUID))
+    are_hex = _is_hex(data, begin[groups.ravel()], sizes[groups.ravel()]).reshape(groups.shape)
+    return groups[are_hex.all(axis=1)].ravel()
+
+
+def _is_hex(data: Bytes, starts: Ints, sizes: Ints) -> Bools:
+    """Which tokens have only hexadecimal digits."""
+    if not len(starts):
+        return np.zeros(0, bool)
+    return np.logical_and.reduceat(_IS_HEX[data[_places(starts, sizes)]], np.cumsum(sizes) - sizes)
+
+
+def _places(starts: Ints, sizes: Ints) -> Ints:
+    """All places in pieces that begin there and are so large."""
+    return np.arange(int(sizes.sum())) + np.repeat(starts - np.cumsum(sizes) + sizes, sizes)
+
+
+# --- what becomes of them --------------------------------------------------------------------------------------------
+
+# How many characters are in the left half; what one counts; the first number that there is, of the left half or, where
+# that is empty, of the other; how many there are of each half; the key; where the shuffled ones are, or -1.
+_DOMAIN = np.dtype(
+    [("half", "i8"), ("radix", "u8"), ("base", "u8"), ("spans", "u8", 2), ("key", "u8", 2), ("shuffled", "i8")]
+)
+
+
+class _Permutation:
+    """A permutation of the runs of each kind and length."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self._domains: dict[int, tuple[Any, ...]] = {}
+        self._shuffled = np.zeros(0, np.uint64)
+
+    def of(self, data: Bytes, kinds: Bytes, sizes: Ints) -> Bytes:
+        """What becomes of runs of these kinds and sizes, which stand in `data` one behind the other."""
+        is_upper = (data >= ord("A")) & (data <= ord("Z"))
+        lower = data + _UPPER * is_upper
+        begins = np.cumsum(sizes) - sizes
+        # Where all letters are capitals, digits may become such, too.
+        shouted = np.maximum.reduceat(is_upper, begins) & (
+            np.maximum.reduceat(data * (_KIND[data] == _LETTERS), begins) < 97
+        )
+
+        most = _PIECE[kinds]
+        counts = -(-sizes // most)
+        run = np.repeat(np.arange(len(sizes)), counts)
+        place = np.arange(len(run)) - np.repeat(np.cumsum(counts) - counts, counts)
+        sizes_of = np.minimum(most[run], sizes[run] - place * most[run])
+        made = self._pieces(lower, kinds[run], sizes_of, place)
+        is_upper |= np.repeat(shouted, sizes)
+        made -= _UPPER * (is_upper & (_KIND[made] == _LETTERS))
+        return made
+
+    def _pieces(self, data: Bytes, kinds: Bytes, sizes: Ints, place: Ints) -> Bytes:
+        """What becomes of pieces, in small letters; `place` is the number of each in its run."""
+        starts = np.cumsum(sizes) - sizes
+        are_letters = _KIND[data] == _LETTERS
+        letters = np.add.reduceat(are_letters, starts, dtype=np.int64)
+        kinds = np.where((kinds == _HEX) & (letters == 0), _HEX_DIGITS, kinds)
+        kinds = np.where((kinds == _HEX) & (letters == sizes), _HEX_LETTERS, kinds)
+        # A number that begins with 0 still does.
+        leads = np.where((kinds == _DIGITS) & (place == 0), 1 + (data[starts] == ord("0")), 0)
+        codes, which = np.unique(_code(kinds, sizes, leads, place % _PLACES), return_inverse=True)
+        domain = np.array([self._domain(code) for code in codes.tolist()], _DOMAIN)[which]
+
+        half, radix = domain["half"], domain["radix"]
+        first, is_mixed = np.repeat(_FIRST[kinds], sizes), np.repeat((kinds == _HEX) | (kinds == _NIBBLES), sizes)
+        values = data - first - _TO_LETTER * (is_mixed & are_letters)
+        left, right = _numbers(values, starts, half, radix), _numbers(values, starts + half, sizes - half, radix)
+        todo = np.arange(len(sizes))
+        while len(todo):
+            left[todo], right[todo] = self._permuted(left[todo], right[todo], domain[todo])
+            _spell(values, left[todo], starts[todo], half[todo], radix[todo])
+            _spell(values, right[todo], (starts + half)[todo], (sizes - half)[todo], radix[todo])
+            # What must have digits and letters, and has not, goes on until it does: so it stays a permutation.
+            todo = todo[kinds[todo] == _HEX]
+            if len(todo):
+                letters = np.add.reduceat(values > 9, starts, dtype=np.int64)[todo]
+                todo = todo[(letters == 0) | (letters == sizes[todo])]
+        return values + first + _TO_LETTER * (is_mixed & (values > 9))
+
+    def _permuted(self, left: Numbers, right: Numbers, domain: Any) -> tuple[Numbers, Numbers]:
+        small = domain["shuffled"] >= 0
+        chosen = domain[small]
+        base = chosen["base"]
+        right[small] = base + self._shuffled[chosen["shuffled"] + (right[small] - base).astype(np.int64)]
+        large = np.flatnonzero(~small)
+        if len(large):
+            left[large], right[large] = _feistel(left[large], right[large], domain[large])
+        return left, right
+
+    def _domain(self, code: int) -> tuple[Any, ...]:
+        if code not in self._domains:
+            kind, size, lead, _ = _of_code(code)
+            radix = int(_RADIX[kind])
+            left, right = size // 2, size - size // 2
+            count, base = radix**size, 0
+            if lead == 1:
+                base = radix ** (size - 1)
+                count -= base
+            elif lead == 2:
+                count = radix ** (size - 1)
+            tweak = b"domain|%d" % code
+            if count <= _SMALL:
+                at = len(self._shuffled)
+                self._shuffled = np.concatenate((self._shuffled, self.shuffled(tweak, count)))
+                self._domains[code] = 0, radix, base, (0, 0), (0, 0), at
+            else:
+                spans = count // radix**right, radix**right
+                self._domains[code] = left, radix, base // radix**right, spans, self._round_key(tweak), -1
+        return self._domains[code]
+
+    def shuffled(self, tweak: bytes, count: int) -> Numbers:
+        """The numbers below `count`, in an order that is told by `tweak`."""
+        low, high = self._round_key(tweak)
+        ranks = _siphash(np.full(count, low, np.uint64), np.full(count, high, np.uint64), np.arange(count, dtype="u8"))
+        return np.argsort(ranks, kind="stable").astype(np.uint64)
+
+    def _round_key(self, tweak: bytes) -> tuple[int, int]:
+        key = hashlib.blake2b(tweak, key=self._key, digest_size=16).digest()
+        return int.from_bytes(key[:8], "little"), int.from_bytes(key[8:], "little")
+
+
+def _code(kind: Any, size: Any, lead: Any, place: Any) -> Any:
+    """The number of a domain."""
+    return ((kind * np.int64(64) + size) * 3 + lead) * _PLACES + place
+
+
+def _of_code(code: int) -> tuple[int, int, int, int]:
+    code, place = divmod(code, _PLACES)
+    code, lead = divmod(code, 3)
+    return code // 64, code % 64, lead, place
+
+
+def _numbers(values: Bytes, starts: Ints, sizes: Ints, radix: Numbers) -> Numbers:
+    """The numbers whose digits begin at `starts`."""
+    numbers = np.zeros(len(starts), np.uint64)
+    for place in range(int(sizes.max(initial=0))):
+        more = np.flatnonzero(sizes > place)
+        numbers[more] = numbers[more] * radix[more] + values[starts[more] + place]
+    return numbers
+
+
+def _spell(values: Bytes, numbers: Numbers, starts: Ints, sizes: Ints, radix: Numbers) -> None:
+    """Put the digits of numbers where `_numbers` finds them."""
+    for place in range(int(sizes.max(initial=0))):
+        more = np.flatnonzero(sizes > place)
+        numbers[more], values[(starts + sizes)[more] - 1 - place] = np.divmod(numbers[more], radix[more])
+
+
+def _feistel(left: Numbers, right: Numbers, domain: Any) -> tuple[Numbers, Numbers]:
+    low, high = np.ascontiguousarray(domain["key"].T)
+    spans = np.ascontiguousarray(domain["spans"].T)
+    left = left - domain["base"]
+    for turn in range(_ROUNDS):
+        noise = _siphash(low, high, right | np.uint64(turn << _ROUND_BIT))
+        span = spans[turn % 2]
+        left, right = right, (left + noise % span) % span
+    return left + domain["base"], right
+
+
+def _siphash(low: Numbers, high: Numbers, message: Numbers) -> Numbers:
+    """SipHash-2-4 (Aumasson and Bernstein, 2012) of messages of eight bytes, each with its key."""
+    v0, v1 = low ^ np.uint64(0x736F6D6570736575), high ^ np.uint64(0x646F72616E646F6D)
+    v2, v3 = low ^ np.uint64(0x6C7967656E657261), high ^ np.uint64(0x7465646279746573)
+    spare = np.empty_like(v0)
+
+    def rotate(word: Numbers, bits: int) -> None:
+        np.right_shift(word, np.uint64(64 - bits), out=spare)
+        np.left_shift(word, np.uint64(bits), out=word)
+        np.bitwise_or(word, spare, out=word)
+
+    def mix(rounds: int) -> None:
+        nonlocal v0, v1, v2, v3
+        for _ in range(rounds):
+            v0 += v1
+            rotate(v1, 13)
+            v1 ^= v0
+            rotate(v0, 32)
+            v2 += v3
+            rotate(v3, 16)
+            v3 ^= v2
+            v0 += v3
+            rotate(v3, 21)
+            v3 ^= v0
+            v2 += v1
+            rotate(v1, 17)
+            v1 ^= v2
+            rotate(v2, 32)
+
+    # The last block is what is left of the message, which is nothing, and its length.
+    for block in (message, np.uint64(8 << 56)):
+        v3 ^= block
+        mix(2)
+        v0 ^= block
+    v2 ^= np.uint64(255)
+    mix(4)
+    return v0 ^ v1 ^ v2 ^ v3

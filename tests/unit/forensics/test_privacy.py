@@ -1,19 +1,24 @@
 """What looks like personal data, and a log without it."""
 
 import re
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.kernels import FORMS, kernel
 
 import aofnb
 from aofnb.errors import AofError
+from aofnb.forensics import pseudonym
 from aofnb.forensics.privacy import PII_KINDS, hits
 from aofnb.forensics.pseudonym import Pseudonyms
 from aofnb.forensics.roles import template
 from aofnb.resp.encode import encode_command
 
 SECRET = b"0123456789abcdef"
+UUID = "550e8400-e29b-41d4-a716-446655440000"
 of = Pseudonyms(SECRET).of
 
 
@@ -85,6 +90,74 @@ def test_the_anonymous_log_has_the_same_shape_and_none_of_the_words(log, tmp_pat
     assert [problem for problem in written.problems if "NOSUCH" not in problem] == []
 
 
+# Each with the places of what stays.
+SHAPES = [
+    ([b"ZADD", b"z", b"GT", b"CH", b"1.5", b"mail", b"(2", b"5"], {2, 3, 4, 6}),
+    ([b"ZADD", b"z", b"1", b"10"], {2}),
+    ([b"ZADD", b"z", b"nx", b"1", b"NX"], {2, 3}),
+    ([b"XADD", b"s", b"5-1", b"7", b"MAXLEN"], {2}),
+    ([b"XADD", b"s", b"NOMKSTREAM", b"MAXLEN", b"=", b"100", b"5-2", b"7", b"8"], {2, 3, 4, 5, 6}),
+    ([b"XADD", b"s", b"MAXLEN", b"100", b"5-3", b"7", b"8"], {2, 3, 4}),
+    ([b"xadd", b"s", b"minid", b"~", b"1-1", b"LIMIT", b"9", b"*", b"7", b"8"], {2, 3, 4, 5, 6, 7}),
+    ([b"SADD", b"set", *(b"%d" % number for number in range(100, 300))], set()),
+    ([b"MSET", b"k1", b"EX", b"k2", b"12"], set()),
+    ([b"SET", b"k", b"HYLLxyz", b"EX", b"60"], {2, 3, 4}),
+    ([b"EVAL", b"return redis.call('GET', KEYS[1])", b"1", b"key", b"word"], {1, 2}),
+    ([b"PEXPIREAT", b"k", b"1790000000000"], {2}),
+    ([b"SELECT", b"3"], {1}),
+    ([b"SETEX", b"k", b"60", b"60"], {2}),
+    ([b"NOSUCH", b"EX", b"17"], set()),
+]
+
+
+def test_what_commands_work_with_stays_and_all_else_goes(tmp_path):
+    path = tmp_path / "log.aof"
+    # Every shape twice, and not one behind the other: the places are remembered.
+    path.write_bytes(b"".join(encode_command(argv) for argv, _ in SHAPES + SHAPES))
+    aofnb.scan(path).anonymize(tmp_path / "new", secret=SECRET, verify=False)
+    made = list(aofnb.read_aof(tmp_path / "new", columns=["args"])["args"])
+    assert len(made) == 2 * len(SHAPES)
+    for (argv, stay), new in zip(SHAPES + SHAPES, made, strict=True):
+        assert list(new[1:]) == [arg if place in stay else of(arg) for place, arg in enumerate(argv) if place]
+
+
+def test_what_stands_between_commands_is_not_taken_over(tmp_path):
+    path = tmp_path / "log.aof"
+    command = encode_command([b"SET", b"k", b"v"])
+    path.write_bytes(b"#alice\r\n" + command + b"#TS:1700000000\r\n#bob\r\n" + command + b"#carol\r\n" + command)
+    aofnb.scan(path).anonymize(tmp_path / "new", secret=SECRET, verify=False)
+    [new] = (tmp_path / "new").rglob("*.base.aof")
+    hidden = encode_command([b"SET", of(b"k"), of(b"v")])
+    assert new.read_bytes() == hidden + b"#TS:1700000000\r\n" + 2 * hidden
+
+
+def test_a_large_log_keeps_its_shape_and_none_of_its_words(tmp_path):
+    """Larger than what is looked at together."""
+    ids = [b"%08x-aaaa-4bbb-8ccc-%012x" % (number, number * 7919) for number in range(200)]
+    argvs = []
+    for number in range(30_000):
+        argvs.append([b"SET", b"visitor:%s" % ids[number % 200], b'{"mail": "person%d@host.example"}' % number])
+        argvs.append([b"HSET", b"account:%d" % (number % 1000), b"surname", b"Mustermann" * (number % 5)])
+    path = tmp_path / "log.aof"
+    path.write_bytes(b"".join(map(encode_command, argvs)))
+    asked = []
+    log = aofnb.scan(path)
+    log.anonymize(
+        tmp_path / "new", secret=SECRET, verify=False, progress=lambda done, total: asked.append((done, total))
+    )
+    assert asked[-1] == (path.stat().st_size,) * 2
+    old, new = (aofnb.read_aof(place, columns=["key", "args"]) for place in (path, tmp_path / "new"))
+    assert [list(map(len, argv)) for argv in new["args"]] == [list(map(len, argv)) for argv in old["args"]]
+    pairs = {*zip(old.key, new.key, strict=True)}
+    assert len(pairs) == old.key.nunique() == new.key.nunique()
+    words = list(map(template, new.key.unique()))
+    assert len(set(words)) == 2
+    assert {re.sub("^[a-z]+", "", word) for word in words} == {":{uuid}", ":{n}"}
+    data = b"".join(place.read_bytes() for place in (tmp_path / "new").rglob("*.aof"))
+    for word in (b"visitor", b"account", b"person", b"host", b"example", b"surname", b"Muster", b"-aaaa-", b"-4bbb-"):
+        assert word not in data
+
+
 def test_words_may_stay(log, tmp_path):
     log.anonymize(tmp_path / "new", secret=SECRET, plain=["user", "mail"], verify=False)
     keys = aofnb.read_aof(tmp_path / "new").key
@@ -152,10 +225,63 @@ def test_text_stays_text(text):
     assert len(of(text.encode()).decode()) == len(text)
 
 
-@given(st.lists(st.sampled_from(["user", "17", "9f86d081884c7d65", "0", "x", "Cart"]), min_size=1, max_size=4))
+@given(st.lists(st.sampled_from(["user", "17", "9f86d081884c7d65", "0", "x", "Cart", UUID]), min_size=1, max_size=4))
 def test_kinds_of_keys_stay_kinds(words):
     key = ":".join(words)
     assert re.sub("[A-Za-z]+", "w", template(of(key.encode()).decode())) == re.sub("[A-Za-z]+", "w", template(key))
+
+
+def test_numbers_that_are_to_stay_do():
+    assert Pseudonyms(SECRET, ("17", "1234567", "deadbeef99")).of(b"17:1234567:deadbeef99") == b"17:1234567:deadbeef99"
+
+
+@pytest.mark.parametrize("codes", [range(0x80, 0x800), range(0x800, 0xD800), range(0x1F000, 0x21000)])
+def test_characters_stay_different(codes):
+    """Also those of scripts that share no alphabet."""
+    text = "".join(map(chr, codes))
+    made = of(text.encode()).decode()
+    assert len(set(made)) == len(text)
+    assert len(made.encode()) == len(text.encode())
+
+
+def test_rounds_are_what_they_are_called():
+    """The test vector of the authors of SipHash for a message of eight bytes."""
+    key = np.frombuffer(bytes(range(16)), "<u8").astype(np.uint64)
+    message = np.frombuffer(bytes(range(8)), "<u8").astype(np.uint64)
+    assert pseudonym._siphash(key[:1], key[1:], message).tolist() == [0x93F5F5799A932462]
+
+
+TEXTS = st.sampled_from(
+    ["user", "a", "F", "7", "12", "123456", "1234567", "deadbeef1", "12345678", "cafe", "-", "-", ":", "é", "\xff"]
+) | st.sampled_from(
+    ["550e8400-e29b-41d4-a716-446655440000", "12345678-1234-1234-1234-123456789012", "1234", "12345678-"]
+)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@given(st.lists(st.lists(TEXTS, max_size=12).map(lambda pieces: "".join(pieces).encode("latin-1")), max_size=4))
+@example([b"12345678-12345678-1234-1234-1234-123456789012", b"12345678-1234-1234-1234-", b"123456789012"])
+def test_the_kernel_finds_the_runs_that_numpy_finds(form, texts):
+    hot = kernel("aofnb.forensics._runs_cy", form)
+    data = np.array(bytearray(b"a1".join([b"", *texts, b""])), np.uint8)
+    ends = np.cumsum([len(text) + 2 for text in texts], dtype=np.int64)
+    begins = ends - [len(text) for text in texts] if texts else ends
+    made = []
+    for kernel_or_not in (hot, SimpleNamespace(COMPILED=False)):
+        with pytest.MonkeyPatch.context() as patch:
+            if kernel_or_not is hot:
+                kernel_or_not = SimpleNamespace(
+                    COMPILED=True, runs=hot.runs, read=hot.read, write=hot.write, put=hot.put
+                )
+            patch.setattr(pseudonym, "_runs_cy", kernel_or_not)
+            mine = data.copy()
+            Pseudonyms(SECRET).hide(mine, begins, ends)
+            made.append(mine.tobytes())
+    assert made[0] == made[1]
+    assert [made[0][begin - 2 : begin] for begin in begins.tolist()] == [b"a1"] * len(texts)
+    assert [made[0][begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)] == list(
+        map(of, texts)
+    )
 
 
 def test_numbers_stay_numbers():
