@@ -7,25 +7,31 @@ with the log.
 Keys are numbered, and what was said to them adds up in arrays by that number, many rows at once: in a run of rows a key
 is buried by the last use that overwrites or removes it, and of what was said to it the uses from there on count. Only
 commands that move keys, or take them all, end such a run.
+
+What a key is known by is a hash of 64 bits, keyed by chance: among a million keys two are taken for one once in 30
+million times. So a key takes 40 bytes, and looking up many is a walk through sorted arrays.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections import Counter
-from itertools import pairwise, repeat
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from aofnb.clock import SystemClock
 from aofnb.engine.replay import Replayer
 from aofnb.engine.store import open_store
 from aofnb.errors import AofnbError
 from aofnb.forensics.columns import Selection, was_run
-from aofnb.forensics.kinds import Kinds, Sums, text_of
+from aofnb.forensics.kinds import Kinds, text_of
 from aofnb.forensics.reading import Progress, Report
 from aofnb.forensics.roles import roles_by_name
 from aofnb.forensics.scan import Record, read_record
@@ -37,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["waste"]
 
 Ints = npt.NDArray[Any]
+Codes = npt.NDArray[np.uint64]
 
 _COLUMNS = ("part", "offset", "nbytes", "db", "cmd", "keys", "status")
 _NO_KEY = "(no key)"
@@ -49,6 +56,12 @@ _BURYING, _LEAVING_NOTHING = ("OW", "RM"), ("RM", "RO")
 _USES, _KEY_BYTES = 1 << 17, 1 << 27
 # With fewer keys nobody looks for those that are dead.
 _MANY_KEYS = 1 << 18
+# Longer keys are looked at by themselves.
+_LONG = 256
+# The lower bytes of a word.
+_OF_BYTES = np.array([(1 << 8 * size) - 1 for size in range(9)], np.uint64)
+# An index has so many codes in its small arrays at least.
+_RECENT = 1 << 12
 # How many rows tell how fast this machine replays.
 _SPEED_ROWS = 20_000
 
@@ -88,16 +101,90 @@ def _replay_s(log: Log, rows: int, highest_db: int) -> float | None:
     return (clock.monotonic() - begun) / some * rows if some else 0.0
 
 
-class _Names(dict[Any, int]):
-    """Numbers of names."""
+class _Index:
+    """A number for each of many codes of 64 bits, in sorted arrays: those that came last apart, in small ones."""
 
-    def of(self, names: list[Any], free: int) -> tuple[Ints, Ints]:
-        """The numbers of `names`, and the places of those that are new, whose numbers begin with `free`."""
-        numbers = np.fromiter(map(self.get, names, repeat(-1)), np.int64, len(names))
+    def __init__(self) -> None:
+        self._old = self._new = np.zeros(0, np.uint64), np.zeros(0, np.int32)
+
+    def of(self, codes: Codes) -> Ints:
+        """The number of each code, -1 where there is none. They are sorted."""
+        found = np.full(len(codes), -1, np.int64)
+        for known, numbers in (self._old, self._new):
+            if len(known):
+                places = np.minimum(known.searchsorted(codes), len(known) - 1)
+                is_known = known[places] == codes
+                found[is_known] = numbers[places[is_known]]
+        return found
+
+    def put(self, codes: Codes, numbers: Ints) -> None:
+        """From now on these are the numbers of `codes`, which are sorted; -1 if they have none any more."""
+        self._new = _merged(self._new, (codes, numbers.astype(np.int32)))
+        if len(self._new[0]) > max(_RECENT, len(self._old[0]) // 8):
+            self._merge()
+
+    def add(self, codes: Codes, free: int) -> tuple[Ints, Ints]:
+        """The numbers of `codes`, and the places of those that are new, whose numbers begin with `free`."""
+        numbers = self.of(codes)
         new = np.flatnonzero(numbers < 0)
-        numbers[new] = np.arange(free, free + len(new))
-        self.update(zip(map(names.__getitem__, new.tolist()), range(free, free + len(new)), strict=True))
+        if len(new):
+            numbers[new] = np.arange(free, free + len(new))
+            self.put(codes[new], numbers[new])
         return numbers, new
+
+    def renumber(self, now: Ints) -> None:
+        """What was number `n` is now[n]; -1 if it is nothing any more."""
+        self._merge()
+        codes, numbers = self._old
+        numbers = now[numbers].astype(np.int32)
+        self._old = codes[numbers >= 0], numbers[numbers >= 0]
+
+    def _merge(self) -> None:
+        codes, numbers = _merged(self._old, self._new)
+        self._old = codes[numbers >= 0], numbers[numbers >= 0]
+        self._new = self._new[0][:0], self._new[1][:0]
+
+
+def _merged(old: tuple[Codes, Ints], new: tuple[Codes, Ints]) -> tuple[Codes, Ints]:
+    codes, numbers = (np.concatenate(both) for both in zip(old, new, strict=True))
+    order = np.argsort(codes, kind="stable")
+    codes, numbers = codes[order], numbers[order]
+    # Of two numbers of a code the later one counts.
+    last = np.ones(len(codes), bool)
+    last[:-1] = codes[1:] != codes[:-1]
+    return codes[last], numbers[last]
+
+
+class _Hash:
+    """Codes of keys."""
+
+    def __init__(self) -> None:
+        self._first, *multipliers = np.frombuffer(os.urandom(24), np.uint64)
+        # An odd one loses nothing.
+        self._by_word, self._by_size = (each | np.uint64(1) for each in multipliers)
+
+    def of(self, keys: pa.Array) -> Codes:
+        """The code of each of these keys, which are binary."""
+        offsets = np.frombuffer(keys.buffers()[1], np.int32)[keys.offset : keys.offset + len(keys) + 1].astype(np.int64)
+        sizes = np.diff(offsets)
+        codes = self._first ^ sizes.astype(np.uint64) * self._by_size
+        text = np.frombuffer(keys.buffers()[2] or b"", np.uint8)[: offsets[-1] if len(offsets) else 0]
+        # The eight bytes from each on; they need not be in line.
+        padded = np.append(text, np.zeros(8, np.uint8))
+        words = np.ndarray(len(text) + 1, np.uint64, padded.data, strides=(1,))
+        for place in range(0, min(int(sizes.max(initial=0)), _LONG), 8):
+            more = np.flatnonzero((sizes > place) & (sizes <= _LONG))
+            word = words[offsets[more] + place] & _OF_BYTES[np.minimum(sizes[more] - place, 8)]
+            codes[more] = self.mixed(codes[more], word)
+        for row in np.flatnonzero(sizes > _LONG).tolist():
+            digest = hashlib.blake2b(keys[row].as_buffer(), key=self._first.tobytes(), digest_size=8).digest()
+            codes[row] = int.from_bytes(digest, "little")
+        return codes
+
+    def mixed(self, codes: Codes, words: Codes) -> Codes:
+        """Codes of codes and words."""
+        codes = (codes ^ words) * self._by_word
+        return codes ^ codes >> np.uint64(32)
 
 
 class _Turn(NamedTuple):
@@ -110,19 +197,19 @@ class _Turn(NamedTuple):
 
 
 class _Run(NamedTuple):
-    """Uses of keys, in order, as arrays of one length: the key and its database, bytes, the group if that does not
-    follow from the key, and what it does.
+    """Uses of keys, in order, as arrays of one length: the key, and its code if it is in no database, the database,
+    bytes, the group if that does not follow from the key, and what it does.
     """
 
     keys: pa.Array
+    codes: Codes
     dbs: Ints
     sizes: Ints
     groups: Ints
     does: Ints
 
     def slice(self, begin: int, end: int) -> _Run:
-        keys, *columns = self
-        return _Run(keys.slice(begin, end - begin), *(column[begin:end] for column in columns))
+        return _Run(self.keys.slice(begin, end - begin), *(column[begin:end] for column in self[1:]))
 
 
 class _Sums:
@@ -134,18 +221,26 @@ class _Sums:
     def __init__(self, by: str) -> None:
         self.highest_db = 0
         self._by = by
-        self._counted = Sums()
+        self._rows, self._nbytes = np.zeros(64, np.int64), np.zeros(64, np.int64)
         # Bytes by group that RENAME took there, or away.
         self._moved: Counter[int] = Counter()
         self._dead = np.zeros(64, np.int64)
         self._kinds = Kinds()
-        # Numbers of keys or commands.
-        self._groups = _Names({_NO_KEY: 0})
+        # Numbers of commands, or of keys in whatever database, and these keys.
+        self._words: dict[str | None, int] = {_NO_KEY: 0}
+        self._key_groups, self._key_names, self._named = _Index(), [pa.array([_NO_KEY.encode()])], 1
         self._roles: dict[str | None, tuple[int, int]] = {}
-        # Keys by database; how many numbers were given to them, and with how many it is worth to look for dead ones.
-        self._names: dict[int, _Names] = {}
+        self._hash = _Hash()
+        # What goes into the codes of the keys of a database: so SWAPDB swaps two, and FLUSHDB makes one anew.
+        self._homes: dict[int, int] = {}
+        self._made = 0
+        # Numbers of keys and, by number, their home; how many there are, and with how many it is worth to look for dead
+        # ones.
+        self._numbers, self._home = _Index(), np.zeros(64, np.int32)
         self._known, self._many = 0, _MANY_KEYS
-        self._slots = _Names()
+        # Keys with lower numbers have no home any more.
+        self._flushed = 0
+        self._slots, self._slots_known = _Index(), 0
         # By key: how often it was buried. A key that is gone keeps its number until `_forget`.
         self._burials = np.zeros(64, np.int32)
         # By slot, which is a key, or, if the group is the command, one for each of them that spoke to the key: bytes,
@@ -177,10 +272,10 @@ class _Sums:
         does = np.array([self._does(word) for word in words], np.uint8)[codes[rows], np.where(is_first, 0, 1)]
         groups = np.zeros(len(codes), np.int64)
         if self._by == "cmd":
-            groups = self._groups.of(words, len(self._groups))[0][codes]
-            self._counted.add(groups, nbytes)
+            groups = np.array([self._words.setdefault(word, len(self._words)) for word in words])[codes]
+            self._count(groups, 1, nbytes)
         else:
-            self._counted.add(groups[nkeys == 0], nbytes[nkeys == 0])
+            self._count(groups[nkeys == 0], 1, nbytes[nkeys == 0])
         self._die(groups[~run], nbytes[~run])
         self.highest_db = max(self.highest_db, int(dbs.max(initial=0)))
 
@@ -189,7 +284,7 @@ class _Sums:
             cmd, begin = words[codes[row]], int(begins[row])
             argv = _argv(log, batch, row) if cmd == "SWAPDB" else [b"", *keys[begin : begins[row + 1]].to_pylist()]
             self._turns.append(_Turn(self._uses + begin, cmd, int(dbs[row]), argv))
-        self._runs.append(_Run(keys, dbs[rows], sizes, groups[rows], does))
+        self._runs.append(_Run(keys, self._hash.of(keys), dbs[rows], sizes, groups[rows], does))
         self._uses += len(rows)
         self._key_bytes += keys.nbytes
 
@@ -208,50 +303,62 @@ class _Sums:
     def frame(self) -> pd.DataFrame:
         self._take()
         self._settle(np.arange(self._known_slots))
-        groups = [_NO_KEY, *self._kinds.words] if self._by == "template" else list(self._groups)
-        rows, nbytes, dead = self._counted.rows, self._counted.nbytes, self._dead
+        rows, nbytes, dead = self._rows, self._nbytes, _with_room(self._dead, len(self._rows))
         for group, more in self._moved.items():
             nbytes[group] += more
-        keys = zip((-dead).tolist(), (-nbytes).tolist(), map(str, groups), range(len(nbytes)), strict=False)
-        order = [key[-1] for key in sorted(keys) if rows[key[-1]]]
-        places = np.array(order, np.int64)
+        names = self._group_names()
+        there = np.flatnonzero(rows)
+        table = pa.table({"dead": dead[there], "bytes": nbytes[there], "name": names.take(pa.array(there))})
+        order = pc.sort_indices(table, [("dead", "descending"), ("bytes", "descending"), ("name", "ascending")])
+        places = there[order.to_numpy()]
+        index = names.take(pa.array(places)).to_pylist()
+        if self._by == "key":
+            index = [_NO_KEY if not place else name for place, name in zip(places.tolist(), index, strict=True)]
         made = pd.DataFrame(
             {"commands": rows[places], "bytes": nbytes[places], "dead_bytes": dead[places]},
-            index=pd.Index([groups[number] for number in order], dtype=object, name=self._by),
+            index=pd.Index(index, dtype=object, name=self._by),
         )
         made["dead"] = made["dead_bytes"] / made["bytes"].where(made["bytes"] > 0)
         return made
+
+    def _group_names(self) -> pa.Array:
+        if self._by == "key":
+            return pa.concat_arrays(self._key_names)
+        return pa.array([_NO_KEY, *self._kinds.words] if self._by == "template" else list(self._words), pa.string())
 
     # --- many uses at once -------------------------------------------------------------------------------
 
     def _take(self) -> None:
         """Add up what came."""
-        if self._runs:
-            keys, *columns = zip(*self._runs, strict=True)
-            everything = _Run(pa.concat_arrays(keys), *map(np.concatenate, columns))
-            turns, uses = self._turns, self._uses
-            self._runs, self._turns, self._uses, self._key_bytes = [], [], 0, 0
-            counted = []
-            for turn, end in pairwise([None, *turns, None]):
-                begin = 0 if turn is None else turn.at
-                if turn is not None:
-                    self._turn(turn)
-                counted.append(self._follow(everything.slice(begin, uses if end is None else end.at)))
-            if self._by != "cmd":
-                self._counted.add(np.concatenate(counted), everything.sizes)
-            if self._known > self._many:
-                self._forget()
+        if not self._runs:
+            return
+        keys, *columns = zip(*self._runs, strict=True)
+        everything = _Run(pa.concat_arrays(keys), *map(np.concatenate, columns))
+        turns, uses = self._turns, self._uses
+        self._runs, self._turns, self._uses, self._key_bytes = [], [], 0, 0
+        for turn, end in pairwise([None, *turns, None]):
+            begin = 0 if turn is None else turn.at
+            if turn is not None:
+                self._turn(turn)
+            self._follow(everything.slice(begin, uses if end is None else end.at))
+        if self._known > self._many:
+            self._forget()
 
-    def _follow(self, run: _Run) -> Ints:
-        """Take uses between which no key is moved; the group of each."""
+    def _follow(self, run: _Run) -> None:
+        """Take uses between which no key is moved."""
         if not len(run.keys):
-            return run.groups
-        numbers = self._numbers_of(run.keys, run.dbs)
-        groups = run.groups if self._by == "cmd" else self._group[numbers]
-        order = np.argsort(numbers, kind="stable")
-        sizes, does, mine = run.sizes[order], run.does[order], groups[order]
-        firsts = np.flatnonzero(np.diff(numbers[order], prepend=-1))
-        keys, uses = numbers[order[firsts]], np.diff(firsts, append=len(order))
+            return
+        codes = self._in_databases(run.codes, run.dbs)
+        order = np.argsort(codes, kind="stable")
+        sizes, does, codes = run.sizes[order], run.does[order], codes[order]
+        firsts = np.flatnonzero(np.append(True, codes[1:] != codes[:-1]))
+        uses = np.diff(firsts, append=len(order))
+        keys = self._numbers_of(codes[firsts], run, order[firsts])
+        if self._by == "cmd":
+            mine = run.groups[order]
+        else:
+            mine = np.repeat(self._group[keys], uses)
+            self._count(self._group[keys], uses, np.add.reduceat(sizes, firsts))
         buried = np.maximum.reduceat(np.where(does & _BURIES, np.arange(len(order)), -1), firsts)
         counts = (does & _LEAVES_NOTHING == 0) & (np.arange(len(order)) >= np.repeat(buried, uses))
         self._die(mine[~counts], sizes[~counts])
@@ -263,7 +370,14 @@ class _Sums:
             slots, held = keys, np.add.reduceat(np.where(counts, sizes, 0), firsts)
         self._settle(slots)
         self._held[slots] += held
-        return groups
+
+    def _count(self, groups: Ints, rows: Ints | int, nbytes: Ints) -> None:
+        """So many rows and bytes are of these groups."""
+        if len(groups):
+            size = int(groups.max()) + 1
+            self._rows, self._nbytes = _with_room(self._rows, size), _with_room(self._nbytes, size)
+            np.add.at(self._rows, groups, rows)
+            np.add.at(self._nbytes, groups, nbytes)
 
     def _die(self, groups: Ints, sizes: Ints) -> None:
         """So many bytes of these groups are dead."""
@@ -289,56 +403,74 @@ class _Sums:
         if turn.cmd == "SWAPDB":
             if len(turn.argv) == 3 and turn.argv[1].isdigit() and turn.argv[2].isdigit():
                 a, b = int(turn.argv[1][:9]), int(turn.argv[2][:9])
-                self._names[a], self._names[b] = self._names_in(b), self._names_in(a)
+                self._homes[a], self._homes[b] = self._home_of(b), self._home_of(a)
         elif turn.cmd in _WIDE:
-            for number in [turn.db] if turn.cmd == "FLUSHDB" else list(self._names):
-                self._bury(np.fromiter(self._names.pop(number, {}).values(), np.int64))
+            homes = [self._homes.pop(db, -1) for db in ([turn.db] if turn.cmd == "FLUSHDB" else list(self._homes))]
+            self._bury(self._flushed + np.flatnonzero(np.isin(self._home[self._flushed : self._known], homes)))
+            if not self._homes:
+                self._flushed = self._known
         elif len(turn.argv) == 3:
-            self._rename(self._names_in(turn.db), turn.argv[1], turn.argv[2])
+            self._rename(turn.db, turn.argv[1], turn.argv[2])
 
-    def _rename(self, names: _Names, old: bytes, new: bytes) -> None:
+    def _rename(self, db: int, old: bytes, new: bytes) -> None:
         """What was said to the one is now of the other."""
         if old == new:
             return
-        if (over := names.pop(new, None)) is not None:
+        names = pa.array([old, new], pa.binary())
+        codes = self._in_databases(self._hash.of(names), np.array([db, db]))
+        moved, over = (int(self._numbers.of(codes[place : place + 1])[0]) for place in (0, 1))
+        if over >= 0:
             self._bury(np.array([over]))
-        if (moved := names.pop(old, None)) is None:
-            return
-        names[new] = moved
-        if self._by != "cmd":
+        self._numbers.put(np.sort(codes), np.array([-1, moved])[np.argsort(codes)])
+        if moved >= 0 and self._by != "cmd":
             self._settle(np.array([moved]))
-            was, now = int(self._group[moved]), int(self._groups_of(pa.array([new], pa.binary()))[0])
+            was, now = int(self._group[moved]), int(self._groups_of(names[1:], self._hash.of(names[1:]))[0])
             self._moved[was] -= int(self._held[moved])
             self._moved[now] += int(self._held[moved])
             self._group[moved] = now
 
     # --- numbers -----------------------------------------------------------------------------------------
 
-    def _names_in(self, db: int) -> _Names:
-        return self._names.setdefault(db, _Names())
+    def _home_of(self, db: int) -> int:
+        if db not in self._homes:
+            self._made += 1
+            self._homes[db] = self._made
+        return self._homes[db]
 
-    def _numbers_of(self, keys: pa.Array, dbs: Ints) -> Ints:
-        numbers = np.empty(len(keys), np.int64)
-        for db in np.unique(dbs).tolist():
-            mine = dbs == db
-            named = keys.filter(pa.array(mine)).dictionary_encode()
-            found, new = self._names_in(db).of(named.dictionary.to_pylist(), self._known)
-            numbers[mine] = found[named.indices.to_numpy()]
+    def _in_databases(self, codes: Codes, dbs: Ints) -> Codes:
+        """Codes of keys in their databases."""
+        different, which = np.unique(dbs, return_inverse=True)
+        homes = np.array([self._home_of(db) for db in different.tolist()], np.uint64)
+        return self._hash.mixed(codes, homes[which])
+
+    def _numbers_of(self, codes: Codes, run: _Run, uses: Ints) -> Ints:
+        """The numbers of keys that are used there in `run`."""
+        numbers, new = self._numbers.add(codes, self._known)
+        if len(new):
             self._known += len(new)
-            self._burials = _with_room(self._burials, self._known)
-            if self._by != "cmd" and len(new):
-                self._begin_slots(found[new], found[new], self._groups_of(named.dictionary.take(pa.array(new))))
+            self._burials, self._home = _with_room(self._burials, self._known), _with_room(self._home, self._known)
+            uses = uses[new]
+            different, which = np.unique(run.dbs[uses], return_inverse=True)
+            self._home[numbers[new]] = np.array([self._homes[db] for db in different.tolist()])[which]
+            if self._by != "cmd":
+                groups = self._groups_of(run.keys.take(pa.array(uses)), run.codes[uses])
+                self._begin_slots(numbers[new], numbers[new], groups)
         return numbers
 
-    def _groups_of(self, keys: pa.Array) -> Ints:
+    def _groups_of(self, keys: pa.Array, codes: Codes) -> Ints:
         """The group of each key, where it follows from it."""
-        if self._by == "key":
-            return self._groups.of(keys.to_pylist(), len(self._groups))[0]
-        return self._kinds.codes(text_of(keys)) + np.int32(1)
+        if self._by != "key":
+            return self._kinds.codes(text_of(keys)) + np.int32(1)
+        codes, firsts, which = np.unique(codes, return_index=True, return_inverse=True)
+        groups, new = self._key_groups.add(codes, self._named)
+        self._key_names.append(keys.take(pa.array(firsts[new])))
+        self._named += len(new)
+        return groups[which]
 
     def _slots_of(self, said: Ints) -> Ints:
         """The slot of each key (in the upper half of a number) and command (in the lower)."""
-        slots, new = self._slots.of(said.tolist(), len(self._slots))
+        slots, new = self._slots.add(said.astype(np.uint64), self._slots_known)
+        self._slots_known += len(new)
         self._begin_slots(slots[new], said[new] >> 32, said[new] & 0xFFFFFFFF)
         return slots
 
@@ -350,7 +482,7 @@ class _Sums:
 
     @property
     def _known_slots(self) -> int:
-        return len(self._slots) if self._by == "cmd" else self._known
+        return self._slots_known if self._by == "cmd" else self._known
 
     def _forget(self) -> None:
         """Give the numbers of keys of which nothing counts any more to others, if those are most."""
@@ -361,17 +493,18 @@ class _Sums:
         count, self._many = int(alive.sum()), 2 * self._known
         if 2 * count > self._known:
             return
-        self._known, self._many = count, max(2 * count, _MANY_KEYS)
-        now = np.cumsum(alive) - 1
-        for db, names in self._names.items():
-            self._names[db] = _Names((name, int(now[number])) for name, number in names.items() if alive[number])
+        self._known, self._many, self._flushed = count, max(2 * count, _MANY_KEYS), 0
+        now = np.where(alive, np.cumsum(alive) - 1, -1)
+        self._numbers.renumber(now)
         self._owner = now[self._owner[slots]].astype(np.int32)
         self._group, self._held = self._group[slots], self._held[slots]
+        self._home = self._home[: len(alive)][alive]
         self._since, self._burials = np.zeros(len(slots), np.int32), np.zeros(count, np.int32)
         if self._by == "cmd":
-            self._slots = _Names(
-                zip((self._owner.astype(np.int64) << 32 | self._group).tolist(), range(len(slots)), strict=True)
-            )
+            said = self._owner.astype(np.uint64) << np.uint64(32) | self._group.astype(np.uint64)
+            order = np.argsort(said)
+            self._slots, self._slots_known = _Index(), len(slots)
+            self._slots.put(said[order], order)
 
 
 def _with_room(column: Ints, size: int) -> Ints:

@@ -2,6 +2,8 @@ import random
 from collections import Counter, defaultdict
 from functools import partial
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 import aofnb
@@ -161,3 +163,57 @@ def test_rows_at_once_add_up_to_what_rows_one_by_one_do(by, seed, at_once, tmp_p
     found = log.waste(by=by)
     assert list(found[["commands", "bytes", "dead_bytes"]].itertuples(name=None)) == one_by_one(log, by)
     assert found.dead_bytes.sum() > 0
+
+
+def test_keys_are_told_apart_by_every_byte_and_their_length():
+    keys = [bytes(size) for size in range(300)]
+    keys += [b"x" * size + end for size in range(300) for end in (b"y", b"z", b"\xff")]
+    keys += [b"user:%d" % number for number in range(20_000)]
+    hashed = waste._Hash()
+    codes = hashed.of(pa.array(keys, pa.binary()))
+    assert len(set(codes.tolist())) == len(keys)
+    # In whatever array they are, and alone.
+    assert hashed.of(pa.array([b"before", *keys, b"behind"], pa.binary())[1:-1]).tolist() == codes.tolist()
+    alone = [hashed.of(pa.array([key], pa.binary())).item() for key in keys[::97]]
+    assert alone == codes[::97].tolist()
+    assert hashed.of(pa.array([], pa.binary())).tolist() == []
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_index_is_a_dict(seed, monkeypatch):
+    monkeypatch.setattr(waste, "_RECENT", 5)
+    rng = random.Random(seed)
+    index, plain = waste._Index(), {}
+    for _ in range(200):
+        codes = sorted(rng.sample(range(60), rng.randrange(1, 9)))
+        array = np.array(codes, np.uint64)
+        chance = rng.random()
+        if chance < 0.5:
+            numbers, new = index.add(array, 1000 + len(plain))
+            places = [place for place, code in enumerate(codes) if code not in plain]
+            assert new.tolist() == places
+            plain.update(zip((codes[place] for place in places), range(1000 + len(plain), 2000), strict=False))
+        elif chance < 0.9:
+            numbers = np.array([rng.choice([-1, rng.randrange(1000)]) for _ in codes])
+            index.put(array, numbers)
+            plain.update(zip(codes, numbers.tolist(), strict=True))
+            plain = {code: number for code, number in plain.items() if number >= 0}
+        else:
+            now = np.array([rng.choice([-1, number // 2]) for number in range(2000)])
+            index.renumber(now)
+            plain = {code: int(now[number]) for code, number in plain.items() if now[number] >= 0}
+        found = index.of(np.arange(60, dtype=np.uint64)).tolist()
+        assert found == [plain.get(code, -1) for code in range(60)]
+
+
+@pytest.mark.parametrize("by", ["template", "key", "cmd"])
+def test_databases_that_are_emptied_over_and_over(by, tmp_path, monkeypatch):
+    monkeypatch.setattr(waste, "_MANY_KEYS", 40)
+    monkeypatch.setattr(waste, "_USES", 30)
+    lines = []
+    for turn in range(30):
+        lines += [f"SELECT {turn % 3}", f"SET a:{turn % 5} {turn}", "SET b:1 x", "SET b:1 y"]
+        lines += [["FLUSHDB"], ["FLUSHALL"], [], ["SWAPDB 0 2"], ["RENAME b:1 a:1", "SET b:1 z"]][turn % 5]
+    log = log_of(tmp_path / "x.aof", *lines)
+    found = log.waste(by=by)
+    assert list(found[["commands", "bytes", "dead_bytes"]].itertuples(name=None)) == one_by_one(log, by)
