@@ -315,6 +315,7 @@ LITTLE = [*".@+- 123456789ax\n", "a" * 64, "eyJabcdef", ".eyJabcdef.abcdef", "12
 @example("+x+4915112345678+4915112345678")
 @example("1.2.3.4.5 1.2.3.4")
 @example("a@b.com.c@d.org")
+@example("x4111 1111 1111 1111-4111111111111111.5111111111111 4111-1111-1111-1111  4111111111111")
 def test_what_looks_personal_is_found_at_once_as_from_each_place(kind, text):
     found = [(hit.span(), hit[0]) for hit in hits(kind, text.encode())]
     assert found == [(hit.span(), hit[0]) for hit in re.finditer(PLAIN[kind], text.encode())]
