@@ -26,6 +26,11 @@ __all__ = ["Assembly", "frame_of_batches"]
 _NAT = np.iinfo(np.int64).min
 _INT8_MAX, _INT16_MAX = (1 << 7) - 1, (1 << 15) - 1
 _BLOCK = 1 << 16
+# What the kernel `_fill_cy` writes, in the order in which it takes the columns.
+_FILLED = {
+    **dict.fromkeys(("offset", "nbytes", "ts"), np.int64), "db": np.int16, "txn": np.int64, "cmd": np.int16,
+    "nkeys": np.int16, "argc": np.int32, "status": np.int8,
+}  # fmt: skip
 
 
 def frame_of_batches(batches: Sequence[pa.RecordBatch], schema: pa.Schema, parts: Sequence[str]) -> pd.DataFrame:
@@ -51,7 +56,8 @@ class Assembly:
         """Add the next rows; with them and those to come there will be about `expected`."""
         if not batch.num_rows:
             return
-        self._add_seq(batch.column(0).to_numpy())
+        seq = batch.column(0).to_numpy()
+        self._add_seq(seq if int(seq[-1]) - int(seq[0]) >= len(seq) else range(int(seq[0]), int(seq[-1]) + 1))
         for column, values in zip(self._columns.values(), batch.columns[1:], strict=True):
             column.add(values, expected)
 
@@ -60,14 +66,49 @@ class Assembly:
         columns = {name: column.finished() for name, column in self._columns.items()}
         return pd.DataFrame(columns, index=self._index(), copy=False)
 
-    def _add_seq(self, seq: npt.NDArray[np.int64]) -> None:
-        first, last = int(seq[0]), int(seq[-1])
-        if last - first >= len(seq):
-            self._seq.append(seq)
-        elif self._seq and isinstance(before := self._seq[-1], range) and before.stop == first:
-            self._seq[-1] = range(before.start, last + 1)
+    def room(self, count: int, expected: int) -> list[npt.NDArray[Any]]:
+        """Where the kernel `_fill_cy` is to write the next rows, at most `count`, column by column; no places for those
+        that nobody wants. `take` says how many they were.
+        """
+        self._expected = expected
+        return [
+            column.room(count, expected)
+            if isinstance(column := self._columns.get(name), _Filled)
+            else np.empty(0, dtype)
+            for name, dtype in _FILLED.items()
+        ]
+
+    def take(self, first: int, count: int, part: int, keys: pa.Array | None) -> None:
+        """So many rows were written, from row `first` on, of that part and with these keys."""
+        if not count:
+            return
+        self._add_seq(range(first, first + count))
+        for name, column in self._columns.items():
+            if not isinstance(column, _Filled):
+                column.add(keys, self._expected)
+                continue
+            if name == "part":
+                column.room(count, self._expected)[:] = part
+            column.take(count)
+
+    def word_number(self, word: str) -> int:
+        """What stands for the name of a command in what is written."""
+        column = self._columns.get("cmd")
+        return column.number(word) if isinstance(column, _Observed) else 0
+
+    def discard(self, first: int) -> None:
+        """A server throws the rows away from the place `first` on. A cut row stays `truncated`."""
+        column = self._columns.get("status")
+        if isinstance(column, _Named):
+            codes = column.written()[first:]
+            codes[codes != STATUSES.index("truncated")] = STATUSES.index("discarded")
+
+    def _add_seq(self, seq: range | npt.NDArray[np.int64]) -> None:
+        before = self._seq[-1] if self._seq else None
+        if isinstance(before, range) and isinstance(seq, range) and before.stop == seq.start:
+            self._seq[-1] = range(before.start, seq.stop)
         else:
-            self._seq.append(range(first, last + 1))
+            self._seq.append(seq)
 
     def _index(self) -> pd.Index:
         if not self._seq:
@@ -112,14 +153,28 @@ class _Filled:
 
     def next(self, count: int, expected: int) -> npt.NDArray[Any]:
         """The next `count` places, to be written to at once; `expected` is how many there may be in all."""
-        begin, self._used = self._used, self._used + count
-        if self._used > len(self._array):
+        places = self.room(count, expected)
+        self._used += count
+        return places
+
+    def room(self, count: int, expected: int) -> npt.NDArray[Any]:
+        """The same, for who says later how many of them were needed: see `take`."""
+        begin, end = self._used, self._used + count
+        if end > len(self._array):
             # A guess from little may be far too high, one that is too low must not be made for every batch.
-            room = max(min(expected, 256 * self._used), self._used + begin // 2)
+            room = max(min(expected, 256 * end), end + begin // 2)
             grown = np.empty(room, self._array.dtype)
             grown[:begin] = self._array[:begin]
             self._array = grown
-        return self._array[begin : self._used]
+        return self._array[begin:end]
+
+    def take(self, count: int) -> None:
+        """So many were."""
+        self._used += count
+
+    def written(self) -> npt.NDArray[Any]:
+        """What was written so far; to be changed, not to be kept."""
+        return self._array[: self._used]
 
     def widen(self, dtype: npt.DTypeLike) -> None:
         self._array = self._array.astype(dtype)
@@ -128,83 +183,89 @@ class _Filled:
     def dtype(self) -> np.dtype[Any]:
         return self._array.dtype
 
-    def finished(self) -> npt.NDArray[Any]:
+    def finished(self) -> Any:
         """All that was written, without the room that was too much."""
         # Nobody else has a view by now; memory that was never touched goes back without being copied.
         self._array.resize(self._used, refcheck=False)
         return self._array
 
 
-class _Numbers:
+class _Numbers(_Filled):
     """Whole numbers, none of them missing."""
 
-    def __init__(self, dtype: npt.DTypeLike) -> None:
-        self._numbers = _Filled(dtype)
-
     def add(self, values: pa.Array, expected: int) -> None:
-        self._numbers.next(len(values), expected)[:] = values.to_numpy()
-
-    def finished(self) -> npt.NDArray[Any]:
-        return self._numbers.finished()
+        self.next(len(values), expected)[:] = values.to_numpy()
 
 
-class _NullableNumbers:
+class _NullableNumbers(_Filled):
     """Whole numbers, 0 where there is none."""
 
     def __init__(self) -> None:
-        self._numbers, self._missing = _Filled(np.int64), _Filled(bool)
+        super().__init__(np.int64)
+        self._missing = _Filled(bool)
 
     def add(self, values: pa.Array, expected: int) -> None:
-        numbers = _stored(values, np.int64)
-        self._numbers.next(len(values), expected)[:] = numbers
-        np.equal(numbers, 0, out=self._missing.next(len(values), expected))
+        self.room(len(values), expected)[:] = _stored(values, np.int64)
+        self.take(len(values))
+
+    def room(self, count: int, expected: int) -> npt.NDArray[Any]:
+        self._missing.room(count, expected)
+        return super().room(count, expected)
+
+    def take(self, count: int) -> None:
+        np.equal(super().room(count, 0), 0, out=self._missing.next(count, 0))
+        super().take(count)
 
     def finished(self) -> pd.arrays.IntegerArray:
-        return pd.arrays.IntegerArray(self._numbers.finished(), self._missing.finished())
+        return pd.arrays.IntegerArray(super().finished(), self._missing.finished())
 
 
-class _Seconds:
+class _Seconds(_Filled):
     """Times in seconds, negative where there is none."""
 
     def __init__(self) -> None:
-        self._seconds = _Filled(np.int64)
+        super().__init__(np.int64)
 
     def add(self, values: pa.Array, expected: int) -> None:
-        seconds = self._seconds.next(len(values), expected)
+        seconds = self.next(len(values), expected)
         seconds[:] = _stored(values, np.int64)
         if values.null_count:
             seconds[seconds < 0] = _NAT
 
     def finished(self) -> Any:
-        return pd.array(self._seconds.finished(), dtype=pd.DatetimeTZDtype("s", "UTC"), copy=False)
+        return pd.array(super().finished(), dtype=pd.DatetimeTZDtype("s", "UTC"), copy=False)
 
 
-class _Named:
+class _Named(_Filled):
     """Words of a list that is known: a category of all of it."""
 
     def __init__(self, words: Sequence[str]) -> None:
+        super().__init__(_width(len(words)))
         self._words = words
-        self._codes = _Filled(_width(len(words)))
 
     def add(self, values: pa.Array, expected: int) -> None:
-        self._codes.next(len(values), expected)[:] = _stored(values.indices, np.int32)
+        self.next(len(values), expected)[:] = _stored(values.indices, np.int32)
 
     def finished(self) -> Any:
-        return pd.Categorical.from_codes(self._codes.finished(), _categories(tuple(self._words)), validate=False)
+        return pd.Categorical.from_codes(super().finished(), _categories(tuple(self._words)), validate=False)
 
 
-class _Observed:
+class _Observed(_Filled):
     """Words that come as they come: a category of those that occur, in alphabetical order."""
 
     def __init__(self) -> None:
+        super().__init__(np.int16)
         self._numbers: dict[str, int] = {}
-        self._codes = _Filled(np.int16)
         self._met: pa.Array | None = None
+
+    def number(self, word: str) -> int:
+        """What is written for this word."""
+        return self._numbers.setdefault(word, len(self._numbers))
 
     def add(self, values: pa.Array, expected: int) -> None:
         if self._met is None or not self._met.equals(values.dictionary):
             self._meet(values.dictionary)
-        codes, indices = self._codes.next(len(values), expected), _stored(values.indices, np.int32)
+        codes, indices = self.next(len(values), expected), _stored(values.indices, np.int32)
         if self._by_index is None:
             codes[:] = indices
         else:
@@ -212,16 +273,16 @@ class _Observed:
 
     def _meet(self, words: pa.Array) -> None:
         """Number the words that are new. What is missing has index and number -1: the last place."""
-        numbers = [self._numbers.setdefault(word, len(self._numbers)) for word in words.to_pylist()]
-        if len(self._numbers) > _INT16_MAX and self._codes.dtype == np.int16:
-            self._codes.widen(np.int32)
+        numbers = [self.number(word) for word in words.to_pylist()]
+        if len(self._numbers) > _INT16_MAX and self.dtype == np.int16:
+            self.widen(np.int32)
         self._met = words
         # All batches of a log have the same words, but for those that come new.
         alike = numbers == list(range(len(numbers)))
-        self._by_index = None if alike else np.array([*numbers, -1], self._codes.dtype)
+        self._by_index = None if alike else np.array([*numbers, -1], self.dtype)
 
     def finished(self) -> pd.Categorical:
-        codes, words = self._codes.finished(), list(self._numbers)
+        codes, words = super().finished(), list(self._numbers)
         # numpy makes places of eight bytes of all that it takes at once.
         blocks = [slice(at, at + _BLOCK) for at in range(0, len(codes), _BLOCK)]
         counts = sum((np.bincount(codes[block] + 1, minlength=len(words) + 1) for block in blocks), np.zeros(1, int))

@@ -26,7 +26,7 @@ from aofnb.commands import registry
 from aofnb.errors import ReplyError
 from aofnb.forensics import _columns_cy
 from aofnb.forensics.index import Mark
-from aofnb.forensics.scan import Ints, Records
+from aofnb.forensics.scan import Bytes, Ints, Records
 from aofnb.store import glob
 
 __all__ = ["DEFAULT_COLUMNS", "NOT_RUN", "STATUSES", "RowBuilder", "Selection", "was_run"]
@@ -220,6 +220,29 @@ class _CommandTable:
             slot = (slot + 1) % len(numbers)
         lows[slot], highs[slot], numbers[slot] = low, high, code
 
+    def asked(self, argv: list[bytes]) -> tuple[int, int, int]:
+        """For the kernel that fills: the number of this command, and, where no rule tells its keys, which argument is
+        the first, 0 for none, and how many they are; else -1.
+        """
+        code = self._spellings[argv[0]] if argv[0] in self._spellings else self.met(argv[0])
+        entry = self.entries[code]
+        if entry is not None and entry.subcommands and len(argv) > 1:
+            code = self.code(argv[0], argv[1].upper())
+        if code not in self.odd:
+            return code, -1, 0
+        positions = _positions(self.odd[code], argv)
+        return code, positions[0] if positions else 0, len(positions)
+
+    def facts(self, word_number: Callable[[str], int]) -> Ints:
+        """For the kernel that fills: what it has to know of each command."""
+        first, last, step, known, containers, _ = self.arrays()
+        asks = containers.copy()
+        asks[list(self.odd)] = True
+        status = np.where(known, _OK, _UNKNOWN)
+        names = list(self._names)
+        words = np.array([-1] + [word_number(names[number]) for number in self._name_of[1:]])
+        return np.ascontiguousarray(np.array([first, last, step, asks, status, words], np.int64).T)
+
     def names(self, codes: Column) -> pa.Array:
         """The names of these commands, null for number 0."""
         self.arrays()
@@ -294,6 +317,11 @@ class RowBuilder:
         self._db = 0
         self._in_multi = False
         self._uncertain = False
+
+    @property
+    def commands(self) -> _CommandTable:
+        """The commands that were met so far."""
+        return self._commands
 
     @property
     def in_multi(self) -> bool:
@@ -470,12 +498,20 @@ class RowBuilder:
     def _status(self, codes: npt.NDArray[Any]) -> pa.Array:
         return _words_of(codes, self._statuses)
 
+    def text(self, data: Bytes, offsets: Ints, present: npt.NDArray[Any] | None) -> pa.Array:
+        """Keys as an Arrow array, in the encoding that was asked for; null where they are not `present`."""
+        buffers = [_bitmap(present), pa.py_buffer(offsets), pa.py_buffer(data)]
+        keys = pa.Array.from_buffers(pa.large_binary(), len(offsets) - 1, buffers)
+        if self._is_utf8() and _is_ascii(keys):
+            return keys.view(pa.large_string())
+        return self._text(keys.cast(pa.binary()))
+
     def _text(self, keys: pa.Array) -> pa.Array:
         """`keys` in the encoding that was asked for."""
         encoding, errors = self.selection.encoding, self.selection.encoding_errors
         if encoding is None:
             return keys
-        if encoding.replace("_", "-").lower() in ("utf-8", "utf8"):
+        if self._is_utf8():
             if _is_ascii(keys):
                 return keys.view(pa.string())
             try:
@@ -490,6 +526,10 @@ class RowBuilder:
                 decoded.append(key.decode(encoding, errors))
                 self.escaped_keys += 1
         return pa.array(decoded, pa.string())
+
+    def _is_utf8(self) -> bool:
+        encoding = self.selection.encoding
+        return encoding is not None and encoding.replace("_", "-").lower() in ("utf-8", "utf8")
 
 
 class _ByLines:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from aofnb._version import VERSION
 from aofnb.forensics.assembly import Assembly, frame_of_batches
+from aofnb.forensics.filling import filled_frame, is_plain
 from aofnb.forensics.log import Log
 from aofnb.forensics.position import Where
 from aofnb.forensics.reading import OnBad, Progress, Report, ahead, pays_ahead
@@ -276,11 +277,16 @@ def read_frame(
     """All rows, or the first `nrows`, as one frame."""
     report = Report()
     nrows = None if nrows is None else at_least(nrows, 0, "nrows")
-    assembly = Assembly(selection.schema(), [part.name for part in log.parts])
-    sized = _sized(log.read(selection, on_bad, progress, report, start, stop), report, nrows)
-    for batch, expected in _ahead(sized, log, nrows, progress):
-        assembly.add(batch, expected)
-    frame = _of_backend(assembly.frame(), dtype_backend)
+    if (nrows, start, stop) == (None, None, None) and on_bad != "resync" and is_plain(selection):
+        frame = filled_frame(log.parts, selection, on_bad, progress, report)
+        log.note_rows(report, on_bad)
+    else:
+        assembly = Assembly(selection.schema(), [part.name for part in log.parts])
+        sized = _sized(log.read(selection, on_bad, progress, report, start, stop), report, nrows)
+        for batch, expected in _ahead(sized, log, nrows, progress):
+            assembly.add(batch, expected)
+        frame = assembly.frame()
+    frame = _of_backend(frame, dtype_backend)
     frame.attrs["aof"] = _about(log, selection, on_bad) | {
         "damage": report.damage,
         "escaped_keys": report.escaped_keys,

@@ -225,7 +225,12 @@ class Log:
             if batch is None:
                 return
             yield batch
-        if begin is None and on_bad in ("error", self.tolerant):
+        if begin is None:
+            self.note_rows(report, on_bad)
+
+    def note_rows(self, report: Report, on_bad: OnBad) -> None:
+        """All of the log was read, and `report` says how many rows there are."""
+        if on_bad in ("error", self.tolerant):
             self._len = report.rows
 
     @property

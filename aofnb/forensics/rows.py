@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from aofnb.forensics.columns import RowBuilder, Selection
 
-__all__ = ["build_index", "is_far", "read_rows", "tables"]
+__all__ = ["build_index", "is_far", "open_multi", "read_rows", "tables"]
 
 # Marks of the index are so many bytes or rows apart, whichever comes first.
 _MARK_BYTES = 4 << 20
@@ -112,7 +112,7 @@ def _read_part(
     if not waiting:
         return
     if on_bad == "error":
-        raise _open_multi(part, opened)
+        raise open_multi(part, opened)
     report.add(part, "open_multi", opened, None, OPEN_MULTI)
     yield from map(builder.discarded, waiting)
 
@@ -205,7 +205,7 @@ class _Survey:
         """There is no more in this part."""
         if self._opened is not None:
             if on_bad == "error":
-                raise _open_multi(self._part, self._opened)
+                raise open_multi(self._part, self._opened)
             self.met.add(self._part, "open_multi", self._opened, None, OPEN_MULTI)
         self._bytes_before += self._part.size
         self._tell(self._bytes_before, self._bytes)
@@ -275,7 +275,8 @@ def _tables_to_damage(
             yield found.as_records()
 
 
-def _open_multi(part: Part, offset: int) -> AofTruncatedError:
+def open_multi(part: Part, offset: int) -> AofTruncatedError:
+    """The error of a file that ends inside the transaction that began at `offset`."""
     return AofTruncatedError(f"{OPEN_MULTI}; on_bad='truncate' reads them", file=part.path, offset=offset)
 
 

@@ -40,6 +40,7 @@ __all__ = [
     "Record",
     "Records",
     "encode_records",
+    "plain_walk",
     "read_record",
     "scan_file",
 ]
@@ -512,6 +513,11 @@ def _walk_lines(data: bytes, pos: int, base: int) -> tuple[Records | None, int]:
     return records, stop
 
 
+def plain_walk() -> Walk:
+    """What finds the commands of a chunk that keep to the form Redis writes; for one file."""
+    return _Walk() if _walk_cy.COMPILED else _walk_lines
+
+
 class _Walk:
     """What `_walk_lines` does, by the kernel, which also takes CRLFs inside arguments as it goes."""
 
@@ -717,7 +723,7 @@ def scan_file(
     left: Any = float("inf") if size is None else size
     want = chunk_bytes
     if walk is None:
-        walk = _Walk() if _walk_cy.COMPILED else _walk_lines
+        walk = plain_walk()
     unread = getattr(file, "unread", lambda size: False)
     while True:
         fresh = file.read(int(min(want, left)))
