@@ -6,19 +6,13 @@ where the files are comes from ``df.attrs["aof"]`` or from the caller.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from os import PathLike
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 import pandas as pd
 
-from aofnb.errors import AofError
 from aofnb.forensics import analysis
-from aofnb.forensics.log import Log
-from aofnb.forensics.parts import PartFile
-from aofnb.forensics.scan import Incomplete, Record, read_record
+from aofnb.forensics.reread import FrameRows, Source
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,10 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["AofAccessor", "AofPlots", "register"]
 
 _PLACE = ("part", "offset", "nbytes")
-# Rows that are a whole command, which the file can be compared with.
-_WHOLE = ("ok", "lf_repaired", "discarded", "unknown_command")
-
-Source = str | PathLike[str] | Log | None
 
 
 class AofAccessor:
@@ -75,37 +65,23 @@ class AofAccessor:
         AofError
             The file is gone, is shorter now than the row says, or holds another command there.
         """
-        row: Any = self._frame.loc[i]
-        if isinstance(row, pd.DataFrame):
-            raise ValueError(f"{len(row)} rows are labelled {i}: reset_index(drop=True) tells them apart")
-        part = self._files(source, row.get("shard"))(str(row["part"]))
-        with PartFile(part.path, part.compression) as file:
-            data = _bytes_at(file, part.path, int(row["offset"]), int(row["nbytes"]))
-        if part.snapshot and not data.startswith(b"*"):
-            # A key of a snapshot: its own form is not that of a command.
-            return data
-        _record_of(data, row.get("status"), row.get("cmd"), part.path, int(row["offset"]))
-        return data
+        place = self._frame.index.get_loc(i)
+        if not isinstance(place, int):
+            raise ValueError(f"several rows are labelled {i}: reset_index(drop=True) tells them apart")
+        return FrameRows(self._frame, source).raw(place)
 
     def arg(self, n: int, *, source: Source = None) -> pd.Series:
         """Argument `n` of each row as binary, NA where the command is shorter; 0 is the name.
 
-        Taken from the column ``arg<n>`` or ``args`` if there is one, else read from the files: for many rows
-        ``read_aof(..., columns=[..., "arg2"])`` is faster.
+        Taken from the column ``arg<n>`` or ``args`` if there is one, else read from the files.
         """
         if n < 0:
             raise ValueError("arguments are counted from the name, which is 0")
         frame, name = self._frame, f"arg{n}"
         if name in frame.columns:
             return frame[name]
-        values = [argv[n] if len(argv) > n else None for argv in self._argvs(source)]
-        import pyarrow as pa
-
-        return pd.Series(
-            pd.arrays.ArrowExtensionArray(pa.array(values, pa.binary())),
-            index=frame.index,
-            name=name,
-        )
+        values = FrameRows(frame, source).argument(n)
+        return pd.Series(pd.arrays.ArrowExtensionArray(values), index=frame.index, name=name)
 
     # --- answers -----------------------------------------------------------------------------------------
 
@@ -169,108 +145,13 @@ class AofAccessor:
         """
         from aofnb.forensics.write import write_rows
 
-        return write_rows(self._frame, self._argvs(source), dest)
+        return write_rows(self._frame, FrameRows(self._frame, source), dest)
 
     # --- parts -------------------------------------------------------------------------------------------
 
-    def _argvs_of(self, source: Source) -> Callable[[Any], list[list[bytes]]]:
+    def _argvs_of(self, source: Source) -> analysis.Argvs:
         """A function from a mask to the arguments of its rows."""
-        return lambda mask: AofAccessor(self._frame[mask])._argvs(source)
-
-    def _argvs(self, source: Source) -> list[list[bytes]]:
-        """All arguments of every row: from the column `args` if there is one, else from the files."""
-        if "args" in self._frame.columns:
-            return [list(argv) for argv in self._frame["args"]]
-        if source is None and "shard" in self._frame.columns and "shards" in self._about():
-            return self._argvs_of_shards()
-        locate = self._files(source)
-        parts = self._frame["part"].astype(str).to_numpy()
-        offsets = self._frame["offset"].to_numpy()
-        nbytes = self._frame["nbytes"].to_numpy()
-        statuses, cmds = self._words("status"), self._words("cmd")
-        argvs: list[list[bytes]] = [[] for _ in parts]
-        for name in pd.unique(parts):
-            places = np.flatnonzero(parts == name)
-            part = locate(name)
-            in_snapshot: list[int] = []
-            with PartFile(part.path, part.compression) as file:
-                for place in places[np.argsort(offsets[places], kind="stable")].tolist():
-                    offset = int(offsets[place])
-                    data = _bytes_at(file, part.path, offset, int(nbytes[place]))
-                    if part.snapshot and not data.startswith(b"*"):
-                        in_snapshot.append(place)
-                        continue
-                    found = _record_of(data, statuses[place], cmds[place], part.path, offset)
-                    argvs[place] = found.argv if isinstance(found, (Record, Incomplete)) else []
-            if in_snapshot:
-                self._fill_from_snapshot(argvs, in_snapshot, source)
-        return argvs
-
-    def _argvs_of_shards(self) -> list[list[bytes]]:
-        argvs: list[list[bytes]] = [[] for _ in range(len(self._frame))]
-        for name, about in self._about()["shards"].items():
-            places = np.flatnonzero(self._frame["shard"] == name)
-            rows = self._frame.iloc[places].drop(columns="shard")
-            rows.attrs = {"aof": about}
-            for place, argv in zip(places.tolist(), AofAccessor(rows)._argvs(None), strict=True):
-                argvs[place] = argv
-        return argvs
-
-    def _about(self) -> dict[str, Any]:
-        """What `read_aof` noted about the log; empty if that was lost."""
-        about: dict[str, Any] = self._frame.attrs.get("aof", {})
-        return about
-
-    def _fill_from_snapshot(self, argvs: list[list[bytes]], places: list[int], source: Source) -> None:
-        """The arguments of rows that a snapshot was turned into: only reading it again has them."""
-        if self._frame.index.name != "seq":
-            raise ValueError(
-                "rows of a snapshot are found by their number in the log: keep the index `seq`, or read the log with "
-                "the column `args`"
-            )
-        log = source if isinstance(source, Log) else Log(source or self._about()["source"])
-        wanted = {int(self._frame.index[place]): place for place in places}
-        for batch in log.batches(columns=["args"], start=min(wanted), stop=max(wanted) + 1, on_bad="truncate"):
-            for seq, argv in zip(batch.column(0).to_pylist(), batch.column(1), strict=True):
-                if seq in wanted:
-                    argvs[wanted[seq]] = argv.as_py()
-
-    def _words(self, name: str) -> Any:
-        """The column `name` as objects; None for all rows if the frame has no such column."""
-        if name not in self._frame.columns:
-            return [None] * len(self._frame)
-        return self._frame[name].to_numpy(dtype=object)
-
-    def _files(self, source: Source, shard: str | None = None) -> Callable[[str], _Place]:
-        """A function from the name of a part, in `shard` if there are several logs, to where it is."""
-        if source is not None:
-            log = source if isinstance(source, Log) else Log(source)
-            known = {part.name: _Place(part.path, part.compression, part.format == "rdb") for part in log.parts}
-        else:
-            about = self._about()
-            about = about.get("shards", {}).get(shard, about)
-            known = {
-                part["name"]: _Place(part["path"], part["compression"], part["format"] == "rdb")
-                for part in about.get("parts", ())
-            }
-
-        def locate(part: str) -> _Place:
-            if part not in known:
-                raise ValueError(
-                    f"where {part} is, is not known: grouping, and concatenating frames of different logs, lose "
-                    "df.attrs['aof']; give source=, the path of the log"
-                )
-            return known[part]
-
-        return locate
-
-
-class _Place(NamedTuple):
-    """A file of the log. With `snapshot` it begins with one, so that not all its rows are commands in it."""
-
-    path: str
-    compression: str | None
-    snapshot: bool
+        return lambda mask: FrameRows(self._frame[mask], source).argvs()
 
 
 class AofPlots:
@@ -320,44 +201,6 @@ class AofPlots:
         from aofnb.forensics import plots
 
         return plots.heatmap(self._frame, ax, top, buckets)
-
-
-def _bytes_at(file: PartFile, path: str, offset: int, nbytes: int) -> bytes:
-    size = Path(path).stat().st_size
-    if offset + nbytes > size and not file.compressed:
-        raise AofError(
-            f"the file is {size} bytes long, shorter than when it was read; read the log again",
-            file=path,
-            offset=offset,
-        )
-    file.seek(offset)
-    return file.read(nbytes)
-
-
-def _record_of(data: bytes, status: object, cmd: object, path: str, offset: int) -> object:
-    """What `data` is, as `read_record` says it.
-
-    Raises
-    ------
-    AofError
-        It is not what the row with this `status` and `cmd` says. Files of different logs have the same names.
-    """
-    found = read_record(data, 0, eof=True) if data else None
-    if isinstance(found, Record):
-        fits = found.end == len(data)
-        if isinstance(cmd, str):
-            name = found.argv[0].decode("utf-8", "backslashreplace").upper()
-            fits = fits and f"{cmd.upper()} ".startswith(f"{name} ")
-    else:
-        fits = status not in _WHOLE
-    if not fits:
-        raise AofError(
-            "these are not the bytes of this row: the frame is of another log, or the file was replaced; read the log "
-            "again",
-            file=path,
-            offset=offset,
-        )
-    return found
 
 
 def register() -> None:

@@ -12,24 +12,31 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
-from aofnb.forensics.roles import key_roles, sole_role, template
+from aofnb.forensics.kinds import Kinds, text_of
+from aofnb.forensics.roles import Role, key_roles, sole_role
 
 __all__ = [
+    "Argvs",
     "big_values",
     "deadline_of",
     "events",
     "hot_keys",
+    "kinds_of",
     "needs",
     "rate",
     "templates",
-    "templates_of",
     "transactions",
     "ttl",
 ]
 
 Argv = Sequence[bytes]
-Argvs = Callable[[Any], list[list[bytes]]]
+# From a mask to the arguments of its rows.
+Argvs = Callable[[Any], Iterable[list[bytes]]]
+_ROLES: tuple[Role, ...] = ("OW", "RW", "RO", "RM")
+# Keys as text, and where they begin, are counted in 32 bits.
+_PIECE_ROWS = 1 << 18
 _ABSOLUTE = {b"PXAT": 1, b"EXAT": 1000}
 # Command -> (place of the deadline, milliseconds of one of its units).
 _AT_PLACE = {b"PEXPIREAT": (2, 1), b"EXPIREAT": (2, 1000)}
@@ -51,34 +58,32 @@ def needs(frame: pd.DataFrame, *columns: str) -> None:
 def events(frame: pd.DataFrame, argvs: Argvs) -> pd.DataFrame:
     """One row per command and key; `argvs` gives the arguments of the rows of a mask."""
     needs(frame, "cmd", "key", "nkeys", "db")
-    names = frame["cmd"].astype(object).to_numpy()
     nkeys = frame["nkeys"].to_numpy()
-    keys = frame["key"].astype(object).to_numpy()
+    codes, names = pd.factorize(frame["cmd"])
     # The role of a sole key follows from the name, but for SET, whose options count.
-    one = {name: sole_role(name) if isinstance(name, str) else None for name in set(names[nkeys == 1])}
-    roles = np.array([one.get(name) for name in names], object)
-    read = (nkeys > 1) | ((nkeys == 1) & np.array([role is None for role in roles], bool))
-    place = np.flatnonzero((nkeys == 1) & ~read)
-    pieces = [(place, keys[place], roles[place])]
-    rows, found, what = [], [], []
+    sole = np.array([*(_ROLES.index(role) if (role := sole_role(name)) else -1 for name in names), -1])[codes]
+    sole[_is_plain_set(frame)] = _ROLES.index("OW")
+    read = (nkeys > 1) | ((nkeys == 1) & (sole < 0))
+    single = np.flatnonzero((nkeys == 1) & ~read)
+    rows, found, roles = [], [], []
     encode = _like(frame)
     for row, argv in zip(np.flatnonzero(read).tolist(), argvs(read), strict=True):
         for key, role in key_roles(argv):
             rows.append(row)
             found.append(encode(key))
-            what.append(role)
-    pieces.append((np.array(rows, np.int64), np.array(found, object), np.array(what, object)))
-    place = np.concatenate([piece[0] for piece in pieces])
+            roles.append(_ROLES.index(role))
+    place = np.concatenate([single, np.array(rows, np.int64)])
     order = np.argsort(place, kind="stable")
     place = place[order]
+    keys = pd.concat([frame["key"].iloc[single], pd.Series(found, dtype=frame["key"].dtype)])
     made = pd.DataFrame(
         {
             "seq": frame.index.to_numpy()[place],
             "db": frame["db"].to_numpy()[place],
-            "cmd": frame["cmd"].to_numpy()[place] if frame["cmd"].dtype == object else frame["cmd"].iloc[place].array,
-            "key": pd.Series(np.concatenate([piece[1] for piece in pieces])[order], dtype=frame["key"].dtype).array,
-            "role": pd.Categorical(
-                np.concatenate([piece[2] for piece in pieces])[order], categories=["OW", "RW", "RO", "RM"]
+            "cmd": frame["cmd"].iloc[place].array,
+            "key": keys.iloc[order].array,
+            "role": pd.Categorical.from_codes(
+                np.concatenate([sole[single], np.array(roles, np.int64)])[order], pd.Index(_ROLES)
             ),
         }
     )
@@ -90,6 +95,13 @@ def events(frame: pd.DataFrame, argvs: Argvs) -> pd.DataFrame:
     return made
 
 
+def _is_plain_set(frame: pd.DataFrame) -> Any:
+    """Where a row is a SET that surely has no options; there may be others."""
+    if "argc" not in frame.columns:
+        return np.zeros(len(frame), bool)
+    return ((frame["cmd"] == "SET") & (frame["argc"] <= 3)).to_numpy(bool, na_value=False)
+
+
 def _like(frame: pd.DataFrame) -> Callable[[bytes], Any]:
     """Makes a key what the keys of the frame are: text or bytes."""
     if pd.api.types.is_string_dtype(frame["key"].dtype) and not str(frame["key"].dtype).startswith("binary"):
@@ -99,24 +111,40 @@ def _like(frame: pd.DataFrame) -> Callable[[bytes], Any]:
     return lambda key: key
 
 
-def templates(frame: pd.DataFrame, normalize: Callable[[str], str] = template) -> pd.DataFrame:
+def templates(frame: pd.DataFrame) -> pd.DataFrame:
     """Commands, bytes and keys per kind of key, most bytes first."""
     needs(frame, "key", "nbytes", "cmd")
     known = frame[frame["key"].notna()]
-    codes, keys = pd.factorize(known["key"])
-    kinds = np.array([normalize(key if isinstance(key, str) else _shown(key)) for key in keys], object)
-    rows = pd.DataFrame(
-        {"template": kinds[codes], "key": codes, "nbytes": known["nbytes"].to_numpy(), "cmd": known["cmd"].to_numpy()}
+    key_codes, keys = pd.factorize(known["key"])
+    kind_of_key, kinds = kinds_of(keys)
+    codes = kind_of_key[key_codes]
+    cmd_codes, cmds = pd.factorize(known["cmd"], use_na_sentinel=False)
+    by_cmd = np.bincount(codes * len(cmds) + cmd_codes, minlength=len(kinds) * len(cmds)).reshape(len(kinds), len(cmds))
+    answer = pd.DataFrame(
+        {
+            "commands": np.bincount(codes, minlength=len(kinds)),
+            "bytes": np.bincount(codes, known["nbytes"], len(kinds)).astype(np.int64),
+            "keys": np.bincount(kind_of_key, minlength=len(kinds)),
+            "top_cmd": np.asarray(cmds, object)[by_cmd.argmax(axis=1)] if len(kinds) else [],
+        },
+        index=pd.Index(kinds, name="template", dtype="str"),
     )
-    grouped = rows.groupby("template", observed=True)
-    answer = grouped.agg(commands=("nbytes", "size"), bytes=("nbytes", "sum"), keys=("key", "nunique"))
-    answer["top_cmd"] = grouped["cmd"].agg(lambda cmds: cmds.value_counts().index[0])
     answer["share"] = answer["bytes"] / max(int(frame["nbytes"].sum()), 1)
     return answer.sort_values(["bytes", "commands"], ascending=False)
 
 
-def _shown(key: bytes) -> str:
-    return key.decode("utf-8", "backslashreplace")
+def kinds_of(keys: Any) -> tuple[np.ndarray, list[str]]:
+    """The number of the kind of each key, -1 where there is none, and the kinds by number; `keys` is an array of text
+    or bytes.
+    """
+    kinds = Kinds()
+    array = pa.array(keys, from_pandas=True)
+    pieces = [array.slice(begin, _PIECE_ROWS) for begin in range(0, len(array), _PIECE_ROWS)]
+    codes = [
+        kinds.codes(text_of(piece.combine_chunks() if isinstance(piece, pa.ChunkedArray) else piece))
+        for piece in pieces
+    ]
+    return np.concatenate(codes) if codes else np.zeros(0, np.int32), kinds.words
 
 
 def hot_keys(frame: pd.DataFrame, n: int, by: Literal["bytes", "commands"]) -> pd.DataFrame:
@@ -202,7 +230,7 @@ def _integer(text: bytes, unit: int) -> int | None:
 def ttl(frame: pd.DataFrame, argvs: Argvs) -> pd.DataFrame:
     """Every deadline that was set: `deadline`, and `ttl` where the row has a time."""
     needs(frame, "cmd", "key", "db")
-    sets = frame["cmd"].isin(["PEXPIREAT", "EXPIREAT", "SET", "GETEX", "RESTORE"]).to_numpy()
+    sets = frame["cmd"].isin(["PEXPIREAT", "EXPIREAT", "SET", "GETEX", "RESTORE"]).to_numpy() & ~_is_plain_set(frame)
     deadlines = [deadline_of(argv) for argv in argvs(sets)]
     # Times that no calendar has are no deadlines that anybody meant.
     valid = np.array([d is not None and 0 < d < 253_402_300_800_000 for d in deadlines], bool)
@@ -216,25 +244,12 @@ def ttl(frame: pd.DataFrame, argvs: Argvs) -> pd.DataFrame:
             "deadline": pd.Series(pd.DatetimeIndex(moments).tz_localize("UTC"), index=rows.index),
         }
     )
-    made["template"] = templates_of(rows["key"])
+    codes, kinds = kinds_of(rows["key"])
+    made["template"] = pd.Categorical.from_codes(codes, pd.Index(kinds, dtype="str")).astype("str")
     column = next((name for name in ("time", "ts") if name in frame.columns), None)
     if column is not None:
         made["ttl"] = made["deadline"] - rows[column]
     return made
-
-
-def templates_of(keys: Iterable[Any]) -> list[str | None]:
-    """The template of each key; None where there is none."""
-    known: dict[Any, str] = {}
-    answer: list[str | None] = []
-    for key in keys:
-        if key is None or key is pd.NA or key != key:
-            answer.append(None)
-            continue
-        if key not in known:
-            known[key] = template(key if isinstance(key, str) else _shown(key))
-        answer.append(known[key])
-    return answer
 
 
 def transactions(frame: pd.DataFrame) -> pd.DataFrame:

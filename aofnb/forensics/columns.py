@@ -29,7 +29,7 @@ from aofnb.forensics.index import Mark
 from aofnb.forensics.scan import Bytes, Ints, Records
 from aofnb.store import glob
 
-__all__ = ["DEFAULT_COLUMNS", "NOT_RUN", "STATUSES", "RowBuilder", "Selection", "was_run"]
+__all__ = ["DEFAULT_COLUMNS", "NOT_RUN", "STATUSES", "RowBuilder", "Selection", "argument_of", "was_run"]
 
 STATUSES = ("ok", "lf_repaired", "resynced", "truncated", "discarded", "unknown_command")
 _OK, _LF_REPAIRED, _RESYNCED, _TRUNCATED, _DISCARDED, _UNKNOWN = range(len(STATUSES))
@@ -601,6 +601,12 @@ class _ByKernel:
         _columns_cy.gather(self.records.data, at, nbytes, offsets, out)
         buffers = [_bitmap(present), pa.py_buffer(offsets), pa.py_buffer(out)]
         return pa.Array.from_buffers(pa.binary(), len(at), buffers)
+
+
+def argument_of(records: Records, rows: Ints, k: int) -> pa.Array:
+    """Argument `k` of each of `rows`, null where the command is shorter; 0 is the name."""
+    arguments = _ByKernel(records) if _columns_cy.COMPILED else _ByLines(records)
+    return arguments.one(rows, k)
 
 
 class _Keys:

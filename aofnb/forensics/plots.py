@@ -187,12 +187,14 @@ def heatmap(frame: pd.DataFrame, ax: Axes | None, top: int, buckets: int) -> Axe
         raise ValueError("no row has a key")
     ax = _axes(ax)
     known = frame[frame["key"].notna()]
-    rows = pd.Series(analysis.templates_of(known["key"])).map({kind: row for row, kind in enumerate(kinds)})
+    codes, names = analysis.kinds_of(known["key"])
+    place_of = {kind: row for row, kind in enumerate(kinds)}
+    rows = np.array([place_of.get(name, -1) for name in names])[codes]
     timed = "ts" in known.columns and known["ts"].notna().all()
     x = known["ts"].astype("int64").to_numpy() if timed else known.index.to_numpy()
     edges = _spans(x, buckets)
-    wanted = rows.notna().to_numpy()
-    counts, _, _ = np.histogram2d(rows.to_numpy()[wanted], x[wanted], bins=[np.arange(len(kinds) + 1), edges])
+    wanted = rows >= 0
+    counts, _, _ = np.histogram2d(rows[wanted], x[wanted], bins=[np.arange(len(kinds) + 1), edges])
     across = edges.astype("datetime64[s]") if timed else edges
     mesh = ax.pcolormesh(across, np.arange(len(kinds) + 1), counts, shading="flat")
     ax.set_yticks(np.arange(len(kinds)) + 0.5, [_cut(kind, 40) for kind in kinds])
