@@ -20,6 +20,7 @@ from aofnb.forensics.slicing import Place, Runner, Unsound, python_value, slice_
 from aofnb.forensics.travel import Traveller, empty_store
 from aofnb.store.hash_value import HashValue
 from aofnb.store.list_value import ListValue
+from aofnb.store.same import beside
 from aofnb.store.set_value import SetValue
 from aofnb.store.stream import Stream, format_id
 from aofnb.store.values import Value, type_name
@@ -35,8 +36,9 @@ __all__ = ["bisect", "blame", "diff"]
 
 _CHANGES = ("added", "removed", "modified", "type-changed", "ttl-changed")
 # A value, its type, its deadline in ms.
-_Held = tuple[Any, str | None, int | None]
-_NOTHING: _Held = (None, None, None)
+# Value, type, deadline in ms, and what the value holds beside its elements.
+_Held = tuple[Any, str | None, int | None, dict[str, Any]]
+_NOTHING: _Held = (None, None, None, {})
 
 
 # --- between two positions ----------------------------------------------------------------------------------------
@@ -96,11 +98,13 @@ def _held(keyspace: Keyspace, place: Place) -> _Held:
     data = keyspace[place[0]]
     # What is overdue was no longer there for anyone; but to delete it here would be to change the past.
     value = None if data.overdue(place[1]) else data.peek(place[1])
-    return _NOTHING if value is None else (python_value(value), type_name(value), data.deadline_ms(place[1]))
+    if value is None:
+        return _NOTHING
+    return python_value(value), type_name(value), data.deadline_ms(place[1]), beside(value)
 
 
 def _compared(place: Place, before: _Held, after: _Held) -> dict[str, Any] | None:
-    (was, old_type, old_deadline), (now, new_type, new_deadline) = before, after
+    (was, old_type, old_deadline, had), (now, new_type, new_deadline, has) = before, after
     if old_type is None and new_type is None:
         return None
     if old_type is None:
@@ -109,7 +113,7 @@ def _compared(place: Place, before: _Held, after: _Held) -> dict[str, Any] | Non
         change = "removed"
     elif old_type != new_type:
         change = "type-changed"
-    elif was != now:
+    elif was != now or had != has:
         change = "modified"
     elif old_deadline != new_deadline:
         change = "ttl-changed"
@@ -122,7 +126,7 @@ def _compared(place: Place, before: _Held, after: _Held) -> dict[str, Any] | Non
         "type": new_type or old_type,
         "before": was,
         "after": now,
-        "detail": list(_details(was, now)) if change == "modified" else [],
+        "detail": [*_details(was, now), *_details_beside(had, has, was != now)] if change == "modified" else [],
         "deadline_before": old_deadline,
         "deadline_after": new_deadline,
     }
@@ -142,6 +146,13 @@ def _details(was: Any, now: Any) -> Iterator[tuple[Any, Any, Any]]:
         for index in range(head, max(len(was), len(now)) - tail):
             old = was[index] if index < len(was) - tail else None
             yield index, old, (now[index] if index < len(now) - tail else None)
+
+
+def _details_beside(had: dict[str, Any], has: dict[str, Any], others: bool) -> Iterator[tuple[Any, Any, Any]]:
+    """As `_details`; with `others`, elements that differ, it goes without saying that the last id does."""
+    for what, old, new in _details(had, has):
+        if what != "last id" or not others:
+            yield what, old, new
 
 
 def _diff_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:

@@ -15,9 +15,9 @@ from aofnb.forensics.columns import NOT_RUN, Selection
 from aofnb.forensics.log import Log
 from aofnb.forensics.reading import Progress, Report, teller
 from aofnb.forensics.words import count, size
-from aofnb.store.digest import value_digest
-from aofnb.store.stream import Stream
-from aofnb.store.values import type_name
+from aofnb.store.keyspace import Database
+from aofnb.store.same import same_data
+from aofnb.store.values import Value, type_name
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -224,35 +224,31 @@ def _inside(
 
 
 def _states(one: Store, other: Store) -> Comparison:
-    mine, theirs = _digests(one), _digests(other)
-    rows = []
-    for place in sorted({*mine, *theirs}):
-        left, right = mine.get(place), theirs.get(place)
-        if left == right:
-            continue
-        if left is None or right is None:
-            change = "added" if left is None else "removed"
-        elif left[0] != right[0]:
-            change = "type-changed"
-        else:
-            change = "modified" if left[1] != right[1] else "ttl-changed"
-        rows.append({"db": place[0], "key": place[1], "change": change})
+    rows: list[dict[str, Any]] = []
+    same = 0
+    # A store may have more databases: they are empty then.
+    for mine, theirs in zip_longest(one.engine.keyspace, other.engine.keyspace):
+        for key, value, deadline in () if mine is None else mine.walk():
+            change = _change_of(value, deadline, theirs, key)
+            if change is None:
+                same += 1
+            else:
+                rows.append({"db": mine.index, "key": key, "change": change})
+        for key, _, _ in () if theirs is None else theirs.walk():
+            if mine is None or key not in mine:
+                rows.append({"db": theirs.index, "key": key, "change": "added"})
+    rows.sort(key=lambda row: (row["db"], row["key"]))
     frame = pd.DataFrame(rows, columns=["db", "key", "change"])
-    return Comparison("state", not rows, len({*mine, *theirs}) - len(rows), None, frame)
+    return Comparison("state", not rows, same, None, frame)
 
 
-def _digests(store: Store) -> dict[tuple[int, bytes], tuple[Any, ...]]:
-    """Of each key its type, what its value is, and its deadline."""
-    found: dict[tuple[int, bytes], tuple[Any, ...]] = {}
-    for db in store.engine.keyspace:
-        for key, value, deadline in db.walk():
-            about: list[Any] = [value_digest(value, None)]
-            if isinstance(value, Stream):
-                # Groups are no part of a digest.
-                about.append(value.last_id)
-                about += [
-                    (name, group.last_id, [(pending[0], pending[1].consumer.name) for pending in group.pel.items()])
-                    for name, group in sorted(value.groups.items())
-                ]
-            found[db.index, key] = (type_name(value), about, deadline)
-    return found
+def _change_of(value: Value, deadline: int | None, theirs: Database | None, key: bytes) -> str | None:
+    """What became of a key in the other database."""
+    other = None if theirs is None else theirs.peek(key)
+    if theirs is None or other is None:
+        return "removed"
+    if type_name(value) != type_name(other):
+        return "type-changed"
+    if not same_data(value, other):
+        return "modified"
+    return "ttl-changed" if deadline != theirs.deadline_ms(key) else None

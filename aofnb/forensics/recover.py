@@ -32,7 +32,10 @@ from aofnb.forensics.words import count
 from aofnb.resp.reader import Block
 from aofnb.store import glob
 from aofnb.store.digest import value_digest
+from aofnb.store.keyspace import Keyspace
+from aofnb.store.same import beside, same_data
 from aofnb.store.snapshot import commands_of_key
+from aofnb.store.values import Value
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -210,17 +213,13 @@ def recover(
         if said
     )
     parts = survey(log, on_bad=log.tolerant)
-    now, _ = _digests(log, None, progress)
-    then, failed = _digests(log, choose, progress)
-    found: list[tuple[int, bytes, str]] = []
-    for place, digest in then.items():
-        if place not in now:
-            found.append((*place, "comes back"))
-        elif now[place] != digest:
-            found.append((*place, "changes"))
-    found += [(*place, "goes") for place in now if place not in then]
+    with _States(log, progress=progress) as now, _States(log, choose, progress) as then:
+        now.advance(log.index().rows)
+        then.advance(log.index().rows)
+        found = sorted(_differences(now.store.engine.keyspace, then.store.engine.keyspace))
+        failed = then.failed
     conflicts = [f"{each}, once those commands are gone" for each in failed]
-    return Plan(title, log, parts, choose, touched, [], rows, sorted(found), _damaged(log, parts) + conflicts)
+    return Plan(title, log, parts, choose, touched, [], rows, found, _damaged(log, parts) + conflicts)
 
 
 def undo(log: Log, what: Any, mode: Mode = "graft", progress: Progress = None) -> Plan:
@@ -240,7 +239,7 @@ def undo(log: Log, what: Any, mode: Mode = "graft", progress: Progress = None) -
 
 def _graft(log: Log, commands: list[tuple[int, int, list[bytes]]], progress: Progress) -> Plan:
     """Put back what `commands` took and what is absent now."""
-    saved: dict[_Key, tuple[str, list[list[bytes]]]] = {}
+    saved: dict[_Key, tuple[Any, list[list[bytes]]]] = {}
     parts = survey(log, on_bad=log.tolerant)
     conflicts = _damaged(log, parts)
     with _States(log, progress=progress) as states:
@@ -262,15 +261,15 @@ def _graft(log: Log, commands: list[tuple[int, int, list[bytes]]], progress: Pro
                         rebuilt = [list(each) for each in commands_of_key(key, value)]
                         if deadline is not None:
                             rebuilt.append([b"PEXPIREAT", key, b"%d" % deadline])
-                        saved[index, key] = value_digest(value, deadline), rebuilt
+                        saved[index, key] = _fingerprint(value, deadline), rebuilt
         states.advance(log.index().rows)
         extra: list[list[bytes]] = []
         found: list[tuple[int, bytes, str]] = []
         selected = -1
-        for (index, key), (digest, rebuilt) in sorted(saved.items()):
+        for (index, key), (fingerprint, rebuilt) in sorted(saved.items()):
             value = databases[index].peek(key)
             if value is not None:
-                if value_digest(value, databases[index].deadline_ms(key)) != digest:
+                if _fingerprint(value, databases[index].deadline_ms(key)) != fingerprint:
                     found.append((index, key, "stays"))
                 continue
             if index != selected:
@@ -286,6 +285,11 @@ def _graft(log: Log, commands: list[tuple[int, int, list[bytes]]], progress: Pro
     rows = [seq for seq, _, _ in commands]
     title = f"everything, and behind it what {count(len(rows), 'command')} took: {_shown_rows(rows)}"
     return Plan(title, log, parts, None, lambda seen: False, extra, rows, found, conflicts)
+
+
+def _fingerprint(value: Value, deadline: int | None) -> Any:
+    """What tells this value from any other, for as long as it may change."""
+    return value_digest(value, deadline), deadline, beside(value)
 
 
 def _damaged(log: Log, parts: list[PartSurvey]) -> list[str]:
@@ -473,15 +477,15 @@ def _all_tables(log: Log, progress: Progress) -> Iterator[tuple[str, Records, in
         tell(done, total)
 
 
-def _digests(
-    log: Log, choose: Callable[[Records, int], npt.NDArray[np.bool_]] | None, progress: Progress
-) -> tuple[dict[_Key, str], list[str]]:
-    """What the log makes of each key, and the commands that failed."""
-    with _States(log, choose, progress) as states:
-        states.advance(log.index().rows)
-        found = {
-            (db.index, key): value_digest(value, deadline)
-            for db in states.store.engine.keyspace
-            for key, value, deadline in db.walk()
-        }
-        return found, states.failed
+def _differences(now: Keyspace, then: Keyspace) -> Iterator[tuple[int, bytes, str]]:
+    """Database and key of what would not be as it is `now`, and what becomes of it `then`."""
+    for mine, theirs in zip(now, then, strict=True):
+        for key, value, deadline in mine.walk():
+            other = theirs.peek(key)
+            if other is None:
+                yield mine.index, key, "goes"
+            elif deadline != theirs.deadline_ms(key) or not same_data(value, other):
+                yield mine.index, key, "changes"
+        for key, _, _ in theirs.walk():
+            if key not in mine:
+                yield mine.index, key, "comes back"

@@ -40,6 +40,28 @@ def test_diff_of_every_kind_of_change(tmp_path):
         log.diff(8, 7)
 
 
+def test_diff_sees_what_a_value_holds_beside_its_elements(tmp_path):
+    """Groups of a stream, what they were given, and deadlines of fields."""
+    log = log_of(
+        tmp_path / "x.aof",
+        *("XADD s 1-1 a 1", "XADD s 2-1 a 2", "XGROUP CREATE s g 0-0", "XADD t 1-1 a 1", "HSET h f 1 g 2"),
+        *(
+            "XCLAIM s g ann 0 1-1 TIME 0 RETRYCOUNT 1 FORCE JUSTID LASTID 1-1",
+            "XSETID t 5-1",
+            "HPEXPIREAT h 9999999999999 FIELDS 1 f",
+        ),
+        "XADD s 3-1 a 3",
+    )
+    frame = log.diff(5, 8).set_index("key")
+    assert frame.change.astype(str).to_dict() == dict.fromkeys((b"h", b"s", b"t"), "modified")
+    before = {"last id": "0-0", "consumers": set(), "pending": {}}
+    after = {"last id": "1-1", "consumers": {b"ann"}, "pending": {"1-1": b"ann"}}
+    assert frame.detail[b"s"] == [("group g", before, after)]
+    assert frame.detail[b"t"] == [("last id", "1-1", "5-1")]
+    assert frame.detail[b"h"] == [("deadline of f", None, 9999999999999)]
+    assert [element for element, _, _ in log.diff(8, 9).detail[0]] == [b"3-1"]
+
+
 def test_diff_over_a_flush_looks_at_every_key(tmp_path):
     log = log_of(tmp_path / "x.aof", "SET a 1", "SELECT 1", "SET b 1", "FLUSHALL", "SET c 1")
     frame = log.diff(3, "end")

@@ -5,6 +5,7 @@ from support.require import need
 from support.server import available
 
 import aofnb
+from aofnb.resp.encode import encode_command
 from aofnb.store.digest import keyspace_digest
 
 
@@ -74,6 +75,31 @@ def test_graft_leaves_a_key_alone_that_exists_again(tmp_path):
     assert "exist again" in plan.conflicts[0]
     plan.write(tmp_path / "new")
     assert values(tmp_path / "new", "a", "b") == [b"2", b"1"]
+
+
+def log_of(path, *lines):
+    path.write_bytes(b"".join(encode_command(line.encode().split()) for line in lines))
+    return aofnb.scan(path)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("SET k 1 PXAT 4000000000000", "PEXPIREAT k 4100000000000"),
+        ("XADD k 1-1 a 1", "XGROUP CREATE k g 0-0"),
+        ("HSET k f 1", "HPEXPIREAT k 4000000000000 FIELDS 1 f"),
+    ],
+)
+def test_a_plan_knows_of_deadlines_and_groups(tmp_path, lines):
+    plan = log_of(tmp_path / "x.aof", *lines).undo(1, mode="excise")
+    assert plan.found == [(0, b"k", "changes")]
+
+
+def test_graft_tells_of_a_key_that_exists_again_with_another_deadline(tmp_path):
+    lines = ("SET k 1 PXAT 4000000000000", "DEL k", "SET k 1 PXAT 4100000000000")
+    plan = log_of(tmp_path / "x.aof", *lines).undo(1)
+    assert plan.found == [(0, b"k", "stays")]
+    assert log_of(tmp_path / "y.aof", *lines[:2], lines[0]).undo(1).found == []
 
 
 def test_excise_runs_all_other_commands(flushed, tmp_path):
