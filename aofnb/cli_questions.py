@@ -477,8 +477,13 @@ def _diff(options: argparse.Namespace) -> int:
     for row in _rows_of(frame) if options.by == "key" else ():
         key = quoted(row["key"])
         if options.json:
-            held = {side: plain_value(row[side]) for side in ("before", "after")}
-            print(json.dumps({"db": row["db"], "key": key, "change": row["change"], "type": row["type"], **held}))
+            held = {side: plain_value(row[side]) for side in ("before", "after", "detail")}
+            deadlines = {name: moment(row[name]) or None for name in ("deadline_before", "deadline_after")}
+            print(
+                json.dumps(
+                    {"db": row["db"], "key": key, "change": row["change"], "type": row["type"], **held, **deadlines}
+                )
+            )
             continue
         print_lines([f"[{row['db']}] {key}  {row['change']} ({row['type']})  {_changed(row, options.full)}"])
     if not len(frame):

@@ -242,6 +242,7 @@ def test_diff_tells_what_changed(data: Path, capsys: Capture) -> None:
     assert out.startswith("[0] later  added (string)  (nothing) -> 1\n1 added\n")
     (row,) = [json.loads(line) for line in run(capsys, "diff", data, "start", "end", "--json")[1].splitlines()]
     assert (row["key"], row["change"], row["before"]) == ("later", "added", None)
+    assert (row["detail"], row["deadline_before"], row["deadline_after"]) == ([], None, None)
     assert "nothing changed" in run(capsys, "diff", data, "end", "end")[2]
 
 
