@@ -264,12 +264,7 @@ class Records:
     def argvs(self, rows: int) -> list[list[bytes]]:
         """All arguments of each of the first `rows` commands."""
         if not _plain_cy.COMPILED:
-            data, ends = self.data, self.ends.tolist()
-            places = zip(self.first[:rows].tolist(), self.argc[:rows].tolist(), strict=True)
-            return [
-                [data[ends[line - 1] + 2 : ends[line]] for line in range(first + 2, first + 2 + 2 * argc, 2)]
-                for first, argc in places
-            ]
+            return self._argvs_by_arrow(rows)
         found: list[list[bytes]] = []
         while (row := len(found)) < rows:
             # As far as no annotation stands between them.
@@ -277,6 +272,22 @@ class Records:
             if len(found) == row:
                 found.append(self.argv(row))
         return found[:rows]
+
+    def _argvs_by_arrow(self, rows: int) -> list[list[bytes]]:
+        """Arrow makes objects of many arguments at once, in a third of the time that slices take."""
+        import pyarrow as pa
+
+        argc = self.argc[:rows]
+        behind = np.cumsum(argc)
+        begins = behind - argc
+        # The line of each argument. For Arrow lines, and what is between them, come in turn.
+        lines = np.repeat(self.first[:rows] + 2 - 2 * begins, argc) + 2 * np.arange(int(argc.sum()))
+        bounds = np.empty(2 * len(self.ends) + 1, np.int64)
+        bounds[0], bounds[1::2], bounds[2::2] = self.begin, self.ends, self.ends + 2
+        buffers = [None, pa.py_buffer(bounds), pa.py_buffer(self.data)]
+        texts = pa.Array.from_buffers(pa.large_binary(), len(bounds) - 1, buffers)
+        args = texts.take(pa.array(2 * lines)).to_pylist()
+        return [args[begin:end] for begin, end in zip(begins.tolist(), behind.tolist(), strict=True)]
 
 
 # --- One record at a time ---------------------------------------------------------------------------------------------
