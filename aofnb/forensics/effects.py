@@ -17,7 +17,6 @@ from aofnb.engine.replay import Replayer
 from aofnb.errors import ReplyError
 from aofnb.forensics.columns import NOT_RUN, Selection
 from aofnb.forensics.reading import Report
-from aofnb.forensics.roles import key_roles
 from aofnb.forensics.rows import read_rows
 from aofnb.forensics.travel import empty_store, refuse_history
 
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Effects"]
 
+# Number, file, arguments, status and first key of a command.
+_Row = tuple[int, str, list[bytes], str, bytes | None]
 _TYPES = ("none", "string", "list", "set", "zset", "hash", "stream")
 
 
@@ -39,7 +40,7 @@ class Effects:
         self._replayer = Replayer(self._store.engine)
         self._part: str | None = None
         self._type = registry.table["TYPE"].handler
-        selection = Selection.of(("part", "args", "status"), encoding=None)
+        selection = Selection.of(("part", "args", "status", "key"), encoding=None)
         self._rows = self._each(read_rows(log.parts, selection, on_bad, None, Report()))
 
     def of(self, frame: pd.DataFrame) -> pd.DataFrame:
@@ -52,10 +53,11 @@ class Effects:
         found: list[tuple[int | None, str | None, int, str | None]] = []
         wanted = iter(frame.index.tolist())
         seq = next(wanted, None)
-        while seq is not None:
-            row = next(self._rows)
-            if self._run(row, seq == row[0], found):
-                seq = next(wanted, None)
+        with self._replayer.loading():
+            while seq is not None:
+                row = next(self._rows)
+                if self._run(row, seq == row[0], found):
+                    seq = next(wanted, None)
         dirty, error, keys_after, type_ = zip(*found, strict=True) if found else ((), (), (), ())
         columns = {
             "dirty": pd.array(dirty, dtype="Int64"),
@@ -68,13 +70,13 @@ class Effects:
         frame.attrs = attrs
         return frame
 
-    def _each(self, batches: Iterator[Any]) -> Iterator[tuple[int, str, list[bytes], str]]:
+    def _each(self, batches: Iterator[Any]) -> Iterator[_Row]:
         for batch in batches:
             yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
-    def _run(self, row: tuple[int, str, list[bytes], str], is_wanted: bool, found: list[Any]) -> bool:
+    def _run(self, row: _Row, is_wanted: bool, found: list[Any]) -> bool:
         """Run a row, and note what it did if that is wanted."""
-        _, part, argv, status = row
+        _, part, argv, status, key = row
         engine = self._store.engine
         if part != self._part:
             self._part = part
@@ -85,13 +87,12 @@ class Effects:
         error: str | None = None
         if status not in NOT_RUN:
             client.dirty = 0
-            with self._replayer.loading():
-                error = self._call(argv)
+            error = self._call(argv)
             dirty = client.dirty
             client.dirty = 0
+            engine.effects.clear()
         if is_wanted:
-            keys = key_roles(argv) if argv else []
-            type_ = self._type(client, keys[0][0]) if keys else None
+            type_ = None if key is None else self._type(client, key)
             found.append((dirty, error, len(client.db), type_))
         return is_wanted
 
