@@ -184,6 +184,7 @@ cdef struct Out:
     int last_fd
     pid_t parent
     bint checksum
+    bint durable
     bint incremental
     int64_t sync_bytes
     int64_t key_delay

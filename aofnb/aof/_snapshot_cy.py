@@ -38,7 +38,7 @@ class Snapshot:
         return self._page.state, self._page.problem, self._page.keys, self._page.bytes
 
 
-def start(fd, last_fd, prefix, databases, types, checksum, sync_bytes, key_delay, in_child):
+def start(fd, last_fd, prefix, databases, types, checksum, durable, sync_bytes, key_delay, in_child):
     """Fork the child that writes `databases` to `fd`; the caller holds the lock that keeps them as they are.
 
     Parameters
@@ -55,6 +55,8 @@ def start(fd, last_fd, prefix, databases, types, checksum, sync_bytes, key_delay
         Classes and descriptors of their slots, as `aofnb.aof.snapshot.layout` gives them.
     checksum
         Whether to end with the checksum, and not with zeros.
+    durable
+        Whether to sync the file at the end.
     sync_bytes
         Have so many bytes written back at a time; 0 for all at the end.
     key_delay
@@ -105,6 +107,7 @@ def start(fd, last_fd, prefix, databases, types, checksum, sync_bytes, key_delay
         # Without it nobody wants the file.
         out.parent = getpid() if in_child else getppid()
         out.checksum = checksum
+        out.durable = durable
         out.incremental = sync_bytes > 0
         out.sync_bytes = sync_bytes
         out.key_delay = key_delay
@@ -168,7 +171,7 @@ def _write(out):
     _little_endian(out, out.crc if out.checksum else 0, 8)
     out.checksum = False
     _flush(out)
-    if out.problem == 0:
+    if out.problem == 0 and out.durable:
         out.problem = aofnb_sync(out.fd)
     out.page.problem = out.problem
     out.page.state = DONE if out.problem == 0 else FAILED

@@ -16,6 +16,7 @@ def start(
     databases: Sequence[tuple[bytes, Table[Any], Table[int]]],
     types: tuple[object, ...],
     checksum: bool,
+    durable: bool,
     sync_bytes: int,
     key_delay: int,
     in_child: bool,

@@ -199,8 +199,10 @@ def fork_snapshot(keyspace: Keyspace, path: str, form: BaseForm) -> SnapshotChil
     return SnapshotChild(path, _start(keyspace, path, form, in_child=True))
 
 
-def write_snapshot(keyspace: Keyspace, path: str, form: BaseForm) -> tuple[int, int]:
+def write_snapshot(keyspace: Keyspace, path: str, form: BaseForm, *, durable: bool = True) -> tuple[int, int]:
     """Write `keyspace` to the new file `path` in this process; nothing else runs meanwhile. Needs `can_write`.
+
+    What is not `durable` may be gone after a power cut: for who reads it at once.
 
     Returns
     -------
@@ -214,7 +216,7 @@ def write_snapshot(keyspace: Keyspace, path: str, form: BaseForm) -> tuple[int, 
     NotWalkableError, AofError
         As `SnapshotChild.wait`.
     """
-    state, problem, keys, written = _start(keyspace, path, form, in_child=False).read()
+    state, problem, keys, written = _start(keyspace, path, form, in_child=False, durable=durable).read()
     if state != _DONE:
         _raise_problem(problem, "the rewriting process", path)
         raise StoppedError("the process that wanted the base is gone", file=path)
@@ -233,7 +235,9 @@ def _raise_problem(problem: int, who: str, path: str) -> None:
         ) from OSError(problem, os.strerror(problem))
 
 
-def _start(keyspace: Keyspace, path: str, form: BaseForm, *, in_child: bool) -> _snapshot_cy.Snapshot:
+def _start(
+    keyspace: Keyspace, path: str, form: BaseForm, *, in_child: bool, durable: bool = True
+) -> _snapshot_cy.Snapshot:
     prefix = file_head(keyspace, form.aux)
     databases = [(database_head(db), *db.tables()) for db in keyspace if len(db)]
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
@@ -245,6 +249,7 @@ def _start(keyspace: Keyspace, path: str, form: BaseForm, *, in_child: bool) -> 
             databases,
             layout(),
             form.checksum,
+            durable,
             SYNC_BYTES if form.incremental_fsync else 0,
             form.key_save_delay,
             in_child,

@@ -4,7 +4,7 @@ Built by one pass over the log, and kept in its cache. Everything that asks for 
 positions, slices, time travel, splits for many workers.
 
 An index that is kept is believed only while all files are what they were. Of a log that has grown it is made anew: to
-read it takes no longer than to see that it begins as it did.
+read it takes little longer than to see that it begins as it did.
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ cdef extern from "Python.h":
     int64_t PyLong_AsLongLongAndOverflow(object, int *) except? -1
     void *PyObject_Malloc(size_t)
     void PyObject_Free(void *)
+    void PyObject_GC_UnTrack(object)
     void *PyMem_RawCalloc(size_t, size_t)
     void *PyMem_RawRealloc(void *, size_t)
     void PyMem_RawFree(void *)
@@ -116,7 +117,6 @@ cdef Record *_new(const char *key, Py_ssize_t size, int kind) except NULL
 cdef void _drop(Record *record) noexcept
 
 @cython.final
-@cython.no_gc
 cdef class Later:
     cdef readonly int kind
     # As long as there is no value.

@@ -66,6 +66,9 @@ def later_of(kind, data, begin, end, make):
     later.begin = begin
     later.end = end
     later.make = make
+    if cython.compiled:
+        # It is in no cycle, and there may be a million: collecting garbage must not look at each of them.
+        PyObject_GC_UnTrack(later)
     return later
 
 

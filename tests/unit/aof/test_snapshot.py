@@ -80,9 +80,24 @@ def running(path: Path, keys: int = 3) -> Iterator[snapshot.SnapshotChild]:
 def test_the_layout_is_that_of_the_classes():
     assert len(layout()) == sum(1 + len(names) for _, names in snapshot._SLOTS)
     with pytest.raises(TypeError, match="another number"):
-        snapshot._snapshot_cy.start(0, 0, b"", [], (), True, 0, 0, True)
+        snapshot._snapshot_cy.start(0, 0, b"", [], (), True, True, 0, 0, True)
     with pytest.raises(TypeError, match="is no slot"):
-        snapshot._snapshot_cy.start(0, 0, b"", [], tuple([property()] * len(layout())), True, 0, 0, True)
+        snapshot._snapshot_cy.start(0, 0, b"", [], tuple([property()] * len(layout())), True, True, 0, 0, True)
+
+
+def test_what_is_not_kept_is_not_synced(tmp_path):
+    """A pipe cannot be."""
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    keyspace = keyspace_of({b"k": b"v"})
+    try:
+        with pytest.raises(AofError, match="Invalid argument"):
+            write_snapshot(keyspace, str(tmp_path / "pipe"), FORM)
+        assert os.read(reader, 1 << 16) == written(keyspace, tmp_path / "file")
+        keys, size = write_snapshot(keyspace, str(tmp_path / "pipe"), FORM, durable=False)
+        assert (keys, size) == (1, len(os.read(reader, 1 << 16)))
+    finally:
+        os.close(reader)
 
 
 STRINGS = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import random
 from typing import Any
@@ -248,6 +249,8 @@ def test_a_value_is_made_when_it_is_asked_for(form: str, monkeypatch: pytest.Mon
         b"l": ListValue([b"a", b"7"]),
         b"s": SetValue.of([b"a", b"b"]),
         b"z": SortedSet.of({b"m" * 65: 1.5}),
+        # More than fits into a piece of the file, or into a length of two bytes.
+        b"many": SetValue.of({b"member %011d" % number for number in range(20_000)}),
     }
     space, copy = Keyspace(1, lambda: 0), Keyspace(1, lambda: 0)
     for key, value in kept.items():
@@ -259,6 +262,7 @@ def test_a_value_is_made_when_it_is_asked_for(form: str, monkeypatch: pytest.Mon
     load_rdb(out, copy, later=True)
     # In a list of nodes, a value of another form is made at once.
     assert len(made) == 1
+    assert not [each for each in gc.get_objects() if type(each) is _table_cy.Later]
     assert list(copy[0].keys()) == list(space[0].keys())
     for key in (b"h", b"s", b"z"):
         first = copy[0].lookup(key)
@@ -268,9 +272,11 @@ def test_a_value_is_made_when_it_is_asked_for(form: str, monkeypatch: pytest.Mon
     assert len(made) == 4
     assert copy[0].lookup(b"x").groups.keys() == {b"g", b"h"}
     assert len(made) == 5
+    assert len(copy[0].lookup(b"many")) == 20_000
+    assert len(made) == 6
     assert keyspace_digest(copy) == keyspace_digest(space)
     assert copy[0].delete(b"h")
-    assert len(copy[0]) == 4
+    assert len(copy[0]) == 5
 
 
 @pytest.mark.skipif(not _table_cy.COMPILED, reason="a dict gives out what was put in")
@@ -282,6 +288,14 @@ def test_a_value_that_cannot_be_made_is_an_error_each_time(monkeypatch: pytest.M
         with pytest.raises(RdbError, match="member twice"):
             space[0].lookup(b"s")
     assert len(space[0]) == 1
+
+
+def test_a_hint_of_more_keys_than_there_can_be_takes_no_memory() -> None:
+    huge = b"\x81" + b"\x7f" * 8
+    data = b"REDIS0010\xfe\x00\xfb" + huge + huge + b"\x00\x01a\x011" + b"\xff" + bytes(8)
+    space = Keyspace(1, lambda: 0)
+    load_rdb(io.BytesIO(data), space)
+    assert space[0].lookup(b"a") == b"1"
 
 
 def test_a_key_that_comes_twice_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
