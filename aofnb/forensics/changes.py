@@ -8,11 +8,14 @@ command of the last stretch.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 
-from aofnb.forensics.columns import Selection
+from aofnb.forensics.columns import STATUSES, Selection, was_run
 from aofnb.forensics.history import frame_of
 from aofnb.forensics.postings import BARRIERS, Event
 from aofnb.forensics.reading import Progress, Report
@@ -35,7 +38,6 @@ if TYPE_CHECKING:
 __all__ = ["bisect", "blame", "diff"]
 
 _CHANGES = ("added", "removed", "modified", "type-changed", "ttl-changed")
-# A value, its type, its deadline in ms.
 # Value, type, deadline in ms, and what the value holds beside its elements.
 _Held = tuple[Any, str | None, int | None, dict[str, Any]]
 _NOTHING: _Held = (None, None, None, {})
@@ -77,12 +79,19 @@ def _touched_between(log: Log, first: int, last: int, progress: Progress) -> set
     wanted = Selection.of(("db", "cmd", "keys", "status"), encoding=None)
     begin, stop = log.position(first), log.position(last)
     for batch in log.read(wanted, log.tolerant, None, Report(), begin, stop):
-        seqs, dbs, cmds, keys, statuses = (column.to_pylist() for column in batch.columns)
-        for seq, number, cmd, names, status in zip(seqs, dbs, cmds, keys, statuses, strict=True):
-            if cmd in ("MOVE", "COPY") or status == "unknown_command":
-                odd.append(seq)
-            elif status not in ("truncated", "discarded"):
-                places.update((number, name) for name in names)
+        seqs, dbs, cmds, keys, statuses = batch.columns
+        names = cmds.dictionary.to_pylist()
+        moving = [code for code, name in enumerate(names) if name in ("MOVE", "COPY")]
+        is_odd = np.isin(cmds.indices.fill_null(-1).to_numpy(), moving)
+        is_odd |= statuses.indices.to_numpy() == STATUSES.index("unknown_command")
+        odd += seqs.to_numpy()[is_odd].tolist()
+        chosen = was_run(statuses) & ~is_odd
+        keys = keys.filter(pa.array(chosen))
+        dbs = np.repeat(dbs.to_numpy()[chosen], keys.value_lengths().to_numpy())
+        for db in np.unique(dbs).tolist():
+            places.update(
+                zip(repeat(db), keys.flatten().filter(pa.array(dbs == db)).unique().to_pylist(), strict=False)
+            )
     for event in log.postings().events(odd):
         places.update(touched(event))
     return places
