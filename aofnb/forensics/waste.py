@@ -60,6 +60,7 @@ _MANY_KEYS = 1 << 18
 _LONG = 256
 # The lower bytes of a word.
 _OF_BYTES = np.array([(1 << 8 * size) - 1 for size in range(9)], np.uint64)
+_HALF, _SHIFT = np.uint64((1 << 32) - 1), np.uint64(32)
 # An index has so many codes in its small arrays at least.
 _RECENT = 1 << 12
 # How many rows tell how fast this machine replays.
@@ -182,9 +183,17 @@ class _Hash:
         return codes
 
     def mixed(self, codes: Codes, words: Codes) -> Codes:
-        """Codes of codes and words."""
-        codes = (codes ^ words) * self._by_word
-        return codes ^ codes >> np.uint64(32)
+        """Codes of codes and words: the halves of a product of 128 bits, one over the other, as wyhash has it.
+
+        Of the low half alone the top bit of a word would change the top bit, whatever the key.
+        """
+        product = codes ^ words
+        low, high = product & _HALF, product >> _SHIFT
+        key_low, key_high = self._by_word & _HALF, self._by_word >> _SHIFT
+        one, other = low * key_high, high * key_low
+        carried = ((low * key_low) >> _SHIFT) + (one & _HALF) + (other & _HALF)
+        top = high * key_high + (one >> _SHIFT) + (other >> _SHIFT) + (carried >> _SHIFT)
+        return product * self._by_word ^ top
 
 
 class _Turn(NamedTuple):

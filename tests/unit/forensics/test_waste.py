@@ -217,3 +217,14 @@ def test_databases_that_are_emptied_over_and_over(by, tmp_path, monkeypatch):
     log = log_of(tmp_path / "x.aof", *lines)
     found = log.waste(by=by)
     assert list(found[["commands", "bytes", "dead_bytes"]].itertuples(name=None)) == one_by_one(log, by)
+
+
+def test_keys_that_differ_in_high_bits_alone_are_told_apart():
+    """What a multiplication leaves in its place in every word would cancel out."""
+    ends = [bytes([low] * 7 + [high]) for low in (0, 65) for high in (0, 1, 64, 128, 192)]
+    keys = [*ends, *(a + b for a in ends for b in ends), *(a + b + c for a in ends for b in ends for c in ends)]
+    hashed = waste._Hash()
+    codes = hashed.of(pa.array(keys, pa.binary()))
+    assert len(np.unique(codes)) == len(keys)
+    key, word = int(hashed._by_word), int(codes[0])
+    assert int(hashed.mixed(codes[:1], np.zeros(1, np.uint64))[0]) == (word * key >> 64) ^ (word * key & (1 << 64) - 1)
