@@ -7,6 +7,7 @@ as tables all the same, and go the way of all others: `RowBuilder` and `Assembly
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 
 import numpy as np
 import pandas as pd
@@ -48,8 +49,10 @@ def filled_frame(
     for number, part in enumerate(parts):
         with part.open() as file:
             filling.begin(number, part, file)
-            for found in tables(part, file, 0, on_bad, report, filling.walk):
-                filling.add(found)
+            # Whoever is stopped leaves no thread in a file that is closed.
+            with closing(tables(part, file, 0, on_bad, report, filling.walk, read_ahead=True)) as found:
+                for each in found:
+                    filling.add(each)
             filling.end(on_bad)
     return filling.frame()
 

@@ -192,13 +192,13 @@ class PartFile:
             self._stored_at = self._raw.tell()
         return data
 
-    def unread(self, size: int) -> bool:
-        """Give the last `size` bytes once more, if that is cheap here; else False, and nothing was done."""
+    def unread(self, size: int) -> int:
+        """Give the last `size` bytes once more, if that is cheap here; else 0, and nothing was done."""
         if self._compression is not None:
-            return False
+            return 0
         self._raw.seek(-size, os.SEEK_CUR)
         self._at -= size
-        return True
+        return size
 
     def seek(self, offset: int) -> None:
         """Go to `offset`; in a compressed file by reading what is before it."""

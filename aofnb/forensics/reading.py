@@ -9,12 +9,12 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from threading import Semaphore, Thread
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from aofnb.clock import Clock, SystemClock
 from aofnb.forensics import _walk_cy
 from aofnb.forensics.index import Mark
-from aofnb.forensics.parts import Part
+from aofnb.forensics.parts import Part, PartFile
 from aofnb.forensics.words import size
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ __all__ = [
     "Bar",
     "OnBad",
     "Progress",
+    "ReadAhead",
     "Report",
     "ahead",
     "borders_before",
@@ -69,7 +70,7 @@ class Report:
         self.damage.append(found if lost is None else {**found, "lost": lost})
 
 
-def ahead(items: Generator[T]) -> Iterator[T]:
+def ahead(items: Generator[T]) -> Generator[T]:
     """The same items in the same order, each made by a thread while what is done with the one before it is done.
 
     What goes wrong in the thread is raised where it would have been without. Once this iterator is closed, or gone, the
@@ -103,6 +104,59 @@ def ahead(items: Generator[T]) -> Iterator[T]:
         closed = True
         wanted.release()
         thread.join()
+
+
+class ReadAhead:
+    """The next `nbytes` of a file, or all that is left of it, read by a thread while what came before is looked at.
+
+    It is read in blocks of `block_bytes`, each with the end of the one before in front of it: so a command that is cut
+    by a block need not be copied in front of the next one (`unread`).
+    """
+
+    # Longer ones are copied.
+    REPEATED_BYTES = 1 << 15
+
+    def __init__(self, file: PartFile, nbytes: int | None, block_bytes: int) -> None:
+        self._repeated = 0 if file.compressed else min(self.REPEATED_BYTES, block_bytes // 2)
+        self._blocks = ahead(_blocks(file, nbytes, block_bytes, self._repeated))
+        # Of the next block these are left out.
+        self._skip = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._blocks.close()
+
+    def read(self, size: int, /) -> bytes:
+        """At least `size` bytes, if there are so many."""
+        pieces: list[bytes] = []
+        while size > 0 and (block := next(self._blocks, None)) is not None:
+            pieces.append(block[self._skip :])
+            size -= len(pieces[-1])
+            self._skip = self._repeated
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def unread(self, size: int) -> int:
+        """Give the last bytes once more, at least `size`: how many it is, 0 if that is not cheap."""
+        if size > self._repeated:
+            return 0
+        self._skip = 0
+        return self._repeated
+
+
+def _blocks(file: PartFile, nbytes: int | None, block_bytes: int, repeated: int) -> Generator[bytes]:
+    left: float = float("inf") if nbytes is None else nbytes
+    again = 0
+    while True:
+        block = file.read(int(min(block_bytes, left)) + again)
+        yield block
+        left -= len(block) - again
+        if len(block) < block_bytes + again:
+            # The end may be wanted once more, too.
+            yield block[max(len(block) - repeated, 0) :]
+            return
+        again = file.unread(repeated) if repeated else 0
 
 
 def pays_ahead(nbytes: int) -> bool:

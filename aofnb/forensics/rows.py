@@ -17,8 +17,18 @@ from aofnb.errors import AofTruncatedError, RdbError
 from aofnb.forensics import _walk_cy, resync
 from aofnb.forensics.index import Index, Mark
 from aofnb.forensics.parts import Part, PartFile
-from aofnb.forensics.reading import OPEN_MULTI, OnBad, Progress, Report, ahead, borders_before, pays_ahead, teller
-from aofnb.forensics.scan import Damage, Records, Walk, scan_file
+from aofnb.forensics.reading import (
+    OPEN_MULTI,
+    OnBad,
+    Progress,
+    ReadAhead,
+    Report,
+    ahead,
+    borders_before,
+    pays_ahead,
+    teller,
+)
+from aofnb.forensics.scan import CHUNK_BYTES, Damage, Records, Walk, scan_file
 from aofnb.forensics.snapshot import SnapshotRows
 
 if TYPE_CHECKING:
@@ -220,10 +230,17 @@ class _Survey:
 
 
 def tables(
-    part: Part, file: PartFile, offset: int, on_bad: OnBad, report: Report, walk: Walk | None = None
-) -> Iterator[Records]:
+    part: Part,
+    file: PartFile,
+    offset: int,
+    on_bad: OnBad,
+    report: Report,
+    walk: Walk | None = None,
+    *,
+    read_ahead: bool = False,
+) -> Generator[Records]:
     """All commands of one file from `offset` on, those that rebuild its snapshot first; without those that `walk`
-    takes, if it is given: see `scan_file`.
+    takes, if it is given: see `scan_file`. With `read_ahead` a thread reads the bytes for it, where that pays.
 
     Raises
     ------
@@ -250,6 +267,10 @@ def tables(
         offset = snapshot.end
     file.seek(offset)
     size = None if part.compression else max(part.size - offset, 0)
+    if read_ahead and on_bad != "resync" and pays_ahead(part.size - offset):
+        with ReadAhead(file, size, CHUNK_BYTES) as source:
+            yield from _tables_to_damage(part, scan_file(source, base=offset, walk=walk), on_bad, report)
+        return
     scanned = scan_file(file, base=offset, size=size, measure=on_bad != "resync", walk=walk)
     found: Iterator[Records | Damage] = scanned
     # What a walk learns, who asked for it may want to know before the next.

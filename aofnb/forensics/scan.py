@@ -66,7 +66,11 @@ Walk = Callable[[bytes, int, int], tuple["Records | None", int]]
 
 
 class Readable(Protocol):
-    """What `scan_file` needs of a file; one with `unread`, as `parts.PartFile` has it, saves copying each chunk."""
+    """What `scan_file` needs of a file; one with `unread`, as `parts.PartFile` has it, saves copying each chunk.
+
+    ``unread(size)`` says how many of the last bytes come once more, at least `size`, on top of what the next `read`
+    asks for; or 0, and nothing was done.
+    """
 
     def read(self, size: int, /) -> bytes: ...
 
@@ -735,13 +739,15 @@ def scan_file(
     want = chunk_bytes
     if walk is None:
         walk = plain_walk()
-    unread = getattr(file, "unread", lambda size: False)
+    unread = getattr(file, "unread", lambda size: 0)
+    # So much of what comes next was read already.
+    done = 0
     while True:
         fresh = file.read(int(min(want, left)))
         left -= len(fresh)
         eof = not fresh
         data += fresh
-        pos = 0
+        pos, done = done, 0
         patience = 64
         stopped: Incomplete | str | None = None
         while pos < len(data) and stopped is None:
@@ -764,8 +770,10 @@ def scan_file(
         rest = len(data) - pos
         base += pos
         # Only while whole chunks come and most of each is done: else the end would be read again for ever.
-        if 0 < rest < chunk_bytes // 16 and len(fresh) == chunk_bytes and unread(rest):
-            left += rest
+        if 0 < rest < chunk_bytes // 16 and len(fresh) >= chunk_bytes and (again := unread(rest)):
+            left += again
+            done = again - rest
+            base -= done
             data = b""
             continue
         data = data[pos:]
