@@ -64,9 +64,11 @@ def test_every_row_is_found_again_by_number_and_by_itself(directory):
     for seq in range(len(frame)):
         position = log.position(seq)
         assert (position.seq, position.part, position.offset) == (seq, frame.part[seq], frame.offset[seq])
-        assert log.position(position) == position
         assert log.position(str(position)) == position
-        assert log.position(f"#{seq}") == position
+        # All that give the number go the same way from there, which takes long where there is no kernel.
+        assert parse_position(position) == parse_position(f"#{seq}") == parse_position(seq) == Row(seq)
+        if seq % 50 == 0:
+            assert log.position(position) == log.position(f"#{seq}") == position
     assert log.position("end").seq == len(frame)
     assert log.position(-1).seq == len(frame) - 1
 
