@@ -98,16 +98,21 @@ def _slot(low: cython.ulonglong, high: cython.ulonglong, slots: cython.longlong)
 @cython.nogil
 @cython.exceptval(check=False)
 def _eight(p: cython.p_const_uchar, at: cython.Py_ssize_t) -> cython.ulonglong:
-    """Eight bytes as one number, the first the lowest; compilers make one load of it."""
+    """Eight bytes as one number, the first the lowest; with a pointer to the first, compilers make one load of it."""
+    q: cython.p_const_uchar
+    if cython.compiled:
+        q = p + at
+    else:
+        q = p[at : at + 8]
     return (
-        _wide(p[at])
-        | _wide(p[at + 1]) << 8
-        | _wide(p[at + 2]) << 16
-        | _wide(p[at + 3]) << 24
-        | _wide(p[at + 4]) << 32
-        | _wide(p[at + 5]) << 40
-        | _wide(p[at + 6]) << 48
-        | _wide(p[at + 7]) << 56
+        _wide(q[0])
+        | _wide(q[1]) << 8
+        | _wide(q[2]) << 16
+        | _wide(q[3]) << 24
+        | _wide(q[4]) << 32
+        | _wide(q[5]) << 40
+        | _wide(q[6]) << 48
+        | _wide(q[7]) << 56
     )
 
 
