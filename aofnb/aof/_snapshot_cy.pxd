@@ -3,8 +3,8 @@
 
 from aofnb.store._slots cimport aofnb_offset, aofnb_slot
 from aofnb.store._table_cy cimport (
-    NUMBER, OBJECT, Keys, Later, Record, Table, key_size, key_text, kind_of, later_begin, later_data, later_end,
-    later_kind, later_value, record_of, value_number, value_object, value_text,
+    NUMBER, OBJECT, Keys, Later, Record, Table, key_size, key_text, kind_of, later_data, later_kind, later_value,
+    record_of, value_number, value_object, value_text,
 )
 from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, int64_t, uint64_t

@@ -253,7 +253,7 @@ def _value(out, record):
         if aofnb_is_bytes(data):
             _byte(out, later_kind(value))
             _key(out, record)
-            _put(out, bytes_text(data) + later_begin(value), later_end(value) - later_begin(value))
+            _put(out, bytes_text(data), bytes_size(data))
             return
         value = later_value(value)
     if aofnb_is_bytes(value) or aofnb_is_bytearray(value):

@@ -78,7 +78,7 @@ def records(
 
     `hash_of` makes a value of fields, and the size of the longest field or value; `value_of` one of a type, of those in
     `_SHAPES`, and the bytes behind the key, or None where they make none. With `later` it is called when someone wants
-    the value, for all types that servers write one by one; until then `data` is held.
+    the value, for all types that servers write one by one.
 
     >>> from aofnb.store._table_cy import Table
     >>> values = Table()
@@ -136,7 +136,7 @@ def records(
                 # Of nothing there is no key.
                 if p[at] == 0 and shape != 7:
                     return begin, False
-                _put(values, key, hashed, later_of(kind, data, at, end, value_of))
+                _put(values, key, hashed, later_of(kind, data[at:end], value_of))
             elif shape == 6:
                 found: dict[bytes, bytes] = {}
                 end, longest = fields(data, at, found)

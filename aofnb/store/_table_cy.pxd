@@ -121,23 +121,15 @@ cdef class Later:
     cdef readonly int kind
     # As long as there is no value.
     cdef bytes data
-    cdef Py_ssize_t begin
-    cdef Py_ssize_t end
     cdef object make
     cdef object value
     cdef object made(self)
 
-cpdef Later later_of(int kind, bytes data, Py_ssize_t begin, Py_ssize_t end, object make)
+cpdef Later later_of(int kind, bytes data, object make)
 
-# Of a `Later`, borrowed. What its bytes are in and its value, one of which is None.
+# Of a `Later`, borrowed. Its bytes and its value, one of which is None.
 cdef inline PyObject *later_data(PyObject *later) noexcept nogil:
     return <PyObject *>(<Later>later).data
-
-cdef inline Py_ssize_t later_begin(PyObject *later) noexcept nogil:
-    return (<Later>later).begin
-
-cdef inline Py_ssize_t later_end(PyObject *later) noexcept nogil:
-    return (<Later>later).end
 
 cdef inline PyObject *later_value(PyObject *later) noexcept nogil:
     return <PyObject *>(<Later>later).value

@@ -50,7 +50,7 @@ class Later:
 
     def made(self):
         if self.value is None:
-            value = self.make(self.kind, self.data[self.begin : self.end])
+            value = self.make(self.kind, self.data)
             # Another thread may have been here meanwhile; what it was given is what there is.
             if self.value is None:
                 self.value = value
@@ -58,13 +58,11 @@ class Later:
         return self.value
 
 
-def later_of(kind, data, begin, end, make):
-    """A value that `make` makes of the type in a snapshot, and what stands there behind the key: data[begin:end]."""
+def later_of(kind, data, make):
+    """A value that `make` makes of the type in a snapshot, and what stands there behind the key."""
     later: Later = Later.__new__(Later)
     later.kind = kind
     later.data = data
-    later.begin = begin
-    later.end = end
     later.make = make
     if cython.compiled:
         # It is in no cycle, and there may be a million: collecting garbage must not look at each of them.
