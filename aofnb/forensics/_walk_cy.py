@@ -160,8 +160,8 @@ def survey(
     header: cython.longlong
     number: cython.longlong
     kind: cython.int
-    # How names that count begin, a byte for each length modulo 8: f of flushall, and behind that nothing for 1 to 3, then
-    # e of exec, m of multi, s of select and swapdb, f of flushdb. In two halves: no literal may have more than 31 bits.
+    # How names that count begin, a byte for each length modulo 8: f of flushall, nothing for 1 to 3, then e of exec,
+    # m of multi, s of select and swapdb, f of flushdb. In two halves, as no literal may have more than 31 bits.
     initials: cython.ulonglong = 1718840677
     initials = initials << 32 | 102
     with cython.nogil:
