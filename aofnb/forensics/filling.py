@@ -71,6 +71,8 @@ class _Filling:
         self._key_bytes = np.empty(0, np.uint8)
         self._commands = np.empty((0, 6), np.int64)
         self._to_table = plain_walk()
+        # How many a row takes; of the smallest there is, until there is better to say.
+        self._row_bytes = 10.0
 
     def begin(self, number: int, part: Part, file: PartFile) -> None:
         """Go on with the next part, which is open as `file`."""
@@ -139,9 +141,10 @@ class _Filling:
         builder, commands = self._builder, self._builder.commands
         before = builder.mark(0)
         state = np.array([before.db, before.txn, before.ts, builder.highest_db, builder.in_multi, -1, 0, 0, -1, -1, 0])
-        room = min(_ROOM, (len(data) - pos) // 10 + 1)
+        # Not many more than there will be: what is asked for beyond the end of a column makes it grow.
+        room = min(_ROOM, int((len(data) - pos) / self._row_bytes * 1.1) + 16)
         columns = self._assembly.room(room, max(self._expected(base + pos), builder.seq + room))
-        rows = 0
+        begin, rows = pos, 0
         while True:
             if len(self._commands) != len(commands.entries):
                 self._commands = commands.facts(self._assembly.word_number)
@@ -153,6 +156,7 @@ class _Filling:
             if not isinstance(record, Record):
                 break
             state[_fill_cy.CODE], state[_fill_cy.FIRST_KEY], state[_fill_cy.KEYS] = commands.asked(record.argv)
+        self._row_bytes = max((pos - begin) / max(rows, 1), 10.0)
         db, txn, ts, highest_db, in_multi, opened, opened_row = state[:7].tolist()
         if opened >= 0:
             self._opened = opened, builder.seq + opened_row
