@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from aofnb.engine.replay import collection_rests
 from aofnb.forensics.columns import STATUSES, Selection, was_run
 from aofnb.forensics.history import frame_of
 from aofnb.forensics.postings import BARRIERS, Event
@@ -58,16 +59,18 @@ def diff(
     places = _touched_between(log, first, last, progress)
     traveller = Traveller(log, log.position(first), progress)
     keyspace = traveller.store.engine.keyspace
-    before = {place: _held(keyspace, place) for place in (_all(keyspace) if places is None else places)}
-    traveller.go_to(log.position(last))
-    after = _all(keyspace) if places is None else places
-    rows = []
-    for place in sorted({*before, *after}):
-        if (key is None or place[1] == key) and (db is None or place[0] == db):
-            row = _compared(place, before.get(place, _NOTHING), _held(keyspace, place))
-            if row is not None:
-                rows.append(row)
-    return _diff_frame(rows)
+    # Many values, and no cycles among them.
+    with collection_rests():
+        before = {place: _held(keyspace, place) for place in (_all(keyspace) if places is None else places)}
+        traveller.go_to(log.position(last))
+        after = _all(keyspace) if places is None else places
+        rows = []
+        for place in sorted({*before, *after}):
+            if (key is None or place[1] == key) and (db is None or place[0] == db):
+                row = _compared(place, before.get(place, _NOTHING), _held(keyspace, place))
+                if row is not None:
+                    rows.append(row)
+        return _diff_frame(rows)
 
 
 def _touched_between(log: Log, first: int, last: int, progress: Progress) -> set[Place] | None:
@@ -105,9 +108,9 @@ def _held(keyspace: Keyspace, place: Place) -> _Held:
     if place[0] >= len(keyspace):
         return _NOTHING
     data = keyspace[place[0]]
+    value = data.peek(place[1])
     # What is overdue was no longer there for anyone; but to delete it here would be to change the past.
-    value = None if data.overdue(place[1]) else data.peek(place[1])
-    if value is None:
+    if value is None or data.overdue(place[1]):
         return _NOTHING
     return python_value(value), type_name(value), data.deadline_ms(place[1]), beside(value)
 
