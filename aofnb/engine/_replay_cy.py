@@ -279,12 +279,9 @@ def _hset(
 ) -> cython.int:
     if argc < 4 or argc % 2:
         return False
-    found: Any = _find(data, args[1], hashed)
-    if type(found) is not HashValue:
-        if found is not None:
-            return False
-        found = HashValue()
-        _put(data, args[1], hashed, found)
+    found: Any = _found_or_made(data, args[1], hashed, HashValue)
+    if found is None:
+        return False
     inner: Any = held(found, _HASH_DATA)
     made: Any
     known: dict[bytes, Any]
@@ -314,12 +311,9 @@ def _hset(
 def _push(data: Table, args: Arguments, argc: cython.Py_ssize_t, hashed: uint64_t, first: cython.bint) -> cython.int:
     if argc < 3:
         return False
-    found: Any = _find(data, args[1], hashed)
-    if type(found) is not ListValue:
-        if found is not None:
-            return False
-        found = ListValue()
-        _put(data, args[1], hashed, found)
+    found: Any = _found_or_made(data, args[1], hashed, ListValue)
+    if found is None:
+        return False
     inner: Any
     made: Any
     ends: list[Any]
@@ -393,12 +387,9 @@ def _sadd(
 ) -> cython.int:
     if argc < 3:
         return False
-    found: Any = _find(data, args[1], hashed)
-    if type(found) is not SetValue:
-        if found is not None:
-            return False
-        found = SetValue()
-        _put(data, args[1], hashed, found)
+    found: Any = _found_or_made(data, args[1], hashed, SetValue)
+    if found is None:
+        return False
     known: dict[bytes, Any]
     text: bytes
     i: cython.Py_ssize_t
@@ -429,13 +420,8 @@ def _zadd(
     for i in range(2, argc, 2):
         if not _is_plain_score(args[i]):
             return False
-    found: Any = _find(data, args[1], hashed)
-    if type(found) is not SortedSet:
-        if found is not None:
-            return False
-        found = SortedSet()
-        _put(data, args[1], hashed, found)
-    elif type(held(found, _ZSET_STATE)) is not bool:
+    found: Any = _found_or_made(data, args[1], hashed, SortedSet)
+    if found is None or type(held(found, _ZSET_STATE)) is not bool:
         return False
     member: Text
     score: cython.double
@@ -573,6 +559,17 @@ def _find(table: Table, key: Text, hashed: uint64_t) -> object:
     if cython.compiled:
         return table.find_hashed(key.at, key.size, hashed)
     return table.get(key)
+
+
+@cython.cfunc
+@cython.inline
+def _found_or_made(table: Table, key: Text, hashed: uint64_t, kind: type) -> object:
+    """The value of `key`, a new one if there is none; None if it is of another kind."""
+    found: Any = _find(table, key, hashed)
+    if found is None:
+        found = kind()
+        _put(table, key, hashed, found)
+    return found if type(found) is kind else None
 
 
 @cython.cfunc
