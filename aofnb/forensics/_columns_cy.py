@@ -15,6 +15,8 @@ except ModuleNotFoundError:
 
 if cython.compiled:
     from cython.cimports.libc.string import memcpy
+else:
+    from aofnb.forensics._framing import slot_of, word_at
 
 COMPILED = cython.compiled
 
@@ -26,7 +28,7 @@ def packed(name: bytes, slots: int) -> tuple[int, int, int]:
     """A name of at most `NAME_BYTES` as two numbers, and its place in a table of so many slots, a power of two."""
     low = int.from_bytes(name[:8], "little")
     high = int.from_bytes(name[8:], "little") << 8 | len(name)
-    return low, high, _slot(low, high, slots)
+    return low, high, slot_of(low, high, slots)
 
 
 def names(
@@ -52,7 +54,6 @@ def names(
     at: cython.Py_ssize_t
     header: cython.longlong
     size: cython.longlong
-    one: cython.ulonglong = 1
     low: cython.ulonglong
     high: cython.ulonglong
     slot: cython.longlong
@@ -67,14 +68,11 @@ def names(
             size = header >> 8
             if size > 15:
                 break
-            high = 0
-            if 0 < size <= 8 and at <= whole:
-                low = _eight(p, at) & (((one << (8 * size - 1)) - 1) * 2 + 1)
-            else:
-                low = _few(p, at, min(size, 8))
-                high = _few(p, at + 8, size - 8)
-            high = high << 8 | size
-            slot = _slot(low, high, slots)
+            low = word_at(p, at, min(size, 8), whole)
+            high = size
+            if size > 8:
+                high |= word_at(p, at + 8, size - 8, whole) << 8
+            slot = slot_of(low, high, slots)
             while numbers[slot] >= 0 and (lows[slot] != low or highs[slot] != high):
                 slot = (slot + 1) & (slots - 1)
             if numbers[slot] < 0:
@@ -82,59 +80,6 @@ def names(
             codes[row] = numbers[slot]
             row += 1
     return row
-
-
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
-def _slot(low: cython.ulonglong, high: cython.ulonglong, slots: cython.longlong) -> cython.longlong:
-    mixed: cython.ulonglong = low ^ (low >> 11) ^ (low >> 23) ^ (low >> 37) ^ (low >> 49) ^ high ^ (high >> 13)
-    return mixed & (slots - 1)
-
-
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
-def _eight(p: cython.p_const_uchar, at: cython.Py_ssize_t) -> cython.ulonglong:
-    """Eight bytes as one number, the first the lowest; with a pointer to the first, compilers make one load of it."""
-    q: cython.p_const_uchar
-    if cython.compiled:
-        q = p + at
-    else:
-        q = p[at : at + 8]
-    return (
-        _wide(q[0])
-        | _wide(q[1]) << 8
-        | _wide(q[2]) << 16
-        | _wide(q[3]) << 24
-        | _wide(q[4]) << 32
-        | _wide(q[5]) << 40
-        | _wide(q[6]) << 48
-        | _wide(q[7]) << 56
-    )
-
-
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
-def _wide(byte: cython.uchar) -> cython.ulonglong:
-    return byte
-
-
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
-def _few(p: cython.p_const_uchar, at: cython.Py_ssize_t, count: cython.longlong) -> cython.ulonglong:
-    """As `_eight`, for `count` bytes, at most eight; 0 for none."""
-    word: cython.ulonglong = 0
-    while count > 0:
-        count -= 1
-        word = word << 8 | p[at + count]
-    return word
 
 
 def follow(

@@ -16,6 +16,8 @@ except ModuleNotFoundError:
 
 if cython.compiled:
     from cython.cimports.libc.string import memcpy
+else:
+    from aofnb.forensics._framing import annotation_end, database_at, header_at, seconds_at, slot_of, word_at
 
 COMPILED = cython.compiled
 
@@ -76,13 +78,13 @@ def fill(
     # Up to here eight, and sixteen, bytes can be taken, whatever they are.
     eight: cython.Py_ssize_t = size - 8
     sixteen: cython.Py_ssize_t = size - 16
-    one: cython.ulonglong = 1
     low: cython.ulonglong
     high: cython.ulonglong
     slot: cython.longlong
     at: cython.Py_ssize_t
     end: cython.Py_ssize_t
     i: cython.Py_ssize_t
+    arguments: cython.Py_ssize_t
     key_at: cython.Py_ssize_t
     key_size: cython.longlong
     count: cython.longlong
@@ -106,17 +108,17 @@ def fill(
         state[7] = 0
         while pos < size:
             if p[pos] == 35:  # #
-                end = _annotation(p, pos, size)
+                end = annotation_end(p, pos, size)
                 if end < 0:
                     break
-                number = _seconds(p, pos, end)
+                number = seconds_at(p, pos, end)
                 if number >= 0:
                     state[2] = shown_ts = number
                 pos = end + 2
                 continue
             if rows >= room:
                 break
-            header = _header(p, pos, size, 42)  # *
+            header = header_at(p, pos, size, 42)  # *
             if header < 256:
                 break
             count = header >> 8
@@ -124,7 +126,7 @@ def fill(
             # Six bytes an argument at least.
             if count > (size - at) // 6:
                 break
-            header = _header(p, at, size, 36)  # $
+            header = header_at(p, at, size, 36)  # $
             if header < 0:
                 break
             at += header & 255
@@ -139,14 +141,11 @@ def fill(
                 if length > 15:
                     state[7] = 1
                     break
-                high = 0
-                if 0 < length <= 8 and at <= eight:
-                    low = _eight(p, at) & (((one << (8 * length - 1)) - 1) * 2 + 1)
-                else:
-                    low = _few(p, at, min(length, 8))
-                    high = _few(p, at + 8, length - 8)
-                high = high << 8 | length
-                slot = _slot(low, high, slots)
+                low = word_at(p, at, min(length, 8), eight)
+                high = length
+                if length > 8:
+                    high |= word_at(p, at + 8, length - 8, eight) << 8
+                slot = slot_of(low, high, slots)
                 while numbers[slot] >= 0 and (lows[slot] != low or highs[slot] != high):
                     slot = (slot + 1) & (slots - 1)
                 code = numbers[slot]
@@ -172,10 +171,10 @@ def fill(
                 first = 0
             key_at = 0
             key_size = 0
-            at = end + 2
+            at = arguments = end + 2
             k = 1
             while k < count:
-                header = _header(p, at, size, 36)
+                header = header_at(p, at, size, 36)
                 if header < 0:
                     break
                 at += header & 255
@@ -191,8 +190,8 @@ def fill(
                 # What was said of it is said again when all of it is there.
                 break
             if 1 <= code <= 3:
-                if code == 1 and count == 2:
-                    number = _database(p, pos, at)
+                if code == 1:
+                    number = database_at(p, arguments, at)
                     if number >= 0:
                         current = number
                         state[3] = max(state[3], number)
@@ -241,145 +240,3 @@ def fill(
     state[0] = current
     state[4] = 1 if inside else 0
     return pos, rows
-
-
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
-def _annotation(p: cython.p_const_uchar, pos: cython.Py_ssize_t, size: cython.Py_ssize_t) -> cython.Py_ssize_t:
-    """The end of the annotation that begins at p[pos], its line end not counted; negative if it is not in order."""
-    end: cython.Py_ssize_t = pos
-    # The longest annotation, its line end not counted.
-    longest: cython.Py_ssize_t = 1021
-    while end < size and p[end] != 10 and end - pos <= longest + 1:
-        end += 1
-    if end >= size or p[end] != 10 or p[end - 1] != 13 or end - 1 - pos > longest:
-        return -1
-    return end - 1
-
-
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
-def _seconds(p: cython.p_const_uchar, pos: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.longlong:
-    """The time that the annotation from p[pos] to p[end] tells, as `scan._ts` has it; negative if it tells none."""
-    i: cython.Py_ssize_t
-    seconds: cython.longlong = 0
-    # In two halves, since a longer literal would be a Python object.
-    latest: cython.longlong = 253402
-    latest = latest * 1000000 + 300799
-    if not 5 <= end - pos <= 16 or p[pos + 1] != 84 or p[pos + 2] != 83 or p[pos + 3] != 58:
-        return -1
-    for i in range(pos + 4, end):
-        if not 48 <= p[i] <= 57:
-            return -1
-        seconds = seconds * 10 + (p[i] - 48)
-    return seconds if seconds <= latest else -1
-
-
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
-def _header(
-    p: cython.p_const_uchar, at: cython.Py_ssize_t, size: cython.Py_ssize_t, kind: cython.uchar
-) -> cython.longlong:
-    """Header of that kind at p[at]: its number, shifted by 8, and how many bytes it has; negative if there is none."""
-    i: cython.Py_ssize_t = at + 1
-    number: cython.longlong = 0
-    tens: cython.longlong
-    ones: cython.longlong
-    if at > size - 4 or p[at] != kind:
-        return -1
-    # Nearly all have one digit or two.
-    if at < size - 4 and 48 <= p[i] <= 57:
-        ones = p[i] - 48
-        if p[at + 2] == 13 and p[at + 3] == 10:
-            return (ones << 8) + 4
-        tens = ones
-        ones = p[at + 2] - 48
-        if 0 <= ones <= 9 and p[at + 3] == 13 and p[at + 4] == 10:
-            return ((tens * 10 + ones) << 8) + 5
-    while i < size and 48 <= p[i] <= 57 and i - at <= 10:
-        number = number * 10 + (p[i] - 48)
-        i += 1
-    if i == at + 1 or i > size - 2 or p[i] != 13 or p[i + 1] != 10:
-        return -1
-    return (number << 8) + (i + 2 - at)
-
-
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
-def _slot(low: cython.ulonglong, high: cython.ulonglong, slots: cython.longlong) -> cython.longlong:
-    mixed: cython.ulonglong = low ^ (low >> 11) ^ (low >> 23) ^ (low >> 37) ^ (low >> 49) ^ high ^ (high >> 13)
-    return mixed & (slots - 1)
-
-
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
-def _wide(byte: cython.uchar) -> cython.ulonglong:
-    return byte
-
-
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
-def _few(p: cython.p_const_uchar, at: cython.Py_ssize_t, count: cython.longlong) -> cython.ulonglong:
-    """As `_eight`, for `count` bytes, at most eight; 0 for none."""
-    word: cython.ulonglong = 0
-    while count > 0:
-        count -= 1
-        word = word << 8 | p[at + count]
-    return word
-
-
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
-def _eight(p: cython.p_const_uchar, at: cython.Py_ssize_t) -> cython.ulonglong:
-    """Eight bytes as one number, the first the lowest; with a pointer to the first, compilers make one load of it."""
-    q: cython.p_const_uchar
-    if cython.compiled:
-        q = p + at
-    else:
-        q = p[at : at + 8]
-    return (
-        _wide(q[0])
-        | _wide(q[1]) << 8
-        | _wide(q[2]) << 16
-        | _wide(q[3]) << 24
-        | _wide(q[4]) << 32
-        | _wide(q[5]) << 40
-        | _wide(q[6]) << 48
-        | _wide(q[7]) << 56
-    )
-
-
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
-def _database(p: cython.p_const_uchar, pos: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.longlong:
-    """What the SELECT of one argument selects that is from p[pos] to p[end]; negative if that cannot be."""
-    at: cython.Py_ssize_t = pos + (_header(p, pos, end, 42) & 255)
-    header: cython.longlong = _header(p, at, end, 36)
-    i: cython.Py_ssize_t
-    number: cython.longlong = 0
-    at += (header & 255) + (header >> 8) + 2
-    header = _header(p, at, end, 36)
-    at += header & 255
-    if not 1 <= header >> 8 <= 5:
-        return -1
-    for i in range(at, end - 2):
-        if not 48 <= p[i] <= 57:
-            return -1
-        number = number * 10 + (p[i] - 48)
-    return number if number <= 32767 else -1

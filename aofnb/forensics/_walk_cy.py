@@ -14,6 +14,9 @@ try:
 except ModuleNotFoundError:
     from aofnb import _cython as cython
 
+if not cython.compiled:
+    from aofnb.forensics._framing import annotation_end, database_at, header_at, seconds_at
+
 COMPILED = cython.compiled
 
 
@@ -48,7 +51,7 @@ def skip(
     with cython.nogil:
         while pos < size:
             if p[pos] == 35:  # #
-                end = _annotation(p, pos, size)
+                end = annotation_end(p, pos, size)
                 if end < 0 or noted >= note_room:
                     break
                 notes[noted] = rows
@@ -57,7 +60,7 @@ def skip(
                 noted += 3
                 pos = end + 2
                 continue
-            header = _header(p, pos, size, 42)  # *
+            header = header_at(p, pos, size, 42)  # *
             if header < 256:
                 break
             count = header >> 8
@@ -67,7 +70,7 @@ def skip(
                 break
             k = 0
             while k < count:
-                header = _header(p, at, size, 36)  # $
+                header = header_at(p, at, size, 36)  # $
                 if header < 0:
                     break
                 end = at + (header & 255) + (header >> 8)
@@ -114,12 +117,12 @@ def lines(
                 line += 1
                 at += 1
             first[row] = line
-            header = _header(p, at, size, 42)
+            header = header_at(p, at, size, 42)
             at += header & 255
             ends[line] = at - 2
             line += 1
             for _k in range(argc[row]):
-                header = _header(p, at, size, 36)
+                header = header_at(p, at, size, 36)
                 at += header & 255
                 ends[line] = at - 2
                 at += header >> 8
@@ -167,15 +170,15 @@ def survey(
     with cython.nogil:
         while pos < size:
             if p[pos] == 35:  # #
-                end = _annotation(p, pos, size)
+                end = annotation_end(p, pos, size)
                 if end < 0:
                     break
-                number = _seconds(p, pos, end)
+                number = seconds_at(p, pos, end)
                 if number >= 0:
                     state[3] = number
                 pos = end + 2
                 continue
-            header = _header(p, pos, size, 42)  # *
+            header = header_at(p, pos, size, 42)  # *
             if header < 256:
                 break
             count = header >> 8
@@ -183,7 +186,7 @@ def survey(
             # Six bytes an argument at least.
             if count > (size - at) // 6:
                 break
-            header = _header(p, at, size, 36)  # $
+            header = header_at(p, at, size, 36)  # $
             name = at + (header & 255)
             letters = header >> 8
             while header >= 0:
@@ -194,7 +197,7 @@ def survey(
                 count -= 1
                 if count == 0:
                     break
-                header = _header(p, at, size, 36)
+                header = header_at(p, at, size, 36)
             if count > 0:
                 break
             # No processor can guess how long the next name is, so nothing is asked of it that depends on that alone.
@@ -204,7 +207,7 @@ def survey(
             if kind == 0:
                 pass
             elif kind == 1:
-                number = _database(p, name + letters + 2, at)
+                number = database_at(p, name + letters + 2, at)
                 if number >= 0:
                     db = number
                     state[4] = max(state[4], number)
@@ -228,42 +231,6 @@ def survey(
     state[1] = db
     state[5] = 1 if inside else 0
     return behind, pos, flushed
-
-
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
-def _annotation(p: cython.p_const_uchar, pos: cython.Py_ssize_t, size: cython.Py_ssize_t) -> cython.Py_ssize_t:
-    """The end of the annotation that begins at p[pos], its line end not counted; negative if it is not in order."""
-    end: cython.Py_ssize_t = pos
-    # The longest annotation, its line end not counted.
-    longest: cython.Py_ssize_t = 1021
-    while end < size and p[end] != 10 and end - pos <= longest + 1:
-        end += 1
-    if end >= size or p[end] != 10 or p[end - 1] != 13 or end - 1 - pos > longest:
-        return -1
-    return end - 1
-
-
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
-def _seconds(p: cython.p_const_uchar, pos: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.longlong:
-    """The time that the annotation from p[pos] to p[end] tells, as `scan._ts` has it; negative if it tells none."""
-    i: cython.Py_ssize_t
-    seconds: cython.longlong = 0
-    # In two halves, since a longer literal would be a Python object.
-    latest: cython.longlong = 253402
-    latest = latest * 1000000 + 300799
-    if not 5 <= end - pos <= 16 or p[pos + 1] != 84 or p[pos + 2] != 83 or p[pos + 3] != 58:
-        return -1
-    for i in range(pos + 4, end):
-        if not 48 <= p[i] <= 57:
-            return -1
-        seconds = seconds * 10 + (p[i] - 48)
-    return seconds if seconds <= latest else -1
 
 
 @cython.cfunc
@@ -297,56 +264,3 @@ def _spells(
     while i < size and p[at + i] | 32 == word[i]:
         i += 1
     return i == size
-
-
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
-def _database(p: cython.p_const_uchar, at: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.longlong:
-    """What a SELECT selects whose arguments begin at p[at] and end before p[end]; negative if that cannot be."""
-    i: cython.Py_ssize_t
-    header: cython.longlong
-    number: cython.longlong = 0
-    if at == end:
-        return -1
-    header = _header(p, at, end, 36)
-    at += header & 255
-    if not 1 <= header >> 8 <= 5 or at + (header >> 8) + 2 != end:
-        return -1
-    for i in range(at, end - 2):
-        if not 48 <= p[i] <= 57:
-            return -1
-        number = number * 10 + (p[i] - 48)
-    return number if number <= 32767 else -1
-
-
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
-def _header(
-    p: cython.p_const_uchar, at: cython.Py_ssize_t, size: cython.Py_ssize_t, kind: cython.uchar
-) -> cython.longlong:
-    """Header of that kind at p[at]: its number, shifted by 8, and how many bytes it has; negative if there is none."""
-    i: cython.Py_ssize_t = at + 1
-    number: cython.longlong = 0
-    tens: cython.longlong
-    ones: cython.longlong
-    if at > size - 4 or p[at] != kind:
-        return -1
-    # Nearly all have one digit or two.
-    if at < size - 4 and 48 <= p[i] <= 57:
-        ones = p[i] - 48
-        if p[at + 2] == 13 and p[at + 3] == 10:
-            return (ones << 8) + 4
-        tens = ones
-        ones = p[at + 2] - 48
-        if 0 <= ones <= 9 and p[at + 3] == 13 and p[at + 4] == 10:
-            return ((tens * 10 + ones) << 8) + 5
-    while i < size and 48 <= p[i] <= 57 and i - at <= 10:
-        number = number * 10 + (p[i] - 48)
-        i += 1
-    if i == at + 1 or i > size - 2 or p[i] != 13 or p[i + 1] != 10:
-        return -1
-    return (number << 8) + (i + 2 - at)

@@ -51,6 +51,8 @@ CHUNK_BYTES = 2 << 20
 MAX_LINE_BYTES = 1023
 # The last second of the year 9999: a later annotation is not a time.
 MAX_TS = 253_402_300_799
+# Of damage no more is looked at to tell what it is.
+_TELLING_BYTES = 64 << 10
 
 # A chunk seldom has more annotations.
 _NOTES = 1 << 14
@@ -434,7 +436,8 @@ def _show(data: bytes) -> str:
 def _what_is_this(data: bytes, pos: int) -> str:
     """Why no record can begin at `pos`, naming what is often found there."""
     if data.startswith(b"\0", pos):
-        zeros = len(data) - pos - len(data[pos:].lstrip(b"\0"))
+        seen = data[pos : pos + _TELLING_BYTES]
+        zeros = len(seen) - len(seen.lstrip(b"\0"))
         return f"{zeros} or more zero bytes where a command must begin, as a power cut leaves them"
     known = name_of(data[pos : pos + 512])
     return known or f"{_show(data[pos : pos + 20])} where a command must begin (`*` or `#`)"
@@ -759,18 +762,20 @@ def scan_file(
             records, pos, stopped = _walk_carefully(data, fast_end, base, eof, patience)
             if records is not None:
                 yield records
-        if isinstance(stopped, str):
+        # What is told of damage must not depend on where the chunk ends.
+        if isinstance(stopped, str) and (eof or len(data) - pos >= _TELLING_BYTES):
             rest = _rest(file, left if measure else 0, len(data) - pos)
             yield Damage("format", base + pos, rest, stopped)
             return
         if eof:
-            if stopped is not None:
+            if isinstance(stopped, Incomplete):
                 yield _cut(stopped, base + pos, data[pos:])
             return
         rest = len(data) - pos
         base += pos
         # Only while whole chunks come and most of each is done: else the end would be read again for ever.
-        if 0 < rest < chunk_bytes // 16 and len(fresh) >= chunk_bytes and (again := unread(rest)):
+        whole = len(fresh) >= chunk_bytes and not isinstance(stopped, str)
+        if 0 < rest < chunk_bytes // 16 and whole and (again := unread(rest)):
             left += again
             done = again - rest
             base -= done
@@ -778,7 +783,8 @@ def scan_file(
             continue
         data = data[pos:]
         # Growing geometrically keeps a command of many chunks from being read again with each of them.
-        want = max(chunk_bytes, len(data), 0 if stopped is None else min(stopped.missing, 64 * chunk_bytes))
+        missing = stopped.missing if isinstance(stopped, Incomplete) else 0
+        want = max(chunk_bytes, len(data), min(missing, 64 * chunk_bytes))
 
 
 def _cut(stopped: Incomplete, offset: int, rest: bytes) -> Damage:

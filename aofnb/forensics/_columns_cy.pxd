@@ -1,0 +1,1 @@
+from aofnb.forensics._framing cimport slot_of, word_at

@@ -1,0 +1,1 @@
+from aofnb.forensics._framing cimport annotation_end, database_at, header_at, seconds_at
