@@ -217,7 +217,8 @@ def recover(
         now.advance(log.index().rows)
         then.advance(log.index().rows)
         found = sorted(_differences(now.store.engine.keyspace, then.store.engine.keyspace))
-        failed = then.failed
+        fail_now = set(now.failed)
+        failed = [each for each in then.failed if each not in fail_now]
     conflicts = [f"{each}, once those commands are gone" for each in failed]
     return Plan(title, log, parts, choose, touched, [], rows, found, _damaged(log, parts) + conflicts)
 

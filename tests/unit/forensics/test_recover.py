@@ -121,6 +121,11 @@ def test_excise_tells_which_commands_then_fail(tmp_path):
     assert len(written.problems) == 1
 
 
+def test_what_fails_in_any_case_is_no_conflict(tmp_path):
+    plan = log_of(tmp_path / "x.aof", "SET k 1", "LPUSH k a", "SET j 1").undo(2, mode="excise")
+    assert (plan.conflicts, plan.found) == ([], [(0, b"j", "goes")])
+
+
 def test_a_transaction_goes_as_a_whole(flushed, tmp_path):
     log, _ = flushed
     rows = log.to_pandas(columns=["cmd"])
