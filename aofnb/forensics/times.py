@@ -184,6 +184,7 @@ def times_of(log: Log, mtime: Moment = None, ctime: Moment = None, progress: Pro
     earliest = _ms(ctime) if ctime is not None else max(created, default=None)
     first_live = max((last for _, last, _ in snapshots), default=0)
     kinds = [kind.behind(first_live) for kind in said]
+    del said
     floor = _LOW if earliest is None else earliest
     ceiling = _HIGH if latest is None else latest
     turns, seconds = _turns(met)
@@ -193,7 +194,11 @@ def times_of(log: Log, mtime: Moment = None, ctime: Moment = None, progress: Pro
     bounds = _Bounds([turns, ends, borders, *(kind.rows for kind in kinds)], floor, ceiling)
     for rows in (turns, ends):
         bounds.annotated(rows, seconds)
-    placed = [bounds.placed(kind) for kind in kinds]
+    placed = []
+    while kinds:
+        # Rows and places of all at once would be as much again as the bounds themselves.
+        placed.append(bounds.placed(kinds.pop()))
+    placed.reverse()
     for kind in placed:
         # A deadline is not over when it is set.
         if not kind.is_xadd:
@@ -251,9 +256,13 @@ class _Bounds:
     """
 
     def __init__(self, rows: list[Ints], floor: int, ceiling: int) -> None:
+        seq = np.concatenate(rows)
         # Pieces that are in order, of which this sort is quick.
-        seq = np.sort(np.concatenate(rows), kind="stable")
-        self.seq = seq[np.diff(seq, prepend=-1) != 0]
+        seq.sort(kind="stable")
+        is_first = np.ones(len(seq), bool)
+        np.not_equal(seq[1:], seq[:-1], out=is_first[1:])
+        self.seq = seq[is_first]
+        del seq, is_first
         self.low = np.full(len(self.seq), floor, np.int64)
         self.high = np.full(len(self.seq), ceiling, np.int64)
         self.source = np.full(len(self.seq), _NONE, np.int8)
@@ -261,7 +270,8 @@ class _Bounds:
 
     def placed(self, kind: _Kind) -> _Kind:
         """`kind` with places in these arrays for rows of the log."""
-        return _Kind(kind.is_xadd, np.searchsorted(self.seq, kind.rows), kind.ms)
+        places = np.searchsorted(self.seq, kind.rows)
+        return _Kind(kind.is_xadd, places.astype(np.int32) if len(self.seq) < 1 << 31 else places, kind.ms)
 
     def spread(self) -> None:
         """Time does not go back."""
@@ -352,10 +362,11 @@ def _said(log: Log, met: Report, progress: Progress) -> list[_Kind]:
             else:
                 numbers = kinds.codes(text_of(names))
             pieces.setdefault(word, []).append((rows.column("seq").to_numpy()[there], ms[there], numbers))
-    found = []
-    for word, parts in pieces.items():
+    found: list[_Kind] = []
+    for word in list(pieces):
+        parts = pieces.pop(word)
         seq, ms, numbers = (np.concatenate(column) for column in zip(*parts, strict=True))
-        parts.clear()
+        del parts
         keep = _look_at_odd(log, word == "XADD", seq, ms)
         order = np.flatnonzero(keep)[np.argsort(numbers[keep], kind="stable")]
         borders = np.flatnonzero(np.diff(numbers[order], prepend=numbers[order[:1]]))
