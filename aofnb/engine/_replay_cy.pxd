@@ -2,9 +2,10 @@ from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 
 from aofnb.resp._text cimport Text, bytes_of, size_of, text_of
+from aofnb.store._entries cimport find, key_hash, is_there, put, put_text, remove
 from aofnb.store._packed_cy cimport add_text, with_field_text, with_score_text
 from aofnb.store._slots cimport held, hold, slot_of
-from aofnb.store._table_cy cimport BATCH, INLINE_MAX, Table, aofnb_hash
+from aofnb.store._table_cy cimport BATCH, Table
 
 cdef Py_ssize_t _HASH_DATA, _HASH_STATE, _LIST_DATA, _SET_INTSET, _SET_POOL, _SET_MEMBERS, _ZSET_DATA, _ZSET_STATE
 cdef Py_ssize_t _STREAM_LAST_ID

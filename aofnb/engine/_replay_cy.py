@@ -35,6 +35,7 @@ else:
         range(15)
     )
     from aofnb.resp._text import Text, bytes_of, size_of, text_of
+    from aofnb.store._entries import find, is_there, key_hash, put, put_text, remove
     from aofnb.store._packed_cy import add as add_text
     from aofnb.store._packed_cy import with_field as with_field_text
     from aofnb.store._packed_cy import with_score as with_score_text
@@ -124,7 +125,7 @@ def apply(
             if index >= fetched:
                 begin, fetched = index, min(index + BATCH, count)
                 for i in range(begin, fetched):
-                    hashes[i - begin] = _hash_of(_key(run, i))
+                    hashes[i - begin] = key_hash(_key(run, i))
                 data.fetch(hashes, fetched - begin)
                 expires.fetch(hashes, fetched - begin)
             hashed = hashes[index - begin]
@@ -183,10 +184,10 @@ def _set(
     ):
         return False
     if argc == 3 and expires:
-        _remove(expires, args[1], hashed)
-    _put_text(data, args[1], hashed, args[2])
+        remove(expires, args[1], hashed)
+    put_text(data, args[1], hashed, args[2])
     if argc == 5:
-        _put(expires, args[1], hashed, _number(args[4], 0, size_of(args[4])))
+        put(expires, args[1], hashed, _number(args[4], 0, size_of(args[4])))
     return True
 
 
@@ -197,8 +198,8 @@ def _del(data: Table, expires: Table, args: Arguments, argc: cython.Py_ssize_t, 
     if argc != 2:
         return False
     if expires:
-        _remove(expires, args[1], hashed)
-    _remove(data, args[1], hashed)
+        remove(expires, args[1], hashed)
+    remove(data, args[1], hashed)
     return True
 
 
@@ -208,11 +209,11 @@ def _del(data: Table, expires: Table, args: Arguments, argc: cython.Py_ssize_t, 
 def _incr(data: Table, args: Arguments, argc: cython.Py_ssize_t, hashed: uint64_t) -> cython.int:
     if argc != 2:
         return False
-    found: Any = _find(data, args[1], hashed)
+    found: Any = find(data, args[1], hashed)
     if found is None:
-        _put(data, args[1], hashed, b"1")
+        put(data, args[1], hashed, b"1")
     elif type(found) is bytes and _is_plain_number(text_of(found)):
-        _put(data, args[1], hashed, _one_more(found))
+        put(data, args[1], hashed, _one_more(found))
     else:
         return False
     return True
@@ -224,13 +225,13 @@ def _incr(data: Table, args: Arguments, argc: cython.Py_ssize_t, hashed: uint64_
 def _incrby(data: Table, args: Arguments, argc: cython.Py_ssize_t, hashed: uint64_t) -> cython.int:
     if argc != 3 or not _is_plain_number(args[2]):
         return False
-    found: Any = _find(data, args[1], hashed)
+    found: Any = find(data, args[1], hashed)
     number: cython.longlong
     if found is None:
-        _put_text(data, args[1], hashed, args[2])
+        put_text(data, args[1], hashed, args[2])
     elif type(found) is bytes and _is_plain_number(text_of(found)):
         number = _number(text_of(found), 0, len(found)) + _number(args[2], 0, size_of(args[2]))
-        _put(data, args[1], hashed, b"%d" % number)
+        put(data, args[1], hashed, b"%d" % number)
     else:
         return False
     return True
@@ -245,8 +246,8 @@ def _pexpireat(
     # A heap of deadlines, made at the first question for the earliest, is kept by `Database.set_deadline`.
     if argc != 3 or not _is_plain_number(args[2]) or db._deadlines is not None:
         return False
-    if _is_there(data, args[1], hashed):
-        _put(expires, args[1], hashed, _number(args[2], 0, size_of(args[2])))
+    if is_there(data, args[1], hashed):
+        put(expires, args[1], hashed, _number(args[2], 0, size_of(args[2])))
     return True
 
 
@@ -259,10 +260,10 @@ def _mset(data: Table, expires: Table, args: Arguments, argc: cython.Py_ssize_t)
     hashed: uint64_t
     i: cython.Py_ssize_t
     for i in range(1, argc, 2):
-        hashed = _hash_of(args[i])
+        hashed = key_hash(args[i])
         if expires:
-            _remove(expires, args[i], hashed)
-        _put_text(data, args[i], hashed, args[i + 1])
+            remove(expires, args[i], hashed)
+        put_text(data, args[i], hashed, args[i + 1])
     return True
 
 
@@ -349,7 +350,7 @@ def _pop(
 ) -> cython.int:
     if argc != 2:
         return False
-    found: Any = _find(data, args[1], hashed)
+    found: Any = find(data, args[1], hashed)
     if type(found) is not ListValue:
         return found is None
     if first:
@@ -358,8 +359,8 @@ def _pop(
         found.pop_last()
     if not found:
         if expires:
-            _remove(expires, args[1], hashed)
-        _remove(data, args[1], hashed)
+            remove(expires, args[1], hashed)
+        remove(data, args[1], hashed)
     return True
 
 
@@ -370,7 +371,7 @@ def _ltrim(data: Table, args: Arguments, argc: cython.Py_ssize_t, hashed: uint64
     # As lists are kept short. The handler takes other ranges.
     if argc != 4 or not _says(args[2], b"0") or not _is_plain_number(args[3]):
         return False
-    found: Any = _find(data, args[1], hashed)
+    found: Any = find(data, args[1], hashed)
     if type(found) is not ListValue:
         return found is None
     kept: cython.longlong = _number(args[3], 0, size_of(args[3])) + 1
@@ -471,12 +472,12 @@ def _xadd(
     if dash == 0:
         return False
     id_ = (_number(args[2], 0, dash), _number(args[2], dash + 1, size_of(args[2])))
-    found: Any = _find(data, args[1], hashed)
+    found: Any = find(data, args[1], hashed)
     if type(found) is not Stream:
         if found is not None or id_ == (0, 0):
             return False
         found = Stream()
-        _put(data, args[1], hashed, found)
+        put(data, args[1], hashed, found)
     if id_ <= held(found, _STREAM_LAST_ID):
         return False
     append(found, Node, id_, tuple([bytes_of(args[i]) for i in range(3, argc)]), node_bytes, node_entries)
@@ -541,76 +542,18 @@ if cython.compiled:
         return argc
 
 
-@cython.cfunc
-@cython.inline
-@cython.exceptval(check=False)
-def _hash_of(key: Text) -> uint64_t:
-    """The hash by which a table knows `key`."""
-    return aofnb_hash(key.at, key.size) if cython.compiled else 0
-
-
 # --- keys ----------------------------------------------------------------------------------------------------------
-
-
-@cython.cfunc
-@cython.inline
-def _find(table: Table, key: Text, hashed: uint64_t) -> object:
-    """The value of `key`, or None."""
-    if cython.compiled:
-        return table.find_hashed(key.at, key.size, hashed)
-    return table.get(key)
 
 
 @cython.cfunc
 @cython.inline
 def _found_or_made(table: Table, key: Text, hashed: uint64_t, kind: type) -> object:
     """The value of `key`, a new one if there is none; None if it is of another kind."""
-    found: Any = _find(table, key, hashed)
+    found: Any = find(table, key, hashed)
     if found is None:
         found = kind()
-        _put(table, key, hashed, found)
+        put(table, key, hashed, found)
     return found if type(found) is kind else None
-
-
-@cython.cfunc
-@cython.inline
-@cython.exceptval(check=False)
-def _is_there(table: Table, key: Text, hashed: uint64_t) -> cython.bint:
-    if cython.compiled:
-        return table.has_hashed(key.at, key.size, hashed)
-    return key in table
-
-
-@cython.cfunc
-@cython.inline
-@cython.exceptval(-1)
-def _put(table: Table, key: Text, hashed: uint64_t, value: object) -> cython.int:
-    if cython.compiled:
-        return table.put_hashed(key.at, key.size, hashed, value)
-    table[key] = value
-    return 0
-
-
-@cython.cfunc
-@cython.inline
-@cython.exceptval(-1)
-def _put_text(table: Table, key: Text, hashed: uint64_t, value: Text) -> cython.int:
-    if cython.compiled:
-        if value.size <= INLINE_MAX:
-            return table.put_text_hashed(key.at, key.size, hashed, value.at, value.size)
-        return table.put_hashed(key.at, key.size, hashed, bytes_of(value))
-    table[key] = value
-    return 0
-
-
-@cython.cfunc
-@cython.inline
-@cython.exceptval(check=False)
-def _remove(table: Table, key: Text, hashed: uint64_t) -> cython.bint:
-    """Remove `key` if it is there."""
-    if cython.compiled:
-        return table.remove_hashed(key.at, key.size, hashed)
-    return table.pop(key, None) is not None
 
 
 # --- what a text says ------------------------------------------------------------------------------------------

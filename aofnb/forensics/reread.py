@@ -113,7 +113,7 @@ class FrameRows:
             return pa.array([], pa.binary())
         places = np.concatenate([piece[0] for piece in pieces])
         values = pa.chunked_array([piece[1] for piece in pieces])
-        if (np.diff(places) == 1).all():
+        if (places[1:] > places[:-1]).all():
             return values
         return values.take(pa.array(np.argsort(places, kind="stable")))
 
@@ -198,10 +198,10 @@ class FrameRows:
         for batch in log.batches(columns=["args"], start=int(seqs[0]), stop=int(seqs[-1]) + 1, on_bad="truncate"):
             there = batch.column(0).to_numpy()
             begin, end = np.searchsorted(seqs, [there[0], there[-1] + 1]) if len(there) else (0, 0)
-            argvs = batch.column(1).take(pa.array(seqs[begin:end] - there[0])) if begin < end else []
             if begin < end:
+                argvs = batch.column(1).take(pa.array(seqs[begin:end] - there[0]))
                 none = np.zeros(end - begin, np.int64)
-                yield _made(places[begin:end], pa.array(argvs).to_pylist(), none, none)
+                yield _made(places[begin:end], argvs.to_pylist(), none, none)
 
     def _words(self, name: str, places: Ints) -> Any:
         """The column `name` as objects; None for all rows if the frame has no such column."""

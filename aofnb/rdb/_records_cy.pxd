@@ -1,7 +1,8 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from aofnb.resp._text cimport Text, bytes_of, text_of
-from aofnb.store._table_cy cimport BATCH, INLINE_MAX, Table, aofnb_hash, later_of
+from aofnb.store._entries cimport key_hash, put, put_text
+from aofnb.store._table_cy cimport BATCH, Table, aofnb_hash, later_of
 
 cdef enum:
     _ODD = -1

@@ -25,6 +25,7 @@ from aofnb.store._table_cy import Table, later_of
 
 if not cython.compiled:
     from aofnb.resp._text import Text, text_of
+    from aofnb.store._entries import key_hash, put, put_text
 
     _CUT, _ODD = -2, -1
 
@@ -124,36 +125,36 @@ def records(
             end = _end_of_value(p, at, size, shape)
             if end < 0:
                 return begin, end == _CUT
-            hashed = _hash_of(key)
+            hashed = key_hash(key)
             if shape == 1:
                 if p[at] < 0xC0:
-                    _put_text(values, key, hashed, _literal(data, at, end))
+                    put_text(values, key, hashed, _literal(data, at, end))
                 elif p[at] < 0xC3:
                     _put_number(values, key, hashed, _number(p, at, end))
                 else:
-                    _put(values, key, hashed, _text(data, at, end))
+                    put(values, key, hashed, _text(data, at, end))
             elif later and _LATER[kind]:
                 # Of nothing there is no key.
                 if p[at] == 0 and shape != 7:
                     return begin, False
-                _put(values, key, hashed, later_of(kind, data[at:end], value_of))
+                put(values, key, hashed, later_of(kind, data[at:end], value_of))
             elif shape == 6:
                 found: dict[bytes, bytes] = {}
                 end, longest = fields(data, at, found)
                 if end < 0:
                     return begin, False
-                _put(values, key, hashed, hash_of(found, longest))
+                put(values, key, hashed, hash_of(found, longest))
             else:
                 value = value_of(kind, data[at:end])
                 if value is None:
                     return begin, False
-                _put(values, key, hashed, value)
+                put(values, key, hashed, value)
             taken += 1
             if len(values) != taken:
                 return begin, False
             at = end
             if when is not None and when != _NEVER:
-                _put(deadlines, key, hashed, when)
+                put(deadlines, key, hashed, when)
     except RdbError:
         return begin, False
     return at, True
@@ -492,36 +493,6 @@ def _number(p: cython.p_const_uchar, at: cython.Py_ssize_t, end: cython.Py_ssize
 
 
 # --- keys ------------------------------------------------------------------------------------------------------
-
-
-@cython.cfunc
-@cython.inline
-@cython.exceptval(check=False)
-def _hash_of(key: Text) -> uint64_t:
-    """The hash by which a table knows `key`."""
-    return aofnb_hash(key.at, key.size) if cython.compiled else 0
-
-
-@cython.cfunc
-@cython.inline
-@cython.exceptval(-1)
-def _put(table: Table, key: Text, hashed: uint64_t, value: object) -> cython.int:
-    if cython.compiled:
-        return table.put_hashed(key.at, key.size, hashed, value)
-    table[key] = value
-    return 0
-
-
-@cython.cfunc
-@cython.inline
-@cython.exceptval(-1)
-def _put_text(table: Table, key: Text, hashed: uint64_t, value: Text) -> cython.int:
-    if cython.compiled:
-        if value.size <= INLINE_MAX:
-            return table.put_text_hashed(key.at, key.size, hashed, value.at, value.size)
-        return table.put_hashed(key.at, key.size, hashed, bytes_of(value))
-    table[key] = value
-    return 0
 
 
 @cython.cfunc
