@@ -251,8 +251,7 @@ def _serve(arguments: Arguments, log: logging.Logger) -> int:
     store: Store | None = None
     try:
         with _pid_file(arguments.one("pidfile"), log):
-            store, server = _load(arguments, log)
-            signals.serving = True
+            store, server = _load(arguments, signals, log)
             _say_ready(arguments, server, log)
             _serve_on(store, server, signals, log)
         log.warning("Redis is now ready to exit, bye bye...")
@@ -278,7 +277,8 @@ class _Signals:
     """
 
     def __init__(self) -> None:
-        self.serving = False
+        # Set as soon as clients are let in, who are told -LOADING for as long as it loads.
+        self.store: Store | None = None
         self.name = ""
         self._heard = 0
         self._told = 0
@@ -286,7 +286,8 @@ class _Signals:
     def heard(self, number: int, _frame: FrameType | None) -> None:
         again = number == signal.SIGINT and self.name == "SIGINT"
         self.name = signal.Signals(number).name
-        if not self.serving or again:
+        # From the moment a load is over, writes are acknowledged, wherever the thread that loaded is by then.
+        if again or self.store is None or self.store.engine.loading is not None:
             raise _Stop
         self._heard += 1
 
@@ -299,7 +300,7 @@ class _Signals:
         return came
 
 
-def _load(arguments: Arguments, log: logging.Logger) -> tuple[Store, Server]:
+def _load(arguments: Arguments, signals: _Signals, log: logging.Logger) -> tuple[Store, Server]:
     """Listen, and load: meanwhile clients are told -LOADING."""
     directory = os.path.abspath(os.path.expanduser(arguments.directory))
     port = arguments.number("port", _DEFAULT_PORT)
@@ -315,12 +316,17 @@ def _load(arguments: Arguments, log: logging.Logger) -> tuple[Store, Server]:
         log.warning("These settings have no effect here: %s", ", ".join(arguments.without_effect))
     started = time.monotonic()
     servers: list[Server] = []
+
+    def listen(store: Store) -> None:
+        signals.store = store
+        servers.append(_listen(arguments, store, log))
+
     try:
         settings: dict[str, Any] = dict(arguments.settings)
         store = open_store(
             directory,
             config_file=arguments.file,
-            before_load=lambda store: servers.append(_listen(arguments, store, log)),
+            before_load=listen,
             **settings,
         )
     except BaseException as problem:

@@ -260,6 +260,37 @@ def test_a_redis_conf_as_debian_has_it_makes_a_daemon_with_snapshots(tmp_path):
     assert not (tmp_path / "pid").exists()
 
 
+# `aofnb serve` that gets SIGTERM when its load is over and a client has written, before it says that it is ready.
+_TOLD_TO_END_EARLY = """
+import os, signal, sys
+sys.path.insert(0, {tests!r})
+from support.server import Connection
+from aofnb.adapters import serve
+
+def told(*given, said=serve._say_what_was_loaded):
+    connection = Connection(int(sys.argv[-1]))
+    assert connection.execute("SET", "k", "v") == "OK"
+    connection.close()
+    os.kill(os.getpid(), signal.SIGTERM)
+    said(*given)
+
+serve._say_what_was_loaded = told
+sys.exit(serve.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+def test_a_signal_between_the_load_and_being_ready_loses_nothing(tmp_path):
+    """Clients are served from the moment the data is there; an end from then on is one in good order."""
+    code = _TOLD_TO_END_EARLY.format(tests=str(Path(__file__).parents[1]))
+    settings = ("--appendonly", "no", "--save", "3600 1", "--port", str(free_port()))
+    running = Serving(str(tmp_path / "data"), *settings, program=(sys.executable, "-c", code))
+    assert running.end() == 0
+    assert running.lines[-1].endswith("Redis is now ready to exit, bye bye...")
+    with aofnb.open(tmp_path / "data", appendonly=False) as store:
+        assert store.execute("GET", "k") == b"v"
+
+
 def _within(seconds: float, attempt: Callable[[], Any]) -> Any:
     """What `attempt` gives as soon as it raises nothing; for what another process does."""
     deadline = time.monotonic() + seconds
