@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import BinaryIO, Literal, Protocol
 
 from aofnb.aof.check_snapshot import Finding, SnapshotCheck, check_snapshot
-from aofnb.aof.check_tool import Damage, ToolReader, byte_at
+from aofnb.aof.check_tool import Checked, Damage, ToolReader, byte_at
 from aofnb.aof.directory import AofDirectory
 from aofnb.aof.fs import Fs, OsFs, write_all
 from aofnb.aof.lock import DirectoryLock
@@ -30,7 +30,7 @@ from aofnb.aof.manifest import Manifest, sync_dir
 from aofnb.config import Config
 from aofnb.errors import AofError, AofManifestError, AofWriteError
 from aofnb.rdb import is_rdb
-from aofnb.resp.reader import LINE_MAX, Block, CommandReader, End, not_cut_short
+from aofnb.resp.reader import LINE_MAX, CommandReader, End, not_cut_short
 
 __all__ = ["CheckReport", "Damage", "FileCheck", "Fixed", "Outcome", "check", "fix"]
 
@@ -40,10 +40,21 @@ Action = Literal["loads", "cuts", "refuses", "unknown"]
 _MAGIC_BYTES = 5
 # The tool looks for a snapshot in files that are no smaller.
 _SNAPSHOT_MIN = 8
-_FRAMES = (b"MULTI", b"EXEC")
 _PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _ENDINGS = {".gz": "gzip", ".zst": "zstd"}
 _COPY_PIECE = 1 << 20
+
+
+class Reader(Protocol):
+    """Reads a file from `offset` to before `size` as `CommandReader` does."""
+
+    end: End | None
+
+    def __iter__(self) -> Iterator[Checked]: ...
+
+
+class OpensReader(Protocol):
+    def __call__(self, file: BinaryIO, size: int, *, offset: int) -> Reader: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +196,7 @@ def check(
     fs: Fs | None = None,
     timestamp_s: int | None = None,
     progress: Callable[[int, int], object] | None = None,
+    reader: OpensReader = CommandReader,
 ) -> CheckReport:
     """Read a log to its end, running nothing and changing nothing.
 
@@ -202,6 +214,8 @@ def check(
         Also find where to cut to go back to this time, in seconds since the epoch: `FileCheck.truncate_at`.
     progress
         Called with the bytes read and the bytes in all.
+    reader
+        What finds the commands of a file.
 
     Raises
     ------
@@ -214,7 +228,7 @@ def check(
     if not os.fspath(path):
         raise AofError("the path is empty; give a directory ('.' is this one), a manifest or a file")
     given = os.path.abspath(os.fspath(path))
-    examine = _Examiner(fs, timestamp_s, progress)
+    examine = _Examiner(fs, timestamp_s, progress, reader)
     try:
         names = _listed(fs, given)
         if names is not None:
@@ -391,8 +405,15 @@ def _content(fs: Fs, path: str) -> bytes | None:
 class _Examiner:
     """Checks files one after the other, counting lines over all of them."""
 
-    def __init__(self, fs: Fs, timestamp_s: int | None, progress: Callable[[int, int], object] | None) -> None:
+    def __init__(
+        self,
+        fs: Fs,
+        timestamp_s: int | None,
+        progress: Callable[[int, int], object] | None,
+        reader: OpensReader,
+    ) -> None:
         self._fs = fs
+        self._reader = reader
         self._timestamp_s = timestamp_s
         self._line = 1
         self._tell = progress or (lambda done, total: None)
@@ -460,7 +481,7 @@ class _Examiner:
             tool = ToolReader(probe, found.size, start, line=self._line, last=found.last, timestamp_s=self._timestamp_s)
             loader = _Loader()
             file.seek(start)
-            reader = CommandReader(file, found.size, offset=start)
+            reader = self._reader(file, found.size, offset=start)
             for block in reader:
                 loader.take(block)
                 tool.take(block)
@@ -495,30 +516,33 @@ class _Loader:
     def __init__(self) -> None:
         # The MULTI that is open, the first if there are several.
         self.multi_at: int | None = None
-        # Where the server believes that the last whole command ended. It counts neither annotations nor the snapshot.
-        self.server_up_to = 0
-        # The same in front of the last MULTI.
+        # The last block with a command in it. Offsets are measured for whom asks: here that is the end of the file.
+        self._last: Checked | None = None
+        # `server_up_to` in front of the last MULTI.
         self.server_before_multi = 0
 
-    def take(self, block: Block) -> None:
-        frames = {name: word for name in {argv[0] for argv in block.argvs} if (word := name.upper()) in _FRAMES}
+    def take(self, block: Checked) -> None:
         # Indices of the MULTI that is left open, the first and the last; offsets are made only if there is one.
         first = last = None
-        for index, argv in enumerate(block.argvs) if frames else ():
-            if argv[0] not in frames:
-                continue
-            if frames[argv[0]] == b"EXEC":
+        for index, name in block.frames:
+            word = name.upper()
+            if word == b"EXEC":
                 self.multi_at = first = last = None
-                continue
-            last = index
-            if first is None:
-                first = index
+            elif word == b"MULTI":
+                last = index
+                if first is None:
+                    first = index
         if first is not None and last is not None:
-            self.server_before_multi = block.ends[last - 1] if last else self.server_up_to
+            self.server_before_multi = int(block.ends[last - 1]) if last else self.server_up_to
             if self.multi_at is None:
-                self.multi_at = block.offsets[first]
-        if block.argvs:
-            self.server_up_to = block.ends[-1] if block.annotations else block.end
+                self.multi_at = int(block.offsets[first])
+        if len(block):
+            self._last = block
+
+    @property
+    def server_up_to(self) -> int:
+        """Where the server believes that the last whole command ended: annotations and the snapshot do not count."""
+        return 0 if self._last is None else int(self._last.ends[-1])
 
     def cut_at(self, end: End) -> int:
         """End of the last whole unit."""

@@ -9,13 +9,13 @@ Redis: redis-check-aof.c checkSingleAof, processRESP, processAnnotations, readLo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, Protocol, SupportsInt
 
-from aofnb.resp.reader import LINE_MAX, Block
+from aofnb.resp.reader import LINE_MAX
 
-__all__ = ["Damage", "DamageKind", "ToolReader", "byte_at"]
+__all__ = ["Checked", "Damage", "DamageKind", "ToolReader", "byte_at"]
 
 DamageKind = Literal["cut", "line_end", "format", "length", "open_multi", "multi", "exec", "snapshot", "timestamp"]
 
@@ -47,6 +47,34 @@ class _Found(Exception):  # noqa: N818  # a way out of nested calls, no error
         self.damage = Damage(kind, offset, reason)
 
 
+class Checked(Protocol):
+    """What is asked of consecutive records of a file, as `resp.reader.Block` has them: the names there tell."""
+
+    def __len__(self) -> int: ...
+    @property
+    def start(self) -> int: ...
+    @property
+    def end(self) -> int: ...
+    @property
+    def lines(self) -> int: ...
+    @property
+    def frames(self) -> Sequence[tuple[int, bytes]]: ...
+    @property
+    def offsets(self) -> Places: ...
+    @property
+    def ends(self) -> Places: ...
+    @property
+    def odd(self) -> Sequence[tuple[int, int]]: ...
+    @property
+    def annotations(self) -> Sequence[tuple[int, bytes]]: ...
+
+
+class Places(Protocol):
+    """Offsets by index of the record; numbers of numpy will do."""
+
+    def __getitem__(self, index: int, /) -> SupportsInt: ...
+
+
 class ToolReader:
     """redis-check-aof on one file: step by step as it goes, in leaps where a block of records is beyond doubt.
 
@@ -71,7 +99,7 @@ class ToolReader:
         self._multi = False
         self._leaping = True
 
-    def take(self, block: Block) -> None:
+    def take(self, block: Checked) -> None:
         """Leap over `block` if nothing in it can be amiss."""
         if self._leaping:
             line = self.line
@@ -79,7 +107,7 @@ class ToolReader:
             if not self._leaping:
                 self.line, self._at = line, block.start
 
-    def _leap(self, block: Block) -> bool:
+    def _leap(self, block: Checked) -> bool:
         if not all(self._passes(start, end) for start, end in block.odd):
             return False
         if self._timestamp_s is not None and any(self._stops_at(offset) for offset, _ in block.annotations):
@@ -87,21 +115,21 @@ class ToolReader:
         multi = self._multi
         # Index of the last MULTI; offsets are made for all of a block, so only where one is needed.
         opened: int | None = None
-        frames = {name: word for name in {argv[0] for argv in block.argvs} if (word := _frame(name))}
-        for index, argv in enumerate(block.argvs) if frames else ():
-            if argv[0] not in frames:
+        for index, name in block.frames:
+            word = _frame(name)
+            if not word:
                 continue
-            if multi == (frames[argv[0]] == b"multi"):
+            if multi == (word == b"multi"):
                 return False
             multi = not multi
             opened = index
-        self.line += sum(1 + 2 * len(argv) for argv in block.argvs)
+        self.line += block.lines
         self._multi = multi
         self._at = block.end
         if not multi:
             self.ok_up_to = block.end
         elif opened is not None:
-            self.ok_up_to = block.offsets[opened]
+            self.ok_up_to = int(block.offsets[opened])
         return True
 
     def _passes(self, start: int, end: int) -> bool:

@@ -18,6 +18,7 @@ import numpy as np
 from aofnb.aof.check import CheckReport, check
 from aofnb.aof.fs import OsFs
 from aofnb.aof.manifest import AofFile, Manifest
+from aofnb.forensics.blocks import TableReader
 from aofnb.forensics.columns import RowBuilder, Selection
 from aofnb.forensics.dialects import dialect_of, sets_of_tile38
 from aofnb.forensics.log import Log
@@ -320,7 +321,7 @@ def check_log(log: Log, progress: Progress = None) -> DamageReport:
     parts = survey(log, progress)
     tools = None
     if not any(part.compression for part in log.parts):
-        tools = check(log.place, fs=_AsOpened(log), progress=teller(progress))
+        tools = check(log.place, fs=_AsOpened(log), progress=teller(progress), reader=TableReader)
     harmed = any(part.lf or any(each["kind"] not in _HARMLESS for each in part.damage) for part in parts)
     bad = harmed or (tools is not None and tools.verdict != "valid")
     verdict: Verdict = "fine"

@@ -68,6 +68,7 @@ _TILE38 = frozenset(
 _KEYDB = frozenset(("RREPLAY", "KEYDB.MVCCRESTORE", "KEYDB.CRON", "EXPIREMEMBER", "EXPIREMEMBERAT", "PEXPIREMEMBERAT"))
 # Redis has SET, too; this is how Tile38's goes on behind key and id. No option of Redis's SET is one of these words.
 _TILE38_SETS = frozenset((b"POINT", b"OBJECT", b"STRING", b"HASH", b"BOUNDS", b"FIELD"))
+_TILE38_BEGINNINGS = [int.from_bytes(word[:2], "big") for word in _TILE38_SETS]
 # Of servers newer than the table of commands here.
 _NEWER = frozenset(("HGETDEL", "HGETEX", "HSETEX", "MSETEX"))
 
@@ -114,8 +115,12 @@ def sets_of_tile38(found: Records) -> set[str]:
     # The name has three letters and begins with S; the word has four to six. Few others have to be looked at.
     near = (lines[line] - begin == 3) & (data[begin] & 0xDF == ord("S"))
     rows, line = rows[near], line[near] + 6
-    nbytes = lines[line] - lines[line - 1] - 2
-    rows = rows[(nbytes >= 4) & (nbytes <= 6)]
+    begin = lines[line - 1] + 2
+    nbytes = lines[line] - begin
+    fits = (nbytes >= 4) & (nbytes <= 6)
+    rows, begin = rows[fits], begin[fits]
+    letters = (data[begin] & 0xDF).astype(np.uint16) << 8 | data[begin + 1] & 0xDF
+    rows = rows[np.isin(letters, _TILE38_BEGINNINGS)]
     forms = set()
     for row in rows.tolist():
         if (word := found.arg(row, 3).upper()) in _TILE38_SETS and found.arg(row, 0).upper() == b"SET":

@@ -428,7 +428,7 @@ def tables(part: Part, file: PartFile, scanned: Iterator[Records | Damage], repo
             if before is not None and not _counts_too_few(source, before, found.offset):
                 before = None
             if held is not None:
-                yield held if before is None else held.without_last()
+                yield held if before is None else held.first_rows(len(held) - 1)
             yield from _rows(part, source, pieces_behind(source, found, before), report)
         return
     if held is not None:

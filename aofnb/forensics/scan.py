@@ -230,9 +230,8 @@ class Records:
         assert self.lines is not None
         return self.lines
 
-    def without_last(self) -> Records:
-        """The table without its last row."""
-        keep = len(self) - 1
+    def first_rows(self, keep: int) -> Records:
+        """The table without the rows from `keep` on; annotations right before that one stay."""
         return replace(
             self,
             start=self.start[:keep],

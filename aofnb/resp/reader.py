@@ -2,8 +2,8 @@
 
 Two paths. Almost all records are plain: headers as Redis writes them. The kernel `_plain_cy` takes them; where it is
 not compiled, the piece of the file is split at CRLF and the parts are taken as they are, once every length header
-agrees with the part behind it. Whatever is not plain (a header that ends in LF alone, an annotation, the end of the
-piece, and without the kernel a value that holds CRLF) is read byte by byte, then the first path goes on.
+agrees with what is behind it. Whatever is not plain (a header that ends in LF alone, an annotation, the end of the
+piece) is read byte by byte, then the first path goes on.
 
 What is accepted is what redis-server's loader accepts, with four departures. That one crashes, or allocates what a
 damaged header asks for: a negative length is a format error; a length beyond the end of the file is a record cut short,
@@ -20,12 +20,13 @@ import re
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import BinaryIO, Literal
 
 from aofnb.resp import _plain_cy
 from aofnb.resp.pairs import Pairs, Records
 
-__all__ = ["LINE_MAX", "Block", "CommandReader", "End", "not_cut_short"]
+__all__ = ["LINE_MAX", "Block", "CommandReader", "End", "may_frame", "not_cut_short"]
 
 # Small, so that what one block splits into stays in the processor's cache, and replay finds it there: measured
 # 1.4 times faster to read and 1.2 times faster to replay than 64 KiB.
@@ -48,6 +49,8 @@ _STAR, _DOLLAR, _HASH, _LF = b"*$#\n"
 _LENGTHS = [b"$%d" % length for length in range(4096)]
 # Count header to the number of pieces its record splits into.
 _PIECES = {b"*%d" % argc: 2 * argc + 1 for argc in range(1, 1025)}
+# Digits of the largest length.
+_LONGEST_NUMBER = 19
 # What atoi and strtol see.
 _NUMBER = re.compile(rb"[ \t\n\v\f\r]*([+-]?[0-9]+)")
 
@@ -92,7 +95,19 @@ class Block:
         The bytes of the file that the block covers, annotations included; end exclusive.
     """
 
-    __slots__ = ("_argvs", "_ends", "_marks", "_odd_ends", "_offsets", "annotations", "end", "records", "sets", "start")
+    __slots__ = (
+        "_argvs",
+        "_ends",
+        "_marks",
+        "_names",
+        "_odd_ends",
+        "_offsets",
+        "annotations",
+        "end",
+        "records",
+        "sets",
+        "start",
+    )
 
     def __init__(self, start: int) -> None:
         self.start = start
@@ -130,6 +145,19 @@ class Block:
     def __len__(self) -> int:
         """Number of commands."""
         return len(self.sets or self.records or self.argvs)
+
+    @property
+    def lines(self) -> int:
+        """How many headers and arguments there are."""
+        return len(self) + 2 * sum(map(len, self.argvs))
+
+    @property
+    def frames(self) -> list[tuple[int, bytes]]:
+        """Index and name of each command that somebody may take for MULTI or EXEC."""
+        if self.sets is not None:
+            return []
+        names = {name for name in set(map(itemgetter(0), self.argvs)) if may_frame(name)}
+        return [(index, argv[0]) for index, argv in enumerate(self.argvs) if argv[0] in names] if names else []
 
     @property
     def offsets(self) -> list[int]:
@@ -182,6 +210,15 @@ class Block:
         return before, after
 
 
+def may_frame(name: bytes) -> bool:
+    r"""Whether somebody may take the command of that name for MULTI or EXEC: what follows them is not looked at.
+
+    >>> [name for name in (b"multi", b"Exec\0", b"EXPIRE", b"SET") if may_frame(name)]
+    [b'multi', b'Exec\x00']
+    """
+    return name[:5].upper() == b"MULTI" or name[:4].upper() == b"EXEC"
+
+
 class CommandReader:
     """Reads the records of one file, front to back, in bounded memory.
 
@@ -194,19 +231,24 @@ class CommandReader:
         Open for reading, at `offset`.
     size
         Where reading stops: what a file gets while it is read is not seen.
+    preceding
+        The last two bytes in front of `offset`, if records are there.
     """
 
-    def __init__(self, file: BinaryIO, size: int, *, offset: int = 0, piece: int = PIECE) -> None:
+    def __init__(
+        self, file: BinaryIO, size: int, *, offset: int = 0, piece: int = PIECE, preceding: bytes = b""
+    ) -> None:
         self._file = file
         self._size = size
         self._offset = offset
         self._piece = piece
+        self._preceding = preceding
         # Where the kernel notes what it found.
         self._notes = _Notes()
         self.end: End | None = None
 
     def __iter__(self) -> Iterator[Block]:
-        data = preceding = b""
+        data, preceding = b"", self._preceding
         wanted = self._piece
         while True:
             base = self._offset
@@ -444,15 +486,35 @@ def _plain(parts: Sequence[bytes], i: int, last: int, append: Callable[[list[byt
     """
     while True:
         i = _plain_short(parts, i, last, append)
-        # What stopped there may still be plain, with a long argument.
-        j = i + _PIECES.get(parts[i], last + 1)
-        if j > last:
+        # What stopped there may still be plain, with an argument that is long or holds CRLF.
+        found = _joined(parts, i, last)
+        if found is None:
             return i
-        argv = list(parts[i + 2 : j : 2])
-        if parts[i + 1 : j : 2] != [b"$%d" % len(arg) for arg in argv]:
-            return i
+        argv, i = found
         append(argv)
-        i = j
+
+
+def _joined(parts: Sequence[bytes], i: int, last: int) -> tuple[list[bytes], int] | None:
+    """The plain record at parts[i] with its CRLFs put back where they are in arguments, and the index behind it."""
+    j = i + 1
+    argv: list[bytes] = []
+    # Two pieces for each argument, and the header's.
+    for _ in range(_PIECES.get(parts[i], 0) // 2):
+        if j >= last:
+            return None
+        header = parts[j]
+        digits = header[1:]
+        if len(digits) > _LONGEST_NUMBER or not digits.isdigit() or header != b"$%d" % int(digits):
+            return None
+        length, first, j = int(digits), j + 1, j + 2
+        got = len(parts[first])
+        while got < length and j < last:
+            got += len(_CRLF) + len(parts[j])
+            j += 1
+        if got != length or j > last:
+            return None
+        argv.append(parts[first] if j == first + 1 else _CRLF.join(parts[first:j]))
+    return (argv, j) if argv else None
 
 
 def _plain_short(parts: Sequence[bytes], i: int, last: int, append: Callable[[list[bytes]], None]) -> int:
