@@ -429,10 +429,10 @@ def test_clients_and_counters_are_told(store, server):
     assert b"tcp_port:0\r\n" in store.execute("INFO", "server")
 
 
-def test_no_signal_is_lost_between_two_waits():
+def test_no_signal_is_lost_between_two_waits(store):
     """A handler may run between any two steps of whoever waits."""
     signals = _Signals()
-    signals.serving = True
+    signals.store = store
     told = 0
     for _ in range(3):
         # As if each came right behind the look.
