@@ -29,7 +29,7 @@ from aofnb.engine.store import open_store
 from aofnb.errors import AofError, AofnbError
 from aofnb.forensics.damage import PartSurvey
 from aofnb.forensics.log import Log
-from aofnb.forensics.oracle import server_digest
+from aofnb.forensics.oracle import loading_server
 from aofnb.forensics.reading import OnBad, Progress, Report, teller
 from aofnb.forensics.rows import tables
 from aofnb.forensics.scan import Records
@@ -313,21 +313,25 @@ def _report(dest: Path, content: dict[str, Any]) -> None:
 
 
 def _verify(written: Written) -> None:
-    """Load it here and, where there is one, in a redis-server."""
+    """Load it here and, where there is one, in a redis-server, both at once."""
     from aofnb.forensics.log import scan
 
-    log = scan(written.path)
     try:
-        databases = max(16, log.index().databases)
-        with open_store(written.path, readonly=True, background=False, progress=False, databases=databases) as store:
-            keyspace, loaded = store.engine.keyspace, store.load_report
-            written.keys = keyspace.key_count()
-            written.digest = keyspace_digest(keyspace)
-            failed = loaded.failed if loaded is not None else ()
-            written.problems = [f"{each.file}:{each.offset}: {each.command}: {each.error}" for each in failed]
+        databases = max(16, scan(written.path).index().databases)
+        with loading_server(written.path, databases) as server_digest:
+            _load(written, databases)
+            written.server_digest = server_digest()
     except AofnbError as problem:
         written.problems.append(f"aofnb.open refuses it: {problem}")
         return
-    written.server_digest = server_digest(written.path, databases)
     if len(written.server_digest) == 40 and written.server_digest != written.digest:
         written.problems.append("redis-server loaded other data from it than aofnb")
+
+
+def _load(written: Written, databases: int) -> None:
+    with open_store(written.path, readonly=True, background=False, progress=False, databases=databases) as store:
+        keyspace, loaded = store.engine.keyspace, store.load_report
+        written.keys = keyspace.key_count()
+        written.digest = keyspace_digest(keyspace)
+        failed = loaded.failed if loaded is not None else ()
+        written.problems = [f"{each.file}:{each.offset}: {each.command}: {each.error}" for each in failed]

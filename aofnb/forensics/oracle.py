@@ -8,6 +8,9 @@ import socket
 import subprocess
 import tempfile
 import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +18,33 @@ from aofnb.clock import SystemClock
 from aofnb.errors import ReplyError
 from aofnb.resp.encode import encode_command
 
-__all__ = ["server_digest"]
+__all__ = ["loading_server"]
 
 _START_S = 60.0
 # The longest path of a socket of Unix.
 _SOCKET_PATH = 100
 
 
-def server_digest(directory: str, databases: int) -> str:
-    """What DEBUG DIGEST says of the log in the data directory `directory`; or in words why it was not asked.
+@contextmanager
+def loading_server(directory: str, databases: int) -> Iterator[Callable[[], str]]:
+    """A redis-server that loads the log in the data directory `directory` while the caller does other things.
+
+    What this gives is called once, for what DEBUG DIGEST says of the data; or in words why it was not asked.
 
     It runs as a replica of nobody, since a master deletes overdue keys as soon as it runs, and a replica never does.
     """
     program = shutil.which("redis-server")
     if program is None:
-        return "not asked: there is no redis-server"
+        yield lambda: "not asked: there is no redis-server"
+        return
     if not hasattr(socket, "AF_UNIX"):
-        return "not asked: there are no sockets of Unix"
+        yield lambda: "not asked: there are no sockets of Unix"
+        return
     with tempfile.TemporaryDirectory(prefix="aofnb-") as home:
         path = os.path.join(home, "s")
         if len(path) > _SOCKET_PATH:
-            return "not asked: the path of the temporary directory is too long"
+            yield lambda: "not asked: the path of the temporary directory is too long"
+            return
         shutil.copytree(os.path.join(directory, "appendonlydir"), os.path.join(home, "appendonlydir"))
         settings = {
             "port": "0", "unixsocket": path, "dir": home, "save": "", "appendonly": "yes", "daemonize": "no",
@@ -46,15 +55,20 @@ def server_digest(directory: str, databases: int) -> str:
         log = Path(home, "server.log")
         with log.open("wb") as output:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-        try:
-            answer = _asked(process, path)
-        finally:
-            process.kill()
-            process.wait()
-        if answer is None:
-            told = log.read_text(errors="replace").strip().splitlines()
-            return f"refused: {told[-1] if told else 'without a word'}"
-        return answer
+        # DEBUG DIGEST takes as long as to load.
+        with ThreadPoolExecutor(1) as asking:
+            try:
+                answer = asking.submit(_asked, process, path)
+                yield lambda: answer.result() or _refused(log)
+            finally:
+                # Whoever waits for its answer then waits no more.
+                process.kill()
+                process.wait()
+
+
+def _refused(log: Path) -> str:
+    told = log.read_text(errors="replace").strip().splitlines()
+    return f"refused: {told[-1] if told else 'without a word'}"
 
 
 def _asked(process: subprocess.Popen[bytes], path: str) -> str | None:
@@ -71,6 +85,8 @@ def _asked(process: subprocess.Popen[bytes], path: str) -> str | None:
                     # DEBUG is answered while the server loads, too: of what is there by then.
                     if _has_loaded(_told(wire, b"INFO", b"persistence")):
                         return _told(wire, b"DEBUG", b"DIGEST").decode()
+        except ReplyError as problem:
+            return f"refused: {problem}"
         except OSError:
             pass
         with pause:

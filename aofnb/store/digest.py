@@ -39,7 +39,7 @@ def keyspace_digest(keyspace: Keyspace) -> str:
         if len(db):
             digest = _mixed(digest, _uint32(db.index))
         for key, value, deadline_ms in db.walk():
-            digest ^= _hash(_bytes(_with_value(_mixed(NOTHING, key), value, deadline_ms)))
+            digest ^= _hash(_bytes(_with_value(_first_mixed(key), value, deadline_ms)))
     return _hex(digest)
 
 
@@ -50,8 +50,8 @@ def value_digest(value: Value | None, deadline_ms: int | None) -> str:
 
 def _with_value(digest: int, value: Value, deadline_ms: int | None) -> int:
     kind = type_name(value)
-    digest = _MIXERS[kind](_mixed(digest, _uint32(_TYPE_NUMBERS[kind])), value)
-    return digest if deadline_ms is None else digest ^ _hash(b"!!expire!!")
+    digest = _MIXERS[kind](_hash(_bytes(digest ^ _OF_TYPE[kind])), value)
+    return digest if deadline_ms is None else digest ^ _OF_DEADLINE
 
 
 def _list(digest: int, value: ListValue) -> int:
@@ -66,15 +66,15 @@ def _set(digest: int, value: SetValue) -> int:
 
 def _zset(digest: int, value: SortedSet) -> int:
     for member, score in value.scores.items():
-        digest ^= _hash(_bytes(_all_mixed(NOTHING, (member, b"%.17g" % score))))
+        digest ^= _hash(_bytes(_mixed(_first_mixed(member), b"%.17g" % score)))
     return digest
 
 
 def _hash_value(digest: int, value: HashValue) -> int:
     deadlines = value.deadlines or {}
-    for pair in value.items():
-        mixed = _all_mixed(NOTHING, pair)
-        digest ^= _hash(_bytes(mixed ^ _hash(b"!!hexpire!!") if pair[0] in deadlines else mixed))
+    for field, text in value.items():
+        mixed = _mixed(_first_mixed(field), text)
+        digest ^= _hash(_bytes(mixed ^ _OF_FIELD_DEADLINE if field in deadlines else mixed))
     return digest
 
 
@@ -97,13 +97,30 @@ _MIXERS: dict[str, Callable[[int, Any], int]] = {
 # --- the two ways to combine -----------------------------------------------------------------------------
 
 
+# Most that is hashed is short, and to copy one that is ready takes less than to make another.
+_new = sha1(usedforsecurity=False).copy
+
+
 def _hash(data: bytes | bytearray) -> int:
-    return int.from_bytes(sha1(data, usedforsecurity=False).digest(), "big")
+    made = _new()
+    made.update(data)
+    return int.from_bytes(made.digest(), "big")
+
+
+def _first_mixed(data: bytes | bytearray) -> int:
+    """`data` mixed with nothing."""
+    inner, outer = _new(), _new()
+    inner.update(data)
+    outer.update(inner.digest())
+    return int.from_bytes(outer.digest(), "big")
 
 
 def _mixed(digest: int, data: bytes | bytearray) -> int:
     """`digest` with `data` behind what it holds already: order matters."""
-    return _hash(_bytes(digest ^ _hash(data)))
+    inner, outer = _new(), _new()
+    inner.update(data)
+    outer.update((digest ^ int.from_bytes(inner.digest(), "big")).to_bytes(_BYTES, "big"))
+    return int.from_bytes(outer.digest(), "big")
 
 
 def _all_mixed(digest: int, parts: Iterable[bytes]) -> int:
@@ -122,3 +139,8 @@ def _uint32(number: int) -> bytes:
 
 def _hex(digest: int) -> str:
     return _bytes(digest).hex()
+
+
+# What is hashed for every key.
+_OF_TYPE = {kind: _hash(_uint32(number)) for kind, number in _TYPE_NUMBERS.items()}
+_OF_DEADLINE, _OF_FIELD_DEADLINE = _hash(b"!!expire!!"), _hash(b"!!hexpire!!")
