@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from aofnb.forensics.position import Position
     from aofnb.store.keyspace import Keyspace
 
-__all__ = ["bisect", "blame", "diff"]
+__all__ = ["bisect", "blame", "diff", "every_place", "touched_between"]
 
 _CHANGES = ("added", "removed", "modified", "type-changed", "ttl-changed")
 # Value, type, deadline in ms, and what the value holds beside its elements.
@@ -56,14 +56,14 @@ def diff(
     first, last = (unit_start(log, position.seq) for position in (a, b))
     if first >= last:
         return _diff_frame([])
-    places = _touched_between(log, first, last, progress)
+    places = touched_between(log, first, last, progress)
     traveller = Traveller(log, log.position(first), progress)
     keyspace = traveller.store.engine.keyspace
     # Many values, and no cycles among them.
     with collection_rests():
-        before = {place: _held(keyspace, place) for place in (_all(keyspace) if places is None else places)}
+        before = {place: _held(keyspace, place) for place in (every_place(keyspace) if places is None else places)}
         traveller.go_to(log.position(last))
-        after = _all(keyspace) if places is None else places
+        after = every_place(keyspace) if places is None else places
         rows = []
         for place in sorted({*before, *after}):
             if (key is None or place[1] == key) and (db is None or place[0] == db):
@@ -73,7 +73,7 @@ def diff(
         return _diff_frame(rows)
 
 
-def _touched_between(log: Log, first: int, last: int, progress: Progress) -> set[Place] | None:
+def touched_between(log: Log, first: int, last: int, progress: Progress = None) -> set[Place] | None:
     """The keys that the rows from `first` to before `last` touch; None if that may be any."""
     if any(first <= row < last for row, _ in log.postings(progress=progress).barriers):
         return None
@@ -100,7 +100,8 @@ def _touched_between(log: Log, first: int, last: int, progress: Progress) -> set
     return places
 
 
-def _all(keyspace: Keyspace) -> set[Place]:
+def every_place(keyspace: Keyspace) -> set[Place]:
+    """Database and name of every key."""
     return {(each.index, key) for each in keyspace for key, _, _ in each.walk()}
 
 

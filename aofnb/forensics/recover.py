@@ -16,18 +16,19 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from aofnb.commands import registry
-from aofnb.engine.replay import Replayer
-from aofnb.engine.store import Store, open_store
+from aofnb.forensics.changes import every_place, touched_between
 from aofnb.forensics.damage import PartSurvey, survey
+from aofnb.forensics.index import Mark
 from aofnb.forensics.log import Log
 from aofnb.forensics.newlog import Written, checked_dest, write_log
-from aofnb.forensics.position import Where
+from aofnb.forensics.position import Position, Where
 from aofnb.forensics.reading import Progress, Report, teller
 from aofnb.forensics.resync import Mended
 from aofnb.forensics.roles import key_roles
 from aofnb.forensics.rows import tables
 from aofnb.forensics.scan import Records
-from aofnb.forensics.travel import StoppedClock, leaves_open, refuse_history
+from aofnb.forensics.slicing import Place, unit_start
+from aofnb.forensics.travel import Traveller, leaves_open, refuse_history
 from aofnb.forensics.words import count
 from aofnb.resp.reader import Block
 from aofnb.store import glob
@@ -213,10 +214,13 @@ def recover(
         if said
     )
     parts = survey(log, on_bad=log.tolerant)
-    with _States(log, progress=progress) as now, _States(log, choose, progress) as then:
+    # Up to the first command that one of them is without, they are the same.
+    alike = 0 if patterns is not None else unit_start(log, min([last, *rows]))
+    with _States(log, alike, progress=progress) as now, _States(log, alike, choose, progress) as then:
         now.advance(log.index().rows)
         then.advance(log.index().rows)
-        found = sorted(_differences(now.store.engine.keyspace, then.store.engine.keyspace))
+        places = touched_between(log, alike, log.index().rows, progress)
+        found = sorted(_differences(now.store.engine.keyspace, then.store.engine.keyspace, places))
         fail_now = set(now.failed)
         failed = [each for each in then.failed if each not in fail_now]
     conflicts = [f"{each}, once those commands are gone" for each in failed]
@@ -243,7 +247,7 @@ def _graft(log: Log, commands: list[tuple[int, int, list[bytes]]], progress: Pro
     saved: dict[_Key, tuple[Any, list[list[bytes]]]] = {}
     parts = survey(log, on_bad=log.tolerant)
     conflicts = _damaged(log, parts)
-    with _States(log, progress=progress) as states:
+    with _States(log, commands[0][0], progress=progress) as states:
         databases = states.store.engine.keyspace
         for seq, db, argv in commands:
             states.advance(seq)
@@ -398,21 +402,23 @@ def _is_kept(argv: list[bytes], patterns: Sequence[Callable[[bytes], object]]) -
 
 
 class _States:
-    """The data of a log as it comes about: a store that is replayed further with each `advance`."""
+    """The data of a log as it comes about: a store that is replayed further with each `advance`.
+
+    It begins near row `start`, from a checkpoint if there is one. Nothing expires but what the log deletes.
+    """
 
     def __init__(
         self,
         log: Log,
+        start: int,
         choose: Callable[[Records, int], npt.NDArray[np.bool_]] | None = None,
         progress: Progress = None,
     ) -> None:
         self._choose = choose
-        databases = max(16, log.index().databases)
-        self.store: Store = open_store(
-            None, clock=StoppedClock(0), background=False, progress=False, databases=databases
-        )
-        self._replayer = Replayer(self.store.engine)
-        self._tables = _all_tables(log, progress)
+        begin = log.index().before_row(start)
+        traveller = Traveller(log, Position(begin.seq, log.parts[begin.part].name, begin.offset), progress)
+        self.store, self._replayer = traveller.store, traveller.replayer
+        self._tables = _tables_from(log, begin, progress)
         self._rest: tuple[str, Records, int, int] | None = None
 
     def __enter__(self) -> _States:
@@ -457,36 +463,44 @@ class _States:
             self._replayer.replay(name, Block.of(argvs, offsets, offsets[-1] + 1))
 
 
-def _all_tables(log: Log, progress: Progress) -> Iterator[tuple[str, Records, int]]:
-    """Every table with its file and the number of its first row; a transaction that damage cut open is closed."""
+def _tables_from(log: Log, begin: Mark, progress: Progress) -> Iterator[tuple[str, Records, int]]:
+    """Every table from a mark on, with its file and the number of its first row; a transaction that damage cut open is
+    closed.
+    """
     refuse_history(log)
-    seq = 0
+    seq = begin.seq
     tell = teller(progress)
     done, total = 0, sum(part.size for part in log.parts)
-    for part in log.parts:
-        open_ = False
-        with part.open() as file:
-            for found in tables(part, file, 0, log.tolerant, Report()):
-                if found.behind_damage and open_:
-                    at = int(found.offset[0])
-                    yield part.path, Mended(at, at, [b"EXEC"], "").as_records(), -1
-                open_ = leaves_open(found, open_ and not found.behind_damage)
-                yield part.path, found, seq
-                seq += len(found)
-                tell(done + file.stored_bytes_read, total)
+    for number, part in enumerate(log.parts):
+        if number >= begin.part:
+            open_ = False
+            with part.open() as file:
+                offset = begin.offset if number == begin.part else 0
+                for found in tables(part, file, offset, log.tolerant, Report()):
+                    if found.behind_damage and open_:
+                        at = int(found.offset[0])
+                        yield part.path, Mended(at, at, [b"EXEC"], "").as_records(), -1
+                    open_ = leaves_open(found, open_ and not found.behind_damage)
+                    yield part.path, found, seq
+                    seq += len(found)
+                    tell(done + file.stored_bytes_read, total)
         done += part.size
         tell(done, total)
 
 
-def _differences(now: Keyspace, then: Keyspace) -> Iterator[tuple[int, bytes, str]]:
-    """Database and key of what would not be as it is `now`, and what becomes of it `then`."""
-    for mine, theirs in zip(now, then, strict=True):
-        for key, value, deadline in mine.walk():
-            other = theirs.peek(key)
-            if other is None:
-                yield mine.index, key, "goes"
-            elif deadline != theirs.deadline_ms(key) or not same_data(value, other):
-                yield mine.index, key, "changes"
-        for key, _, _ in theirs.walk():
-            if key not in mine:
-                yield mine.index, key, "comes back"
+def _differences(now: Keyspace, then: Keyspace, places: set[Place] | None) -> Iterator[tuple[int, bytes, str]]:
+    """Database and key, of these `places` or of all, of what would not be as it is `now`, and what becomes of it
+    `then`.
+    """
+    for index, key in every_place(now) | every_place(then) if places is None else places:
+        if index >= len(now):
+            continue
+        value, other = now[index].peek(key), then[index].peek(key)
+        if value is None and other is not None:
+            yield index, key, "comes back"
+        elif value is not None and other is None:
+            yield index, key, "goes"
+        elif value is not None and other is not None:
+            same_deadline = now[index].deadline_ms(key) == then[index].deadline_ms(key)
+            if not same_deadline or not same_data(value, other):
+                yield index, key, "changes"

@@ -138,6 +138,8 @@ class Traveller:
     ----------
     store
         Read-only, with the data before row `seq`.
+    replayer
+        What runs commands on it.
     """
 
     def __init__(self, log: Log, position: Position, progress: Progress = None) -> None:
@@ -167,7 +169,7 @@ class Traveller:
 
     def _begin_anew(self, position: Position) -> None:
         self.store = empty_store(self._log, position.ts)
-        self._replayer = Replayer(self.store.engine)
+        self.replayer = Replayer(self.store.engine)
         self.seq = 0
 
     def _restore(self, found: Checkpoint) -> None:
@@ -175,12 +177,12 @@ class Traveller:
         if _crc_of(path) != found.file_crc:
             raise RdbError("a checkpoint is not what was written", file=path)
         engine, mark = self.store.engine, found.mark
-        with self._replayer.loading(), pa.CompressedInputStream(path, _COMPRESSION) as file:
+        with self.replayer.loading(), pa.CompressedInputStream(path, _COMPRESSION) as file:
             load_rdb(
                 file, engine.keyspace, found.size, name=path, config=engine.config, verify_checksum=False, later=True
             )
             select = Block.of([[b"SELECT", b"%d" % mark.db]], [mark.offset], mark.offset)
-            self._replayer.replay(self._log.parts[mark.part].path, select)
+            self.replayer.replay(self._log.parts[mark.part].path, select)
         self.seq = mark.seq
 
     def go_to(self, position: Position) -> None:
@@ -197,20 +199,20 @@ class Traveller:
         for name, block in blocks(self._log, stop, self.seq):
             if block.start == block.end and block.argvs == [[b"EXEC"]]:
                 # It stands for one that damage took, so it is no row.
-                with self._replayer.loading():
-                    self._replayer.replay(name, block)
+                with self.replayer.loading():
+                    self.replayer.replay(name, block)
                 continue
             for number, argv in enumerate(block.argvs):
-                with self._replayer.loading():
-                    self._replayer.replay(name, Block.of([argv], [block.offsets[number]], block.ends[number]))
+                with self.replayer.loading():
+                    self.replayer.replay(name, Block.of([argv], [block.offsets[number]], block.ends[number]))
                 self.seq += 1
-                if not self._replayer.in_multi:
+                if not self.replayer.in_multi:
                     yield self.seq
 
     def _replay_to(self, stop: int) -> None:
-        with self._replayer.loading():
+        with self.replayer.loading():
             for name, block in blocks(self._log, stop, self.seq, self._progress):
-                self._replayer.replay(name, block)
+                self.replayer.replay(name, block)
         self.seq = max(stop, self.seq)
 
 

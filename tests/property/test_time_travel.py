@@ -67,6 +67,40 @@ def test_checkpoints_give_what_replay_gives(seed, data, tmp_path_factory, small_
             assert keyspace_digest(ours) == keyspace_digest(replayed(log, position).engine.keyspace)
 
 
+def state(path):
+    """Database, key, value and deadline of everything, whatever the time."""
+    log = aofnb.scan(path, cache_dir=False, on_bad="truncate")
+    store = empty_store(log, None)
+    replay_into(store, log, log.position(len(log)))
+    keyspace = store.engine.keyspace
+    return {(db.index, key): (python_value(value), deadline) for db in keyspace for key, value, deadline in db.walk()}
+
+
+@settings(max_examples=40)
+@given(seed=st.integers(0, 1 << 32), data=st.data())
+def test_a_plan_tells_what_the_long_way_tells(seed, data, tmp_path_factory, small_segments, monkeypatch):
+    often(monkeypatch)
+    directory = tmp_path_factory.mktemp("log")
+    commands = random_commands(random.Random(seed), 150)
+    write_log(directory / "x.aof", commands)
+    now = state(directory / "x.aof")
+    framing = (b"MULTI", b"EXEC", b"SELECT")
+    for cached in (False, directory / "cache", directory / "cache"):
+        log = aofnb.scan(directory / "x.aof", cache_dir=cached)
+        seq = data.draw(st.integers(0, len(commands) - 1))
+        if commands[seq][0] in framing or data.draw(st.booleans()):
+            plan, rest = log.recover(stop=seq), commands[:seq]
+        else:
+            plan, rest = log.recover(drop=seq), [*commands[:seq], *commands[seq + 1 :]]
+        write_log(directory / "y.aof", rest)
+        then = state(directory / "y.aof")
+        expected = {key: "goes" for key in now if key not in then} | {
+            key: "comes back" for key in then if key not in now
+        }
+        expected |= {key: "changes" for key in now if key in then and now[key] != then[key]}
+        assert {(db, key): change for db, key, change in plan.found} == expected, seq
+
+
 def test_no_checkpoint_is_made_to_be_let_go_of_at_once(tmp_path, small_segments, monkeypatch):
     often(monkeypatch)
     # Of what never shrinks, and can hardly be compressed, few snapshots are as large as the log.
