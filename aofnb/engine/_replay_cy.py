@@ -130,12 +130,11 @@ def apply(
                 expires.fetch(hashes, fetched - begin)
             hashed = hashes[index - begin]
             argc = _arguments(run, index, args)
+            operation = _operation(args[0]) if argc > 1 else -1
         else:
             args = commands[index]
             argc = len(args)
-        if argc < 2:
-            return index
-        operation = _operation(args[0])
+            operation = _OPERATIONS.get(args[0], -1) if argc > 1 else -1
         if operation == _SET:
             done = _set(db, data, expires, args, argc, hashed)
         elif operation == _DEL:
@@ -559,25 +558,22 @@ def _found_or_made(table: Table, key: Text, hashed: uint64_t, kind: type) -> obj
 # --- what a text says ------------------------------------------------------------------------------------------
 
 
-@cython.cfunc
-@cython.inline
-@cython.exceptval(check=False)
-def _operation(name: Text) -> cython.int:
-    """What to do for a command of that name; -1 if that is left to its handler."""
-    if not cython.compiled:
-        return _OPERATIONS.get(name, -1)
-    slot: cython.int
-    if name.size < 3 or name.size > 9:
-        return -1
-    slot = _slot(name)
-    while _spellings[slot].name.size:
-        if _spellings[slot].name.size == name.size and memcmp(_spellings[slot].name.at, name.at, name.size) == 0:
-            return _spellings[slot].operation
-        slot = (slot + 1) & 63
-    return -1
-
-
 if cython.compiled:
+
+    @cython.cfunc
+    @cython.inline
+    @cython.exceptval(check=False)
+    def _operation(name: Text) -> cython.int:
+        """What to do for a command of that name; -1 if that is left to its handler."""
+        slot: cython.int
+        if name.size < 3 or name.size > 9:
+            return -1
+        slot = _slot(name)
+        while _spellings[slot].name.size:
+            if _spellings[slot].name.size == name.size and memcmp(_spellings[slot].name.at, name.at, name.size) == 0:
+                return _spellings[slot].operation
+            slot = (slot + 1) & 63
+        return -1
 
     @cython.cfunc
     @cython.inline

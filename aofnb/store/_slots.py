@@ -5,6 +5,7 @@ These are the same three functions for kernels that run as Python.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 __all__ = ["held", "hold", "slot_of"]
@@ -12,14 +13,9 @@ __all__ = ["held", "hold", "slot_of"]
 
 def slot_of(owner: type, name: str) -> Any:
     """The slot of that name in instances of the class `owner`."""
-    return getattr(owner, name)
+    return name
 
 
-def held(owner: object, slot: Any) -> Any:
-    """What `owner`, an instance of the class whose slot it is, has there."""
-    return slot.__get__(owner)
-
-
-def hold(owner: object, slot: Any, value: object) -> None:
-    """Put `value` there."""
-    slot.__set__(owner, value)
+# What `owner`, an instance of the class whose slot it is, has there; and to put something there.
+held: Callable[[object, Any], Any] = getattr
+hold: Callable[[object, Any, object], None] = setattr
