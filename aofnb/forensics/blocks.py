@@ -29,7 +29,10 @@ _LOWER = np.uint8(32)
 
 
 class TableReader:
-    """Reads the records of one file as `CommandReader` does, with the same `end`, for who asks for no arguments."""
+    """Reads the records of one file as `CommandReader` does, with the same `end`.
+
+    For who asks for no arguments, and for no annotations either, as a search for a time does.
+    """
 
     def __init__(self, file: BinaryIO, size: int, *, offset: int = 0) -> None:
         self._file = file

@@ -95,19 +95,7 @@ class Block:
         The bytes of the file that the block covers, annotations included; end exclusive.
     """
 
-    __slots__ = (
-        "_argvs",
-        "_ends",
-        "_marks",
-        "_names",
-        "_odd_ends",
-        "_offsets",
-        "annotations",
-        "end",
-        "records",
-        "sets",
-        "start",
-    )
+    __slots__ = ("_argvs", "_ends", "_marks", "_odd_ends", "_offsets", "annotations", "end", "records", "sets", "start")
 
     def __init__(self, start: int) -> None:
         self.start = start
