@@ -35,8 +35,8 @@ Numbers = npt.NDArray[np.uint64]
 Runs = tuple[Ints, Ints, Bytes]
 
 _ROUNDS = 8
-# So many bytes are looked at together: the memory for more is asked of the system anew each time.
-_PIECE_BYTES = 1 << 20
+# So many bytes are looked at together: each look has its cost, and makes all new words at once.
+_PIECE_BYTES = 4 << 20
 # So many runs, and what becomes of them, are remembered.
 _KNOWN = 1 << 18
 # Numbers of at most so many digits are short.
