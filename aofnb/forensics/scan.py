@@ -45,8 +45,9 @@ __all__ = [
     "scan_file",
 ]
 
-# Larger ones are not read faster, and several are on their way at once.
-CHUNK_BYTES = 2 << 20
+# Larger ones are not read faster, and several are on their way at once. Without kernels many arrays are made on the way
+# from one to its table, which should fit into the processor's cache.
+CHUNK_BYTES = (2 if _walk_cy.COMPILED else 1) << 20
 # The longest header or annotation that Redis reads, with its line end.
 MAX_LINE_BYTES = 1023
 # The last second of the year 9999: a later annotation is not a time.
@@ -464,11 +465,10 @@ def encode_records(argvs: Sequence[Sequence[bytes]]) -> tuple[bytes, Ints]:
 # --- A whole chunk ----------------------------------------------------------------------------------------------------
 
 
-def _header_numbers(buf: Bytes, starts: Ints, lengths: Ints) -> Ints:
+def _header_numbers(buf: Bytes, kinds: Bytes, starts: Ints, lengths: Ints) -> Ints:
     """The number in each line that looks like a header of at most 10 digits, -1 for all others."""
-    kind = buf[starts]
     numbers = np.full(len(starts), -1, np.int64)
-    live = np.flatnonzero(((kind == _STAR) | (kind == _DOLLAR)) & (lengths >= 2) & (lengths <= 11))
+    live = np.flatnonzero(((kinds == _STAR) | (kinds == _DOLLAR)) & (lengths >= 2) & (lengths <= 11))
     at, digits = starts[live] + 1, lengths[live] - 1
     digit = buf[at] - np.uint8(_ZERO)  # wraps around below "0"
     good = digit <= 9
@@ -481,7 +481,8 @@ def _header_numbers(buf: Bytes, starts: Ints, lengths: Ints) -> Ints:
         values[more] = values[more] * 10 + digit
         place += 1
         more = more[digits[more] > place]
-    numbers[live] = np.where(good, values, -1)
+    values[~good] = -1
+    numbers[live] = values
     return numbers
 
 
@@ -491,15 +492,19 @@ def _walk_lines(data: bytes, pos: int, base: int) -> tuple[Records | None, int]:
     `base` is the offset of ``data[0]`` in the file.
     """
     buf = np.frombuffer(data, np.uint8)
-    crs = np.flatnonzero(buf[pos:-1] == _CR) + pos
-    ends = crs[buf[crs + 1] == _LF]
+    ends = np.flatnonzero(buf[pos:-1] == _CR) + pos
+    are_ends = buf[1:][ends] == _LF
+    if not are_ends.all():
+        ends = ends[are_ends]
     if len(ends) < 3:  # *1, $n, name
         return None, pos
-    starts = np.concatenate(([pos], ends[:-1] + 2))
-    kinds = buf[starts]
-    numbers = _header_numbers(buf, starts, ends - starts)
+    starts = np.empty_like(ends)
+    starts[0] = pos
+    np.add(ends[:-1], 2, out=starts[1:])
+    kinds, lengths = buf[starts], ends - starts
+    numbers = _header_numbers(buf, kinds, starts, lengths)
 
-    heads, stop_line, inner = _follow(kinds, numbers, starts, ends)
+    heads, stop_line, inner = _follow(kinds, numbers, lengths, starts, ends)
     first, ts, bad_note = _without_annotations(data, kinds, starts, ends, heads)
     if bad_note is not None:
         stop_line = bad_note
@@ -511,10 +516,8 @@ def _walk_lines(data: bytes, pos: int, base: int) -> tuple[Records | None, int]:
     argc = numbers[first]
     start = starts[first]
     if inner:
-        kept = np.ones(len(ends), bool)
-        kept[inner] = False
-        first = (np.cumsum(kept) - 1)[first]
-        ends = ends[kept]
+        first -= np.array(inner).searchsorted(first)
+        ends = np.delete(ends, inner)
     records = Records(
         data=data,
         begin=pos,
@@ -575,33 +578,37 @@ class _Walk:
         return records, stop
 
 
-def _follow(kinds: Bytes, numbers: Ints, starts: Ints, ends: Ints) -> tuple[Ints, int, list[int]]:
+def _follow(kinds: Bytes, numbers: Ints, lengths: Ints, starts: Ints, ends: Ints) -> tuple[Ints, int, list[int]]:
     """The lines that begin a command or an annotation; the line where that could not go on; the lines that end
     inside an argument.
     """
     total = len(ends)
-    # unfit[i + 2] counts the lines i, i - 2, i - 4, ... that are not the header of an argument of just the next
-    # line's length: equal counts before and behind a command mean that all of its arguments fit.
-    fits = np.zeros(total, bool)
-    fits[:-1] = (kinds[:-1] == _DOLLAR) & (numbers[:-1] == (ends - starts)[1:])
-    unfit = np.zeros(total + 2, np.int32)
-    unfit[2::2] = np.cumsum(~fits[0::2], dtype=np.int32)
-    unfit[3::2] = np.cumsum(~fits[1::2], dtype=np.int32)
+    # Lines that are not the header of an argument of just the next line's length.
+    are_headers = (kinds == _DOLLAR) & (numbers >= 0)
+    unfit = ~are_headers
+    unfit[:-1] |= numbers[:-1] != lengths[1:]
+    unfit[-1] = True
+    # sums[i + 2] counts those among i, i - 2, i - 4, ...: equal counts before and behind a command mean that all of its
+    # arguments fit.
+    sums = np.zeros(total + 2, np.int32)
+    np.cumsum(unfit[0::2], dtype=np.int32, out=sums[2::2])
+    np.cumsum(unfit[1::2], dtype=np.int32, out=sums[3::2])
 
-    wide = _wide_arguments(kinds, numbers, starts, ends, fits)
-    fit = fits.tobytes()
+    wide = _wide_arguments(np.flatnonzero(are_headers[:-1] & unfit[:-1]), numbers, starts, ends)
+    unfits = unfit.tobytes()
 
     # Every line that may begin a command or an annotation, and the line behind that.
     heads = np.flatnonzero(((kinds == _STAR) & (numbers > 0)) | (kinds == _HASH))
     is_command = kinds[heads] == _STAR
     after = np.where(is_command, heads + 2 * numbers[heads] + 1, heads + 1)
     whole = after <= total
-    whole &= ~is_command | (unfit[np.minimum(after, total)] == unfit[heads + 1])
-    head_at = np.full(total + 1, -1, np.int64)
-    head_at[heads] = np.arange(len(heads))
+    whole &= ~is_command | (sums[np.minimum(after, total)] == sums[heads + 1])
     # Mostly the next head is where the command ends: only where it is not, a decision is needed.
-    leads_on = whole & (head_at[np.minimum(after, total)] == np.arange(1, len(heads) + 1))
-    turns = np.flatnonzero(~leads_on).tolist()
+    leads_on = np.zeros(len(heads), bool)
+    np.equal(after[:-1], heads[1:], out=leads_on[:-1])
+    turns = np.flatnonzero(~(leads_on & whole)).tolist()
+    head_at = np.full(total + 1, -1, np.int32)
+    head_at[heads] = np.arange(len(heads))
 
     runs = [np.zeros(0, np.int64)]
     inner: list[int] = []
@@ -614,7 +621,7 @@ def _follow(kinds: Bytes, numbers: Ints, starts: Ints, ends: Ints) -> tuple[Ints
             continue
         runs.append(heads[head:turn])
         line = int(heads[turn])
-        behind = _behind_wide(line, int(numbers[line]), fit, wide, inner)
+        behind = _behind_wide(line, int(numbers[line]), unfits, wide, inner)
         if behind is None:
             break
         runs.append(heads[turn : turn + 1])
@@ -639,27 +646,24 @@ def _without_annotations(
     return np.delete(heads, notes), ts, None
 
 
-def _wide_arguments(
-    kinds: Bytes, numbers: Ints, starts: Ints, ends: Ints, fits: npt.NDArray[np.bool_]
-) -> dict[int, int]:
-    """Each header of an argument that has CRLFs inside, and the line behind that argument."""
-    headers = np.flatnonzero((kinds[:-1] == _DOLLAR) & (numbers[:-1] >= 0) & ~fits[:-1])
+def _wide_arguments(headers: Ints, numbers: Ints, starts: Ints, ends: Ints) -> dict[int, int]:
+    """Those of `headers` whose argument has CRLFs inside, and the line behind that argument."""
     end = starts[headers + 1] + numbers[headers]
     last = np.minimum(ends.searchsorted(end), len(ends) - 1)
     found = ends[last] == end
     return dict(zip(headers[found].tolist(), (last[found] + 1).tolist(), strict=True))
 
 
-def _behind_wide(line: int, argc: int, fit: bytes, wide: Mapping[int, int], inner: list[int]) -> int | None:
+def _behind_wide(line: int, argc: int, unfits: bytes, wide: Mapping[int, int], inner: list[int]) -> int | None:
     """The line behind the command of `argc` arguments that begins at `line`; its lines that end inside an argument go
     to `inner`. None if it is none.
     """
     at = line + 1
     met: list[range] = []
     for _ in range(argc):
-        if at >= len(fit):
+        if at >= len(unfits):
             return None
-        if fit[at]:
+        if not unfits[at]:
             at += 2
         elif (behind := wide.get(at)) is not None:
             met.append(range(at + 1, behind - 1))
