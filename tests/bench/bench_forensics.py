@@ -49,6 +49,7 @@ def measured(action):
 """
 _SCAN = "log = aofnb.scan(path, cache_dir=False)\n"
 _KEPT = "log = aofnb.scan(path, cache_dir=scratch)\nlog.postings()\n"
+_NEW = "import shutil\ndest = scratch + '/new'\nshutil.rmtree(dest, ignore_errors=True)\n"
 _CORE = "columns=['offset', 'nbytes', 'ts', 'db', 'cmd', 'key', 'argc']"
 
 # The reader that people write themselves: lengths believed, no column but the name and the first argument.
@@ -104,6 +105,7 @@ def run(directory: Path, quick: bool, megabytes: int = MEGABYTES) -> list[Case]:
         bench.against_check_aof("index", _SCAN + "measured(lambda: log.index().rows)", 15 if compiled else 1),
         bench.columns(3 if compiled else 0.5),
         bench.against_check_aof("triage", _SCAN + "measured(lambda: log.triage().commands)", 2 if compiled else 0.5),
+        bench.against_check_aof("check", _SCAN + "measured(lambda: log.check().commands)", 1.5 if compiled else 0.4),
         bench.against_check_aof(
             "waste", _SCAN + "measured(lambda: (log.waste(), len(log))[1])", 0.5 if compiled else 0.2
         ),
@@ -142,6 +144,10 @@ def run(directory: Path, quick: bool, megabytes: int = MEGABYTES) -> list[Case]:
             "log.at(len(log) * 6 // 10).execute('DBSIZE')",
             2.0,
             warm="log.at('end').execute('DBSIZE')",
+        ),
+        bench.alone(
+            "anonymize, not loaded again",
+            _NEW + _SCAN + "measured(lambda: log.anonymize(dest, secret=b'0123456789abcdef', verify=False).commands)",
         ),
         bench.salvage(),
     ]
@@ -208,8 +214,7 @@ class _Bench:
                 file.seek(block * 4096)
                 file.write(bytes(4096))
         code = (
-            "import shutil\ndest = scratch + '/salvaged'\nshutil.rmtree(dest, ignore_errors=True)\n"
-            "log = aofnb.scan(scratch + '/damaged.aof', cache_dir=False)\n"
+            _NEW + "log = aofnb.scan(scratch + '/damaged.aof', cache_dir=False)\n"
             "measured(lambda: log.salvage(dest, dry_run=False, verify=False).kept)"
         )
         best, memory, kept = float("inf"), 0, 0
