@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, cast
 
 import aofnb.commands.all  # noqa: F401  fills the table
 from aofnb.commands import registry
-from aofnb.forensics.scan import Damage, Incomplete, Record, Records, read_record, scan_file
+from aofnb.forensics.scan import CHUNK_BYTES, Damage, Incomplete, Record, Records, read_record, scan_file
 
 if TYPE_CHECKING:
     from aofnb.forensics.parts import Part, PartFile
@@ -41,6 +41,8 @@ GapKind = Literal["zeros", "garbage", "command", "nested", "blank", "annotation"
 
 _WINDOW = 64 << 10
 _MAX_WINDOW = 4 << 20
+# Of commands behind damage so many bytes are kept, once it is known how far they go; of more, they are read again.
+_KEPT_BYTES = 16 << 20
 # Longest header that is looked for, with its line end.
 _HEADER = 32
 _ARGC_MAX = (1 << 31) - 1
@@ -83,11 +85,16 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Commands from `offset` to before `end`. `sure` : nothing was lost in front of them."""
+    """Commands from `offset` to before `end`.
+
+    `sure` : nothing was lost in front of them.
+    `tables` : all of them, unless they are many.
+    """
 
     offset: int
     end: int
     sure: bool = False
+    tables: Sequence[Records] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,24 +208,42 @@ def pieces_behind(source: Source, damage: Damage, before: int | None = None) -> 
         if not _begins(source, at):
             reason = "no command begins here"
             continue
-        end, problem, last = followed or _follow(source, at)
-        if end > at:
-            # A count that is too small shows only in what follows.
-            if last is not None and _counts_too_few(source, last, end):
-                end, problem = last, "the count of arguments is too small"
-            if end > at:
-                yield Run(at, end, sure)
-        if problem is None:
+        followed = followed or _follow(source, at)
+        if followed.last is not None and _counts_too_few(source, followed.last, followed.end):
+            # That shows only in what follows.
+            followed = followed.without_last("the count of arguments is too small")
+        if followed.end > at:
+            yield Run(at, followed.end, sure, followed.tables)
+        if followed.problem is None:
             return
-        at, reason = end, problem
+        at, reason = followed.end, followed.problem
 
 
 def _begins(source: Source, at: int) -> bool:
     return source.at(at, 1) in (b"*", b"#")
 
 
-# Where reading on ended, why (None at the end of the file), and where the last command begins.
-_Followed = tuple[int, str | None, int | None]
+@dataclass(frozen=True, slots=True)
+class _Followed:
+    """Where reading on ended, why (None at the end of the file), and where the last command begins.
+
+    `tables` : what was read, unless that is much.
+    """
+
+    end: int
+    problem: str | None
+    last: int | None
+    tables: list[Records] | None
+
+    def without_last(self, problem: str) -> _Followed:
+        """As if that command were not legible."""
+        assert self.last is not None
+        tables = self.tables
+        if tables is not None:
+            # Annotations stand in tables of their own where nothing follows them.
+            number = max(number for number, each in enumerate(tables) if len(each))
+            tables = [*tables[:number], tables[number].first_rows(len(tables[number]) - 1)]
+        return _Followed(self.last, problem, None, tables)
 
 
 # --- a broken command ------------------------------------------------------------------------------------
@@ -299,9 +324,9 @@ def _gap(source: Source, at: int, reason: str, damage: Damage, blank_lines: bool
     found = next((each for each in _candidates(source, _search_from(source, at)) if _valid_at(source, each)), None)
     if found is not None:
         end, followed = found, _follow(source, found)
-        if followed[1] is not None and not blank_lines and _ends_a_value(source, followed[0]):
+        if followed.problem is not None and not blank_lines and _ends_a_value(source, followed.end):
             reason += f"; what looks like commands from byte {found} on is part of a value"
-            return Gap(at, followed[0] + 2, "nested", reason), None
+            return Gap(at, followed.end + 2, "nested", reason), None
     zeros = _zeros(source, at, end)
     kind: GapKind
     if end == source.size and begins and damage.kind == "truncated" and not zeros:
@@ -402,12 +427,18 @@ def _read_lf(source: Source, at: int) -> tuple[list[bytes], int] | None:
 def _follow(source: Source, at: int) -> _Followed:
     """Read on from `at`."""
     last: int | None = None
-    for found in scan_file(source.stream(at), base=at, chunk_bytes=_WINDOW, measure=False):
+    tables: list[Records] | None = []
+    stream = source.stream(at)
+    for found in scan_file(stream, base=at, chunk_bytes=_WINDOW, most_bytes=CHUNK_BYTES, measure=False):
         if isinstance(found, Damage):
-            return found.offset, found.reason, last
+            return _Followed(found.offset, found.reason, last, tables)
         if len(found):
             last = int(found.offset[-1])
-    return source.size, None, last
+            if tables is not None and last - at > _KEPT_BYTES:
+                tables = None
+        if tables is not None:
+            tables.append(found)
+    return _Followed(source.size, None, last, tables)
 
 
 # --- tables ----------------------------------------------------------------------------------------------
@@ -445,10 +476,11 @@ def behind_snapshot(part: Part, file: PartFile, offset: int, reason: str, report
             if source.at(at - 9, 1) == b"\xff" and _valid_at(source, at):
                 damage = Damage("format", at, source.size - at, reason)
                 report.add(part, "snapshot", offset, at - offset, reason)
-                end, problem, _ = _follow(source, at)
-                yield from _rows(part, source, iter([Run(at, end)]), report)
-                if problem is not None:
-                    damage = replace(damage, offset=end, nbytes=source.size - end, reason=problem)
+                followed = _follow(source, at)
+                end = followed.end
+                yield from _rows(part, source, iter([Run(at, end, tables=followed.tables)]), report)
+                if followed.problem is not None:
+                    damage = replace(damage, offset=end, nbytes=source.size - end, reason=followed.problem)
                     yield from _rows(part, source, pieces_behind(source, damage), report)
                 return
         report.add(part, "snapshot", offset, source.size - offset, reason)
@@ -469,7 +501,8 @@ def _rows(part: Part, source: Source, pieces: Iterator[Gap | Run | Mended], repo
             lost = False
         else:
             run = source.stream(piece.offset)
-            for found in scan_file(run, base=piece.offset, size=piece.end - piece.offset):
+            again = scan_file(run, base=piece.offset, size=piece.end - piece.offset)
+            for found in again if piece.tables is None else piece.tables:
                 # A run has been read to its end before.
                 assert isinstance(found, Records)
                 yield replace(found, behind_damage=lost)

@@ -710,6 +710,7 @@ def scan_file(
     base: int = 0,
     size: int | None = None,
     chunk_bytes: int = CHUNK_BYTES,
+    most_bytes: int = 0,
     measure: bool = True,
     walk: Walk | None = None,
 ) -> Generator[Records | Damage]:
@@ -725,8 +726,8 @@ def scan_file(
         The offset of that place.
     size
         Read no further than this many bytes, as if the file ended there.
-    chunk_bytes
-        How much to read at once.
+    chunk_bytes, most_bytes
+        How much to read at once; twice as much each time, up to that, for who may not get far.
     measure
         Whether `Damage.nbytes` counts all that is behind damage, for which that is read; else only what was read.
     walk
@@ -778,6 +779,7 @@ def scan_file(
         base += pos
         # Only while whole chunks come and most of each is done: else the end would be read again for ever.
         whole = len(fresh) >= chunk_bytes and not isinstance(stopped, str)
+        chunk_bytes = max(chunk_bytes, min(2 * chunk_bytes, most_bytes))
         if 0 < rest < chunk_bytes // 16 and whole and (again := unread(rest)):
             left += again
             done = again - rest
