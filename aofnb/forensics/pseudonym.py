@@ -202,7 +202,7 @@ class Pseudonyms:
         if _runs_cy.COMPILED:
             _runs_cy.put(data, starts, stops, text)
         else:
-            data[_inside(bounds)] = text
+            data[_places(starts, stops - starts)] = text
 
     def _mapped(self, words: list[bytes]) -> dict[bytes, bytes]:
         """Runs, and what becomes of each."""
