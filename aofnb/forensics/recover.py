@@ -18,17 +18,14 @@ import numpy as np
 from aofnb.commands import registry
 from aofnb.forensics.changes import every_place, touched_between
 from aofnb.forensics.damage import PartSurvey, survey
-from aofnb.forensics.index import Mark
 from aofnb.forensics.log import Log
 from aofnb.forensics.newlog import Written, checked_dest, write_log
 from aofnb.forensics.position import Position, Where
-from aofnb.forensics.reading import Progress, Report, teller
-from aofnb.forensics.resync import Mended
+from aofnb.forensics.reading import Progress, teller
 from aofnb.forensics.roles import key_roles
-from aofnb.forensics.rows import tables
 from aofnb.forensics.scan import Records
 from aofnb.forensics.slicing import Place, unit_start
-from aofnb.forensics.travel import Traveller, leaves_open, refuse_history
+from aofnb.forensics.travel import Traveller, tables_from
 from aofnb.forensics.words import count
 from aofnb.resp.reader import Block
 from aofnb.store import glob
@@ -418,7 +415,7 @@ class _States:
         begin = log.index().before_row(start)
         traveller = Traveller(log, Position(begin.seq, log.parts[begin.part].name, begin.offset), progress)
         self.store, self._replayer = traveller.store, traveller.replayer
-        self._tables = _tables_from(log, begin, progress)
+        self._tables = tables_from(log, begin, teller(progress))
         self._rest: tuple[str, Records, int, int] | None = None
 
     def __enter__(self) -> _States:
@@ -461,31 +458,6 @@ class _States:
             offsets = [offset for offset, wanted in zip(offsets, keep, strict=True) if wanted]
         if argvs:
             self._replayer.replay(name, Block.of(argvs, offsets, offsets[-1] + 1))
-
-
-def _tables_from(log: Log, begin: Mark, progress: Progress) -> Iterator[tuple[str, Records, int]]:
-    """Every table from a mark on, with its file and the number of its first row; a transaction that damage cut open is
-    closed.
-    """
-    refuse_history(log)
-    seq = begin.seq
-    tell = teller(progress)
-    done, total = 0, sum(part.size for part in log.parts)
-    for number, part in enumerate(log.parts):
-        if number >= begin.part:
-            open_ = False
-            with part.open() as file:
-                offset = begin.offset if number == begin.part else 0
-                for found in tables(part, file, offset, log.tolerant, Report()):
-                    if found.behind_damage and open_:
-                        at = int(found.offset[0])
-                        yield part.path, Mended(at, at, [b"EXEC"], "").as_records(), -1
-                    open_ = leaves_open(found, open_ and not found.behind_damage)
-                    yield part.path, found, seq
-                    seq += len(found)
-                    tell(done + file.stored_bytes_read, total)
-        done += part.size
-        tell(done, total)
 
 
 def _differences(now: Keyspace, then: Keyspace, places: set[Place] | None) -> Iterator[tuple[int, bytes, str]]:

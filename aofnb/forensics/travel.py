@@ -19,8 +19,8 @@ import os
 import shutil
 import threading
 import zlib
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,6 +58,7 @@ __all__ = [
     "refuse_history",
     "replay_into",
     "store_at",
+    "tables_from",
 ]
 
 # Smaller logs have no checkpoints.
@@ -231,36 +232,52 @@ def leaves_open(found: Records, open_: bool) -> bool:
     return open_
 
 
+def tables_from(log: Log, begin: Mark, tell: Callable[[int, int], object]) -> Generator[tuple[str, Records, int]]:
+    """Every table from a mark on, with the path of its file and the number of its first row.
+
+    Where damage took the end of a transaction, an EXEC stands for it that is no row, and has the number -1; what is
+    there of the transaction counts.
+    """
+    seq = begin.seq
+    done, total = 0, sum(part.size for part in log.parts)
+    for number, part in enumerate(log.parts):
+        if number >= begin.part:
+            open_ = False
+            with part.open() as file:
+                offset = begin.offset if number == begin.part else 0
+                for found in tables(part, file, offset, log.tolerant, Report()):
+                    if found.behind_damage and open_:
+                        yield part.path, Records.of([[b"EXEC"]], found.offset[:1], [0]), -1
+                    open_ = leaves_open(found, open_ and not found.behind_damage)
+                    yield part.path, found, seq
+                    seq += len(found)
+                    tell(done + file.stored_bytes_read, total)
+        done += part.size
+        tell(done, total)
+
+
 def blocks(log: Log, stop: int, start: int = 0, progress: Progress = None) -> Iterator[tuple[str, Block]]:
     """The commands from row `start` to before row `stop`, each file's under its path."""
     refuse_history(log)
     begin = log.index().before_row(start) if start else Mark(0, 0, 0, 0, 0, -1)
-    seq = begin.seq
     tell = teller(progress)
-    sizes = [part.size for part in log.parts]
-    for number, part in enumerate(log.parts):
-        if number < begin.part or max(seq, start) >= stop:
-            continue
-        with part.open() as file:
-            offset = begin.offset if number == begin.part else 0
-            open_ = False
-            for found in tables(part, file, offset, log.tolerant, Report()):
-                if found.behind_damage and open_:
-                    # Whether it had its EXEC is gone; what is there of it counts.
-                    at = int(found.offset[0])
-                    yield part.path, Block.of([[b"EXEC"]], [at], at)
-                open_ = leaves_open(found, open_ and not found.behind_damage)
-                first, last = max(start - seq, 0), min(stop - seq, len(found))
-                seq += len(found)
-                # What is legible of a cut command is a row, but was never run.
-                if found.cut_argc is None and first < last:
-                    offsets = found.offset[first:last].tolist()
-                    end = offsets[-1] + int(found.nbytes[last - 1])
-                    yield part.path, Block.of(found.argvs(last)[first:], offsets, end)
-                tell(sum(sizes[:number]) + file.stored_bytes_read, sum(sizes))
-                if seq >= stop:
-                    break
-    tell(sum(sizes), sum(sizes))
+    # Whoever stops early leaves no file open.
+    with closing(tables_from(log, begin, tell)) as found_tables:
+        for path, found, seq in found_tables if start < stop else ():
+            if seq < 0:
+                at = int(found.offset[0])
+                yield path, Block.of(found.argvs(1), [at], at)
+                continue
+            first, last = max(start - seq, 0), min(stop - seq, len(found))
+            # What is legible of a cut command is a row, but was never run.
+            if found.cut_argc is None and first < last:
+                offsets = found.offset[first:last].tolist()
+                end = offsets[-1] + int(found.nbytes[last - 1])
+                yield path, Block.of(found.argvs(last)[first:], offsets, end)
+            if seq + len(found) >= stop:
+                break
+    total = sum(part.size for part in log.parts)
+    tell(total, total)
 
 
 # --- checkpoints --------------------------------------------------------------------------------------------------
