@@ -10,11 +10,12 @@ import argparse
 import json
 import os
 import re
+import shlex
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from aofnb import cli_forensics
 from aofnb._version import VERSION
@@ -120,7 +121,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[:1] == ["serve"] and not {"-h", "--help"} & set(words[1:2]):
         # Settings are given as redis-server takes them, which argparse cannot know.
         return _serve(words[1:])
-    options = parser.parse_args(words)
+    options, rest = parser.parse_known_args(words)
+    if rest:
+        _refuse(rest, options, parser)
     if options.command is None:
         parser.print_help()
         return 0
@@ -136,6 +139,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         complain("interrupted")
         return _BY_SIGNAL + signal.SIGINT
+
+
+def _refuse(rest: Sequence[str], options: argparse.Namespace, parser: argparse.ArgumentParser) -> NoReturn:
+    """Say what the command does not take, with its own usage, and exit with 2."""
+    remedy = ""
+    if len(rest) == 1 and not rest[0].startswith("-") and getattr(options, "to", "") is None:
+        remedy = f"; a new directory is given as --to {shlex.quote(rest[0])}"
+    named: argparse.ArgumentParser = getattr(options, "parser", parser)
+    named.error(f"unrecognized arguments: {' '.join(rest)}{remedy}")
 
 
 def _examples() -> str:
@@ -169,7 +181,7 @@ def _parser() -> argparse.ArgumentParser:
         help="find where what is newer than T begins (seconds since the epoch); with --fix cut there",
     )
     checking.add_argument("--json", action="store_true", help="print the report as JSON")
-    checking.set_defaults(run=_check)
+    checking.set_defaults(run=_check, parser=checking)
     cli_forensics.register(commands)
     commands.add_parser(
         "serve",

@@ -89,7 +89,7 @@ def add_command(
         )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--resync", action="store_true", help="read on behind damage")
-    parser.set_defaults(run=lambda options: _guarded(run, options))
+    parser.set_defaults(run=lambda options: _guarded(run, options), parser=parser)
     return parser
 
 

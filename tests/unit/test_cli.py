@@ -43,6 +43,20 @@ def test_a_command_line_that_cannot_be_understood_is_2(argv: list[str], capsys: 
     assert left.value.code == 2
 
 
+def test_what_a_command_does_not_take_is_told_with_its_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["salvage", "some.aof", "new place"])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("usage: aofnb salvage ")
+    assert said.endswith("unrecognized arguments: new place; a new directory is given as --to 'new place'\n")
+    with pytest.raises(SystemExit):
+        main(["check", "some.aof", "--fast"])
+    said = capsys.readouterr().err
+    assert said.startswith("usage: aofnb check ")
+    assert said.endswith("unrecognized arguments: --fast\n")
+
+
 def test_a_whole_log_is_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with aofnb.open(tmp_path / "data", aof_use_rdb_preamble=False) as store:
         store.execute("SET", "k", "v")
