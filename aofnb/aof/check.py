@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO, Literal, Protocol
 
 from aofnb.aof.check_snapshot import Finding, SnapshotCheck, check_snapshot
-from aofnb.aof.check_tool import Checked, Damage, ToolReader, byte_at
+from aofnb.aof.check_tool import Checked, Damage, Frames, ToolReader, byte_at
 from aofnb.aof.directory import AofDirectory
 from aofnb.aof.fs import Fs, OsFs, write_all
 from aofnb.aof.lock import DirectoryLock
@@ -483,8 +483,9 @@ class _Examiner:
             file.seek(start)
             reader = self._reader(file, found.size, offset=start)
             for block in reader:
-                loader.take(block)
-                tool.take(block)
+                frames = block.frames
+                loader.take(block, frames)
+                tool.take(block, frames)
                 self._tell(self._done + block.end, self._total)
             tool.finish()
             end = reader.end
@@ -521,10 +522,10 @@ class _Loader:
         # `server_up_to` in front of the last MULTI.
         self.server_before_multi = 0
 
-    def take(self, block: Checked) -> None:
+    def take(self, block: Checked, frames: Frames) -> None:
         # Indices of the MULTI that is left open, the first and the last; offsets are made only if there is one.
         first = last = None
-        for index, name in block.frames:
+        for index, name in frames:
             word = name.upper()
             if word == b"EXEC":
                 self.multi_at = first = last = None

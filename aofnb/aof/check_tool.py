@@ -15,8 +15,10 @@ from typing import BinaryIO, Literal, Protocol, SupportsInt
 
 from aofnb.resp.reader import LINE_MAX
 
-__all__ = ["Checked", "Damage", "DamageKind", "ToolReader", "byte_at"]
+__all__ = ["Checked", "Damage", "DamageKind", "Frames", "ToolReader", "byte_at"]
 
+# Index and name of commands.
+Frames = Sequence[tuple[int, bytes]]
 DamageKind = Literal["cut", "line_end", "format", "length", "open_multi", "multi", "exec", "snapshot", "timestamp"]
 
 # redis-check-aof reads a header line into 128 bytes.
@@ -58,7 +60,7 @@ class Checked(Protocol):
     @property
     def lines(self) -> int: ...
     @property
-    def frames(self) -> Sequence[tuple[int, bytes]]: ...
+    def frames(self) -> Frames: ...
     @property
     def offsets(self) -> Places: ...
     @property
@@ -99,15 +101,15 @@ class ToolReader:
         self._multi = False
         self._leaping = True
 
-    def take(self, block: Checked) -> None:
-        """Leap over `block` if nothing in it can be amiss."""
+    def take(self, block: Checked, frames: Frames) -> None:
+        """Leap over `block` if nothing in it can be amiss; `frames` are its own."""
         if self._leaping:
             line = self.line
-            self._leaping = self._leap(block)
+            self._leaping = self._leap(block, frames)
             if not self._leaping:
                 self.line, self._at = line, block.start
 
-    def _leap(self, block: Checked) -> bool:
+    def _leap(self, block: Checked, frames: Frames) -> bool:
         if not all(self._passes(start, end) for start, end in block.odd):
             return False
         if self._timestamp_s is not None and any(self._stops_at(offset) for offset, _ in block.annotations):
@@ -115,7 +117,7 @@ class ToolReader:
         multi = self._multi
         # Index of the last MULTI; offsets are made for all of a block, so only where one is needed.
         opened: int | None = None
-        for index, name in block.frames:
+        for index, name in frames:
             word = _frame(name)
             if not word:
                 continue

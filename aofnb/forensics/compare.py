@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from aofnb.engine.store import Store
 
-__all__ = ["Comparison", "Level", "compare"]
+__all__ = ["Comparison", "Level", "change_of", "compare"]
 
 Level = Literal["bytes", "commands", "state"]
 _READ_BYTES = 1 << 20
@@ -229,7 +229,7 @@ def _states(one: Store, other: Store) -> Comparison:
     # A store may have more databases: they are empty then.
     for mine, theirs in zip_longest(one.engine.keyspace, other.engine.keyspace):
         for key, value, deadline in () if mine is None else mine.walk():
-            change = _change_of(value, deadline, theirs, key)
+            change = change_of(value, deadline, theirs, key)
             if change is None:
                 same += 1
             else:
@@ -242,7 +242,7 @@ def _states(one: Store, other: Store) -> Comparison:
     return Comparison("state", not rows, same, None, frame)
 
 
-def _change_of(value: Value, deadline: int | None, theirs: Database | None, key: bytes) -> str | None:
+def change_of(value: Value, deadline: int | None, theirs: Database | None, key: bytes) -> str | None:
     """What became of a key in the other database."""
     other = None if theirs is None else theirs.peek(key)
     if theirs is None or other is None:

@@ -17,6 +17,7 @@ import numpy as np
 
 from aofnb.commands import registry
 from aofnb.forensics.changes import every_place, touched_between
+from aofnb.forensics.compare import change_of
 from aofnb.forensics.damage import PartSurvey, survey
 from aofnb.forensics.log import Log
 from aofnb.forensics.newlog import Written, checked_dest, write_log
@@ -31,7 +32,7 @@ from aofnb.resp.reader import Block
 from aofnb.store import glob
 from aofnb.store.digest import value_digest
 from aofnb.store.keyspace import Keyspace
-from aofnb.store.same import beside, same_data
+from aofnb.store.same import beside
 from aofnb.store.snapshot import commands_of_key
 from aofnb.store.values import Value
 
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 __all__ = ["Mode", "Plan", "commands_of", "recover", "undo"]
 
 Mode = Literal["graft", "rewind", "excise"]
-_Key = tuple[int, bytes]
 
 ADVICE = (
     "first: CONFIG SET auto-aof-rewrite-percentage 0 on the server, so that no rewrite throws the old commands away; "
@@ -241,7 +241,7 @@ def undo(log: Log, what: Any, mode: Mode = "graft", progress: Progress = None) -
 
 def _graft(log: Log, commands: list[tuple[int, int, list[bytes]]], progress: Progress) -> Plan:
     """Put back what `commands` took and what is absent now."""
-    saved: dict[_Key, tuple[Any, list[list[bytes]]]] = {}
+    saved: dict[Place, tuple[Any, list[list[bytes]]]] = {}
     parts = survey(log, on_bad=log.tolerant)
     conflicts = _damaged(log, parts)
     with _States(log, commands[0][0], progress=progress) as states:
@@ -467,12 +467,9 @@ def _differences(now: Keyspace, then: Keyspace, places: set[Place] | None) -> It
     for index, key in every_place(now) | every_place(then) if places is None else places:
         if index >= len(now):
             continue
-        value, other = now[index].peek(key), then[index].peek(key)
-        if value is None and other is not None:
-            yield index, key, "comes back"
-        elif value is not None and other is None:
-            yield index, key, "goes"
-        elif value is not None and other is not None:
-            same_deadline = now[index].deadline_ms(key) == then[index].deadline_ms(key)
-            if not same_deadline or not same_data(value, other):
-                yield index, key, "changes"
+        value = now[index].peek(key)
+        if value is None:
+            if key in then[index]:
+                yield index, key, "comes back"
+        elif change := change_of(value, now[index].deadline_ms(key), then[index], key):
+            yield index, key, "goes" if change == "removed" else "changes"
