@@ -36,7 +36,7 @@ CacheDir = str | PathLike[str] | Literal[False] | None
 _WORTH_BYTES = 8 << 20
 # All logs together; what was not used for longest goes first.
 _LIMIT_BYTES = 4 << 30
-_VERSION = 3
+_VERSION = 4
 _READ_BYTES = 1 << 20
 # The largest prime below 2 ** 64.
 _PRIME = (1 << 64) - 59

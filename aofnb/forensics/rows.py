@@ -206,8 +206,9 @@ class _Survey:
         return None, stop
 
     def _come_to(self, offset: int) -> None:
+        """The rows so far end at `offset`; 0 if nothing can begin to read behind them."""
         mark = self._builder.mark(offset)
-        if is_far(mark, self._marks[-1]) and not self._builder.in_multi:
+        if offset and is_far(mark, self._marks[-1]) and not self._builder.in_multi:
             self._marks.append(mark)
         self._tell(self._bytes_before + self._file.stored_bytes_read, self._bytes)
 

@@ -122,6 +122,25 @@ def test_rows_between_two_positions_are_those_of_the_whole_frame():
     assert sum(map(len, log.to_pandas(start=10, stop=100, chunksize=7))) == 90
 
 
+@pytest.fixture
+def small_pieces(monkeypatch):
+    """The snapshot in front of a log is many tables, each of which would be worth a mark, if it could have one."""
+    monkeypatch.setattr("aofnb.forensics.snapshot._TABLE_ROWS", 40)
+    monkeypatch.setattr("aofnb.forensics.rows._MARK_ROWS", 20)
+
+
+def test_nothing_begins_to_read_inside_a_snapshot(small_pieces):
+    log = aofnb.scan(WITH_SNAPSHOT, cache_dir=False)
+    whole = log.to_pandas()
+    in_snapshot = int((whole["part"] == log.parts[0].name).sum())
+    assert in_snapshot > 150
+    assert [mark.seq for mark in log.index().marks if mark.seq <= in_snapshot] == [0, in_snapshot]
+    for start in range(0, len(whole), 30):
+        part = log.to_pandas(start=start)
+        pd.testing.assert_frame_equal(part, whole.iloc[start:], check_index_type=False, check_categorical=False)
+        assert log.position(log.position(start)).seq == start
+
+
 def test_reading_from_a_mark_gives_the_same_rows(monkeypatch, tmp_path):
     """Databases, transactions and seconds go on across the marks of the index."""
     from aofnb.forensics import rows as module

@@ -81,6 +81,21 @@ def test_the_end_of_a_log_is_what_opening_it_gives(name, tmp_path):
     assert store.execute("DEBUG", "DIGEST") == expected["result"]["debug_digest"]
 
 
+def test_a_checkpoint_is_never_inside_a_snapshot(tmp_path, monkeypatch):
+    """A base of many keys is one step: what stands behind it counts, however often the way is gone."""
+    for name, value in (("_WORTH_BYTES", 100), ("_GOAL_S", 1e-6), ("_BEFORE_FLUSH_BYTES", 100)):
+        monkeypatch.setattr(travel, name, value)
+    monkeypatch.setattr("aofnb.forensics.snapshot._TABLE_ROWS", 40)
+    monkeypatch.setattr("aofnb.forensics.rows._MARK_ROWS", 20)
+    path = sample("01-rdb-base-incr") / "data"
+    plain = aofnb.open(path, readonly=True)
+    log = aofnb.scan(path, cache_dir=tmp_path)
+    for _ in range(3):
+        store = log.at("end")
+        assert store.execute("DEBUG", "DIGEST") == plain.execute("DEBUG", "DIGEST")
+    plain.close()
+
+
 def test_an_answer_that_nobody_holds_makes_room_for_the_next(tmp_path, monkeypatch):
     """The collection of garbage may be long in coming: a store is large, but has few parts that it counts."""
     monkeypatch.setattr(travel, "_MANY_KEYS", 0)
