@@ -43,6 +43,8 @@ TIME_COLUMNS = ("time", "time_src", "time_err")
 EFFECT_COLUMNS = ("dirty", "error", "keys_after", "type")
 _ARG = re.compile(r"arg([1-9][0-9]{0,8})")
 
+# What takes whole databases.
+_FLUSHES = ("FLUSHALL", "FLUSHDB", "SWAPDB")
 # As `_columns_cy.follow` has them.
 _NO_COMMAND, _SELECT, _MULTI, _EXEC = range(4)
 # So many are told apart without asking Python: far more than there are commands.
@@ -164,6 +166,7 @@ class _CommandTable:
         self._by_name: dict[tuple[str, bool], int] = {}
         self.entries: list[registry.Command | None] = []
         self.odd: dict[int, registry.Command] = {}  # those whose keys only a function can tell
+        self.flushes: list[int] = []  # those of `_FLUSHES` that were met
         # An unknown command may spell the name of a known one with its subcommand as one word.
         self._names: dict[str, int] = {}
         self._name_of: list[int] = []
@@ -194,6 +197,8 @@ class _CommandTable:
         self._name_of.append(self._names.setdefault(name, len(self._names)))
         if entry and callable(entry.keys):
             self.odd[code] = entry
+        if entry and name in _FLUSHES:
+            self.flushes.append(code)
         self._arrays: tuple[Any, ...] | None = None
         return code
 
@@ -281,12 +286,14 @@ class Rows:
 
     `settled` : rows whose fate is known. None if all belong to the transaction that was open before.
     `open` : rows of a transaction that has no EXEC yet; None if there is no such. `opened_at` is its offset, if it
-    begins in this table.
+    begins in this table. `flushes` : the border before each FLUSHALL, FLUSHDB and SWAPDB of the table that is in no
+    transaction, whether such rows are wanted or not.
     """
 
     settled: pa.RecordBatch | None
     open: pa.RecordBatch | None
     opened_at: int
+    flushes: list[Mark]
 
 
 class RowBuilder:
@@ -417,15 +424,16 @@ class RowBuilder:
             else:
                 column = arguments.one(rows, int(name[3:]))
             columns.append(column)
+        flushes = self._flushes(records, codes, db, txn)
         if records.ts:
             self._ts = records.ts[-1][1]
         batch = pa.RecordBatch.from_arrays(columns, schema=self.schema)
         self.seq += total
         if open_at is None:
-            return Rows(batch, None, 0)
+            return Rows(batch, None, 0, flushes)
         split = open_at if rows is None else int(np.searchsorted(rows, open_at))
         opened_at = int(records.offset[open_at]) if total else 0
-        return Rows(batch.slice(0, split) if open_at else None, batch.slice(split), opened_at)
+        return Rows(batch.slice(0, split) if open_at else None, batch.slice(split), opened_at, flushes)
 
     def _codes(self, records: Records, arguments: _ByKernel | _ByLines) -> Column:
         """The command number of each row."""
@@ -438,6 +446,18 @@ class RowBuilder:
 
     def _seconds(self, records: Records) -> Ints:
         return _spread([(0, self._ts), *records.ts], len(records))
+
+    def _flushes(self, records: Records, codes: Column, db: Column, txn: Column) -> list[Mark]:
+        if not self._commands.flushes:
+            return []
+        rows = np.flatnonzero(np.isin(codes, self._commands.flushes) & (txn == 0))
+        if not len(rows):
+            return []
+        columns = [column[rows].tolist() for column in (records.offset, db, self._seconds(records))]
+        return [
+            Mark(self._part, offset, self.seq + row, number, 0, second)
+            for row, offset, number, second in zip(rows.tolist(), *columns, strict=True)
+        ]
 
     def _statuses_of(self, records: Records, codes: Column, uncertain: int) -> npt.NDArray[np.int32]:
         status = np.full(len(records), _TRUNCATED if records.cut_argc is not None else _OK, np.int32)

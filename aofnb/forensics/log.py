@@ -229,9 +229,19 @@ class Log:
             self.note_rows(report, on_bad)
 
     def note_rows(self, report: Report, on_bad: OnBad) -> None:
-        """All of the log was read, and `report` says how many rows there are."""
+        """All of the log was read, and `report` says how many rows there are, and where reading can begin."""
         if on_bad in ("error", self.tolerant):
             self._len = report.rows
+            if report.index is not None:
+                self.note_index(report.index)
+
+    def note_index(self, index: Index) -> None:
+        """All of the log was read for something else, and this came of it, too."""
+        if self._index is None:
+            self._index = kept_index(self)
+        if self._index is None:
+            self._index = index
+            keep_index(self, index)
 
     @property
     def copied(self) -> bool:

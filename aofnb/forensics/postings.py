@@ -31,7 +31,7 @@ from aofnb.forensics.columns import STATUSES, RowBuilder, Selection
 from aofnb.forensics.index import Mark
 from aofnb.forensics.parts import PartFile
 from aofnb.forensics.reading import Report, teller
-from aofnb.forensics.rows import tables
+from aofnb.forensics.rows import Survey, settled_rows
 from aofnb.forensics.scan import Record, read_record
 from aofnb.forensics.snapshot import commands_of_entry
 from aofnb.rdb.reader import RdbReader
@@ -354,8 +354,10 @@ def _read(log: Log, begin: Mark | None, progress: Progress) -> Iterator[Segment]
     """Read from `begin` on; gives each segment once it is whole."""
     wanted = Selection.of(_COLUMNS, encoding=None)
     builder = RowBuilder([part.name for part in log.parts], wanted, unknown_have_keys=True)
+    report = Report()
+    survey = Survey(builder, report)
     if begin is not None:
-        builder.resume(begin)
+        survey.resume(begin)
     tell = teller(progress)
     total = sum(part.size for part in log.parts)
     done = 0
@@ -363,35 +365,32 @@ def _read(log: Log, begin: Mark | None, progress: Progress) -> Iterator[Segment]
         if begin is None or number >= begin.part:
             offset = begin.offset if begin is not None and number == begin.part else 0
             with part.open() as file:
-                if begin is None or number > begin.part:
-                    builder.start_part(number)
-                for segment in _read_part(log, number, file, offset, builder):
+                if not offset:
+                    survey.begin(number, part)
+                for segment in _read_part(log, number, file, offset, survey, report):
                     yield segment
                     tell(done + file.stored_bytes_read, total)
         done += part.size
         tell(done, total)
+    if begin is None:
+        log.note_index(survey.index(log.parts))
 
 
-def _read_part(log: Log, number: int, file: PartFile, offset: int, builder: RowBuilder) -> Iterator[Segment]:
+def _read_part(log: Log, number: int, file: PartFile, offset: int, survey: Survey, report: Report) -> Iterator[Segment]:
+    builder = survey.builder
     growing = _Growing(builder.mark(offset), True)
-    waiting: list[pa.RecordBatch] = []
     end = offset
-    for found in tables(log.parts[number], file, offset, log.tolerant, Report()):
-        rows = builder.batch(found)
-        if rows.settled is not None:
-            for each in (*waiting, rows.settled):
-                growing.add(each)
-            waiting.clear()
-        if rows.open is not None:
-            waiting.append(rows.open)
+    for found, batches in settled_rows(log.parts[number], file, offset, survey, log.tolerant, report):
+        for batch in batches:
+            growing.add(batch)
+        if found is None:
+            continue
         end = found.file_end if len(found) else end
-        if builder.in_multi or waiting:
+        if builder.in_multi:
             continue
         if end - growing.begin.offset >= _SEGMENT_BYTES or growing.rows >= _SEGMENT_ROWS:
             yield growing.finish(number, end)
             growing = _Growing(builder.mark(end), not found.from_snapshot)
-    for each in map(builder.discarded, waiting):
-        growing.add(each)
     if growing.rows:
         yield growing.finish(number, end)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from queue import SimpleQueue
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from aofnb.clock import Clock, SystemClock
 from aofnb.forensics import _walk_cy
-from aofnb.forensics.index import Mark
+from aofnb.forensics.index import Index
 from aofnb.forensics.parts import Part, PartFile
 from aofnb.forensics.words import size
 
@@ -28,7 +28,6 @@ __all__ = [
     "ReadAhead",
     "Report",
     "ahead",
-    "borders_before",
     "pays_ahead",
     "rows_between",
     "teller",
@@ -54,6 +53,7 @@ class Report:
     of them in its file; `rows` : how many rows there were so far, those that nobody wanted too.
     `seconds` : row and second of each ``#TS``, which stands before that row.
     `snapshots` : of each file that begins with one, in order, its first row and the one behind the last.
+    `index` : once all of the log was read, from its beginning.
     """
 
     damage: list[dict[str, Any]] = field(default_factory=list)
@@ -63,6 +63,7 @@ class Report:
     rows: int = 0
     seconds: list[tuple[int, int]] = field(default_factory=list)
     snapshots: list[tuple[int, int]] = field(default_factory=list)
+    index: Index | None = None
 
     def add(self, part: Part, kind: str, offset: int, nbytes: int | None, reason: str, lost: int | None = None) -> None:
         """Note damage; `lost` is how many commands at least, where that was found out."""
@@ -173,19 +174,6 @@ def rows_between(batch: pa.RecordBatch, first: int, last: int | None) -> pa.Reco
     begin = int(seq.searchsorted(first))
     end = len(seq) if last is None else int(seq.searchsorted(last))
     return batch.slice(begin, end - begin)
-
-
-def borders_before(batch: pa.RecordBatch | None, part: int) -> Iterator[Mark]:
-    """A mark before each row of a known command that is in no transaction; `batch` has the columns offset, db, txn, ts
-    and status.
-    """
-    if batch is None or not batch.num_rows:
-        return
-    for row in batch.to_pylist():
-        # An unknown one may look like it in capitals.
-        if row["txn"] is None and row["status"] != "unknown_command":
-            ts = -1 if row["ts"] is None else int(row["ts"].timestamp())
-            yield Mark(part, row["offset"], row["seq"], row["db"], 0, ts)
 
 
 def teller(progress: Progress) -> Callable[[int, int], object]:

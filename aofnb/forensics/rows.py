@@ -7,7 +7,7 @@ what cannot be read is told to a `Report`, or is an error, as the caller wants i
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,6 @@ from aofnb.forensics.reading import (
     ReadAhead,
     Report,
     ahead,
-    borders_before,
     pays_ahead,
     teller,
 )
@@ -34,9 +33,9 @@ from aofnb.forensics.snapshot import SnapshotRows
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from aofnb.forensics.columns import RowBuilder, Selection
+    from aofnb.forensics.columns import RowBuilder, Rows, Selection
 
-__all__ = ["build_index", "is_far", "open_multi", "read_rows", "tables"]
+__all__ = ["Survey", "build_index", "is_far", "open_multi", "read_rows", "settled_rows", "tables"]
 
 # Marks of the index are so many bytes or rows apart, whichever comes first.
 _MARK_BYTES = 4 << 20
@@ -63,8 +62,9 @@ def read_rows(
     from aofnb.forensics.columns import RowBuilder
 
     builder = RowBuilder([part.name for part in parts], selection)
+    survey = Survey(builder, report)
     if begin is not None:
-        builder.resume(begin)
+        survey.resume(begin)
     tell = teller(progress)
     total = sum(part.size for part in parts)
     done = 0
@@ -74,35 +74,37 @@ def read_rows(
             offset = begin.offset if begin is not None and number == begin.part else 0
             with part.open() as file:
                 if not offset:
-                    builder.start_part(number)
-                    if part.format == "rdb":
-                        report.snapshots.append((builder.seq, builder.seq))
+                    survey.begin(number, part)
                 if skipped is None:
                     skipped = done + file.stored_before(offset)
                 # Whoever stops early leaves no thread in a file that is closed.
-                with closing(_read_part(part, file, offset, builder, on_bad, report)) as batches:
-                    for batch in batches:
+                with closing(settled_rows(part, file, offset, survey, on_bad, report)) as pieces:
+                    for _, batches in pieces:
                         now = done + min(file.stored_before(report.offset), part.size)
                         report.share = (now - skipped) / max(total - skipped, 1)
-                        yield batch
+                        yield from batches
                         report.escaped_keys = builder.escaped_keys
                         tell(now, total)
         done += part.size
         tell(done, total)
+    if begin is None:
+        report.index = survey.index(parts)
 
 
-def _read_part(
-    part: Part, file: PartFile, offset: int, builder: RowBuilder, on_bad: OnBad, report: Report
-) -> Generator[pa.RecordBatch]:
-    """The rows of one file from `offset` on. Those of a transaction wait for its EXEC: only that says that they
-    count.
+def settled_rows(
+    part: Part, file: PartFile, offset: int, survey: Survey, on_bad: OnBad, report: Report
+) -> Generator[tuple[Records | None, list[pa.RecordBatch]]]:
+    """The tables of one file from `offset` on, each with the rows that are settled with it; last, without a table,
+    those that nothing settled. Rows of a transaction wait for its EXEC: only that says that they count.
     """
+    builder = survey.builder
     waiting: list[pa.RecordBatch] = []
     opened = 0
     for found in tables(part, file, offset, on_bad, report):
+        settled: list[pa.RecordBatch] = []
         if found.behind_damage:
             # Whether the transaction ever ended is gone; what is there of it is given.
-            yield from waiting
+            settled += waiting
             waiting.clear()
         report.seconds += [(builder.seq + row, second) for row, second in found.ts]
         rows = builder.batch(found)
@@ -112,19 +114,20 @@ def _read_part(
         if len(found):
             report.offset = found.file_end
         if rows.settled is not None:
-            yield from waiting
+            settled += [*waiting, rows.settled]
             waiting.clear()
-            yield rows.settled
         if rows.open is not None:
             if not waiting:
                 opened = rows.opened_at
             waiting.append(rows.open)
+        survey.take(found, rows)
+        yield found, settled
     if not waiting:
         return
     if on_bad == "error":
         raise open_multi(part, opened)
     report.add(part, "open_multi", opened, None, OPEN_MULTI)
-    yield from map(builder.discarded, waiting)
+    yield None, [builder.discarded(each) for each in waiting]
 
 
 def build_index(parts: Sequence[Part], on_bad: OnBad, progress: Progress = None) -> Index:
@@ -135,99 +138,137 @@ def build_index(parts: Sequence[Part], on_bad: OnBad, progress: Progress = None)
     AofError
         At damage, if `on_bad` is ``error``.
     """
-    survey = _Survey(parts, progress)
+    from aofnb.forensics.columns import RowBuilder, Selection
+
+    nothing = Selection.of((), cmd=())
+    report = Report()
     # The kernel makes no rows. What `resync` has to know of those before damage, only rows tell.
-    walk = survey.walk if _walk_cy.COMPILED and on_bad != "resync" else None
-    for part in parts:
+    if not _walk_cy.COMPILED or on_bad == "resync":
+        for _ in read_rows(parts, nothing, on_bad, progress, report):
+            pass
+        assert report.index is not None
+        return report.index
+    survey = Survey(RowBuilder([part.name for part in parts], nothing), report)
+    walk = _Walk(survey, parts, progress)
+    for number, part in enumerate(parts):
         with part.open() as file:
-            survey.begin(part, file)
-            for found in tables(part, file, 0, on_bad, survey.met, walk):
-                survey.add(found)
-            survey.end(on_bad)
-    return survey.index()
+            walk.begin(number, file)
+            for found in tables(part, file, 0, on_bad, report, walk.walk):
+                walk.add(found)
+            opened = walk.end()
+        if opened is not None:
+            if on_bad == "error":
+                raise open_multi(part, opened)
+            report.add(part, "open_multi", opened, None, OPEN_MULTI)
+    return survey.index(parts)
 
 
-class _Survey:
-    """An index in the making. What keeps to the form that Redis writes goes through `walk`, where there are kernels;
-    all else, or all, is read as tables, which `add` takes.
+class Survey:
+    """An index in the making: whoever reads a log from its beginning shows each table here on the way.
+
+    `builder` is what makes its rows, `report` what is told of the reading.
     """
 
-    def __init__(self, parts: Sequence[Part], progress: Progress) -> None:
-        from aofnb.forensics.columns import RowBuilder, Selection
-
-        wanted = Selection.of(("offset", "db", "txn", "ts", "status"), cmd=("FLUSHALL", "FLUSHDB", "SWAPDB"))
-        self._builder = RowBuilder([part.name for part in parts], wanted)
+    def __init__(self, builder: RowBuilder, report: Report) -> None:
+        self.builder = builder
+        self._report = report
         self._marks: list[Mark] = []
         self._flushes: deque[Mark] = deque(maxlen=_FLUSHES)
+
+    def begin(self, number: int, part: Part) -> None:
+        """Go on with the next part, and its number."""
+        builder = self.builder
+        builder.start_part(number)
+        self._marks.append(builder.mark(0))
+        if part.format == "rdb":
+            self._report.snapshots.append((builder.seq, builder.seq))
+
+    def resume(self, mark: Mark) -> None:
+        """Go on from a mark; no index comes of that."""
+        self.builder.resume(mark)
+        self._marks.append(mark)
+
+    def take(self, found: Records, rows: Rows) -> None:
+        """The next table, of which the builder made `rows`."""
+        # Inside a snapshot nothing can begin to read.
+        self.come_to(found.file_end if len(found) and not found.from_snapshot else 0, rows.flushes)
+
+    def come_to(self, offset: int, flushes: Iterable[Mark]) -> None:
+        """The rows so far end at `offset`, 0 if nothing can begin to read behind them; `flushes` were among them."""
+        self._flushes.extend(flushes)
+        mark = self.builder.mark(offset)
+        if offset and is_far(mark, self._marks[-1]) and not self.builder.in_multi:
+            self._marks.append(mark)
+
+    def index(self, parts: Sequence[Part]) -> Index:
+        """What came of it, once everything was read."""
+        builder = self.builder
+        end = builder.mark(parts[-1].size if parts else 0)
+        damage = tuple(self._report.damage)
+        return Index(tuple(self._marks), end, builder.highest_db + 1, tuple(self._flushes), damage)
+
+
+class _Walk:
+    """A survey without rows: what keeps to the form that Redis writes goes through `walk`, the kernel; all else is
+    read as tables, which `add` takes.
+    """
+
+    def __init__(self, survey: Survey, parts: Sequence[Part], progress: Progress) -> None:
+        self._survey = survey
+        self._builder = survey.builder
         self._flushes_met = np.empty((_FLUSHES, 4), np.int64)
+        self._parts = parts
         self._tell = teller(progress)
         self._bytes = sum(part.size for part in parts)
         self._bytes_before = 0
-        self._part_number = -1
-        self.met = Report()
 
-    def begin(self, part: Part, file: PartFile) -> None:
-        """Go on with the next part, which is open as `file`."""
-        self._part, self._file = part, file
-        self._part_number += 1
-        self._builder.start_part(self._part_number)
-        self._marks.append(self._builder.mark(0))
+    def begin(self, number: int, file: PartFile) -> None:
+        """Go on with part `number`, which is open as `file`."""
+        self._number, self._file = number, file
+        self._survey.begin(number, self._parts[number])
         # Where the MULTI is that is open.
         self._opened: int | None = None
 
     def add(self, found: Records) -> None:
         """Take a table."""
         rows = self._builder.batch(found)
-        self._flushes.extend(borders_before(rows.settled, self._part_number))
         if rows.open is None:
             self._opened = None
         elif self._opened is None or rows.settled is not None:
             self._opened = rows.opened_at
-        # Inside a snapshot nothing can begin to read.
-        self._come_to(found.file_end if len(found) and not found.from_snapshot else 0)
+        self._survey.take(found, rows)
+        self._show()
 
     def walk(self, data: bytes, pos: int, base: int) -> tuple[None, int]:
         """Take what is in `data` from `pos` on, as `scan_file` has it, as far as it keeps to the form Redis writes."""
-        builder, flushes = self._builder, self._flushes_met
+        builder, met = self._builder, self._flushes_met
         before = builder.mark(0)
         state = np.array(
             [before.seq, before.db, before.txn, before.ts, builder.highest_db, builder.in_multi, -1], np.int64
         )
-        behind, stop, flushed = _walk_cy.survey(data, pos, state, flushes.ravel())
+        behind, stop, flushed = _walk_cy.survey(data, pos, state, met.ravel())
         builder.pass_over(*state[:5].tolist(), in_multi=bool(state[5]))
         # The last ones, the oldest first.
-        for place, seq, db, ts in np.roll(flushes, -flushed, axis=0)[-flushed:].tolist() if flushed else ():
-            self._flushes.append(Mark(self._part_number, base + place, seq, db, 0, ts))
+        flushes = np.roll(met, -flushed, axis=0)[-flushed:].tolist() if flushed else ()
         if not builder.in_multi:
             self._opened = None
         elif state[6] >= 0:
             self._opened = base + int(state[6])
-        self._come_to(base + behind if builder.seq > before.seq else 0)
+        self._survey.come_to(
+            base + behind if builder.seq > before.seq else 0,
+            [Mark(self._number, base + place, seq, db, 0, ts) for place, seq, db, ts in flushes],
+        )
+        self._show()
         return None, stop
 
-    def _come_to(self, offset: int) -> None:
-        """The rows so far end at `offset`; 0 if nothing can begin to read behind them."""
-        mark = self._builder.mark(offset)
-        if offset and is_far(mark, self._marks[-1]) and not self._builder.in_multi:
-            self._marks.append(mark)
-        self._tell(self._bytes_before + self._file.stored_bytes_read, self._bytes)
-
-    def end(self, on_bad: OnBad) -> None:
-        """There is no more in this part."""
-        if self._opened is not None:
-            if on_bad == "error":
-                raise open_multi(self._part, self._opened)
-            self.met.add(self._part, "open_multi", self._opened, None, OPEN_MULTI)
-        self._bytes_before += self._part.size
+    def end(self) -> int | None:
+        """There is no more in this part: where the MULTI is that is still open."""
+        self._bytes_before += self._parts[self._number].size
         self._tell(self._bytes_before, self._bytes)
+        return self._opened
 
-    def index(self) -> Index:
-        """What came of it."""
-        last = self._part.size if self._marks else 0
-        end = self._builder.mark(last)
-        return Index(
-            tuple(self._marks), end, self._builder.highest_db + 1, tuple(self._flushes), tuple(self.met.damage)
-        )
+    def _show(self) -> None:
+        self._tell(self._bytes_before + self._file.stored_bytes_read, self._bytes)
 
 
 def tables(

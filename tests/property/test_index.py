@@ -98,6 +98,53 @@ def test_both_ways_make_the_same_index(form, tmp_path, log, cut, chunk_bytes, ma
         assert ours == indexed(path, on_bad)
 
 
+@given(
+    logs,
+    st.integers(0, 3),
+    st.sampled_from([1, 7, 40, 300, 1 << 20]),
+    st.sampled_from([1, 60, 4 << 20]),
+    st.sampled_from(["truncate", "error", "resync"]),
+)
+def test_whoever_reads_everything_makes_the_index_on_the_way(tmp_path, log, cut, chunk_bytes, mark_bytes, on_bad):
+    path = tmp_path / "x.aof"
+    path.write_bytes(log[: len(log) - cut])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_MARK_BYTES", mark_bytes)
+        patch.setattr(module, "_FLUSHES", 3)
+        patch.setattr(module, "scan_file", partial(module.scan_file, chunk_bytes=chunk_bytes))
+        patch.setattr(module, "_walk_cy", SimpleNamespace(COMPILED=False))
+        expected = indexed(path, "resync" if on_bad == "resync" else "truncate")
+        patch.setattr("aofnb.forensics.log.build_index", None)
+        for read in (
+            lambda log: log.postings(),
+            lambda log: log.times(),
+            lambda log: list(log.batches(columns=["cmd"], cmd="DEL")),
+        ):
+            scanned = aofnb.scan(path, on_bad=on_bad, cache_dir=False)
+            try:
+                read(scanned)
+            except AofError:
+                assert on_bad == "error"
+                continue
+            assert scanned.index() == expected
+
+
+def test_who_reads_a_part_makes_no_index(tmp_path, monkeypatch):
+    (tmp_path / "x.aof").write_bytes(encode_command([b"SET", b"k", b"v"]) * 300)
+    monkeypatch.setattr(module, "scan_file", partial(module.scan_file, chunk_bytes=100))
+    log = aofnb.scan(tmp_path / "x.aof", cache_dir=tmp_path / "cache")
+    assert len(log.to_pandas(nrows=5, columns=["key", "args"])) == 5
+    assert len(log.to_pandas(start=5, columns=["key", "args"])) == 295
+    assert log.index().rows == len(log) == 300
+
+
+def test_what_was_learnt_on_the_way_is_kept(tmp_path, monkeypatch):
+    (tmp_path / "x.aof").write_bytes(encode_command([b"SET", b"k", b"v"]) * 300)
+    aofnb.scan(tmp_path / "x.aof", cache_dir=tmp_path / "cache").triage()
+    monkeypatch.setattr("aofnb.forensics.log.build_index", None)
+    assert aofnb.scan(tmp_path / "x.aof", cache_dir=tmp_path / "cache").index().rows == 300
+
+
 def test_a_log_whose_commands_become_smaller_is_cut_at_the_same_places(tmp_path, monkeypatch):
     """Where more commands and annotations come than the size of those before lets expect."""
     log = encode_command([b"SET", b"k", b"x" * 1900]) * 40 + (encode_command([b"PING"]) + b"#TS:5\r\n") * 20_000
@@ -117,7 +164,12 @@ def test_snapshots_and_several_files_are_indexed_alike(name, monkeypatch):
     monkeypatch.setattr(module, "scan_file", partial(module.scan_file, chunk_bytes=100))
     ours = indexed(sample(name) / "data", "truncate")
     monkeypatch.setattr(module, "_walk_cy", SimpleNamespace(COMPILED=False))
-    assert ours == indexed(sample(name) / "data", "truncate")
+    expected = indexed(sample(name) / "data", "truncate")
+    assert ours == expected
+    log = aofnb.scan(sample(name) / "data", cache_dir=False)
+    log.postings()
+    monkeypatch.setattr("aofnb.forensics.log.build_index", None)
+    assert log.index() == expected
 
 
 def test_counting_stops_where_reading_would(tmp_path):
