@@ -46,7 +46,7 @@ class AofAccessor:
         return AofPlots(self._frame)
 
     def raw(self, i: int, *, source: Source = None) -> bytes:
-        """The exact bytes of row `i`, read from the file.
+        """The exact bytes of row `i`, read from the file. Those of a key of a snapshot are in the first of its rows.
 
         Parameters
         ----------

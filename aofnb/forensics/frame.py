@@ -193,7 +193,8 @@ def read_aof(
         Indexed by `seq`, the number of the command in the log (a RangeIndex unless rows were left out), with:
 
         `part` : category, the file. The keys of a snapshot (RDB) come as the commands that would rebuild them.
-        `offset`, `nbytes` : int64, where the command is in that file (after decompression); in a snapshot, its key.
+        `offset`, `nbytes` : int64, where the command is in that file (after decompression); in a snapshot, its key,
+        whose bytes the first of its rows has, and the others none.
         `ts` : datetime64[s, UTC], the last ``#TS`` before it, NaT if there was none.
         `db` : int16, the database it ran in; for SELECT, the one it selects.
         `txn` : Int64, number of its transaction from 1, NA outside MULTI and EXEC.

@@ -96,6 +96,13 @@ class Segment:
         return turns[np.searchsorted(turns[:, 0], rows, side="right") - 1, 1]
 
 
+class _Entry(NamedTuple):
+    """A key of a snapshot: the commands that make it, the first of which is row `first`."""
+
+    first: int
+    argvs: list[list[bytes]]
+
+
 class Postings:
     """Finds the rows of a key. Made by `postings_of`."""
 
@@ -141,6 +148,8 @@ class Postings:
         wanted = np.asarray(seqs, np.int64)
         found: list[Event] = []
         open_part, file = -1, None
+        # Rows of one key of a snapshot come together.
+        entry: _Entry | None = None
         try:
             for segment, rows in self._by_segment(wanted):
                 if segment.part != open_part or file is None:
@@ -153,8 +162,9 @@ class Postings:
                 places = zip(rows.tolist(), offsets, ends, *columns, strict=True)
                 for row, offset, end, db, txn, ts, status in places:
                     seq = segment.seq + row
-                    argv, from_snapshot = self._argv(file, segment.part, seq, offset, end)
-                    found.append(Event(seq, segment.part, offset, db, txn, ts, STATUSES[status], argv, from_snapshot))
+                    argv, entry = self._argv(file, segment.part, seq, offset, end, entry)
+                    status_name, from_snapshot = STATUSES[status], entry is not None
+                    found.append(Event(seq, segment.part, offset, db, txn, ts, status_name, argv, from_snapshot))
         finally:
             if file is not None:
                 file.close()
@@ -191,10 +201,14 @@ class Postings:
             for begin, end, row in zip(begins, ends, rows.tolist(), strict=True)
         ]
 
-    def _argv(self, file: PartFile, number: int, seq: int, begin: int, end: int) -> tuple[list[bytes], bool]:
-        """The arguments of row `seq` of part `number`, which is from `begin` to before `end`; and whether it stands
-        for a key of a snapshot.
+    def _argv(
+        self, file: PartFile, number: int, seq: int, begin: int, end: int, last: _Entry | None
+    ) -> tuple[list[bytes], _Entry | None]:
+        """The arguments of row `seq` of part `number`, which is from `begin` to before `end`; and the key of a snapshot
+        that it stands for, if it does, which may be the `last` one.
         """
+        if last is not None and last.first <= seq < last.first + len(last.argvs):
+            return last.argvs[seq - last.first], last
         part = self._log.parts[number]
         data = b""
         if part.format == "resp" or begin >= _RDB_HEAD:
@@ -204,13 +218,14 @@ class Postings:
             argvs: list[list[bytes]] = []
             _plain_cy.plain(data, 0, argvs)
             if argvs:
-                return argvs[0], False
+                return argvs[0], None
             found = read_record(data, 0, eof=True) if data else None
-            return (found.argv if isinstance(found, Record) else []), False
-        return self._argv_of_snapshot(file, begin, seq), True
+            return (found.argv if isinstance(found, Record) else []), None
+        entry = self._entry(file, begin, seq)
+        return (entry.argvs[seq - entry.first] if seq >= entry.first else []), entry
 
-    def _argv_of_snapshot(self, file: PartFile, offset: int, seq: int) -> list[bytes]:
-        """The command of a row that stands for a key of a snapshot: its entry alone, read as a snapshot of its own."""
+    def _entry(self, file: PartFile, offset: int, seq: int) -> _Entry:
+        """The key of a snapshot for which row `seq` stands: its entry alone, read as a snapshot of its own."""
         first = seq
         part = self._part_of(seq)
         while (before := self._offset_of(first - 1, part)) == offset:
@@ -222,20 +237,19 @@ class Postings:
         file.seek(begin)
         body = file.read(self._next_offset(seq, offset) - begin)
         alone = head + body + b"\xff" + bytes(8)
-        rows: list[list[bytes]] = []
+        argvs: list[list[bytes]] = []
         try:
             for entry in RdbReader(io.BytesIO(alone), len(alone), checksum="skip"):
                 if entry.offset - _RDB_HEAD + begin == offset:
-                    rows = list(commands_of_entry(entry))
+                    argvs = list(commands_of_entry(entry))
                     break
         except RdbError:
-            rows = []
+            argvs = []
         # A SELECT stands at the place of the key for which it was needed.
         end = seq
         while self._offset_of(end, part) == offset:
             end += 1
-        place = seq - (end - len(rows))
-        return rows[place] if place >= 0 else []
+        return _Entry(end - len(argvs), argvs)
 
     def _part_of(self, seq: int) -> int:
         segment, _ = self._locate(seq)

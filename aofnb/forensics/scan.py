@@ -144,7 +144,8 @@ class Records:
     `lf` : bool, the CRs were lost in the file and are put back in `data`.
     `ts` : (row, seconds) for each ``#TS:``, which stands before that row.
     `cut_argc` : None; for the single row of a `Damage`, the argument count that its header claims.
-    `from_snapshot` : the file has keys there, not these commands.
+    `snapshot_end` : None; where the file has keys, not these commands, the place behind the last of them. A key may be
+    several rows, of which the first has its size and the others none.
     `behind_damage` : commands were lost in front of the first row, so that database and transaction are unknown.
     `mended` : what Redis calls a format error is in the file there; `data` is right.
 
@@ -161,7 +162,7 @@ class Records:
     lf: npt.NDArray[np.bool_]
     ts: list[tuple[int, int]]
     cut_argc: int | None = None
-    from_snapshot: bool = False
+    snapshot_end: int | None = None
     behind_damage: bool = False
     mended: bool = False
     lines: tuple[Ints, Ints] | None = None
@@ -176,7 +177,7 @@ class Records:
         lf: Sequence[bool] | None = None,
         ts: Sequence[tuple[int, int]] = (),
         cut_argc: int | None = None,
-        from_snapshot: bool = False,
+        snapshot_end: int | None = None,
         mended: bool = False,
     ) -> Records:
         """Commands that do not stand in the file as Redis writes them, each with its place and size there."""
@@ -195,7 +196,7 @@ class Records:
             lf=np.zeros(len(argc), bool) if lf is None else np.array(lf, bool),
             ts=list(ts),
             cut_argc=cut_argc,
-            from_snapshot=from_snapshot,
+            snapshot_end=snapshot_end,
             mended=mended,
             lines=(ends, first),
         )
@@ -206,7 +207,14 @@ class Records:
     @property
     def file_end(self) -> int:
         """Where the last command ends in the file; there must be one."""
+        if self.snapshot_end is not None:
+            return self.snapshot_end
         return int(self.offset[-1] + self.nbytes[-1])
+
+    @property
+    def from_snapshot(self) -> bool:
+        """Whether the rows stand for keys of a snapshot."""
+        return self.snapshot_end is not None
 
     @property
     def ends(self) -> Ints:

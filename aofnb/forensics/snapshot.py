@@ -75,7 +75,7 @@ class SnapshotRows:
                 libraries = rows.add_libraries(reader, libraries)
                 if entry.db != db:
                     db = entry.db
-                    rows.add(entry.offset, entry.end, [b"SELECT", b"%d" % db])
+                    rows.add(entry.offset, 0, [b"SELECT", b"%d" % db])
                 yield from rows.add_key(entry)
             rows.add_libraries(reader, libraries)
         except RdbError:
@@ -104,11 +104,12 @@ class _Rows:
         self._offsets: list[int] = []
         self._sizes: list[int] = []
         self._bytes = 0
+        self._end = 0
 
-    def add(self, offset: int, end: int, argv: list[bytes]) -> None:
+    def add(self, offset: int, nbytes: int, argv: list[bytes]) -> None:
         self._argvs.append(argv)
         self._offsets.append(offset)
-        self._sizes.append(end - offset)
+        self._sizes.append(nbytes)
         self._bytes += sum(map(len, argv))
 
     def add_libraries(self, reader: RdbReader, known: int) -> int:
@@ -119,13 +120,17 @@ class _Rows:
 
     def add_key(self, entry: Entry) -> Iterator[Records]:
         """The commands that make one key; yields a table whenever one is full."""
+        self._end = entry.end
+        # The first has the bytes of the key, so that sums over rows are right.
+        nbytes = entry.end - entry.offset
         for argv in commands_of_entry(entry):
-            self.add(entry.offset, entry.end, argv)
+            self.add(entry.offset, nbytes, argv)
+            nbytes = 0
             if self._bytes >= _TABLE_BYTES or len(self._argvs) >= _TABLE_ROWS:
                 yield from self.flush()
 
     def flush(self) -> Iterator[Records]:
         if not self._argvs:
             return
-        yield Records.of(self._argvs, self._offsets, self._sizes, from_snapshot=True)
+        yield Records.of(self._argvs, self._offsets, self._sizes, snapshot_end=self._end)
         self._argvs, self._offsets, self._sizes, self._bytes = [], [], [], 0

@@ -86,6 +86,27 @@ def test_a_snapshot_is_where_keys_come_from():
         assert (history.value.iloc[-1] is not None) == bool(end.run([["SELECT", str(db)], ["EXISTS", key]])[1])
 
 
+def test_a_large_key_of_a_snapshot_is_read_once(monkeypatch):
+    """Each of its rows is a part of one entry: to read it again for each would take the square of its size."""
+    from aofnb.forensics import postings
+
+    read = []
+    entry_of = postings.RdbReader
+
+    def noted(*args, **options):
+        read.append(args)
+        return entry_of(*args, **options)
+
+    monkeypatch.setattr(postings, "RdbReader", noted)
+    log = aofnb.scan(sample("01-rdb-base-incr") / "data")
+    frame = log.to_pandas(columns=["key"], encoding=None)
+    key, count = next(iter(frame.key.value_counts().items()))
+    history = log.history(key)
+    assert (len(history), len(read)) == (count, 1)
+    assert [argv[1] for argv in history["args"]] == [key] * count
+    assert len({tuple(argv) for argv in history["args"]}) == count > 100
+
+
 def test_last_write_of_a_key_and_of_a_field(tmp_path):
     log = log_of(tmp_path / "x.aof", "HSET k a 1", "HSET k b 1", "HINCRBY k a 5", "HSET k b 1", "DEL k", "SADD k a")
     assert log.last_write("k").name == 5

@@ -1,5 +1,6 @@
 import gc
 import gzip
+import itertools
 import os
 import pickle
 
@@ -126,6 +127,21 @@ def test_the_keys_of_a_snapshot_come_as_the_commands_that_rebuild_them():
     assert [row["offset"] for row in rows if row["part"].endswith("rdb")] == sorted(
         row["offset"] for row in rows if row["part"].endswith("rdb")
     )
+
+
+def test_sums_over_the_rows_of_a_snapshot_are_right():
+    """A key of many elements is several rows, and one with a deadline two; its bytes are in the file once."""
+    log = aofnb.scan(RDB_WITH_KEYS)
+    frame = log.to_pandas(columns=["part", "offset", "nbytes"])
+    rows = frame[frame["part"] == log.parts[0].name].to_dict("records")
+    sizes = {}
+    for row in rows:
+        sizes.setdefault(row["offset"], []).append(row["nbytes"])
+    assert max(map(len, sizes.values())) > 100
+    assert all(each.count(0) >= len(each) - 1 for each in sizes.values())
+    places = sorted(place for place in sizes if place)
+    assert all(a + max(sizes[a]) <= b for a, b in itertools.pairwise(places))
+    assert sum(row["nbytes"] for row in rows) > 0.9 * log.parts[0].size
 
 
 def test_a_snapshot_without_keys_has_no_rows():
