@@ -56,8 +56,6 @@ names.
 _SHOWN_BYTES = 120
 _SHOWN_ARGS = 10
 _SHOWN_VALUE = 160
-# What is said of a file, but takes no command from anybody.
-_HARMLESS = ("skipped", "blank")
 
 
 # --- the command line ------------------------------------------------------------------------------------
@@ -163,7 +161,9 @@ def judged(log: Log, options: argparse.Namespace) -> int:
 
 def code_of(log: Log, damage: Iterable[dict[str, Any]], legible: int, options: argparse.Namespace) -> int:
     """The exit code for what reading met, if so many commands are legible; tells it."""
-    harm = [each for each in damage if each["kind"] not in _HARMLESS]
+    from aofnb.forensics.reading import HARMLESS
+
+    harm = [each for each in damage if each["kind"] not in HARMLESS]
     if not harm:
         return 0
     first = harm[0]
@@ -175,6 +175,8 @@ def code_of(log: Log, damage: Iterable[dict[str, Any]], legible: int, options: a
     if log.tolerant == "resync":
         more = f" and {len(harm) - 1} places more" if len(harm) > 1 else ""
         told = f"damaged: {where}{more}; what is behind is read, too, and may be wrong; {check}   # says more"
+    elif first["kind"] == "checksum":
+        told = f"damaged: {where}; it was read all the same, and no server does; {check}   # says more"
     elif first["kind"] in ("open_multi", "truncated"):
         told = f"cut short: {where}; {check}   # says more"
     else:

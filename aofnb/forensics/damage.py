@@ -23,7 +23,7 @@ from aofnb.forensics.columns import RowBuilder, Selection
 from aofnb.forensics.dialects import dialect_of, sets_of_tile38
 from aofnb.forensics.log import Log
 from aofnb.forensics.parts import Part
-from aofnb.forensics.reading import OnBad, Progress, Report, teller
+from aofnb.forensics.reading import HARMLESS, OnBad, Progress, Report, teller
 from aofnb.forensics.rows import tables
 from aofnb.forensics.words import count, size
 
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["DamageReport", "PartSurvey", "check_log", "survey"]
 
 Verdict = Literal["fine", "damaged", "unreadable"]
-
-# What is said of a file, but takes no command from anybody.
-_HARMLESS = ("skipped", "blank")
 
 
 @dataclass(slots=True)
@@ -127,6 +124,9 @@ def survey(log: Log, progress: Progress = None, on_bad: OnBad = "resync") -> lis
             seen.discarded = waiting
             reason = "a transaction has no EXEC, so a server throws its commands away"
             report.add(part, "open_multi", opened, None, reason, 0)
+        if any(each["kind"] == "checksum" for each in report.damage):
+            # Which byte is wrong nobody knows.
+            seen.before_damage = 0
         seen.damage = sorted(report.damage, key=lambda each: int(each["offset"]))
         found.append(seen)
         done += part.size
@@ -198,7 +198,7 @@ class DamageReport:
         for part in self.parts:
             if part.lf:
                 return kept
-            if any(each["kind"] not in _HARMLESS for each in part.damage):
+            if any(each["kind"] not in HARMLESS for each in part.damage):
                 return kept + part.before_damage - part.discarded
             kept += part.rows
         return kept
@@ -322,7 +322,7 @@ def check_log(log: Log, progress: Progress = None) -> DamageReport:
     tools = None
     if not any(part.compression for part in log.parts):
         tools = check(log.place, fs=_AsOpened(log), progress=teller(progress), reader=TableReader)
-    harmed = any(part.lf or any(each["kind"] not in _HARMLESS for each in part.damage) for part in parts)
+    harmed = any(part.lf or any(each["kind"] not in HARMLESS for each in part.damage) for part in parts)
     bad = harmed or (tools is not None and tools.verdict != "valid")
     verdict: Verdict = "fine"
     if bad:

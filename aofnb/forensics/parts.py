@@ -169,6 +169,11 @@ class PartFile:
         return self._compression is not None
 
     @property
+    def bytes_read(self) -> int:
+        """How far reading has come."""
+        return self._at
+
+    @property
     def stored_bytes_read(self) -> int:
         """How far in the file on the disk reading has come; may be asked while another thread reads."""
         return self._at if self._compression is None else self._stored_at

@@ -37,8 +37,9 @@ def find_position(log: Log, where: Where) -> Position:
     if number is None:
         names = ", ".join(part.name for part in log.parts)
         raise ValueError(f"{wanted.part!r} is no file of this log; it has {names}")
-    if wanted.offset > log.parts[number].size:
-        raise ValueError(f"{wanted.part} has {log.parts[number].size} bytes; offset {wanted.offset} is behind it")
+    size = _size_of(log, number)
+    if size is not None and wanted.offset > size:
+        raise ValueError(f"{wanted.part} has {size} bytes; offset {wanted.offset} is behind it")
     mark = log.index().before_place(number, wanted.offset)
     found = _found(log, mark, lambda seq, offset, ts: offset >= wanted.offset, part=number)
     if not wanted.nth:
@@ -47,6 +48,15 @@ def find_position(log: Log, where: Where) -> Position:
     if (exact.part, exact.offset, exact.nth) != (wanted.part, wanted.offset, wanted.nth):
         raise ValueError(f"{wanted.part} has no {wanted.nth + 1} rows at byte {wanted.offset}")
     return exact
+
+
+def _size_of(log: Log, number: int) -> int | None:
+    """The bytes of a file, after decompression; None where that would have to be read anew."""
+    part = log.parts[number]
+    if part.compression is None:
+        return part.size
+    end = log.index().end
+    return end.offset if number == end.part else None
 
 
 def _on_its_day(log: Log, wanted: TimeOfDay) -> Second:

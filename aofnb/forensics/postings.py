@@ -384,10 +384,11 @@ def _read(log: Log, begin: Mark | None, progress: Progress) -> Iterator[Segment]
                 for segment in _read_part(log, number, file, offset, survey, report):
                     yield segment
                     tell(done + file.stored_bytes_read, total)
+                survey.end(part, file)
         done += part.size
         tell(done, total)
     if begin is None:
-        log.note_index(survey.index(log.parts))
+        log.note_index(survey.index())
 
 
 def _read_part(log: Log, number: int, file: PartFile, offset: int, survey: Survey, report: Report) -> Iterator[Segment]:

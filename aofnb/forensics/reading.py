@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = [
+    "HARMLESS",
     "OPEN_MULTI",
     "Bar",
     "OnBad",
@@ -38,6 +39,8 @@ OnBad = Literal["error", "truncate", "resync"]
 Progress = Callable[[int, int], object] | bool | None
 # Less is read sooner than a thread has begun.
 _ALONE_BYTES = 16 << 20
+# Kinds of damage that take no command from anybody.
+HARMLESS = ("skipped", "blank")
 OPEN_MULTI = "the file ends inside a transaction: MULTI has no EXEC, so a server throws its commands away"
 
 
@@ -47,7 +50,7 @@ class Report:
 
     `damage` : part, offset, nbytes, kind and reason of each place that could not be read: truncated, format,
     open_multi, snapshot, and with ``resync`` what `aofnb.forensics.resync.Gap` tells apart, and ``mended``; kind
-    ``skipped`` is a key of a snapshot that no command can make.
+    ``skipped`` is a key of a snapshot that no command can make, ``checksum`` a snapshot of which some byte is wrong.
     `escaped_keys` : keys that the encoding could not hold as they are.
     `share` : how much of what is to be read the rows so far are, from 0 to 1, by bytes; `offset` : the end of the last
     of them in its file; `rows` : how many rows there were so far, those that nobody wanted too.

@@ -22,7 +22,7 @@ from aofnb.forensics.damage import PartSurvey, survey
 from aofnb.forensics.log import Log
 from aofnb.forensics.newlog import Written, checked_dest, write_log
 from aofnb.forensics.position import Position, Where
-from aofnb.forensics.reading import Progress, teller
+from aofnb.forensics.reading import HARMLESS, Progress, teller
 from aofnb.forensics.roles import key_roles
 from aofnb.forensics.scan import Records
 from aofnb.forensics.slicing import Place, unit_start
@@ -295,7 +295,7 @@ def _fingerprint(value: Value, deadline: int | None) -> Any:
 
 
 def _damaged(log: Log, parts: list[PartSurvey]) -> list[str]:
-    harmed = [each for part in parts for each in part.damage if each["kind"] not in ("skipped", "blank")]
+    harmed = [each for part in parts for each in part.damage if each["kind"] not in HARMLESS]
     if not harmed:
         return []
     remedy = "" if log.tolerant == "resync" else "; scan(path, on_bad='resync') also reads what is behind it"

@@ -85,10 +85,11 @@ def read_rows(
                         yield from batches
                         report.escaped_keys = builder.escaped_keys
                         tell(now, total)
+                survey.end(part, file)
         done += part.size
         tell(done, total)
     if begin is None:
-        report.index = survey.index(parts)
+        report.index = survey.index()
 
 
 def settled_rows(
@@ -160,7 +161,7 @@ def build_index(parts: Sequence[Part], on_bad: OnBad, progress: Progress = None)
             if on_bad == "error":
                 raise open_multi(part, opened)
             report.add(part, "open_multi", opened, None, OPEN_MULTI)
-    return survey.index(parts)
+    return survey.index()
 
 
 class Survey:
@@ -174,6 +175,7 @@ class Survey:
         self._report = report
         self._marks: list[Mark] = []
         self._flushes: deque[Mark] = deque(maxlen=_FLUSHES)
+        self._size = 0
 
     def begin(self, number: int, part: Part) -> None:
         """Go on with the next part, and its number."""
@@ -200,10 +202,15 @@ class Survey:
         if offset and is_far(mark, self._marks[-1]) and not self.builder.in_multi:
             self._marks.append(mark)
 
-    def index(self, parts: Sequence[Part]) -> Index:
+    def end(self, part: Part, file: PartFile) -> None:
+        """There is no more in this part, which is open as `file`."""
+        # Of a compressed one only its end tells the size, and damage is the end of what is read.
+        self._size = file.bytes_read if part.compression else part.size
+
+    def index(self) -> Index:
         """What came of it, once everything was read."""
         builder = self.builder
-        end = builder.mark(parts[-1].size if parts else 0)
+        end = builder.mark(self._size)
         damage = tuple(self._report.damage)
         return Index(tuple(self._marks), end, builder.highest_db + 1, tuple(self._flushes), damage)
 
@@ -263,6 +270,7 @@ class _Walk:
 
     def end(self) -> int | None:
         """There is no more in this part: where the MULTI is that is still open."""
+        self._survey.end(self._parts[self._number], self._file)
         self._bytes_before += self._parts[self._number].size
         self._tell(self._bytes_before, self._bytes)
         return self._opened
@@ -301,10 +309,11 @@ def tables(
             if on_bad == "resync":
                 yield from resync.behind_snapshot(part, file, place, str(problem), report)
             else:
-                report.add(part, "snapshot", place, part.size - place, str(problem))
+                nbytes = None if part.compression else part.size - place
+                report.add(part, "snapshot", place, nbytes, str(problem))
             return
-        for place, reason in snapshot.notes:
-            report.add(part, "skipped", place, None, reason)
+        for kind, place, reason in snapshot.notes:
+            report.add(part, kind, place, None, reason)
         assert snapshot.end is not None
         offset = snapshot.end
     file.seek(offset)

@@ -39,13 +39,14 @@ class SnapshotRows:
     end
         Offset behind the snapshot. None before the last row.
     notes
-        What the snapshot holds that no row can: (offset, reason) each.
+        What is wrong with what was read: (kind, offset, reason) each. ``skipped``: no row can hold it;
+        ``checksum``: some byte is not what was written, so no server loads it.
     """
 
     def __init__(self, file: PartFile, part: Part) -> None:
         self._file, self._part = file, part
         self.end: int | None = None
-        self.notes: list[tuple[int, str]] = []
+        self.notes: list[tuple[str, int, str]] = []
 
     def tables(self) -> Iterator[Records]:
         """Tables of rows, in the order of the file.
@@ -84,9 +85,9 @@ class SnapshotRows:
             raise
         yield from rows.flush()
         self.end = reader.end
-        self.notes += [(skipped.offset, skipped.reason) for skipped in reader.skipped]
+        self.notes += [("skipped", skipped.offset, skipped.reason) for skipped in reader.skipped]
         if reader.checksum == "wrong":
-            self.notes.append((0, "the checksum is wrong: some byte of the snapshot was changed"))
+            self.notes.append(("checksum", 0, "the checksum is wrong: some byte of the snapshot was changed"))
 
 
 def commands_of_entry(entry: Entry) -> Iterator[list[bytes]]:

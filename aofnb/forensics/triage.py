@@ -15,7 +15,7 @@ import numpy as np
 from aofnb.forensics.columns import Selection
 from aofnb.forensics.dialects import dialect_of, sets_of_tile38
 from aofnb.forensics.kinds import Kinds, Sums
-from aofnb.forensics.reading import Progress, Report
+from aofnb.forensics.reading import HARMLESS, Progress, Report
 from aofnb.forensics.rows import tables
 from aofnb.forensics.words import count, shell_line, size
 
@@ -86,7 +86,7 @@ class Triage:
 
     @property
     def valid(self) -> bool:
-        return not any(each["kind"] != "skipped" for each in self.damage) and not self._lf
+        return not any(each["kind"] not in HARMLESS for each in self.damage) and not self._lf
 
     @property
     def _lf(self) -> int:
@@ -106,7 +106,7 @@ class Triage:
         what = f"{count(self.commands, 'command')} in {size(self.nbytes)}"
         if self.valid:
             return f"whole: {what}"
-        first = next((each for each in self.damage if each["kind"] != "skipped"), None)
+        first = next((each for each in self.damage if each["kind"] not in HARMLESS), None)
         if first is None:
             return (
                 f"DAMAGED: {what} can be read, but no server loads it: git, or an editor, took the CRs of its line ends"

@@ -3,11 +3,13 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from support.samples import sample
 
 import aofnb
 from aofnb.forensics.position import Place, Row, Second, TimeOfDay, parse_position
+from aofnb.resp.encode import encode_command
 
 TIMED = sample("03-timestamps") / "data"
 WITH_SNAPSHOT = sample("01-rdb-base-incr") / "data"
@@ -71,6 +73,26 @@ def test_every_row_is_found_again_by_number_and_by_itself(directory):
             assert log.position(position) == log.position(f"#{seq}") == position
     assert log.position("end").seq == len(frame)
     assert log.position(-1).seq == len(frame) - 1
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+def test_places_in_a_compressed_file_are_those_of_its_content(tmp_path, compression):
+    content = b"".join(encode_command([b"SET", b"key:%d" % n, b"x" * 500]) for n in range(40))
+    (tmp_path / "plain.aof").write_bytes(content)
+    with pa.CompressedOutputStream(str(tmp_path / "x.aof"), compression) as file:
+        file.write(content)
+    log, plain = aofnb.scan(tmp_path / "x.aof"), aofnb.scan(tmp_path / "plain.aof")
+    assert log.parts[0].size < 1000
+    for where in (0, 20, 39, 40, "end"):
+        position = log.position(where)
+        assert position.offset == plain.position(where).offset
+        assert log.position(str(position)) == position
+    with pytest.raises(ValueError, match=f"x.aof has {len(content)} bytes; offset {len(content) + 1} is behind it"):
+        log.position(f"x.aof:{len(content) + 1}")
+    for read in (lambda log: log.postings(), lambda log: log.triage()):
+        other = aofnb.scan(tmp_path / "x.aof")
+        read(other)
+        assert other.index() == log.index()
 
 
 def test_a_moment_stands_behind_all_commands_of_its_second():

@@ -1,5 +1,6 @@
 """The damage map, and what salvage makes of it."""
 
+import gzip
 import json
 import os
 import shutil
@@ -7,7 +8,7 @@ import subprocess
 
 import pytest
 from support.require import need
-from support.samples import public_samples
+from support.samples import public_samples, sample
 from support.server import available
 
 import aofnb
@@ -48,6 +49,24 @@ def test_the_map_names_each_place_and_what_each_tool_would_do(tmp_path):
     assert "log.salvage(dest) keeps 50" in repr(report)
     assert "log.salvage(dest) keeps 50" in report._repr_html_()
     assert json.loads(json.dumps(report.to_dict()))["exit_code"] == 1
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_snapshot_with_a_wrong_checksum_is_brought_back_as_commands(tmp_path, pack):
+    """No server loads it; what can be read of it is all there is."""
+    (rdb,) = (sample("01-rdb-base-incr") / "data").rglob("*.base.rdb")
+    content = rdb.read_bytes()
+    at = content.index(b"base:str:plain") + 4
+    log = aofnb.scan(write(tmp_path / "log.aof", pack(content[:at] + b"/" + content[at + 1 :])))
+    report = log.check()
+    assert (report.verdict, report.exit_code) == ("damaged", 1)
+    assert (report.regions["kind"].tolist(), report.truncation_keeps) == (["checksum"], 0)
+    assert not log.triage().valid
+    assert "the checksum is wrong" in log.triage().verdict
+    log.salvage(tmp_path / "new", dry_run=False)
+    with aofnb.open(tmp_path / "new", readonly=True) as store:
+        assert store.execute("EXISTS", "base/str:plain", "base:str:len63") == 2
+    assert aofnb.scan(tmp_path / "new").check().ok
 
 
 @pytest.mark.parametrize(
