@@ -79,6 +79,9 @@ class SnapshotRows:
                     rows.add(entry.offset, 0, [b"SELECT", b"%d" % db])
                 yield from rows.add_key(entry)
             rows.add_libraries(reader, libraries)
+            if db > 0 and reader.end is not None and reader.end < size:
+                # What stands behind is of a client that loaded nothing. Its place is where no key and no command is.
+                rows.add(reader.end - 1, 0, [b"SELECT", b"0"])
         except RdbError:
             # What stands before the damage counts.
             yield from rows.flush()

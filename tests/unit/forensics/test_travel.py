@@ -8,7 +8,9 @@ from support.samples import sample
 import aofnb
 from aofnb.errors import ReplyError
 from aofnb.forensics import travel
+from aofnb.rdb.writer import write_rdb
 from aofnb.resp.encode import encode_command
+from aofnb.store.digest import keyspace_digest
 
 
 def log_of(path, *commands, notes=()):
@@ -94,6 +96,25 @@ def test_a_checkpoint_is_never_inside_a_snapshot(tmp_path, monkeypatch):
         store = log.at("end")
         assert store.execute("DEBUG", "DIGEST") == plain.execute("DEBUG", "DIGEST")
     plain.close()
+
+
+def test_behind_a_snapshot_a_file_goes_on_in_database_0(tmp_path):
+    """Whatever database the last key of the snapshot is in: the client that replays is not the one that loads it."""
+    keyspace = log_of(tmp_path / "first.aof", "SET a 0", "SELECT 2", "SET b 2").at("end").engine.keyspace
+    path = tmp_path / "data" / "appendonly.aof"
+    path.parent.mkdir()
+    with path.open("wb") as file:
+        write_rdb(file, keyspace)
+        file.write(encode_command([b"SET", b"c", b"0"]))
+    log = aofnb.scan(path)
+    ours = log.at("end").engine.keyspace
+    assert [sorted(key for key, _, _ in ours[db].walk()) for db in (0, 2)] == [[b"a", b"c"], [b"b"]]
+    assert log.to_pandas().set_index("key")["db"].dropna().to_dict()["c"] == 0
+    assert log.get("c") == b"0"
+    assert log.history("c")["args"].tolist() == [[b"SET", b"c", b"0"]]
+    assert [log.position(str(log.position(seq))).seq for seq in range(len(log) + 1)] == list(range(len(log) + 1))
+    with aofnb.open(path.parent, readonly=True) as store:
+        assert keyspace_digest(ours) == keyspace_digest(store.engine.keyspace)
 
 
 def test_an_answer_that_nobody_holds_makes_room_for_the_next(tmp_path, monkeypatch):
