@@ -60,7 +60,7 @@ class Follow(Iterator[pd.DataFrame]):
         last = [mark for mark in log.index().marks if mark.part == len(log.parts) - 1][-1]
         part = log.parts[-1]
         if part.format == "rdb" and not last.offset:
-            # Only the end of the snapshot is a place to begin; small logs have no mark there.
+            # Where its snapshot ends is lost, and only behind that it is a log.
             end = log.index().end
             last = Mark(last.part, part.size, end.seq, end.db, end.txn, end.ts)
         self._open(part, last)

@@ -58,7 +58,7 @@ class Index:
     Attributes
     ----------
     marks
-        At least the beginning of each file.
+        At least the beginning of each file, and where the snapshot ends with which it begins.
     end
         Behind the last row.
     databases

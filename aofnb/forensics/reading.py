@@ -56,6 +56,8 @@ class Report:
     of them in its file; `rows` : how many rows there were so far, those that nobody wanted too.
     `seconds` : row and second of each ``#TS``, which stands before that row.
     `snapshots` : of each file that begins with one, in order, its first row and the one behind the last.
+    `snapshot_end` : where the snapshot ends with which the file begins that is read; None if it has none, or none that
+    is whole.
     `index` : once all of the log was read, from its beginning.
     """
 
@@ -66,6 +68,7 @@ class Report:
     rows: int = 0
     seconds: list[tuple[int, int]] = field(default_factory=list)
     snapshots: list[tuple[int, int]] = field(default_factory=list)
+    snapshot_end: int | None = None
     index: Index | None = None
 
     def add(self, part: Part, kind: str, offset: int, nbytes: int | None, reason: str, lost: int | None = None) -> None:

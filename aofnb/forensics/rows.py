@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -110,8 +111,6 @@ def settled_rows(
         report.seconds += [(builder.seq + row, second) for row, second in found.ts]
         rows = builder.batch(found)
         report.rows = builder.seq
-        if found.from_snapshot:
-            report.snapshots[-1] = report.snapshots[-1][0], builder.seq
         if len(found):
             report.offset = found.file_end
         if rows.settled is not None:
@@ -176,14 +175,17 @@ class Survey:
         self._marks: list[Mark] = []
         self._flushes: deque[Mark] = deque(maxlen=_FLUSHES)
         self._size = 0
+        self._first = 0
 
     def begin(self, number: int, part: Part) -> None:
         """Go on with the next part, and its number."""
-        builder = self.builder
+        builder, report = self.builder, self._report
         builder.start_part(number)
+        self._first = len(self._marks)
         self._marks.append(builder.mark(0))
+        report.snapshot_end = None
         if part.format == "rdb":
-            self._report.snapshots.append((builder.seq, builder.seq))
+            report.snapshots.append((builder.seq, builder.seq))
 
     def resume(self, mark: Mark) -> None:
         """Go on from a mark; no index comes of that."""
@@ -192,6 +194,8 @@ class Survey:
 
     def take(self, found: Records, rows: Rows) -> None:
         """The next table, of which the builder made `rows`."""
+        if found.from_snapshot:
+            self._report.snapshots[-1] = self._report.snapshots[-1][0], self.builder.seq
         # Inside a snapshot nothing can begin to read.
         self.come_to(found.file_end if len(found) and not found.from_snapshot else 0, rows.flushes)
 
@@ -206,6 +210,10 @@ class Survey:
         """There is no more in this part, which is open as `file`."""
         # Of a compressed one only its end tells the size, and damage is the end of what is read.
         self._size = file.bytes_read if part.compression else part.size
+        if self._report.snapshot_end is not None:
+            begin, rows = self._marks[self._first], self._report.snapshots[-1]
+            behind = replace(begin, offset=self._report.snapshot_end, seq=rows[1])
+            self._marks.insert(self._first + 1, behind)
 
     def index(self) -> Index:
         """What came of it, once everything was read."""
@@ -315,7 +323,7 @@ def tables(
         for kind, place, reason in snapshot.notes:
             report.add(part, kind, place, None, reason)
         assert snapshot.end is not None
-        offset = snapshot.end
+        report.snapshot_end = offset = snapshot.end
     file.seek(offset)
     size = None if part.compression else max(part.size - offset, 0)
     if read_ahead and on_bad != "resync" and pays_ahead(part.size - offset):

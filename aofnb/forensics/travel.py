@@ -23,7 +23,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from weakref import WeakSet
 
 import numpy as np
@@ -163,6 +163,8 @@ class Traveller:
                 # It was removed, or is damaged: the log itself is what counts.
                 checkpoints.forget(found)
                 self._begin_anew(position)
+        if not self.seq:
+            self._load_base(position)
         for mark in checkpoints.wanted(self.seq, position.seq):
             self._replay_to(mark.seq)
             checkpoints.add(mark, self.store)
@@ -186,11 +188,37 @@ class Traveller:
             self.replayer.replay(self._log.parts[mark.part].path, select)
         self.seq = mark.seq
 
+    def _load_base(self, position: Position) -> None:
+        """The snapshot with which the log begins, if its rows are before `position`: at once, as servers load it."""
+        log, engine = self._log, self.store.engine
+        end = _base_end(log)
+        if end is None or end.seq > position.seq:
+            return
+        path, total = log.parts[0].path, sum(part.size for part in log.parts)
+        tell = teller(self._progress)
+
+        def told(done: int) -> None:
+            tell(done, total)
+
+        try:
+            # That its checksum is right, the index knows.
+            with self.replayer.loading(), log.parts[0].open() as file:
+                load_rdb(
+                    cast("BinaryIO", file), engine.keyspace, end.offset, name=path, config=engine.config,
+                    unsupported="skip", verify_checksum=False, progress=told, later=True,
+                )  # fmt: skip
+            self.seq = end.seq
+        except RdbError:
+            # No server loads it. What it says can be replayed all the same.
+            self._begin_anew(position)
+
     def go_to(self, position: Position) -> None:
         """Go on to `position`, which is not before where it stands."""
         clock = self.store.clock
         assert isinstance(clock, StoppedClock)
         clock.set(0 if position.ts is None else position.ts * 1000)
+        if not self.seq:
+            self._load_base(position)
         self._replay_to(position.seq)
 
     def units(self, stop: int) -> Iterator[int]:
@@ -215,6 +243,16 @@ class Traveller:
             for name, block in blocks(self._log, stop, self.seq, self._progress):
                 self.replayer.replay(name, block)
         self.seq = max(stop, self.seq)
+
+
+def _base_end(log: Log) -> Mark | None:
+    """Where the snapshot ends with which the log begins, if it has one, which is whole."""
+    refuse_history(log)
+    part, index = log.parts[0] if log.parts else None, log.index()
+    if part is None or part.format != "rdb":
+        return None
+    broken = any(each["part"] == part.name and each["kind"] in ("snapshot", "checksum") for each in index.damage)
+    return None if broken else index.marks[1]
 
 
 def refuse_history(log: Log) -> None:

@@ -1,4 +1,5 @@
 import gc
+import gzip
 import json
 import weakref
 
@@ -96,6 +97,33 @@ def test_a_checkpoint_is_never_inside_a_snapshot(tmp_path, monkeypatch):
         store = log.at("end")
         assert store.execute("DEBUG", "DIGEST") == plain.execute("DEBUG", "DIGEST")
     plain.close()
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_base_is_loaded_as_servers_load_it(tmp_path, monkeypatch, pack):
+    """Not as the commands that would make its keys, which takes several times as long."""
+    data = sample("09-rdb-base-lfu") / "data" / "appendonlydir"
+    for path in data.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes() if "manifest" in path.name else pack(path.read_bytes()))
+    log = aofnb.scan(tmp_path, cache_dir=False)
+    log.index()
+    monkeypatch.setattr("aofnb.forensics.rows.SnapshotRows", None)
+    store = log.at("end")
+    expected = json.loads((sample("09-rdb-base-lfu") / "expected.json").read_text())
+    assert store.execute("DEBUG", "DIGEST") == expected["result"]["debug_digest"]
+
+
+def test_a_base_that_no_server_loads_is_replayed_as_rows(tmp_path, monkeypatch):
+    keyspace = log_of(tmp_path / "first.aof", "SET a 0", "SET b 1").at("end").engine.keyspace
+    with (tmp_path / "x.aof").open("wb") as file:
+        write_rdb(file, keyspace)
+        file.write(encode_command([b"SET", b"c", b"0"]))
+    log = aofnb.scan(tmp_path / "x.aof")
+    content = (tmp_path / "x.aof").read_bytes()
+    log.index()
+    # Changed since, under what is known of it.
+    (tmp_path / "x.aof").write_bytes(content.replace(b"\x01b", b"\x01a"))
+    assert log.at("end").execute("KEYS", "*") == [b"a", b"c"]
 
 
 def test_behind_a_snapshot_a_file_goes_on_in_database_0(tmp_path):
