@@ -358,7 +358,7 @@ class Checkpoints:
 
     def wanted(self, start: int, stop: int) -> Iterator[Mark]:
         """Where to make checkpoints on the way from row `start` to row `stop`."""
-        if sum(part.size for part in self._log.parts) < _WORTH_BYTES:
+        if self._log_bytes() < _WORTH_BYTES:
             return
         index = self._log.index()
         # Behind damage, or inside of a transaction, nobody can go on.
@@ -425,7 +425,13 @@ class Checkpoints:
         return sum(each.nbytes for each in self._known)
 
     def _most_bytes(self) -> int:
-        return max(sum(part.size for part in self._log.parts), _WORTH_BYTES)
+        return max(self._log_bytes(), _WORTH_BYTES)
+
+    def _log_bytes(self) -> int:
+        """How large the files are; compressed ones as far as the index tells."""
+        index = self._log.index()
+        ends = {mark.part: mark.offset for mark in (*index.marks, index.end)}
+        return sum(max(part.size, ends.get(number, 0)) for number, part in enumerate(self._log.parts))
 
     def _drop(self) -> None:
         """Let go of those whose neighbours are nearest, until there are few enough."""

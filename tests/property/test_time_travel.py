@@ -15,6 +15,7 @@ from aofnb.forensics import travel
 from aofnb.forensics.slicing import python_value
 from aofnb.forensics.travel import empty_store, replay_into
 from aofnb.rdb.writer import write_rdb
+from aofnb.resp.encode import encode_command
 from aofnb.store.digest import keyspace_digest
 
 
@@ -136,6 +137,18 @@ def test_a_plan_tells_what_the_long_way_tells(seed, data, tmp_path_factory, smal
         }
         expected |= {key: "changes" for key in now if key in then and now[key] != then[key]}
         assert {(db, key): change for db, key, change in plan.found} == expected, seq
+
+
+def test_a_compressed_log_has_checkpoints_as_its_content_would(tmp_path, small_segments, monkeypatch):
+    often(monkeypatch)
+    monkeypatch.setattr(travel, "_WORTH_BYTES", 10_000)
+    content = b"".join(encode_command([b"SET", b"k%d" % n, b"v" * 100]) for n in range(300))
+    (tmp_path / "x.aof").write_bytes(gzip.compress(content))
+    for _ in range(2):
+        log = aofnb.scan(tmp_path / "x.aof", cache_dir=tmp_path / "cache")
+        assert log.parts[0].size < 5000
+        assert log.at("end").execute("DBSIZE") == 300
+    assert log.checkpoints.before(300).mark.seq == 300
 
 
 def test_no_checkpoint_is_made_to_be_let_go_of_at_once(tmp_path, small_segments, monkeypatch):
