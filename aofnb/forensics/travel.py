@@ -52,6 +52,7 @@ __all__ = [
     "Checkpoints",
     "StoppedClock",
     "Traveller",
+    "base_end",
     "blocks",
     "empty_store",
     "leaves_open",
@@ -191,7 +192,7 @@ class Traveller:
     def _load_base(self, position: Position) -> None:
         """The snapshot with which the log begins, if its rows are before `position`: at once, as servers load it."""
         log, engine = self._log, self.store.engine
-        end = _base_end(log)
+        end = base_end(log)
         if end is None or end.seq > position.seq:
             return
         path, total = log.parts[0].path, sum(part.size for part in log.parts)
@@ -245,7 +246,7 @@ class Traveller:
         self.seq = max(stop, self.seq)
 
 
-def _base_end(log: Log) -> Mark | None:
+def base_end(log: Log) -> Mark | None:
     """Where the snapshot ends with which the log begins, if it has one, which is whole."""
     refuse_history(log)
     part, index = log.parts[0] if log.parts else None, log.index()

@@ -17,8 +17,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
+from contextlib import suppress
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +36,7 @@ from aofnb.forensics.kinds import Kinds, text_of
 from aofnb.forensics.reading import Progress, Report
 from aofnb.forensics.roles import roles_by_name
 from aofnb.forensics.scan import Record, read_record
-from aofnb.forensics.travel import StoppedClock, blocks
+from aofnb.forensics.travel import StoppedClock, base_end, blocks
 
 if TYPE_CHECKING:
     from aofnb.forensics.log import Log
@@ -63,8 +64,9 @@ _OF_BYTES = np.array([(1 << 8 * size) - 1 for size in range(9)], np.uint64)
 _HALF, _SHIFT = np.uint64((1 << 32) - 1), np.uint64(32)
 # An index has so many codes in its small arrays at least.
 _RECENT = 1 << 12
-# How many rows tell how fast this machine replays.
+# How many rows, and bytes of a snapshot, tell how fast this machine loads.
 _SPEED_ROWS = 20_000
+_SPEED_BYTES = 4 << 20
 
 
 def waste(log: Log, by: Literal["template", "key", "cmd"], progress: Progress = None) -> pd.DataFrame:
@@ -87,19 +89,45 @@ def waste(log: Log, by: Literal["template", "key", "cmd"], progress: Progress = 
     return frame
 
 
+class _EnoughError(Exception):
+    """So much of a snapshot tells how fast the rest will be."""
+
+
 def _replay_s(log: Log, rows: int, highest_db: int) -> float | None:
-    """Seconds that a replay of all rows takes here; None if the beginning cannot be replayed."""
-    some = min(rows, _SPEED_ROWS)
+    """Seconds that a restart takes here, as the beginnings of the base and of what stands behind it let expect; None if
+    those cannot be loaded.
+    """
     store = open_store(None, readonly=True, clock=StoppedClock(0), background=False, databases=max(16, highest_db + 1))
     replayer, clock = Replayer(store.engine), SystemClock()
-    begun = clock.monotonic()
+    end = base_end(log)
+    first = 0 if end is None else end.seq
+    some = min(rows - first, _SPEED_ROWS)
     try:
         with replayer.loading():
-            for name, block in blocks(log, some):
+            begun = clock.monotonic()
+            loaded = 0 if end is None else _loaded_bytes(log, replayer, end.offset)
+            between = clock.monotonic()
+            for name, block in blocks(log, first + some, first):
                 replayer.replay(name, block)
     except AofnbError:
         return None
-    return (clock.monotonic() - begun) / some * rows if some else 0.0
+    base_s = (between - begun) / loaded * end.offset if end is not None and loaded else 0.0
+    return base_s + ((clock.monotonic() - between) / some * (rows - first) if some else 0.0)
+
+
+def _loaded_bytes(log: Log, replayer: Replayer, nbytes: int) -> int:
+    """Load the base, of `nbytes`, or the beginning of it: how much that was."""
+    done = 0
+
+    def told(now: int) -> None:
+        nonlocal done
+        done = now
+        if done >= _SPEED_BYTES:
+            raise _EnoughError
+
+    with suppress(_EnoughError), log.parts[0].open() as file:
+        replayer.restore(log.parts[0].path, cast("BinaryIO", file), nbytes, told)
+    return done
 
 
 class _Index:

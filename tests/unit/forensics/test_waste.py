@@ -5,11 +5,13 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 import pytest
+from support.samples import sample
 
 import aofnb
 from aofnb.forensics import rows, waste
 from aofnb.forensics.parts import Part
 from aofnb.forensics.roles import roles_by_name, template
+from aofnb.forensics.travel import blocks
 from aofnb.resp.encode import encode_command
 
 
@@ -228,3 +230,17 @@ def test_keys_that_differ_in_high_bits_alone_are_told_apart():
     assert len(np.unique(codes)) == len(keys)
     key, word = int(hashed._by_word), int(codes[0])
     assert int(hashed.mixed(codes[:1], np.zeros(1, np.uint64))[0]) == (word * key >> 64) ^ (word * key & (1 << 64) - 1)
+
+
+def test_how_long_a_restart_takes_is_measured_on_the_base_as_servers_load_it(monkeypatch):
+    """As the commands that would make its keys it takes many times as long."""
+    replayed = []
+
+    def noted(log, stop, start=0):
+        replayed.append((start, stop))
+        return blocks(log, stop, start)
+
+    monkeypatch.setattr("aofnb.forensics.waste.blocks", noted)
+    log = aofnb.scan(sample("01-rdb-base-incr") / "data")
+    assert log.waste().attrs["waste"]["replay_s"] > 0
+    assert replayed == [(log.index().marks[1].seq, len(log))]
