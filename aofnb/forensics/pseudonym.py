@@ -16,7 +16,8 @@ Runs are mapped many at once, as columns:
 from __future__ import annotations
 
 import hashlib
-from itertools import accumulate, pairwise
+from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Bytes = npt.NDArray[np.uint8]
 Numbers = npt.NDArray[np.uint64]
+Halves = tuple[Numbers, Numbers]
 # Start, stop and kind of each run.
 Runs = tuple[Ints, Ints, Bytes]
 
@@ -65,7 +67,6 @@ _FIRST = np.array([0, ord("0"), ord("a"), 128, ord("0"), ord("0"), ord("a"), ord
 _TO_LETTER = np.uint8(ord("a") - ord("9") - 1)
 _UPPER = np.uint8(32)
 _ZERO, _TEN = np.uint8(ord("0")), np.uint32(10)
-_POWERS = 10 ** np.arange(1, _SHORT + 1, dtype=np.uint64)
 
 _HEX_BYTES = 8
 _UUID = (8, 4, 4, 4, 12)
@@ -126,14 +127,14 @@ class Pseudonyms:
         runs = self._runs_by_kernel if _runs_cy.COMPILED else _runs
         starts, stops, kinds = runs(data, begins, ends)
         are_groups = kinds == _NIBBLES
-        if are_groups.any():
-            sizes = (stops - starts)[are_groups]
-            places = _places(starts[are_groups], sizes)
-            data[places] = self._permutation.of(data[places], kinds[are_groups], sizes)
         are_short = (kinds == _DIGITS) & (stops - starts <= _SHORT)
-        self._replace_short(data, starts[are_short], stops[are_short])
-        are_others = ~(are_groups | are_short)
-        self._replace(data, starts[are_others], stops[are_others])
+        groups, short, others = map(np.flatnonzero, (are_groups, are_short, ~(are_groups | are_short)))
+        if len(groups):
+            sizes = stops[groups] - starts[groups]
+            places = _places(starts[groups], sizes)
+            data[places] = self._permutation.of(data[places], kinds[groups], sizes)
+        self._replace_short(data, starts[short], stops[short])
+        self._replace(data, starts[others], stops[others])
 
     def _runs_by_kernel(self, data: Bytes, begins: Ints, ends: Ints) -> Runs:
         # No run is empty. Room that is there already costs nothing.
@@ -167,20 +168,27 @@ class Pseudonyms:
     def _of_short(self, numbers: Any) -> Any:
         made = self._short[numbers]
         if not made.all():
-            new = np.unique(numbers[made == 0])
-            self._short[new] = self._made_short(new)
+            self._make_short(np.unique(numbers[made == 0]))
             made = self._short[numbers]
         return made
 
-    def _made_short(self, numbers: Any) -> Numbers:
-        """What becomes of short numbers, with a 1 in front of each."""
-        sizes = np.searchsorted(_POWERS, numbers, "right")
-        lead = _POWERS[sizes - 1]
-        starts, radix = np.cumsum(sizes) - sizes, np.full(len(sizes), _TEN, np.uint64)
-        data = np.empty(int(sizes.sum()), np.uint8)
-        _spell(data, numbers - lead, starts, sizes, radix)
-        made = self._permutation.of(data + _ZERO, np.full(len(sizes), _DIGITS, np.uint8), sizes)
-        return lead + _numbers(made - _ZERO, starts, sizes, radix)
+    def _make_short(self, numbers: Any) -> None:
+        """Note what becomes of short numbers, which ascend and have a 1 in front of each; and of all that are like
+        one of them, where those are few.
+        """
+        for size in range(1, _SHORT + 1):
+            begin = 10**size
+            # Those that begin with 0 are first.
+            edges = (begin, begin + begin // 10, 2 * begin)
+            cuts = np.searchsorted(numbers, edges).tolist()
+            for has_zero, (first, last) in ((True, cuts[:2]), (False, cuts[1:])):
+                if first == last:
+                    continue
+                new = numbers[first:last]
+                if size < _SHORT:
+                    new = np.arange(*(edges[:2] if has_zero else edges[1:]))
+                    new = new[self._short[new] == 0]
+                self._short[new] = begin + self._permutation.of_numbers(new - begin, size, has_zero)
 
     def _replace(self, data: Bytes, starts: Ints, stops: Ints) -> None:
         """Replace any other runs. Each different one is looked up, or made."""
@@ -189,20 +197,20 @@ class Pseudonyms:
         bounds = _bounds(starts, stops, len(data))
         # What is between runs and they themselves, in turn; no copy.
         pieces = _array(bounds, data)
-        runs = pieces.take(pa.array(np.arange(1, len(bounds) - 1, 2))).dictionary_encode()
+        chosen = np.arange(len(pieces))
+        runs = pieces.take(pa.array(chosen[1::2])).dictionary_encode()
         words = runs.dictionary.to_pylist()
         new = [word for word in words if word not in self._known]
         if len(self._known) + len(new) > _KNOWN:
             self._known.clear()
             new = words
         self._known.update(self._mapped(new))
-        made = np.frombuffer(b"".join(map(self._known.__getitem__, words)), np.uint8)
-        ends = np.fromiter(accumulate(map(len, words), initial=0), np.int64, len(words) + 1)
-        text = np.frombuffer(_array(ends, made).take(runs.indices).buffers()[2], np.uint8)
+        made = pa.array(map(self._known.__getitem__, words), pa.large_binary())
         if _runs_cy.COMPILED:
-            _runs_cy.put(data, starts, stops, text)
+            _runs_cy.put(data, starts, stops, _text(made.take(runs.indices)))
         else:
-            data[_places(starts, stops - starts)] = text
+            chosen[1::2] = len(pieces) + runs.indices.to_numpy()
+            data[:] = _text(pa.concat_arrays([pieces, made]).take(pa.array(chosen)))
 
     def _mapped(self, words: list[bytes]) -> dict[bytes, bytes]:
         """Runs, and what becomes of each."""
@@ -254,6 +262,11 @@ def _inside(bounds: Ints) -> Bools:
 def _array(bounds: Ints, data: Bytes) -> pa.Array:
     """Pieces of `data` from one bound to the next, as Arrow has them; no copy."""
     return pa.Array.from_buffers(pa.large_binary(), len(bounds) - 1, [None, pa.py_buffer(bounds), pa.py_buffer(data)])
+
+
+def _text(pieces: pa.Array) -> Bytes:
+    """What stands in pieces that were just made."""
+    return np.frombuffer(pieces.buffers()[2], np.uint8)
 
 
 class _Characters(dict[int, int]):
@@ -310,11 +323,9 @@ def _uuid_groups(data: Bytes, begin: Ints, sizes: Ints) -> Ints:
     count = len(begin) - len(_UUID) + 1
     if count <= 0:
         return np.zeros(0, np.int64)
-    fits = np.ones(count, bool)
-    for nth, size in enumerate(_UUID):
-        fits &= sizes[nth : nth + count] == size
-    found = np.flatnonzero(fits)
+    found = np.flatnonzero(sizes[:count] == _UUID[0])
     for nth in range(1, len(_UUID)):
+        found = found[sizes[found + nth] == _UUID[nth]]
         before = begin[found + nth] - 1
         found = found[(data[before] == ord("-")) & (before == begin[found + nth - 1] + _UUID[nth - 1])]
     groups = found[:, None] + np.arange(len(_UUID))
@@ -350,6 +361,8 @@ class _Permutation:
         self._key = key
         self._domains: dict[int, tuple[Any, ...]] = {}
         self._shuffled = np.zeros(0, np.uint64)
+        # Of a domain of short numbers, what each round makes of each half.
+        self._noise: dict[int, Numbers] = {}
 
     def of(self, data: Bytes, kinds: Bytes, sizes: Ints) -> Bytes:
         """What becomes of runs of these kinds and sizes, which stand in `data` one behind the other."""
@@ -399,15 +412,39 @@ class _Permutation:
                 todo = todo[(letters == 0) | (letters == sizes[todo])]
         return values + first + _TO_LETTER * (is_mixed & (values > 9))
 
-    def _permuted(self, left: Numbers, right: Numbers, domain: Any) -> tuple[Numbers, Numbers]:
+    def _permuted(self, left: Numbers, right: Numbers, domain: Any) -> Halves:
         small = domain["shuffled"] >= 0
         chosen = domain[small]
         base = chosen["base"]
         right[small] = base + self._shuffled[chosen["shuffled"] + (right[small] - base).astype(np.int64)]
         large = np.flatnonzero(~small)
         if len(large):
-            left[large], right[large] = _feistel(left[large], right[large], domain[large])
+            chosen = domain[large]
+            low, high = np.ascontiguousarray(chosen["key"].T)
+            left[large], right[large] = _feistel(
+                left[large],
+                right[large],
+                chosen["base"],
+                np.ascontiguousarray(chosen["spans"].T),
+                lambda turn, right: _siphash(low, high, right | np.uint64(turn << _ROUND_BIT)),
+            )
         return left, right
+
+    def of_numbers(self, numbers: Any, size: int, has_zero: bool) -> Numbers:
+        """What becomes of short numbers of `size` digits, all or none of which begin with 0."""
+        code = int(_code(_DIGITS, size, 1 + has_zero, 0))
+        _, _, base, spans, _, shuffled = self._domain(code)
+        if shuffled >= 0:
+            return base + self._shuffled[shuffled + numbers - base]
+        if code not in self._noise:
+            # There are few halves, so each is looked up instead of made for each number.
+            halves, turns = np.arange(max(spans), dtype=np.uint64), np.arange(_ROUNDS, dtype=np.uint64)
+            messages = (halves | turns[:, None] << np.uint64(_ROUND_BIT)).ravel()
+            self._noise[code] = self._ranks(b"domain|%d" % code, messages).reshape(_ROUNDS, -1)
+        noise = self._noise[code]
+        left, right = np.divmod(numbers.astype(np.uint64), np.uint64(spans[1]))
+        left, right = _feistel(left, right, base, spans, lambda turn, right: noise[turn].take(right))
+        return left * spans[1] + right
 
     def _domain(self, code: int) -> tuple[Any, ...]:
         if code not in self._domains:
@@ -432,9 +469,12 @@ class _Permutation:
 
     def shuffled(self, tweak: bytes, count: int) -> Numbers:
         """The numbers below `count`, in an order that is told by `tweak`."""
-        low, high = self._round_key(tweak)
-        ranks = _siphash(np.full(count, low, np.uint64), np.full(count, high, np.uint64), np.arange(count, dtype="u8"))
+        ranks = self._ranks(tweak, np.arange(count, dtype=np.uint64))
         return np.argsort(ranks, kind="stable").astype(np.uint64)
+
+    def _ranks(self, tweak: bytes, messages: Numbers) -> Numbers:
+        low, high = (np.full(len(messages), key, np.uint64) for key in self._round_key(tweak))
+        return _siphash(low, high, messages)
 
     def _round_key(self, tweak: bytes) -> tuple[int, int]:
         key = hashlib.blake2b(tweak, key=self._key, digest_size=16).digest()
@@ -468,15 +508,13 @@ def _spell(values: Bytes, numbers: Numbers, starts: Ints, sizes: Ints, radix: Nu
         numbers[more], values[(starts + sizes)[more] - 1 - place] = np.divmod(numbers[more], radix[more])
 
 
-def _feistel(left: Numbers, right: Numbers, domain: Any) -> tuple[Numbers, Numbers]:
-    low, high = np.ascontiguousarray(domain["key"].T)
-    spans = np.ascontiguousarray(domain["spans"].T)
-    left = left - domain["base"]
+def _feistel(left: Numbers, right: Numbers, base: Any, spans: Any, noise: Callable[[int, Numbers], Numbers]) -> Halves:
+    """Halves for others; how many there are of each, `spans` says, and `base` is the first of the left ones."""
+    left = left - base
     for turn in range(_ROUNDS):
-        noise = _siphash(low, high, right | np.uint64(turn << _ROUND_BIT))
         span = spans[turn % 2]
-        left, right = right, (left + noise % span) % span
-    return left + domain["base"], right
+        left, right = right, (left + noise(turn, right) % span) % span
+    return left + base, right
 
 
 def _siphash(low: Numbers, high: Numbers, message: Numbers) -> Numbers:
