@@ -16,82 +16,73 @@ COMPILED = cython.compiled
 
 def runs(
     data: cython.const_uchar[::1],
-    begins: cython.longlong[::1],
-    ends: cython.longlong[::1],
     table: cython.const_uchar[::1],
     starts: cython.longlong[::1],
     stops: cython.longlong[::1],
     kinds: cython.uchar[::1],
 ) -> int:
-    """Where the runs in pieces of `data` start and stop, and their kinds; how many there are.
+    """Where the runs of `data` start and stop, and their kinds; how many there are.
 
     `table` is the kind of each byte: 0 for those in no run, 1 for digits, 2 for letters, 3 for those beyond ASCII, and
     8 more for those that are hexadecimal. A number with hexadecimal letters, of 8 bytes or more, is one run of kind 4;
     a group of a UUID is one of kind 7.
     """
-    piece: cython.Py_ssize_t
-    at: cython.longlong
-    end: cython.longlong
+    at: cython.longlong = 0
+    end: cython.longlong = len(data)
     start: cython.longlong
     count: cython.Py_ssize_t = 0
     kind: cython.int
     met: cython.int
     # Of a UUID: how many groups there were just before, and the number of the first run in them.
-    group: cython.int
-    first: cython.Py_ssize_t
-    before: cython.longlong
+    group: cython.int = 0
+    first: cython.Py_ssize_t = 0
+    before: cython.longlong = -2
     is_hex: cython.bint
     with cython.nogil:
-        for piece in range(len(begins)):
-            at = begins[piece]
-            end = ends[piece]
-            group = 0
-            first = count
-            before = -2
+        while at < end:
+            kind = table[data[at]] & 7
+            if kind == 0:
+                at += 1
+                continue
+            start = at
+            if kind == 3:
+                while at < end and table[data[at]] & 7 == 3:
+                    at += 1
+                count = _put(starts, stops, kinds, count, start, at, 3)
+                group = 0
+                continue
+            met = 0
+            is_hex = True
             while at < end:
-                kind = table[data[at]] & 7
-                if kind == 0:
-                    at += 1
-                    continue
-                start = at
-                if kind == 3:
-                    while at < end and table[data[at]] & 7 == 3:
-                        at += 1
-                    count = _put(starts, stops, kinds, count, start, at, 3)
-                    group = 0
-                    continue
-                met = 0
-                is_hex = True
-                while at < end:
-                    kind = table[data[at]]
-                    if kind & 7 == 0 or kind & 7 == 3:
-                        break
-                    met |= kind & 7
-                    is_hex = is_hex and kind & 8 != 0
-                    at += 1
-                if not is_hex or start != before + 1 or data[before] != 45 or at - start != _group_size(group):
-                    group = 0
-                if group == 0:
-                    first = count
-                if is_hex and at - start == _group_size(group):
-                    group += 1
-                before = at
-                if met != 3:
-                    count = _put(starts, stops, kinds, count, start, at, met)
-                elif is_hex and at - start >= 8:
-                    count = _put(starts, stops, kinds, count, start, at, 4)
-                else:
-                    count = _split(data, table, starts, stops, kinds, count, start, at)
-                if group == 5:
-                    # It ends here, and there are four dashes in it.
-                    count = first
-                    start = at - 36
-                    while start < at:
-                        group -= 1
-                        before = start + _group_size(4 - group)
-                        count = _put(starts, stops, kinds, count, start, before, 7)
-                        start = before + 1
-                    group = 0
+                kind = table[data[at]]
+                if kind & 7 == 0 or kind & 7 == 3:
+                    break
+                met |= kind & 7
+                is_hex = is_hex and kind & 8 != 0
+                at += 1
+            if not is_hex or start != before + 1 or data[before] != 45 or at - start != _group_size(group):
+                group = 0
+            if group == 0:
+                first = count
+            if is_hex and at - start == _group_size(group):
+                group += 1
+            before = at
+            if met != 3:
+                count = _put(starts, stops, kinds, count, start, at, met)
+            elif is_hex and at - start >= 8:
+                count = _put(starts, stops, kinds, count, start, at, 4)
+            else:
+                count = _split(data, table, starts, stops, kinds, count, start, at)
+            if group == 5:
+                # It ends here, and there are four dashes in it.
+                count = first
+                start = at - 36
+                while start < at:
+                    group -= 1
+                    before = start + _group_size(4 - group)
+                    count = _put(starts, stops, kinds, count, start, before, 7)
+                    start = before + 1
+                group = 0
     return count
 
 

@@ -246,7 +246,7 @@ class _Disguise:
                 hidden[name + 2 * place] = True
             for place in others:
                 perhaps[name + 2 * place] = True
-        data = np.frombuffer(found.data, np.uint8).copy()
+        data = np.frombuffer(found.data, np.uint8)
         # The registers of a HyperLogLog say nothing, and others would be none.
         chosen = np.flatnonzero(hidden)
         chosen = chosen[data[lines.begins[chosen]] == _HLL[0]]
@@ -256,8 +256,7 @@ class _Disguise:
         hidden[chosen] = _are_data(words.dictionary)[words.indices.to_numpy()]
 
         chosen = np.flatnonzero(hidden)
-        self._names.hide(data, lines.begins[chosen], found.ends[chosen])
-        changed = replace(found, data=data.tobytes())
+        changed = replace(found, data=self._names.hidden(found.data, lines.begins[chosen], found.ends[chosen]))
         if not restores:
             return changed
         argvs = changed.argvs(len(changed))

@@ -68,6 +68,8 @@ _TO_LETTER = np.uint8(ord("a") - ord("9") - 1)
 _UPPER = np.uint8(32)
 _ZERO, _TEN = np.uint8(ord("0")), np.uint32(10)
 
+# What is behind a text.
+_BEHIND = b"\r\n"
 _HEX_BYTES = 8
 _UUID = (8, 4, 4, 4, 12)
 # Of characters of so many bytes in UTF-8: those that become one another, Latin letters, ideographs and pictures.
@@ -108,24 +110,34 @@ class Pseudonyms:
         >>> len(of(b"user:1042:cart")), of(b"user:1042:cart") == of(b"user:1042:cart"), of(b"user:7") == of(b"user:8")
         (14, True, False)
         """
-        data = np.array(bytearray(text), np.uint8)
-        self.hide(data, np.zeros(1, np.int64), np.full(1, len(data)))
-        return data.tobytes()
+        return self.hidden(text + _BEHIND, np.zeros(1, np.int64), np.full(1, len(text)))[: len(text)]
 
-    def hide(self, data: Bytes, begins: Ints, ends: Ints) -> None:
-        """Replace every run in these texts, in place. They begin and end there in `data`, in order, and something is
-        between them.
-        """
-        begins, ends = begins[begins < ends], ends[begins < ends]
-        # Of about the same size, each from one text to before another.
+    def hidden(self, data: bytes, begins: Ints, ends: Ints) -> bytes:
+        """`data` with every run in these texts replaced. They begin and end there, in order; behind each is a CRLF."""
         cuts = begins.searchsorted(np.arange(0, len(data), _PIECE_BYTES))
+        made: list[memoryview] = []
+        done, view = 0, memoryview(data)
+        # Of about the same size, each from one text to before another.
         for first, last in pairwise(np.unique([*cuts.tolist(), len(begins)]).tolist()):
-            start = int(begins[first])
-            self._hide(data[start : ends[last - 1]], begins[first:last] - start, ends[first:last] - start)
+            stop = int(ends[last - 1]) + len(_BEHIND)
+            made.append(self._hidden(view[done:stop], begins[first:last] - done, ends[first:last] - done).data)
+            done = stop
+        return b"".join([*made, view[done:]])
 
-    def _hide(self, data: Bytes, begins: Ints, ends: Ints) -> None:
-        runs = self._runs_by_kernel if _runs_cy.COMPILED else _runs
-        starts, stops, kinds = runs(data, begins, ends)
+    def _hidden(self, data: memoryview, begins: Ints, ends: Ints) -> Bytes:
+        # Each different text once, with a byte behind it that is in no run.
+        bounds = _bounds(begins, ends + 1, len(data))
+        pieces, chosen = _array(bounds, data), np.arange(len(bounds) - 1)
+        texts = pieces.take(pa.array(chosen[1:-1:2])).dictionary_encode()
+        made = _text(texts.dictionary).copy()
+        self._replace_all(made)
+        chosen[1:-1:2] = len(pieces) + texts.indices.to_numpy()
+        texts = _array(np.frombuffer(texts.dictionary.buffers()[1], np.int64), made)
+        return _text(pa.concat_arrays([pieces, texts]).take(pa.array(chosen)))
+
+    def _replace_all(self, data: Bytes) -> None:
+        """Replace every run, in place."""
+        starts, stops, kinds = self._runs_by_kernel(data) if _runs_cy.COMPILED else _runs(data)
         are_groups = kinds == _NIBBLES
         are_short = (kinds == _DIGITS) & (stops - starts <= _SHORT)
         groups, short, others = map(np.flatnonzero, (are_groups, are_short, ~(are_groups | are_short)))
@@ -136,11 +148,11 @@ class Pseudonyms:
         self._replace_short(data, starts[short], stops[short])
         self._replace(data, starts[others], stops[others])
 
-    def _runs_by_kernel(self, data: Bytes, begins: Ints, ends: Ints) -> Runs:
+    def _runs_by_kernel(self, data: Bytes) -> Runs:
         # No run is empty. Room that is there already costs nothing.
         if len(self._room[0]) < len(data):
             self._room = np.empty(len(data), np.int64), np.empty(len(data), np.int64), np.empty(len(data), np.uint8)
-        count = _runs_cy.runs(data, begins, ends, _KIND | _IS_HEX * np.uint8(8), *self._room)
+        count = _runs_cy.runs(data, _KIND | _IS_HEX * np.uint8(8), *self._room)
         starts, stops, kinds = self._room
         return starts[:count], stops[:count], kinds[:count]
 
@@ -254,12 +266,7 @@ def _bounds(starts: Ints, stops: Ints, size: int) -> Ints:
     return bounds
 
 
-def _inside(bounds: Ints) -> Bools:
-    """Which bytes are in pieces, as `_bounds` tells them."""
-    return np.repeat(np.arange(len(bounds) - 1) % 2 == 1, np.diff(bounds))
-
-
-def _array(bounds: Ints, data: Bytes) -> pa.Array:
+def _array(bounds: Ints, data: memoryview | Bytes) -> pa.Array:
     """Pieces of `data` from one bound to the next, as Arrow has them; no copy."""
     return pa.Array.from_buffers(pa.large_binary(), len(bounds) - 1, [None, pa.py_buffer(bounds), pa.py_buffer(data)])
 
@@ -289,9 +296,9 @@ class _Characters(dict[int, int]):
 # --- where runs are --------------------------------------------------------------------------------------------------
 
 
-def _runs(data: Bytes, begins: Ints, ends: Ints) -> Runs:
-    """The runs in these texts. What `template` takes for one thing is one."""
-    kind_of = _kinds(data) * _inside(_bounds(begins, ends, len(data)))
+def _runs(data: Bytes) -> Runs:
+    """The runs in a text. What `template` takes for one thing is one."""
+    kind_of = _kinds(data)
     bounds = np.concatenate(([0], np.flatnonzero(kind_of[1:] != kind_of[:-1]) + 1, [len(data)]))
     kinds = kind_of[bounds[:-1]]
     runs = np.flatnonzero(kinds != _NONE)
