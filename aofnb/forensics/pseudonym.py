@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import pairwise, repeat
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from aofnb.forensics import _runs_cy
 
@@ -93,13 +94,15 @@ class Pseudonyms:
         if len(secret) < 16:
             raise ValueError("a secret of fewer than 16 bytes can be guessed: give more, such as os.urandom(32)")
         self._permutation = _Permutation(hashlib.blake2b(secret, digest_size=32, person=b"aofnb").digest())
-        self._plain = frozenset(word.encode() for word in plain)
+        self._plain = pa.array([word.encode() for word in plain], pa.large_binary())
         self._characters = _Characters(self._permutation)
-        self._known: dict[bytes, bytes] = {}
+        # Runs, and the place of what becomes of each.
+        self._known: dict[bytes, int] = {}
+        self._made = pa.array([], pa.large_binary())
         # What becomes of short numbers, both with a 1 in front; 0 where that is not known.
         self._short = np.zeros(2 * 10**_SHORT, np.uint32)
         self._room: Runs = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.uint8)
-        for word in self._plain:
+        for word in self._plain.to_pylist():
             if word.isdigit() and len(word) <= _SHORT:
                 self._short[int(b"1" + word)] = int(b"1" + word)
 
@@ -211,40 +214,50 @@ class Pseudonyms:
         pieces = _array(bounds, data)
         chosen = np.arange(len(pieces))
         runs = pieces.take(pa.array(chosen[1::2])).dictionary_encode()
-        words = runs.dictionary.to_pylist()
-        new = [word for word in words if word not in self._known]
-        if len(self._known) + len(new) > _KNOWN:
-            self._known.clear()
-            new = words
-        self._known.update(self._mapped(new))
-        made = pa.array(map(self._known.__getitem__, words), pa.large_binary())
+        made = self._of_words(runs.dictionary)
         if _runs_cy.COMPILED:
             _runs_cy.put(data, starts, stops, _text(made.take(runs.indices)))
         else:
             chosen[1::2] = len(pieces) + runs.indices.to_numpy()
             data[:] = _text(pa.concat_arrays([pieces, made]).take(pa.array(chosen)))
 
-    def _mapped(self, words: list[bytes]) -> dict[bytes, bytes]:
-        """Runs, and what becomes of each."""
-        made: dict[bytes, bytes] = {}
-        others = []
-        for word in words:
-            if word in self._plain:
-                made[word] = word
-            elif word[0] < 128 or (text := _as_text(word)) is None:
-                others.append(word)
-            else:
-                made[word] = text.translate(self._characters).encode()
-        if others:
-            sizes = np.fromiter(map(len, others), np.int64, len(others))
-            ends = np.cumsum(sizes)
-            data = np.frombuffer(b"".join(others), np.uint8)
-            of_bytes = _kinds(data)
-            kinds = np.minimum.reduceat(of_bytes, ends - sizes)
-            kinds[kinds != np.maximum.reduceat(of_bytes, ends - sizes)] = _HEX
-            hidden = self._permutation.of(data, kinds, sizes).tobytes()
-            made.update(zip(others, (hidden[a:b] for a, b in pairwise([0, *ends.tolist()])), strict=True))
-        return made
+    def _of_words(self, words: pa.Array) -> pa.Array:
+        """What becomes of runs, no two of which are the same."""
+        spelled = words.to_pylist()
+        numbers = np.fromiter(map(self._known.get, spelled, repeat(-1)), np.int64, len(spelled))
+        new = np.flatnonzero(numbers < 0)
+        if len(self._known) + len(new) > _KNOWN:
+            self._known.clear()
+            self._made = self._made[:0]
+            new = np.arange(len(spelled))
+        if len(new):
+            numbers[new] = len(self._known) + np.arange(len(new))
+            self._known.update(zip(map(spelled.__getitem__, new.tolist()), numbers[new].tolist(), strict=True))
+            self._made = pa.concat_arrays([self._made, self._mapped(words.take(pa.array(new)))])
+        return self._made.take(pa.array(numbers))
+
+    def _mapped(self, words: pa.Array) -> pa.Array:
+        """What becomes of runs that are not known."""
+        data, bounds = _text(words).copy(), np.frombuffer(words.buffers()[1], np.int64)
+        starts, sizes = bounds[:-1], np.diff(bounds)
+        are_others = pc.invert(pc.is_in(words, value_set=self._plain)).to_numpy(zero_copy_only=False)
+        beyond = np.flatnonzero(are_others & (data[starts] >= 128))
+        if len(beyond):
+            texts = [_as_text(word) for word in words.take(pa.array(beyond)).to_pylist()]
+            are_others[beyond] = are_no_text = np.array([text is None for text in texts])
+            beyond = beyond[~are_no_text]
+            made = "".join(filter(None, texts)).translate(self._characters).encode()
+            data[_places(starts[beyond], sizes[beyond])] = np.frombuffer(made, np.uint8)
+        others = np.flatnonzero(are_others)
+        if len(others):
+            sizes = sizes[others]
+            places = _places(starts[others], sizes)
+            runs = data[places]
+            of_bytes, begins = _kinds(runs), np.cumsum(sizes) - sizes
+            kinds = np.minimum.reduceat(of_bytes, begins)
+            kinds[kinds != np.maximum.reduceat(of_bytes, begins)] = _HEX
+            data[places] = self._permutation.of(runs, kinds, sizes)
+        return _array(bounds, data)
 
 
 def _kinds(data: Bytes) -> Bytes:
@@ -375,20 +388,20 @@ class _Permutation:
         """What becomes of runs of these kinds and sizes, which stand in `data` one behind the other."""
         is_upper = (data >= ord("A")) & (data <= ord("Z"))
         lower = data + _UPPER * is_upper
-        begins = np.cumsum(sizes) - sizes
-        # Where all letters are capitals, digits may become such, too.
-        shouted = np.maximum.reduceat(is_upper, begins) & (
-            np.maximum.reduceat(data * (_KIND[data] == _LETTERS), begins) < 97
-        )
-
         most = _PIECE[kinds]
         counts = -(-sizes // most)
         run = np.repeat(np.arange(len(sizes)), counts)
         place = np.arange(len(run)) - np.repeat(np.cumsum(counts) - counts, counts)
         sizes_of = np.minimum(most[run], sizes[run] - place * most[run])
         made = self._pieces(lower, kinds[run], sizes_of, place)
-        is_upper |= np.repeat(shouted, sizes)
-        made -= _UPPER * (is_upper & (_KIND[made] == _LETTERS))
+        if is_upper.any():
+            begins = np.cumsum(sizes) - sizes
+            # Where all letters are capitals, digits may become such, too.
+            shouted = np.maximum.reduceat(is_upper, begins) & (
+                np.maximum.reduceat(data * (_KIND[data] == _LETTERS), begins) < 97
+            )
+            is_upper |= np.repeat(shouted, sizes)
+            made -= _UPPER * (is_upper & (_KIND[made] == _LETTERS))
         return made
 
     def _pieces(self, data: Bytes, kinds: Bytes, sizes: Ints, place: Ints) -> Bytes:
@@ -401,38 +414,36 @@ class _Permutation:
         # A number that begins with 0 still does.
         leads = np.where((kinds == _DIGITS) & (place == 0), 1 + (data[starts] == ord("0")), 0)
         codes, which = np.unique(_code(kinds, sizes, leads, place % _PLACES), return_inverse=True)
-        domain = np.array([self._domain(code) for code in codes.tolist()], _DOMAIN)[which]
+        domains = np.array([self._domain(code) for code in codes.tolist()], _DOMAIN)
 
-        half, radix = domain["half"], domain["radix"]
+        half, radix = domains["half"][which], domains["radix"][which]
         first, is_mixed = np.repeat(_FIRST[kinds], sizes), np.repeat((kinds == _HEX) | (kinds == _NIBBLES), sizes)
         values = data - first - _TO_LETTER * (is_mixed & are_letters)
         left, right = _numbers(values, starts, half, radix), _numbers(values, starts + half, sizes - half, radix)
         todo = np.arange(len(sizes))
         while len(todo):
-            left[todo], right[todo] = self._permuted(left[todo], right[todo], domain[todo])
+            left[todo], right[todo] = self._permuted(left[todo], right[todo], domains, which[todo])
             _spell(values, left[todo], starts[todo], half[todo], radix[todo])
             _spell(values, right[todo], (starts + half)[todo], (sizes - half)[todo], radix[todo])
             # What must have digits and letters, and has not, goes on until it does: so it stays a permutation.
             todo = todo[kinds[todo] == _HEX]
             if len(todo):
-                letters = np.add.reduceat(values > 9, starts, dtype=np.int64)[todo]
+                mixed = values[_places(starts[todo], sizes[todo])] > 9
+                letters = np.add.reduceat(mixed, np.cumsum(sizes[todo]) - sizes[todo], dtype=np.int64)
                 todo = todo[(letters == 0) | (letters == sizes[todo])]
         return values + first + _TO_LETTER * (is_mixed & (values > 9))
 
-    def _permuted(self, left: Numbers, right: Numbers, domain: Any) -> Halves:
-        small = domain["shuffled"] >= 0
-        chosen = domain[small]
-        base = chosen["base"]
-        right[small] = base + self._shuffled[chosen["shuffled"] + (right[small] - base).astype(np.int64)]
-        large = np.flatnonzero(~small)
+    def _permuted(self, left: Numbers, right: Numbers, domains: Any, which: Ints) -> Halves:
+        begins, base = domains["shuffled"][which], domains["base"][which]
+        small, large = np.flatnonzero(begins >= 0), np.flatnonzero(begins < 0)
+        right[small] = base[small] + self._shuffled[begins[small] + (right[small] - base[small]).astype(np.int64)]
         if len(large):
-            chosen = domain[large]
-            low, high = np.ascontiguousarray(chosen["key"].T)
+            (low, high), spans = (np.ascontiguousarray(domains[name].T)[:, which[large]] for name in ("key", "spans"))
             left[large], right[large] = _feistel(
                 left[large],
                 right[large],
-                chosen["base"],
-                np.ascontiguousarray(chosen["spans"].T),
+                base[large],
+                spans,
                 lambda turn, right: _siphash(low, high, right | np.uint64(turn << _ROUND_BIT)),
             )
         return left, right

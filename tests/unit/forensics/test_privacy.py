@@ -262,6 +262,14 @@ def test_a_secret_makes_what_it_made_in_earlier_releases():
     )
 
 
+def test_more_words_than_are_remembered_become_the_same(monkeypatch):
+    texts = [b"alpha:beta:alpha", b"gamma:caf\xc3\xa9:\xff", b"user:delta:alpha:1234567", b"beta:epsilon"]
+    expected = [Pseudonyms(SECRET, ("user",)).of(text) for text in texts]
+    monkeypatch.setattr(pseudonym, "_KNOWN", 3)
+    names = Pseudonyms(SECRET, ("user",))
+    assert [names.of(text) for text in texts * 2] == expected * 2
+
+
 @pytest.mark.parametrize("size", range(1, 7))
 def test_short_numbers_become_what_any_run_becomes(size):
     """Though they are looked up, many at a time."""
