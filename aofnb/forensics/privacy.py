@@ -53,23 +53,22 @@ _MIDDLES: dict[str, tuple[re.Pattern[bytes], bytes, int]] = {
     "email": (re.compile(rb"@"), b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._%+-", 64),
     "ip": (re.compile(rb"\.(?<=[0-9]\.)[0-9]{1,3}\."), b"0123456789", 3),
 }
-# Digits and what may be between those of a card as the same byte; of which a card has that many at least.
+# Digits and what may be between those of a card as the same byte, of which a card has 13 at least. For a pattern that
+# begins with so many letters `re` looks several times as fast as for their number.
 _OF_CARDS = bytes(48 if byte in b"0123456789 -" else 0 for byte in range(256))
-_CARD, _OTHER = b"0" * 13, re.compile(rb"[^0]")
+_CARDS = re.compile(b"0" * 12 + b"0+")
 
 
 def hits(kind: str, data: bytes) -> Iterator[re.Match[bytes]]:
     """What looks like `kind`, as `finditer` of its pattern gives it."""
     pattern = PII_KINDS[kind]
     if kind == "card":
-        # Where so many of its bytes stand together is found at once; `finditer` sees what is before that, too.
-        bare = data.translate(_OF_CARDS)
-        begin = bare.find(_CARD)
-        while begin >= 0:
-            other = _OTHER.search(bare, begin)
-            end = len(bare) if other is None else other.start()
-            yield from pattern.finditer(data, begin, end)
-            begin = bare.find(_CARD, end)
+        # Where so many of its bytes stand together is found at once. Only there, or behind a blank, a card may begin.
+        for found in _CARDS.finditer(data.translate(_OF_CARDS)):
+            begin, end = found.span()
+            if data[begin] in b"3456" or data.find(b" ", begin, end) >= 0:
+                # It sees what is before that, too.
+                yield from pattern.finditer(data, begin, end)
         return
     if kind not in _MIDDLES:
         yield from pattern.finditer(data)

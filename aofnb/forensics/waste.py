@@ -386,7 +386,7 @@ class _Sums:
         if not len(run.keys):
             return
         codes = self._in_databases(run.codes, run.dbs)
-        order = np.argsort(codes, kind="stable")
+        order = _in_order(codes)
         sizes, does, codes = run.sizes[order], run.does[order], codes[order]
         firsts = np.flatnonzero(np.append(True, codes[1:] != codes[:-1]))
         uses = np.diff(firsts, append=len(order))
@@ -542,6 +542,18 @@ class _Sums:
             order = np.argsort(said)
             self._slots, self._slots_known = _Index(), len(slots)
             self._slots.put(said[order], order)
+
+
+def _in_order(codes: Codes) -> Ints:
+    """The places of the same codes behind each other, each ascending; codes ascend, too.
+
+    As `np.argsort` with ``kind="stable"`` gives them, in half of the time: the other kind has instructions of the
+    processor of its own.
+    """
+    order = np.argsort(codes)
+    codes = codes[order]
+    ranks = np.cumsum(np.append(False, codes[1:] != codes[:-1]))
+    return np.sort(ranks << 32 | order) & 0xFFFFFFFF
 
 
 def _with_room(column: Ints, size: int) -> Ints:

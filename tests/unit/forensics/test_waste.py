@@ -244,3 +244,10 @@ def test_how_long_a_restart_takes_is_measured_on_the_base_as_servers_load_it(mon
     log = aofnb.scan(sample("01-rdb-base-incr") / "data")
     assert log.waste().attrs["waste"]["replay_s"] > 0
     assert replayed == [(log.index().marks[1].seq, len(log))]
+
+
+@pytest.mark.parametrize("different", [1, 3, 1000])
+def test_uses_of_a_key_stay_in_their_order(different):
+    keys = np.random.default_rng(different).integers(0, (1 << 64) - 1, different, np.uint64)
+    codes = keys[np.random.default_rng(0).integers(0, different, 5000)]
+    assert (waste._in_order(codes) == np.argsort(codes, kind="stable")).all()
