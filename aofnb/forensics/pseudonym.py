@@ -10,7 +10,8 @@ Runs are mapped many at once, as columns:
 1. a run is cut into pieces whose halves are two numbers of 64 bits;
 2. a piece has a domain: all pieces of that kind, length and place in their run. It becomes another one of these;
 3. a small domain is shuffled; in a large one pieces go through a Feistel network, as in NIST SP 800-38G, whose rounds
-   are SipHash-2-4 with a key for each domain, which is made of the secret by BLAKE2b.
+   are SipHash-2-4 with a key for each domain, which is made of the secret by BLAKE2b. Of few halves, what becomes of
+   each in each round is remembered.
 """
 
 from __future__ import annotations
@@ -48,6 +49,9 @@ _SHORT = 6
 _SMALL = 1000
 # A run of more pieces has these domains again.
 _PLACES = 64
+# Where there are at most so many different halves, it is remembered what each round makes of each; of the pieces that
+# most runs have.
+_HALVES, _FIRST_PLACES = 1000, 2
 
 # Of bytes, runs and pieces. A run of _HEX has digits and letters; a piece of it may be one of the two behind it. In
 # _NIBBLES any mixture stands for any other.
@@ -368,9 +372,18 @@ def _places(starts: Ints, sizes: Ints) -> Ints:
 # --- what becomes of them --------------------------------------------------------------------------------------------
 
 # How many characters are in the left half; what one counts; the first number that there is, of the left half or, where
-# that is empty, of the other; how many there are of each half; the key; where the shuffled ones are, or -1.
+# that is empty, of the other; how many there are of each half; the key; where the shuffled ones are, and where is what
+# rounds make of halves, or -1.
 _DOMAIN = np.dtype(
-    [("half", "i8"), ("radix", "u8"), ("base", "u8"), ("spans", "u8", 2), ("key", "u8", 2), ("shuffled", "i8")]
+    [
+        ("half", "i8"),
+        ("radix", "u8"),
+        ("base", "u8"),
+        ("spans", "u8", 2),
+        ("key", "u8", 2),
+        ("shuffled", "i8"),
+        ("rounds", "i8"),
+    ]
 )
 
 
@@ -381,8 +394,8 @@ class _Permutation:
         self._key = key
         self._domains: dict[int, tuple[Any, ...]] = {}
         self._shuffled = np.zeros(0, np.uint64)
-        # Of a domain of short numbers, what each round makes of each half.
-        self._noise: dict[int, Numbers] = {}
+        # One behind the other for each domain that has them, for each round: what it makes of each half.
+        self._rounds = np.zeros(0, np.uint64)
 
     def of(self, data: Bytes, kinds: Bytes, sizes: Ints) -> Bytes:
         """What becomes of runs of these kinds and sizes, which stand in `data` one behind the other."""
@@ -434,39 +447,36 @@ class _Permutation:
         return values + first + _TO_LETTER * (is_mixed & (values > 9))
 
     def _permuted(self, left: Numbers, right: Numbers, domains: Any, which: Ints) -> Halves:
-        begins, base = domains["shuffled"][which], domains["base"][which]
-        small, large = np.flatnonzero(begins >= 0), np.flatnonzero(begins < 0)
+        begins, rounds, base = (domains[name][which] for name in ("shuffled", "rounds", "base"))
+        small = np.flatnonzero(begins >= 0)
         right[small] = base[small] + self._shuffled[begins[small] + (right[small] - base[small]).astype(np.int64)]
-        if len(large):
-            (low, high), spans = (np.ascontiguousarray(domains[name].T)[:, which[large]] for name in ("key", "spans"))
-            left[large], right[large] = _feistel(
-                left[large],
-                right[large],
-                base[large],
-                spans,
-                lambda turn, right: _siphash(low, high, right | np.uint64(turn << _ROUND_BIT)),
-            )
+        known, others = np.flatnonzero(rounds >= 0), np.flatnonzero((begins < 0) & (rounds < 0))
+        rounds = rounds[known].astype(np.uint64)
+        low, high = domains["key"].T[:, which[others]]
+
+        def remembered(turn: int, half: Numbers) -> Numbers:
+            return self._rounds[rounds + half + np.uint64(turn * _HALVES)]
+
+        def made(turn: int, half: Numbers) -> Numbers:
+            return _siphash(low, high, half | np.uint64(turn << _ROUND_BIT))
+
+        for some, noise in ((known, remembered), (others, made)):
+            if len(some):
+                spans = domains["spans"].T[:, which[some]]
+                left[some], right[some] = _feistel(left[some], right[some], base[some], spans, noise)
         return left, right
 
     def of_numbers(self, numbers: Any, size: int, has_zero: bool) -> Numbers:
         """What becomes of short numbers of `size` digits, all or none of which begin with 0."""
-        code = int(_code(_DIGITS, size, 1 + has_zero, 0))
-        _, _, base, spans, _, shuffled = self._domain(code)
-        if shuffled >= 0:
-            return base + self._shuffled[shuffled + numbers - base]
-        if code not in self._noise:
-            # There are few halves, so each is looked up instead of made for each number.
-            halves, turns = np.arange(max(spans), dtype=np.uint64), np.arange(_ROUNDS, dtype=np.uint64)
-            messages = (halves | turns[:, None] << np.uint64(_ROUND_BIT)).ravel()
-            self._noise[code] = self._ranks(b"domain|%d" % code, messages).reshape(_ROUNDS, -1)
-        noise = self._noise[code]
-        left, right = np.divmod(numbers.astype(np.uint64), np.uint64(spans[1]))
-        left, right = _feistel(left, right, base, spans, lambda turn, right: noise[turn].take(right))
-        return left * spans[1] + right
+        domains = np.array([self._domain(int(_code(_DIGITS, size, 1 + has_zero, 0)))], _DOMAIN)
+        unit = np.uint64(10 ** (size - int(domains["half"][0])))
+        left, right = np.divmod(numbers.astype(np.uint64), unit)
+        left, right = self._permuted(left, right, domains, np.zeros(len(numbers), np.int64))
+        return left * unit + right
 
     def _domain(self, code: int) -> tuple[Any, ...]:
         if code not in self._domains:
-            kind, size, lead, _ = _of_code(code)
+            kind, size, lead, place = _of_code(code)
             radix = int(_RADIX[kind])
             left, right = size // 2, size - size // 2
             count, base = radix**size, 0
@@ -479,11 +489,19 @@ class _Permutation:
             if count <= _SMALL:
                 at = len(self._shuffled)
                 self._shuffled = np.concatenate((self._shuffled, self.shuffled(tweak, count)))
-                self._domains[code] = 0, radix, base, (0, 0), (0, 0), at
+                self._domains[code] = 0, radix, base, (0, 0), (0, 0), at, -1
             else:
-                spans = count // radix**right, radix**right
-                self._domains[code] = left, radix, base // radix**right, spans, self._round_key(tweak), -1
+                spans, at = (count // radix**right, radix**right), -1
+                if max(spans) <= _HALVES and place < _FIRST_PLACES:
+                    at = len(self._rounds)
+                    self._rounds = np.concatenate((self._rounds, self._rounds_of(tweak)))
+                self._domains[code] = left, radix, base // radix**right, spans, self._round_key(tweak), -1, at
         return self._domains[code]
+
+    def _rounds_of(self, tweak: bytes) -> Numbers:
+        """What each round makes of each of few halves."""
+        turns = np.arange(_ROUNDS, dtype=np.uint64) << np.uint64(_ROUND_BIT)
+        return self._ranks(tweak, (turns[:, None] | np.arange(_HALVES, dtype=np.uint64)).ravel())
 
     def shuffled(self, tweak: bytes, count: int) -> Numbers:
         """The numbers below `count`, in an order that is told by `tweak`."""

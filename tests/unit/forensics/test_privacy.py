@@ -272,12 +272,20 @@ def test_more_words_than_are_remembered_become_the_same(monkeypatch):
 
 @pytest.mark.parametrize("size", range(1, 7))
 def test_short_numbers_become_what_any_run_becomes(size):
-    """Though they are looked up, many at a time."""
+    """Though they are made many at a time."""
     made = Pseudonyms(SECRET)
     words = [b"%0*d" % (size, number) for number in range(0, 10**size, max(10**size // 700, 1))]
     runs = np.frombuffer(b"".join(words), np.uint8)
     of_runs = made._permutation.of(runs, np.full(len(words), pseudonym._DIGITS, np.uint8), np.full(len(words), size))
     assert made.of(b":".join(words)).replace(b":", b"") == of_runs.tobytes()
+
+
+def test_rounds_that_are_remembered_are_those_that_would_be_made(monkeypatch):
+    texts = [b"%x:%d:%04x-cafe:%032x" % ((number * 7919,) * 4) for number in range(300)]
+    texts += [b"Word:abcd:wxyz", UUID.encode(), b"\xff\xfe:\xff\xfe\xff", b"x" * 28, b"7" * 38, b"deadbeef1:000123"]
+    remembered = [of(text) for text in texts]
+    monkeypatch.setattr(pseudonym, "_HALVES", 0)
+    assert [*map(Pseudonyms(SECRET).of, texts)] == remembered
 
 
 TEXTS = st.sampled_from(
