@@ -41,8 +41,8 @@ Runs = tuple[Ints, Ints, Bytes]
 _ROUNDS = 8
 # So many bytes are looked at together: each look has its cost, and makes all new words at once.
 _PIECE_BYTES = 4 << 20
-# So many runs, and what becomes of them, are remembered.
-_KNOWN = 1 << 18
+# So many runs, and what becomes of them, are remembered; and about so many bytes.
+_KNOWN, _KNOWN_BYTES = 1 << 18, 16 << 20
 # Numbers of at most so many digits are short.
 _SHORT = 6
 # A domain of at most so many pieces is small.
@@ -230,7 +230,7 @@ class Pseudonyms:
         spelled = words.to_pylist()
         numbers = np.fromiter(map(self._known.get, spelled, repeat(-1)), np.int64, len(spelled))
         new = np.flatnonzero(numbers < 0)
-        if len(self._known) + len(new) > _KNOWN:
+        if len(new) and (len(self._known) + len(new) > _KNOWN or self._made.nbytes > _KNOWN_BYTES):
             self._known.clear()
             self._made = self._made[:0]
             new = np.arange(len(spelled))

@@ -262,12 +262,14 @@ def test_a_secret_makes_what_it_made_in_earlier_releases():
     )
 
 
-def test_more_words_than_are_remembered_become_the_same(monkeypatch):
+@pytest.mark.parametrize("limit", ["_KNOWN", "_KNOWN_BYTES"])
+def test_more_words_than_are_remembered_become_the_same(limit, monkeypatch):
     texts = [b"alpha:beta:alpha", b"gamma:caf\xc3\xa9:\xff", b"user:delta:alpha:1234567", b"beta:epsilon"]
     expected = [Pseudonyms(SECRET, ("user",)).of(text) for text in texts]
-    monkeypatch.setattr(pseudonym, "_KNOWN", 3)
+    monkeypatch.setattr(pseudonym, limit, 3)
     names = Pseudonyms(SECRET, ("user",))
     assert [names.of(text) for text in texts * 2] == expected * 2
+    assert len(names._known) <= 3
 
 
 @pytest.mark.parametrize("size", range(1, 7))
