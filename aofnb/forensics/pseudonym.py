@@ -17,8 +17,9 @@ Runs are mapped many at once, as columns:
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
-from itertools import pairwise, repeat
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -39,8 +40,11 @@ Halves = tuple[Numbers, Numbers]
 Runs = tuple[Ints, Ints, Bytes]
 
 _ROUNDS = 8
-# So many bytes are looked at together: each look has its cost, and makes all new words at once.
+# So many bytes are looked at together: each look has its cost, and makes all new words at once; what it takes of memory
+# is many times as large.
 _PIECE_BYTES = 4 << 20
+# A byte in no run, and in no UUID.
+_BORDER = re.compile(rb"[^0-9A-Za-z\x80-\xff-]")
 # So many runs, and what becomes of them, are remembered; and about so many bytes.
 _KNOWN, _KNOWN_BYTES = 1 << 18, 16 << 20
 # Numbers of at most so many digits are short.
@@ -121,26 +125,22 @@ class Pseudonyms:
 
     def hidden(self, data: bytes, begins: Ints, ends: Ints) -> bytes:
         """`data` with every run in these texts replaced. They begin and end there, in order; behind each is a CRLF."""
-        cuts = begins.searchsorted(np.arange(0, len(data), _PIECE_BYTES))
-        made: list[memoryview] = []
-        done, view = 0, memoryview(data)
-        # Of about the same size, each from one text to before another.
-        for first, last in pairwise(np.unique([*cuts.tolist(), len(begins)]).tolist()):
-            stop = int(ends[last - 1]) + len(_BEHIND)
-            made.append(self._hidden(view[done:stop], begins[first:last] - done, ends[first:last] - done).data)
-            done = stop
-        return b"".join([*made, view[done:]])
-
-    def _hidden(self, data: memoryview, begins: Ints, ends: Ints) -> Bytes:
+        if not len(begins):
+            return data
         # Each different text once, with a byte behind it that is in no run.
         bounds = _bounds(begins, ends + 1, len(data))
         pieces, chosen = _array(bounds, data), np.arange(len(bounds) - 1)
         texts = pieces.take(pa.array(chosen[1:-1:2])).dictionary_encode()
         made = _text(texts.dictionary).copy()
-        self._replace_all(made)
+        begin = 0
+        while begin < len(made):
+            border = _BORDER.search(made.data, begin + _PIECE_BYTES)
+            end = len(made) if border is None else border.start()
+            self._replace_all(made[begin:end])
+            begin = end
         chosen[1:-1:2] = len(pieces) + texts.indices.to_numpy()
         texts = _array(np.frombuffer(texts.dictionary.buffers()[1], np.int64), made)
-        return _text(pa.concat_arrays([pieces, texts]).take(pa.array(chosen)))
+        return _text(pa.concat_arrays([pieces, texts]).take(pa.array(chosen))).tobytes()
 
     def _replace_all(self, data: Bytes) -> None:
         """Replace every run, in place."""
@@ -243,24 +243,23 @@ class Pseudonyms:
     def _mapped(self, words: pa.Array) -> pa.Array:
         """What becomes of runs that are not known."""
         data, bounds = _text(words).copy(), np.frombuffer(words.buffers()[1], np.int64)
-        starts, sizes = bounds[:-1], np.diff(bounds)
+        sizes = np.diff(bounds)
         are_others = pc.invert(pc.is_in(words, value_set=self._plain)).to_numpy(zero_copy_only=False)
-        beyond = np.flatnonzero(are_others & (data[starts] >= 128))
+        beyond = np.flatnonzero(are_others & (data[bounds[:-1]] >= 128))
         if len(beyond):
             texts = [_as_text(word) for word in words.take(pa.array(beyond)).to_pylist()]
-            are_others[beyond] = are_no_text = np.array([text is None for text in texts])
-            beyond = beyond[~are_no_text]
+            are_texts = np.zeros(len(words), bool)
+            are_texts[beyond] = [text is not None for text in texts]
             made = "".join(filter(None, texts)).translate(self._characters).encode()
-            data[_places(starts[beyond], sizes[beyond])] = np.frombuffer(made, np.uint8)
-        others = np.flatnonzero(are_others)
-        if len(others):
-            sizes = sizes[others]
-            places = _places(starts[others], sizes)
-            runs = data[places]
+            data[np.repeat(are_texts, sizes)] = np.frombuffer(made, np.uint8)
+            are_others &= ~are_texts
+        if are_others.any():
+            in_others, sizes = np.repeat(are_others, sizes), sizes[are_others]
+            runs = data[in_others]
             of_bytes, begins = _kinds(runs), np.cumsum(sizes) - sizes
             kinds = np.minimum.reduceat(of_bytes, begins)
             kinds[kinds != np.maximum.reduceat(of_bytes, begins)] = _HEX
-            data[places] = self._permutation.of(runs, kinds, sizes)
+            data[in_others] = self._permutation.of(runs, kinds, sizes)
         return _array(bounds, data)
 
 
@@ -283,7 +282,7 @@ def _bounds(starts: Ints, stops: Ints, size: int) -> Ints:
     return bounds
 
 
-def _array(bounds: Ints, data: memoryview | Bytes) -> pa.Array:
+def _array(bounds: Ints, data: bytes | Bytes) -> pa.Array:
     """Pieces of `data` from one bound to the next, as Arrow has them; no copy."""
     return pa.Array.from_buffers(pa.large_binary(), len(bounds) - 1, [None, pa.py_buffer(bounds), pa.py_buffer(data)])
 

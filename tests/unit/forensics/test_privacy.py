@@ -272,6 +272,15 @@ def test_more_words_than_are_remembered_become_the_same(limit, monkeypatch):
     assert len(names._known) <= 3
 
 
+@pytest.mark.parametrize("size", [1, 7, 40])
+def test_what_is_looked_at_apart_becomes_what_it_becomes_together(size, monkeypatch):
+    """Nothing that is one thing is cut."""
+    text = f"user:{UUID}, {UUID.upper()}-9f86d081884c7d65; 1234567 caf\u00e9 12-34".encode() + b"\xff:a-b"
+    together = of(text)
+    monkeypatch.setattr(pseudonym, "_PIECE_BYTES", size)
+    assert Pseudonyms(SECRET).of(text) == together
+
+
 @pytest.mark.parametrize("size", range(1, 7))
 def test_short_numbers_become_what_any_run_becomes(size):
     """Though they are made many at a time."""
