@@ -189,6 +189,9 @@ def _first_difference(level: Level, one: Iterator[_Step], other: Iterator[_Step]
         places = [None if side is None else list(side[2]) for side in (left, right)]
         if level == "bytes":
             common, prefix = _inside(left, right, places, common)
+            if prefix is not None and next(one if prefix == "a" else other, None) is not None:
+                # Only a file of it has ended.
+                prefix = None
         elif left is None or right is None:
             prefix = "a" if left is None else "b"
         else:

@@ -1,9 +1,10 @@
 import os
 import shutil
-from itertools import pairwise
+from itertools import pairwise, permutations
+from pathlib import Path
 
 import pytest
-from support.samples import public_samples
+from support.samples import public_samples, sample
 
 import aofnb
 from aofnb import cli_questions
@@ -36,6 +37,19 @@ def test_a_log_that_went_on(level, tmp_path):
     a, b = written(tmp_path / "a.aof", "SET k 1"), written(tmp_path / "b.aof", "SET k 1", "SET k 3")
     assert (compare(a, b, level=level).prefix, compare(b, a, level=level).prefix) == ("a", "b")
     assert compare(a, b, level=level).common == (a.stat().st_size if level == "bytes" else 1)
+
+
+def test_a_file_that_ends_sooner_makes_no_log_the_beginning_of_another(tmp_path):
+    """Where the log goes on in another file, the other one has to as well."""
+    data = sample("02-aof-base-incr") / "data"
+    log = aofnb.scan(data)
+    with (tmp_path / "one.aof").open("wb") as file:
+        for part in log.parts:
+            file.write(Path(part.path).read_bytes())
+    for a, b in permutations([str(data), str(tmp_path / "one.aof")]):
+        found = compare(a, b, level="bytes")
+        assert (found.equal, found.common, found.prefix) == (False, log.parts[0].size, None)
+        assert compare(a, b, level="state")
 
 
 def test_commands_are_what_was_run_where(tmp_path):
