@@ -514,7 +514,7 @@ class Log:
         ValueError
             A script stands in the log: nobody can tell what it wrote.
         """
-        from aofnb.forensics.changes import blame
+        from aofnb.forensics.blame import blame
         from aofnb.forensics.slicing import as_bytes
 
         self.postings(progress=progress)
