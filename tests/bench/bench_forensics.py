@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 import aofnb
+from aofnb.rdb.writer import write_rdb
 from tests.bench.big_logs import write_big_log
 from tests.bench.harness import Case
 
@@ -150,6 +151,7 @@ def run(directory: Path, quick: bool, megabytes: int = MEGABYTES) -> list[Case]:
             _NEW + _SCAN + "measured(lambda: log.anonymize(dest, secret=b'0123456789abcdef', verify=False).commands)",
         ),
         bench.salvage(),
+        bench.base(0.5 if compiled else 0.05),
     ]
 
 
@@ -163,7 +165,7 @@ class _Bench:
         for _ in range(self._rounds):
             seconds, memory, answer = self._python(code)
             assert int(answer) == self._rows
-            ours, theirs = min(ours, seconds), min(theirs, self._check_aof())
+            ours, theirs = min(ours, seconds), min(theirs, self._check("redis-check-aof", self._path))
         return self._case(name, {"aofnb": ours, "redis-check-aof": theirs}, memory, ("redis-check-aof", goal))
 
     def columns(self, goal: float) -> Case:
@@ -193,6 +195,26 @@ class _Bench:
         if said:
             case.notes.append(f"{answer.split()[1]} {said}")
         return case
+
+    def base(self, goal: float) -> Case:
+        """The rows of a snapshot of what the log leaves, as it stands in front of the log of any newer server."""
+        base = self._scratch / "base.rdb"
+        with base.open("wb") as file:
+            write_rdb(file, aofnb.scan(self._path, cache_dir=False).at("end").engine.keyspace)
+        code = (
+            "log = aofnb.scan(scratch + '/base.rdb', cache_dir=False)\n"
+            "measured(lambda: len(log.to_pandas(columns=['offset', 'nbytes', 'cmd', 'key'])))"
+        )
+        ours, theirs, memory, rows = float("inf"), float("inf"), 0, 0
+        for _ in range(self._rounds):
+            seconds, memory, answer = self._python(code)
+            ours, rows = min(ours, seconds), int(answer)
+            theirs = min(theirs, self._check("redis-check-rdb", base))
+        nbytes = base.stat().st_size
+        title = f"rows of a base ({nbytes / _MB:.0f} MB, {rows:,} rows), by CPU time"
+        rates = {"aofnb": nbytes / ours, "redis-check-rdb": nbytes / theirs}
+        notes = [f"{memory / _MB:.0f} MB anonymous memory at most"]
+        return Case(title, "bytes", rates, ("redis-check-rdb", goal), notes)
 
     def quick_answer(self, name: str, code: str, goal_s: float, warm: str = "") -> Case:
         best = float("inf")
@@ -240,8 +262,8 @@ class _Bench:
         seconds, memory, answer = said.split(" ", 2)
         return float(seconds), int(memory), answer
 
-    def _check_aof(self) -> float:
+    def _check(self, tool: str, path: Path) -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(["redis-check-aof", str(self._path)], capture_output=True, check=True)
+        subprocess.run([tool, str(path)], capture_output=True, check=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
