@@ -24,7 +24,8 @@ from aofnb.aof.rewrite import key_delay
 from aofnb.commands import messages
 from aofnb.commands.registry import NEVER, Command, find
 from aofnb.commands.strings import set_many
-from aofnb.engine._replay_cy import OPERATIONS, apply, transaction_end
+from aofnb.engine import _replay_cy, plain_replay
+from aofnb.engine._replay_cy import OPERATIONS, transaction_end
 from aofnb.engine.core import Engine
 from aofnb.errors import AofFormatError, ReplyError
 from aofnb.rdb import Loaded, load_rdb
@@ -32,6 +33,7 @@ from aofnb.resp.reader import Block
 
 __all__ = ["FailedCommand", "Replayer", "SkippedPart", "collection_rests"]
 
+apply = _replay_cy.apply if _replay_cy.COMPILED else plain_replay.apply
 # Of the number of a database; a longer one may be too long for `int` to take.
 _INDEX_DIGITS = 9
 

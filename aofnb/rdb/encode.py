@@ -150,7 +150,7 @@ def _strings(count: int, parts: Iterable[bytes], compressed: bool) -> Iterator[b
 
 
 def _zset(value: SortedSet, compressed: bool) -> tuple[int, Iterator[bytes]]:
-    entries = value.entries()
+    entries = value.walk()
     if value.encoding == "listpack":
         elements = [part for score, member in entries for part in (encode_item(member), _score(score))]
         return opcodes.ZSET_LISTPACK, iter((string(frame(elements), compressed),))

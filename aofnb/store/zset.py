@@ -232,6 +232,15 @@ class SortedSet:
             return sorted([(score, member) for member, score in packed.scores(data).items()])[start:stop]
         return self._ordered().slice(start, len(data) if stop is None else stop)
 
+    def walk(self) -> list[Entry]:
+        """All entries, lowest first, for a snapshot: an order that nobody has asked for is not kept.
+
+        It would make each change of a large set slower from then on.
+        """
+        if isinstance(self._state, bool):
+            return sorted([(score, member) for member, score in self.scores.items()])
+        return self.entries()
+
     def rank(self, member: bytes) -> int | None:
         """How many entries are below that of `member`, or None where it is not there."""
         score = self.score(member)

@@ -13,11 +13,19 @@ from support.kernels import FORMS, kernel
 
 from aofnb.clock import FakeClock
 from aofnb.config import Config
-from aofnb.engine import replay
+from aofnb.engine import plain_replay, replay
 from aofnb.engine.core import Engine
 from aofnb.resp.encode import encode_command
 from aofnb.resp.reader import CommandReader
 from aofnb.store.stream import Stream
+
+WAYS = (*FORMS, "plain")
+
+
+def apply_of(way: str) -> Any:
+    """The kernel in one of its forms, or what takes its place where it is not compiled."""
+    return plain_replay.apply if way == "plain" else kernel("aofnb.engine._replay_cy", way).apply
+
 
 CONFIG = {
     "hash_max_listpack_entries": 3,
@@ -83,14 +91,14 @@ def replayed(log: bytes, piece: int = 1 << 16) -> tuple[list[Any], list[Any], in
     return state(engine), replayer.failed, replayer.commands
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("way", WAYS)
 @given(st.lists(commands, max_size=30), st.sampled_from([64, 1 << 16]))
-def test_the_kernel_and_the_handlers_leave_the_same(form, argvs, piece):
-    hot = kernel("aofnb.engine._replay_cy", form)
+def test_the_kernel_and_the_handlers_leave_the_same(way, argvs, piece):
     log = b"".join(map(encode_command, argvs))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(replay, "apply", hot.apply)
-        patch.setattr(replay, "transaction_end", hot.transaction_end)
+        patch.setattr(replay, "apply", apply_of(way))
+        if way != "plain":
+            patch.setattr(replay, "transaction_end", kernel("aofnb.engine._replay_cy", way).transaction_end)
         quick = replayed(log, piece)
         patch.setattr(replay, "OPERATIONS", frozenset())
         patch.setattr(replay, "transaction_end", lambda _argvs, _index: -1)
@@ -98,9 +106,9 @@ def test_the_kernel_and_the_handlers_leave_the_same(form, argvs, piece):
     assert quick == slow
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("noted", [b"", b"#TS:1\r\n"], ids=["plain", "with an annotation"])
-def test_long_commands_and_values_are_no_exception(form, noted, monkeypatch):
+def test_long_commands_and_values_are_no_exception(way, noted, monkeypatch):
     """More arguments than the kernel takes, and values that are no part of the table."""
     many = [b"%d" % number for number in range(70)]
     log = noted + b"".join(
@@ -118,7 +126,7 @@ def test_long_commands_and_values_are_no_exception(form, noted, monkeypatch):
             [b"DEL", b"v1023"],
         )
     )
-    monkeypatch.setattr(replay, "apply", kernel("aofnb.engine._replay_cy", form).apply)
+    monkeypatch.setattr(replay, "apply", apply_of(way))
     quick = replayed(log)
     monkeypatch.setattr(replay, "OPERATIONS", frozenset())
     assert quick == replayed(log)
@@ -139,9 +147,9 @@ def test_a_run_of_sets_is_what_each_set_is(pairs, with_deadline):
     assert first.ends[-1] == len(run)
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_new_keys_are_told_where_somebody_asked(form, monkeypatch):
-    monkeypatch.setattr(replay, "apply", kernel("aofnb.engine._replay_cy", form).apply)
+@pytest.mark.parametrize("way", WAYS)
+def test_new_keys_are_told_where_somebody_asked(way, monkeypatch):
+    monkeypatch.setattr(replay, "apply", apply_of(way))
     engine = Engine(Config(), FakeClock(), random.Random(1))
     told: list[bytes] = []
     engine.keyspace.on_new = lambda _db, key: told.append(key)

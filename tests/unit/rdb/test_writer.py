@@ -8,6 +8,7 @@ import random
 from aofnb.rdb import base_aux, rdb_pieces, write_rdb
 from aofnb.store.keyspace import Keyspace
 from aofnb.store.list_value import ListValue
+from aofnb.store.zset import SortedSet
 
 
 def test_an_empty_keyspace_has_the_bytes_that_the_server_writes() -> None:
@@ -57,3 +58,15 @@ def test_a_list_in_many_pieces_counts_as_one_key() -> None:
     counts = [keys for keys, _ in rdb_pieces(space)]
     assert len(counts) > 2
     assert (counts[0], counts[-1]) == (0, 1)
+
+
+def test_a_snapshot_leaves_no_order_in_sorted_sets() -> None:
+    """Each change of a large one would cost more from then on."""
+    space = Keyspace(16, lambda: 0)
+    scores = {b"m%d" % i: float(i * 7 % 1000) for i in range(1000)}
+    space[0].put(b"z", value := SortedSet.of(scores.copy()))
+    ((_, found),) = rdb_pieces(space)
+    assert isinstance(value._state, bool)
+    assert value.walk() == value.entries()
+    value.entries()
+    assert [piece for _, piece in rdb_pieces(space)] == [found]
