@@ -100,6 +100,12 @@ def _hset(db: Database, argv: list[bytes], limits: Limits) -> bool:
     fields, state = found._data, found._state
     if type(fields) is not dict or type(state) is not bool:
         return False
+    if argc == 4:
+        _, _, field, value = argv
+        fields[field] = value
+        if state and (len(fields) > limits[0] or len(field) > limits[1] or len(value) > limits[1]):
+            found._state = False
+        return True
     for i in range(2, argc, 2):
         fields[argv[i]] = argv[i + 1]
     if state and (len(fields) > limits[0] or max(map(len, argv[2:])) > limits[1]):

@@ -39,8 +39,8 @@ from aofnb.forensics.index import Mark
 from aofnb.forensics.reading import Progress, Report, teller
 from aofnb.forensics.rows import tables
 from aofnb.forensics.scan import Records
+from aofnb.forensics.state_columns import are_columns, load_columns, write_columns
 from aofnb.rdb import load_rdb
-from aofnb.rdb.writer import write_rdb
 from aofnb.resp.reader import Block
 from aofnb.store.keyspace import Keyspace
 
@@ -66,16 +66,16 @@ __all__ = [
 _WORTH_BYTES = 32 << 20
 # A state is to be there in this time: what loading the checkpoint leaves of it is for the commands behind it.
 _GOAL_S = 1.35
-# About what a row of the log takes behind a snapshot, whose values it is the first to ask for, a byte of it, and a byte
-# of a snapshot, with kernels. Without them all is slower.
-_ROW_S = 2.7e-6
-_LOG_BYTE_S = 2e-9
-_SNAPSHOT_BYTE_S = 3e-9
+# About what a row of the log takes behind a checkpoint, a byte of it, and a byte of a checkpoint. With kernels a row is
+# the first to ask for a value of the snapshot, which is made then; without them all values are there.
+_ROW_S, _LOG_BYTE_S, _KEPT_BYTE_S = (2.7e-6, 2e-9, 3e-9) if snapshot.available() else (1.2e-6, 3e-9, 6e-9)
 _BEFORE_FLUSH_BYTES = 1 << 20
 _LIMIT = 64
 # A fifth of the bytes are left of what logs are made of, and to unpack it takes a tenth of the time of loading it.
 _COMPRESSION = "zstd"
 _COPY_BYTES = 1 << 20
+# So much tells what a checkpoint is.
+_HEAD_BYTES = 8
 # Of a checkpoint, beside its mark.
 _KEPT = ("file", "size", "nbytes", "crc", "file_crc")
 # With fewer keys it is not worth to look for what nobody holds any more.
@@ -181,10 +181,21 @@ class Traveller:
         if _crc_of(path) != found.file_crc:
             raise RdbError("a checkpoint is not what was written", file=path)
         engine, mark = self.store.engine, found.mark
+        with pa.CompressedInputStream(path, _COMPRESSION) as file:
+            in_columns = are_columns(file.read(_HEAD_BYTES))
         with self.replayer.loading(), pa.CompressedInputStream(path, _COMPRESSION) as file:
-            load_rdb(
-                file, engine.keyspace, found.size, name=path, config=engine.config, verify_checksum=False, later=True
-            )
+            if in_columns:
+                load_columns(file, engine.keyspace, engine.config)
+            else:
+                load_rdb(
+                    file,
+                    engine.keyspace,
+                    found.size,
+                    name=path,
+                    config=engine.config,
+                    verify_checksum=False,
+                    later=True,
+                )
             select = Block.of([[b"SELECT", b"%d" % mark.db]], [mark.offset], mark.offset)
             self.replayer.replay(self._log.parts[mark.part].path, select)
         self.seq = mark.seq
@@ -382,7 +393,7 @@ class Checkpoints:
     def _apart_s(self, seq: int) -> float:
         """How long the commands between two checkpoints may take, the first of which is before row `seq`."""
         before = self.before(seq)
-        load_s = 0 if before is None else before.size * _SNAPSHOT_BYTE_S
+        load_s = 0 if before is None else before.size * _KEPT_BYTE_S
         # To write one takes the kernel less time than to load it, others more: not much more of that than of replay.
         return max(_GOAL_S - load_s, load_s * (0.5 if snapshot.available() else 2))
 
@@ -391,7 +402,7 @@ class Checkpoints:
         # What EVALSHA may refer to is in no snapshot.
         if store.engine.scripts.cached or mark.part >= len(self._log.parts):
             return
-        name = f"checkpoint-{os.urandom(8).hex()}.rdb.{_COMPRESSION}"
+        name = f"checkpoint-{os.urandom(8).hex()}.{_COMPRESSION}"
         path = self._log.cache.path / name
         try:
             size = _write(store.engine.keyspace, path)
@@ -496,11 +507,11 @@ class Checkpoints:
 
 
 def _write(keyspace: Keyspace, path: Path) -> int:
-    """Write `keyspace` to the compressed snapshot `path`; its size before compression."""
+    """Write `keyspace` to the compressed file `path`, as a snapshot or in columns; its size before compression."""
     form = BaseForm("rdb", incremental_fsync=False, checksum=False)
     if not snapshot.can_write(keyspace, form):
         with pa.CompressedOutputStream(str(path), _COMPRESSION) as file:
-            return write_rdb(file, keyspace, checksum=False)
+            return write_columns(file, keyspace)
     # The kernel writes to a file alone.
     plain = path.with_suffix("")
     try:

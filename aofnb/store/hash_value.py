@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import ItemsView, Iterator, Mapping, Sequence, ValuesView
+from sys import maxsize
 
 from aofnb.store import _packed_cy as packed
 from aofnb.store.pool import Pool
@@ -67,6 +68,16 @@ class HashValue:
         """A hash of `fields`, which it takes over and which are too many or too long for a listpack."""
         made = cls()
         made._data, made._state = fields, False
+        return made
+
+    @classmethod
+    def restored(cls, fields: dict[bytes, bytes], is_compact: bool) -> HashValue:
+        """A hash of `fields`, which it takes over, that was a listpack or not, whatever the limits are."""
+        made = cls()
+        if PACKS and is_compact:
+            made.update([part for pair in fields.items() for part in pair], len(fields), maxsize)
+        else:
+            made._data, made._state = fields, is_compact
         return made
 
     @property
