@@ -473,24 +473,25 @@ def encode_records(argvs: Sequence[Sequence[bytes]]) -> tuple[bytes, Ints]:
 # --- A whole chunk ----------------------------------------------------------------------------------------------------
 
 
-def _header_numbers(buf: Bytes, kinds: Bytes, starts: Ints, lengths: Ints) -> Ints:
+def _header_numbers(buf: Bytes, kinds: Bytes, ends: Ints, lengths: Ints) -> Ints:
     """The number in each line that looks like a header of at most 10 digits, -1 for all others."""
-    numbers = np.full(len(starts), -1, np.int64)
-    live = np.flatnonzero(((kinds == _STAR) | (kinds == _DOLLAR)) & (lengths >= 2) & (lengths <= 11))
-    at, digits = starts[live] + 1, lengths[live] - 1
-    digit = buf[at] - np.uint8(_ZERO)  # wraps around below "0"
-    good = digit <= 9
-    values = digit.astype(np.int64)
-    place = 1
-    more = np.flatnonzero(digits > place)
+    good = ((kinds == _STAR) | (kinds == _DOLLAR)) & (lengths >= 2) & (lengths <= 11)
+    # Nearly all have up to three digits. Those that a line does not have are zeros.
+    ones, tens, hundreds = (buf[ends - place] - np.uint8(_ZERO) for place in (1, 2, 3))  # wraps around below "0"
+    tens *= lengths > 2
+    hundreds *= lengths > 3
+    good &= (ones <= 9) & (tens <= 9) & (hundreds <= 9)
+    numbers = (hundreds.astype(np.int16) * 100 + (tens * 10 + ones)).astype(np.int64)
+    place = 4
+    more = np.flatnonzero(good & (lengths > place))
     while len(more):
-        digit = buf[at[more] + place] - np.uint8(_ZERO)
+        digit = buf[ends[more] - place] - np.uint8(_ZERO)
         good[more] &= digit <= 9
-        values[more] = values[more] * 10 + digit
+        numbers[more] += digit * np.int64(10 ** (place - 1))
         place += 1
-        more = more[digits[more] > place]
-    values[~good] = -1
-    numbers[live] = values
+        more = more[lengths[more] > place]
+    # In place: new memory for so much takes longer.
+    np.putmask(numbers, ~good, -1)
     return numbers
 
 
@@ -510,13 +511,13 @@ def _walk_lines(data: bytes, pos: int, base: int) -> tuple[Records | None, int]:
     starts[0] = pos
     np.add(ends[:-1], 2, out=starts[1:])
     kinds, lengths = buf[starts], ends - starts
-    numbers = _header_numbers(buf, kinds, starts, lengths)
+    numbers = _header_numbers(buf, kinds, ends, lengths)
 
     heads, stop_line, inner = _follow(kinds, numbers, lengths, starts, ends)
     first, ts, bad_note = _without_annotations(data, kinds, starts, ends, heads)
     if bad_note is not None:
         stop_line = bad_note
-        inner = [line for line in inner if line < bad_note]
+        inner = [run for run in inner if run[0] < bad_note]
     if not stop_line:
         return None, pos
     stop = int(starts[stop_line]) if stop_line < len(ends) else int(ends[-1]) + 2
@@ -524,8 +525,14 @@ def _walk_lines(data: bytes, pos: int, base: int) -> tuple[Records | None, int]:
     argc = numbers[first]
     start = starts[first]
     if inner:
-        first -= np.array(inner).searchsorted(first)
-        ends = np.delete(ends, inner)
+        # One up at the beginning of each run, one down behind it.
+        step = np.zeros(len(ends) + 1, np.int8)
+        begins, behind = np.array(inner).T
+        step[begins] = 1
+        step[behind] = -1
+        are_inner = step[:-1].cumsum(dtype=np.int8).astype(bool)
+        first -= are_inner.cumsum(dtype=np.int32)[first]
+        ends = ends.compress(~are_inner)
     records = Records(
         data=data,
         begin=pos,
@@ -586,9 +593,11 @@ class _Walk:
         return records, stop
 
 
-def _follow(kinds: Bytes, numbers: Ints, lengths: Ints, starts: Ints, ends: Ints) -> tuple[Ints, int, list[int]]:
-    """The lines that begin a command or an annotation; the line where that could not go on; the lines that end
-    inside an argument.
+def _follow(
+    kinds: Bytes, numbers: Ints, lengths: Ints, starts: Ints, ends: Ints
+) -> tuple[Ints, int, list[tuple[int, int]]]:
+    """The lines that begin a command or an annotation; the line where that could not go on; the runs of lines that end
+    inside an argument, each the first and the one behind the last.
     """
     total = len(ends)
     # Lines that are not the header of an argument of just the next line's length.
@@ -619,21 +628,22 @@ def _follow(kinds: Bytes, numbers: Ints, lengths: Ints, starts: Ints, ends: Ints
     head_at[heads] = np.arange(len(heads))
 
     runs = [np.zeros(0, np.int64)]
-    inner: list[int] = []
+    inner: list[tuple[int, int]] = []
+    # One number at a time they are read faster so.
+    head_of, ends_of, argc_of, is_whole = head_at.data, after.data, numbers.data, whole.data
     line = 0
-    while line < total and (head := int(head_at[line])) >= 0:
+    while line < total and (head := head_of[line]) >= 0:
         turn = turns[bisect_left(turns, head)]
-        if whole[turn]:
-            runs.append(heads[head : turn + 1])
-            line = int(after[turn])
-            continue
-        runs.append(heads[head:turn])
-        line = int(heads[turn])
-        behind = _behind_wide(line, int(numbers[line]), unfits, wide, inner)
-        if behind is None:
-            break
-        runs.append(heads[turn : turn + 1])
-        line = behind
+        if is_whole[turn]:
+            line = ends_of[turn]
+        else:
+            line = int(heads[turn])
+            behind = _behind_wide(line, argc_of[line], unfits, wide, inner)
+            if behind is None:
+                runs.append(heads[head:turn])
+                break
+            line = behind
+        runs.append(heads[head : turn + 1])
     return np.concatenate(runs), line, inner
 
 
@@ -662,24 +672,25 @@ def _wide_arguments(headers: Ints, numbers: Ints, starts: Ints, ends: Ints) -> d
     return dict(zip(headers[found].tolist(), (last[found] + 1).tolist(), strict=True))
 
 
-def _behind_wide(line: int, argc: int, unfits: bytes, wide: Mapping[int, int], inner: list[int]) -> int | None:
-    """The line behind the command of `argc` arguments that begins at `line`; its lines that end inside an argument go
-    to `inner`. None if it is none.
+def _behind_wide(
+    line: int, argc: int, unfits: bytes, wide: Mapping[int, int], inner: list[tuple[int, int]]
+) -> int | None:
+    """The line behind the command of `argc` arguments that begins at `line`; its runs of lines that end inside an
+    argument go to `inner`. None if it is none.
     """
     at = line + 1
-    met: list[range] = []
+    met: list[tuple[int, int]] = []
     for _ in range(argc):
         if at >= len(unfits):
             return None
         if not unfits[at]:
             at += 2
         elif (behind := wide.get(at)) is not None:
-            met.append(range(at + 1, behind - 1))
+            met.append((at + 1, behind - 1))
             at = behind
         else:
             return None
-    for lines in met:
-        inner += lines
+    inner += met
     return at
 
 
