@@ -31,19 +31,20 @@ _BATCH = 1 << 16
 # Instead of how many fields there are, where the value is in the snapshot.
 _ELSEWHERE = -1
 _TEXTS = pa.large_list(pa.large_binary())
-# A row is a run of keys of a database. `value` is null where it is no string, `expire_ms` where there is no deadline.
-# For each value that is no string: `count`, the fields of a hash. For each hash: `compact`, whether it is a listpack;
-# then `field` and `held`, those of one hash after the other.
+# A row is a run of keys of a database. `value` is null where it is no string. For each value that is none: `count`, the
+# fields of a hash. For each hash: `compact`, whether it is a listpack; then `field` and `held`, those of one hash after
+# the other. In the first row of a database are all its deadlines.
 _SCHEMA = pa.schema(
     {
         "db": pa.int64(),
         "key": _TEXTS,
         "value": _TEXTS,
-        "expire_ms": pa.large_list(pa.int64()),
         "count": pa.large_list(pa.int64()),
         "compact": pa.large_list(pa.bool_()),
         "field": _TEXTS,
         "held": _TEXTS,
+        "volatile": _TEXTS,
+        "expire_ms": pa.large_list(pa.int64()),
     }
 )
 
@@ -69,14 +70,14 @@ def write_columns(file: pa.NativeFile, keyspace: Keyspace) -> int:
 def load_columns(file: BinaryIO, keyspace: Keyspace, config: Config) -> None:
     """Put what `write_columns` wrote into `keyspace`, which is empty."""
     others = Keyspace(len(keyspace), keyspace.now_ms)
-    deadlines: list[tuple[Database, bytes, int]] = []
+    deadlines: list[tuple[Database, list[bytes], list[int]]] = []
     with pa.ipc.open_stream(file) as stream:
         for batch in stream:
             db = keyspace[batch.column(0)[0].as_py()]
-            keys, values, when_ms, *hashes = (column.flatten().to_pylist() for column in batch.columns[1:])
+            keys, values, *hashes, volatile, when_ms = (column.flatten().to_pylist() for column in batch.columns[1:])
             made = _hashes(*hashes)
             db.replace_many([(key, next(made) if value is None else value) for key, value in zip(keys, values)])
-            deadlines += [(db, key, when) for key, when in zip(keys, when_ms) if when is not None]
+            deadlines.append((db, volatile, when_ms))
     snapshot = file.read()
     load_rdb(io.BytesIO(snapshot), others, len(snapshot), config=config, verify_checksum=False)
     keyspace.functions.update(others.functions)
@@ -86,40 +87,48 @@ def load_columns(file: BinaryIO, keyspace: Keyspace, config: Config) -> None:
             # It has its place among the others already.
             db.put(key, value)
             db.watch_fields(key, value)
-    for db, key, when in deadlines:
-        db.set_deadline(key, when)
+    for db, volatile, when_ms in deadlines:
+        for key, when in zip(volatile, when_ms):
+            db.set_deadline(key, when)
 
 
 def _batches(db: Database, others: Database) -> Iterator[pa.RecordBatch]:
     """All keys of `db`; those whose values have no place in the columns go to `others`, too."""
     data, expires = db.tables()
-    rest = iter(data.items())
+    rest, deadlines = iter(data.items()), list(expires.items())
     while run := list(islice(rest, _BATCH)):
-        keys, values = zip(*run, strict=True)
+        values: list[bytes | None] = []
         hashes: list[HashValue] = []
         counts: list[int] = []
         for key, value in run:
+            if type(value) is bytes:
+                values.append(value)
+                continue
+            values.append(None)
             if type(value) is HashValue and value.deadlines is None:
                 hashes.append(value)
                 counts.append(len(value))
-            elif type(value) is not bytes:
+            else:
                 others.put(key, value)
                 others.watch_fields(key, value)
                 counts.append(_ELSEWHERE)
         fields = [value.fields for value in hashes]
         columns: tuple[Sequence[Any], ...] = (
-            keys,
-            [value if type(value) is bytes else None for value in values],
-            list(map(expires.get, keys)),
+            [key for key, _value in run],
+            values,
             counts,
             [value.is_compact for value in hashes],
             list(chain.from_iterable(fields)),
             list(chain.from_iterable([each.values() for each in fields])),
+            [key for key, _when_ms in deadlines],
+            [when_ms for _key, when_ms in deadlines],
         )
         lists = [
             pa.LargeListArray.from_arrays([0, len(column)], pa.array(column, field.type.value_type))
             for column, field in zip(columns, list(_SCHEMA)[1:], strict=True)
         ]
+        # All are in the first row of a database.
+        deadlines = []
         yield pa.record_batch([pa.array([db.index], pa.int64()), *lists], _SCHEMA)
 
 

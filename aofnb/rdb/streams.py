@@ -225,17 +225,17 @@ def _node_listpack(node: Node) -> bytes:
     elements = [encode_integer(len(node.ids)), encode_integer(0), encode_integer(len(node.fields))]
     elements += map(encode_item, node.fields)
     elements.append(encode_integer(0))
+    # What stands before and behind each entry that has just these fields.
+    same_head, same_end = encode_integer(_SAME_FIELDS), encode_integer(3 + len(node.fields))
     for (ms, seq), items in zip(node.ids, node.entries, strict=True):
         fields = items[::2]
-        same = fields == node.fields
-        elements.append(encode_integer(_SAME_FIELDS if same else 0))
-        elements.append(encode_integer(_wrapped(ms - master_ms)))
-        elements.append(encode_integer(_wrapped(seq - master_seq)))
-        if same:
+        distance = encode_integer(_wrapped(ms - master_ms)), encode_integer(_wrapped(seq - master_seq))
+        if fields == node.fields:
+            elements += (same_head, *distance)
             elements += map(encode_item, items[1::2])
-            elements.append(encode_integer(3 + len(fields)))
+            elements.append(same_end)
         else:
-            elements.append(encode_integer(len(fields)))
+            elements += (encode_integer(0), *distance, encode_integer(len(fields)))
             elements += map(encode_item, items)
             elements.append(encode_integer(4 + len(items)))
     return frame(elements)
