@@ -72,6 +72,10 @@ def collection_rests() -> Iterator[None]:
         yield
     finally:
         if collecting:
+            # What was made is old at once: else the next collection, which is of what is new, looks at all of it.
+            if not gc.get_freeze_count():
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import random
 
@@ -11,7 +12,7 @@ from aofnb.clock import FakeClock
 from aofnb.config import Config
 from aofnb.engine import replay
 from aofnb.engine.core import Engine
-from aofnb.engine.replay import Replayer
+from aofnb.engine.replay import Replayer, collection_rests
 from aofnb.errors import AofFormatError
 from aofnb.rdb import rdb_pieces
 from aofnb.resp.encode import encode_command
@@ -163,3 +164,23 @@ def test_running_out_of_memory_has_a_place_too(monkeypatch):
         with pytest.raises(AofFormatError, match="more memory") as caught:
             replayed("SET k v", *commands)
         assert caught.value.offset is not None
+
+
+def test_what_was_loaded_is_not_looked_at_by_the_next_collection():
+    """It is all new, so the first one would take as long as a tenth of the load."""
+    with collection_rests():
+        made = [[] for _ in range(2000)]
+    young = {id(each) for generation in (0, 1) for each in gc.get_objects(generation)}
+    assert gc.isenabled()
+    assert not young.intersection(map(id, made))
+
+
+def test_what_somebody_froze_stays_frozen():
+    gc.freeze()
+    try:
+        frozen = gc.get_freeze_count()
+        with collection_rests():
+            pass
+        assert gc.get_freeze_count() == frozen > 0
+    finally:
+        gc.unfreeze()
