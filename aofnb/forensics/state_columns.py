@@ -26,8 +26,8 @@ from aofnb.store.keyspace import Database, Keyspace
 
 __all__ = ["are_columns", "load_columns", "write_columns"]
 
-# So many keys are on their way at once.
-_BATCH = 1 << 16
+# So many keys are on their way at once: what is made of them should fit into the processor's cache.
+_BATCH = 1 << 13
 # Instead of how many fields there are, where the value is in the snapshot.
 _ELSEWHERE = -1
 _TEXTS = pa.large_list(pa.large_binary())
@@ -97,14 +97,11 @@ def _batches(db: Database, others: Database) -> Iterator[pa.RecordBatch]:
     data, expires = db.tables()
     rest, deadlines = iter(data.items()), list(expires.items())
     while run := list(islice(rest, _BATCH)):
-        values: list[bytes | None] = []
         hashes: list[HashValue] = []
         counts: list[int] = []
         for key, value in run:
             if type(value) is bytes:
-                values.append(value)
                 continue
-            values.append(None)
             if type(value) is HashValue and value.deadlines is None:
                 hashes.append(value)
                 counts.append(len(value))
@@ -115,7 +112,7 @@ def _batches(db: Database, others: Database) -> Iterator[pa.RecordBatch]:
         fields = [value.fields for value in hashes]
         columns: tuple[Sequence[Any], ...] = (
             [key for key, _value in run],
-            values,
+            [value if type(value) is bytes else None for _key, value in run],
             counts,
             [value.is_compact for value in hashes],
             list(chain.from_iterable(fields)),
