@@ -178,7 +178,7 @@ def _zadd(db: Database, argv: list[bytes], limits: Limits) -> bool:
     found = db._data.get(argv[1])
     if found is None:
         found = db._data[argv[1]] = SortedSet()
-    if type(found) is not SortedSet or type(found._state) is not bool:
+    if type(found) is not SortedSet:
         return False
     for i in range(2, argc, 2):
         score, member = float(argv[i]), argv[i + 1]

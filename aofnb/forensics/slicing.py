@@ -303,7 +303,7 @@ def python_value(value: Value | None) -> Any:
     if isinstance(value, HashValue):
         return dict(value.items())
     if isinstance(value, SortedSet):
-        return {member: score for score, member in value.entries()}
+        return {member: score for score, member in value.walk()}
     assert isinstance(value, Stream)
     # A field may come more than once in an entry.
     return {format_id(entry_id): list(zip(items[::2], items[1::2], strict=True)) for entry_id, items in value.range()}

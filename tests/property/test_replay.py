@@ -80,10 +80,15 @@ def state(engine: Engine) -> list[Any]:
     return found
 
 
-def replayed(log: bytes, piece: int = 1 << 16) -> tuple[list[Any], list[Any], int]:
+def engine_of_small_limits() -> Engine:
     engine = Engine(Config(), FakeClock(), random.Random(1))
     for name, value in CONFIG.items():
         setattr(engine.config, name, value)
+    return engine
+
+
+def replayed(log: bytes, piece: int = 1 << 16) -> tuple[list[Any], list[Any], int]:
+    engine = engine_of_small_limits()
     replayer = replay.Replayer(engine)
     with replayer.loading():
         for block in CommandReader(io.BytesIO(log), len(log), piece=piece):
@@ -161,3 +166,23 @@ def test_new_keys_are_told_where_somebody_asked(way, monkeypatch):
         for block in CommandReader(io.BytesIO(log), len(log)):
             replayer.replay("log", block)
     assert told == [*names, b"n"]
+
+
+@given(st.lists(st.tuples(words, words), max_size=40), st.integers(0, 40))
+def test_scores_are_put_into_an_order_that_is_there(pairs, asked_at):
+    """The kernel leaves them to the handler, the code for Python does not."""
+    engine = engine_of_small_limits()
+    db = engine.keyspace[0]
+    replayer = replay.Replayer(engine)
+    with pytest.MonkeyPatch.context() as patch, replayer.loading():
+        patch.setattr(replay, "apply", plain_replay.apply)
+        for number, pair in enumerate(pairs):
+            log = encode_command([b"ZADD", b"z", *pair])
+            for block in CommandReader(io.BytesIO(log), len(log)):
+                replayer.replay("log", block)
+            value = db.peek(b"z")
+            if number >= asked_at and value is not None:
+                value.entries()
+                value._check()
+    plain = state(engine)
+    assert plain == replayed(b"".join(encode_command([b"ZADD", b"z", *pair]) for pair in pairs))[0]
