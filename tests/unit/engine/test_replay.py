@@ -166,20 +166,37 @@ def test_running_out_of_memory_has_a_place_too(monkeypatch):
         assert caught.value.offset is not None
 
 
-def test_what_was_loaded_is_not_looked_at_by_the_next_collection():
-    """It is all new, so the first one would take as long as a tenth of the load."""
+def made_young(count=2000):
+    """Whether what is made while no garbage is collected counts as new behind that."""
     with collection_rests():
-        made = [[] for _ in range(2000)]
+        made = [[] for _ in range(count)]
     young = {id(each) for generation in (0, 1) for each in gc.get_objects(generation)}
     assert gc.isenabled()
-    assert not young.intersection(map(id, made))
+    return bool(young.intersection(map(id, made)))
 
 
-def test_what_somebody_froze_stays_frozen():
+def test_what_was_loaded_is_not_looked_at_by_the_next_collection(monkeypatch):
+    """It is all new, so the first one would take as long as a tenth of the load."""
+    monkeypatch.setattr(replay, "_MANY_MADE", 1000)
+    gc.collect()
+    assert not made_young()
+    # Else what nobody holds any more would stay for ever.
+    assert made_young()
+    gc.collect()
+    assert not made_young()
+
+
+def test_a_small_load_does_not_keep_garbage():
+    gc.collect()
+    assert made_young()
+
+
+def test_what_somebody_froze_stays_frozen(monkeypatch):
+    monkeypatch.setattr(replay, "_MANY_MADE", 1000)
+    gc.collect()
     gc.freeze()
     try:
-        with collection_rests():
-            pass
+        assert made_young()
         # What nobody holds any more is gone, but no more than that.
         assert gc.get_freeze_count() > 0
     finally:
