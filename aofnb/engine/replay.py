@@ -34,10 +34,6 @@ from aofnb.resp.reader import Block
 __all__ = ["FailedCommand", "Replayer", "SkippedPart", "collection_rests"]
 
 apply = _replay_cy.apply if _replay_cy.COMPILED else plain_replay.apply
-# To look at fewer new objects takes no time.
-_MANY_MADE = 100_000
-# How many collections of everything there had been when what was made was last made old.
-_collections = -1
 # Of the number of a database; a longer one may be too long for `int` to take.
 _INDEX_DIGITS = 9
 
@@ -76,23 +72,7 @@ def collection_rests() -> Iterator[None]:
         yield
     finally:
         if collecting:
-            _make_old()
             gc.enable()
-
-
-def _make_old() -> None:
-    """Have the next collection, which is of what is new, not look at all that was made: it may be millions of objects.
-
-    Python does not count them as what may soon be garbage. So this is done once, and again behind a collection of
-    everything: who loads one log after the other and holds none of them has no more of them in memory than before.
-    """
-    global _collections
-    collections = gc.get_stats()[-1]["collections"]
-    # What somebody froze would no longer be.
-    if gc.get_count()[0] > _MANY_MADE and collections != _collections and not gc.get_freeze_count():
-        _collections = collections
-        gc.freeze()
-        gc.unfreeze()
 
 
 class Replayer:

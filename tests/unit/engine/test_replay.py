@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import io
 import random
 
@@ -12,7 +11,7 @@ from aofnb.clock import FakeClock
 from aofnb.config import Config
 from aofnb.engine import replay
 from aofnb.engine.core import Engine
-from aofnb.engine.replay import Replayer, collection_rests
+from aofnb.engine.replay import Replayer
 from aofnb.errors import AofFormatError
 from aofnb.rdb import rdb_pieces
 from aofnb.resp.encode import encode_command
@@ -164,40 +163,3 @@ def test_running_out_of_memory_has_a_place_too(monkeypatch):
         with pytest.raises(AofFormatError, match="more memory") as caught:
             replayed("SET k v", *commands)
         assert caught.value.offset is not None
-
-
-def made_young(count=2000):
-    """Whether what is made while no garbage is collected counts as new behind that."""
-    with collection_rests():
-        made = [[] for _ in range(count)]
-    young = {id(each) for generation in (0, 1) for each in gc.get_objects(generation)}
-    assert gc.isenabled()
-    return bool(young.intersection(map(id, made)))
-
-
-def test_what_was_loaded_is_not_looked_at_by_the_next_collection(monkeypatch):
-    """It is all new, so the first one would take as long as a tenth of the load."""
-    monkeypatch.setattr(replay, "_MANY_MADE", 1000)
-    gc.collect()
-    assert not made_young()
-    # Else what nobody holds any more would stay for ever.
-    assert made_young()
-    gc.collect()
-    assert not made_young()
-
-
-def test_a_small_load_does_not_keep_garbage():
-    gc.collect()
-    assert made_young()
-
-
-def test_what_somebody_froze_stays_frozen(monkeypatch):
-    monkeypatch.setattr(replay, "_MANY_MADE", 1000)
-    gc.collect()
-    gc.freeze()
-    try:
-        assert made_young()
-        # What nobody holds any more is gone, but no more than that.
-        assert gc.get_freeze_count() > 0
-    finally:
-        gc.unfreeze()
