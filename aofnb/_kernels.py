@@ -44,6 +44,7 @@ KERNELS = (
     "aofnb.forensics._runs_cy",
     "aofnb.forensics._walk_cy",
     "aofnb.forensics._fill_cy",
+    "aofnb.forensics._keys_cy",
     "aofnb.rdb._crc64_cy",
     "aofnb.rdb._listpack_cy",
     "aofnb.rdb._lzf_cy",

@@ -9,10 +9,14 @@ Redis: rdb.c rdbLoadRio; aof.c rewriteAppendOnlyFileRio for the form of the comm
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from typing import Any, BinaryIO, cast
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO, Protocol, cast
+
+import numpy as np
 
 from aofnb.errors import RdbError
+from aofnb.forensics import _walk_cy
+from aofnb.forensics._keys_cy import COMPILED, KeyRows
 from aofnb.forensics.parts import Part, PartFile
 from aofnb.forensics.scan import Records
 from aofnb.rdb.reader import Entry, RdbReader
@@ -68,20 +72,20 @@ class SnapshotRows:
 
     def _read(self, file: BinaryIO, size: int) -> Iterator[Records]:
         reader = RdbReader(file, size, name=self._part.path, checksum="report")
-        rows = _Rows()
+        rows = _Rows(reader)
         db = -1
-        libraries = 0
         try:
             for entry in reader:
-                libraries = rows.add_libraries(reader, libraries)
+                rows.add_libraries()
                 if entry.db != db:
                     db = entry.db
-                    rows.add(entry.offset, 0, [b"SELECT", b"%d" % db])
+                    rows.add(entry.offset, [b"SELECT", b"%d" % db])
                 yield from rows.add_key(entry)
-            rows.add_libraries(reader, libraries)
+                yield from rows.add_run()
+            rows.add_libraries()
             if db > 0 and reader.end is not None and reader.end < size:
                 # What stands behind is of a client that loaded nothing. Its place is where no key and no command is.
-                rows.add(reader.end - 1, 0, [b"SELECT", b"0"])
+                rows.add(reader.end - 1, [b"SELECT", b"0"])
         except RdbError:
             # What stands before the damage counts.
             yield from rows.flush()
@@ -103,38 +107,122 @@ def commands_of_entry(entry: Entry) -> Iterator[list[bytes]]:
 class _Rows:
     """Commands on their way into a table."""
 
+    def __init__(self, reader: RdbReader) -> None:
+        self._reader = reader
+        self._table = _new_table(reader)
+        self._libraries = 0
+
+    def add_libraries(self) -> None:
+        """The libraries that were read since this was called last."""
+        functions = self._reader.functions
+        for code in functions[self._libraries :]:
+            self.add(0, [b"FUNCTION", b"LOAD", code])
+        self._libraries = len(functions)
+
+    def add(self, offset: int, argv: list[bytes]) -> None:
+        """A command of no key."""
+        self._table.add(offset, 0, self._table.end, argv)
+
+    def add_key(self, entry: Entry) -> Iterator[Records]:
+        """The commands that make one key; yields a table whenever one is full."""
+        table = self._table
+        # The first has the bytes of the key, so that sums over rows are right.
+        nbytes = entry.end - entry.offset
+        for argv in commands_of_entry(entry):
+            table.add(entry.offset, nbytes, entry.end, argv)
+            nbytes = 0
+            if table.is_full:
+                yield table.take_records()
+
+    def add_run(self) -> Iterator[Records]:
+        """The keys behind the one that was read last, as many as the table takes by itself; as `add_key`."""
+        table = self._table
+        self._reader.run(table.take)
+        while table.is_full:
+            yield table.take_records()
+            self._reader.run(table.take)
+
+    def flush(self) -> Iterator[Records]:
+        if len(self._table):
+            yield self._table.take_records()
+
+
+class _Table(Protocol):
+    """A table in the making; of keys that are taken from a snapshot's bytes, some commands may follow in the next."""
+
+    # Where the key ends that came last.
+    end: int
+
+    @property
+    def is_full(self) -> bool: ...
+    def __len__(self) -> int: ...
+    def add(self, offset: int, nbytes: int, end: int, argv: Sequence[bytes], /) -> None: ...
+    def take(self, data: bytes, at: int, base: int, /) -> tuple[int, bool]: ...
+    def take_records(self) -> Records: ...
+
+
+class _PlainTable:
+    """Rows as lists of arguments."""
+
     def __init__(self) -> None:
-        self._argvs: list[Any] = []
+        self.end = 0
+        self._argvs: list[Sequence[bytes]] = []
         self._offsets: list[int] = []
         self._sizes: list[int] = []
         self._bytes = 0
-        self._end = 0
 
-    def add(self, offset: int, nbytes: int, argv: list[bytes]) -> None:
+    @property
+    def is_full(self) -> bool:
+        return self._bytes >= _TABLE_BYTES or len(self._argvs) >= _TABLE_ROWS
+
+    def __len__(self) -> int:
+        return len(self._argvs)
+
+    def add(self, offset: int, nbytes: int, end: int, argv: Sequence[bytes]) -> None:
         self._argvs.append(argv)
         self._offsets.append(offset)
         self._sizes.append(nbytes)
         self._bytes += sum(map(len, argv))
+        self.end = end
 
-    def add_libraries(self, reader: RdbReader, known: int) -> int:
-        """The libraries that were read since there were `known` of them; returns how many there are now."""
-        for code in reader.functions[known:]:
-            self.add(0, 0, [b"FUNCTION", b"LOAD", code])
-        return len(reader.functions)
+    def take(self, _data: bytes, at: int, _base: int) -> tuple[int, bool]:
+        return at, False
 
-    def add_key(self, entry: Entry) -> Iterator[Records]:
-        """The commands that make one key; yields a table whenever one is full."""
-        self._end = entry.end
-        # The first has the bytes of the key, so that sums over rows are right.
-        nbytes = entry.end - entry.offset
-        for argv in commands_of_entry(entry):
-            self.add(entry.offset, nbytes, argv)
-            nbytes = 0
-            if self._bytes >= _TABLE_BYTES or len(self._argvs) >= _TABLE_ROWS:
-                yield from self.flush()
-
-    def flush(self) -> Iterator[Records]:
-        if not self._argvs:
-            return
-        yield Records.of(self._argvs, self._offsets, self._sizes, snapshot_end=self._end)
+    def take_records(self) -> Records:
+        made = Records.of(self._argvs, self._offsets, self._sizes, snapshot_end=self.end)
         self._argvs, self._offsets, self._sizes, self._bytes = [], [], [], 0
+        return made
+
+
+class _KernelTable(KeyRows):
+    """Rows as the kernel makes them."""
+
+    def take_records(self) -> Records:
+        rows = len(self)
+        data, places = self.take_table()
+        offset, nbytes = np.array(places, np.int64).reshape(rows, 2).T.copy()
+        start, heads, argc, sizes = np.empty((4, rows), np.int64)
+        _walk_cy.skip(data, 0, start, heads, sizes, argc, np.empty(2, np.int64))
+        ends, first = np.empty(rows + 2 * int(argc.sum()), np.int64), np.empty(rows, np.int64)
+        _walk_cy.lines(data, 0, start, argc, ends, first)
+        return Records(
+            data=data,
+            begin=0,
+            start=start,
+            heads=heads,
+            argc=argc,
+            offset=offset,
+            nbytes=nbytes,
+            lf=np.zeros(rows, bool),
+            ts=[],
+            snapshot_end=self.end,
+            lines=(ends, first),
+        )
+
+
+def _new_table(reader: RdbReader) -> _Table:
+    if not COMPILED:
+        return _PlainTable()
+    config = reader.config
+    limits = config.set_max_intset_entries, config.zset_max_listpack_entries, config.zset_max_listpack_value
+    return _KernelTable(reader.version, _TABLE_ROWS, _TABLE_BYTES, *limits)

@@ -24,10 +24,9 @@ from aofnb.rdb.lzf import decompress
 from aofnb.store._table_cy import Table, later_of
 
 if not cython.compiled:
+    from aofnb.rdb._strings import CUT, ODD, length_at, number_at, string_end, text_begin, width_of
     from aofnb.resp._text import Text, text_of
     from aofnb.store._entries import key_hash, put, put_text
-
-    _CUT, _ODD = -2, -1
 
 COMPILED = cython.compiled
 
@@ -113,9 +112,9 @@ def records(
             if shape == 0 or (shape == 7 and not later):
                 return begin, False
             at += 1
-            end = _end(p, at, size)
+            end = string_end(p, at, size)
             if end < 0:
-                return begin, end == _CUT
+                return begin, end == CUT
             if p[at] < 0xC0:
                 key = _literal(data, at, end)
             else:
@@ -124,13 +123,13 @@ def records(
             at = end
             end = _end_of_value(p, at, size, shape)
             if end < 0:
-                return begin, end == _CUT
+                return begin, end == CUT
             hashed = key_hash(key)
             if shape == 1:
                 if p[at] < 0xC0:
                     put_text(values, key, hashed, _literal(data, at, end))
                 elif p[at] < 0xC3:
-                    _put_number(values, key, hashed, _number(p, at, end))
+                    _put_number(values, key, hashed, number_at(p, at, end))
                 else:
                     put(values, key, hashed, _text(data, at, end))
             elif later and _LATER[kind]:
@@ -175,10 +174,10 @@ def _fetch(p: cython.p_const_uchar, at: cython.Py_ssize_t, size: cython.Py_ssize
         if at >= size or p[at] >= 32:
             break
         shape = _SHAPES[p[at]]
-        end = _end(p, at + 1, size)
+        end = string_end(p, at + 1, size)
         if end < 0 or p[at + 1] >= 0xC0:
             break
-        begin = _behind_head(p, at + 1)
+        begin = text_begin(p, at + 1)
         hashes[count] = aofnb_hash(p + begin, end - begin)
         at = _end_of_value(p, end, size, shape)
         if at < 0:
@@ -201,18 +200,18 @@ def fields(
     longest: cython.Py_ssize_t = 0
     field: bytes
     text: bytes
-    count: cython.Py_ssize_t = _length(p, at, size)
+    count: cython.Py_ssize_t = length_at(p, at, size)
     if count <= 0:
         return -1, 0
-    end = at + _width(count)
+    end = at + width_of(count)
     for _field in range(count):
         at = end
-        end = _end(p, at, size)
+        end = string_end(p, at, size)
         if end < 0:
             return -1, 0
         field = _text(data, at, end)
         at = end
-        end = _end(p, at, size)
+        end = string_end(p, at, size)
         if end < 0:
             return -1, 0
         text = _text(data, at, end)
@@ -229,7 +228,7 @@ def strings(data: bytes, at: cython.Py_ssize_t, count: cython.Py_ssize_t, found:
     size: cython.Py_ssize_t = len(data)
     end: cython.Py_ssize_t
     for _string in range(count):
-        end = _end(p, at, size)
+        end = string_end(p, at, size)
         if end < 0:
             return at
         try:
@@ -251,7 +250,7 @@ def scores(
     end: cython.Py_ssize_t
     taken: cython.Py_ssize_t
     for taken in range(count):
-        end = _end(p, at, size)
+        end = string_end(p, at, size)
         if end < 0 or end + 8 > size:
             return at, taken
         score = _unpack_double(data, end)[0]
@@ -265,37 +264,7 @@ def scores(
     return at, count
 
 
-# --- where things end: _CUT if that is behind the data, _ODD for what is of a rare form ---------------------------
-
-
-@cython.cfunc
-@cython.inline
-@cython.exceptval(check=False)
-def _length(p: cython.p_const_uchar, at: cython.Py_ssize_t, size: cython.Py_ssize_t) -> cython.Py_ssize_t:
-    """The length at p[at], in as few bytes as hold it, of which `_width` tells the number."""
-    number: cython.Py_ssize_t
-    if at >= size:
-        return _CUT
-    if p[at] < 0x40:
-        return p[at]
-    if p[at] > 0x80:
-        return _ODD
-    if at + (1 if p[at] < 0x80 else 4) >= size:
-        return _CUT
-    if p[at] < 0x80:
-        number = (p[at] & 63) << 8 | p[at + 1]
-        return number if number >= 1 << 6 else _ODD
-    number = p[at + 1]
-    number = number << 24 | p[at + 2] << 16 | p[at + 3] << 8 | p[at + 4]
-    return number if number >= 1 << 14 else _ODD
-
-
-@cython.cfunc
-@cython.inline
-@cython.exceptval(check=False)
-def _width(number: cython.Py_ssize_t) -> cython.Py_ssize_t:
-    """How many bytes a length takes."""
-    return 1 if number < 1 << 6 else 2 if number < 1 << 14 else 5
+# --- where things end: CUT if that is behind the data, ODD for what is of a rare form ---------------------------
 
 
 @cython.cfunc
@@ -306,30 +275,30 @@ def _end_of_value(
     """Where the value of that shape ends that begins at p[at]."""
     left: cython.Py_ssize_t
     if shape <= 2:
-        return _end(p, at, size)
+        return string_end(p, at, size)
     if shape == 7:
         return _end_of_stream(p, at, size)
-    left = _length(p, at, size)
+    left = length_at(p, at, size)
     if left < 0:
         return left
-    at += _width(left)
+    at += width_of(left)
     if shape == 6:
         left *= 2
     while left > 0:
         if shape == 5:
             # What kind of node it is.
             if at >= size:
-                return _CUT
+                return CUT
             if p[at] >= 0x40:
-                return _ODD
+                return ODD
             at += 1
-        at = _end(p, at, size)
+        at = string_end(p, at, size)
         if at < 0:
             return at
         if shape == 4:
             at += 8
             if at > size:
-                return _CUT
+                return CUT
         left -= 1
     return at
 
@@ -344,21 +313,21 @@ def _end_of_stream(p: cython.p_const_uchar, at: cython.Py_ssize_t, size: cython.
     at = _end_of_value(p, at, size, 6)
     # How many entries; three ids; how many there ever were.
     at = _behind_lengths(p, at, size, 8)
-    groups = _length(p, at, size) if at >= 0 else at
+    groups = length_at(p, at, size) if at >= 0 else at
     if groups < 0:
         return groups
-    at += _width(groups)
+    at += width_of(groups)
     while groups > 0:
         # Name, last id, entries read; what is pending, each an id, a time, a number.
-        at = _behind_lengths(p, _end(p, at, size), size, 3)
+        at = _behind_lengths(p, string_end(p, at, size), size, 3)
         at = _behind_items(p, at, size, 24, 1)
-        consumers = _length(p, at, size) if at >= 0 else at
+        consumers = length_at(p, at, size) if at >= 0 else at
         if consumers < 0:
             return consumers
-        at += _width(consumers)
+        at += width_of(consumers)
         while consumers > 0:
             # Name, a time; what is pending, each an id.
-            at = _end(p, at, size)
+            at = string_end(p, at, size)
             at = _behind_items(p, at + 8, size, 16, 0) if at >= 0 else at
             if at < 0:
                 return at
@@ -376,12 +345,12 @@ def _behind_lengths(
     """Where so many lengths end that begin at p[at], of any size; `at`, if that is no place."""
     while count > 0 and at >= 0:
         if at >= size:
-            return _CUT
+            return CUT
         if p[at] > 0x81:
-            return _ODD
+            return ODD
         at += 1 if p[at] < 0x40 else 2 if p[at] < 0x80 else 5 if p[at] == 0x80 else 9
         count -= 1
-    return at if at <= size else _CUT
+    return at if at <= size else CUT
 
 
 @cython.cfunc
@@ -394,48 +363,14 @@ def _behind_items(
     lengths: cython.Py_ssize_t,
 ) -> cython.Py_ssize_t:
     """Where the items end that are counted at p[at], each of so many bytes and lengths; `at`, if that is no place."""
-    count: cython.Py_ssize_t = _length(p, at, size) if at >= 0 else at
+    count: cython.Py_ssize_t = length_at(p, at, size) if at >= 0 else at
     if count < 0:
         return count
-    at += _width(count)
+    at += width_of(count)
     while count > 0 and at >= 0:
         at = _behind_lengths(p, at + nbytes, size, lengths)
         count -= 1
     return at
-
-
-@cython.cfunc
-@cython.inline
-@cython.exceptval(check=False)
-def _end(p: cython.p_const_uchar, at: cython.Py_ssize_t, size: cython.Py_ssize_t) -> cython.Py_ssize_t:
-    """Where the string ends that begins at p[at]."""
-    first: cython.Py_ssize_t
-    if at >= size:
-        return _CUT
-    first = p[at]
-    if first < 0x40:
-        at += 1 + first
-    elif first <= 0x80:
-        first = _length(p, at, size)
-        if first < 0:
-            return first
-        at += first + _width(first)
-    elif 0xC0 <= first <= 0xC2:
-        at += 1 + (1 << (first - 0xC0))
-    elif first == 0xC3:
-        # Two lengths, of one or two bytes each.
-        if at + 4 >= size:
-            return _CUT
-        if p[at + 1] >= 0x80:
-            return _ODD
-        first = p[at + 1] if p[at + 1] < 0x40 else (p[at + 1] & 63) << 8 | p[at + 2]
-        at += 2 if p[at + 1] < 0x40 else 3
-        if p[at] >= 0x80:
-            return _ODD
-        at += first + (1 if p[at] < 0x40 else 2)
-    else:
-        return _ODD
-    return at if at <= size else _CUT
 
 
 # --- strings ---------------------------------------------------------------------------------------------------
@@ -445,18 +380,10 @@ def _end(p: cython.p_const_uchar, at: cython.Py_ssize_t, size: cython.Py_ssize_t
 @cython.inline
 def _literal(data: bytes, at: cython.Py_ssize_t, end: cython.Py_ssize_t) -> Text:
     """The string in data[at:end], which stands there as it is."""
-    begin: cython.Py_ssize_t = _behind_head(data, at)
+    begin: cython.Py_ssize_t = text_begin(data, at)
     if cython.compiled:
         return Text(cython.cast(cython.p_const_char, cython.cast(cython.p_const_uchar, data)) + begin, end - begin)
     return data[begin:end]
-
-
-@cython.cfunc
-@cython.inline
-@cython.exceptval(check=False)
-def _behind_head(p: cython.p_const_uchar, at: cython.Py_ssize_t) -> cython.Py_ssize_t:
-    """Where the bytes of the string begin whose length is at p[at]."""
-    return at + (1 if p[at] < 0x40 else 2 if p[at] < 0x80 else 5)
 
 
 @cython.cfunc
@@ -466,30 +393,16 @@ def _text(data: bytes, at: cython.Py_ssize_t, end: cython.Py_ssize_t) -> bytes:
     first: cython.Py_ssize_t = p[at]
     unpacked: cython.Py_ssize_t
     if first < 0xC0:
-        at = _behind_head(p, at)
+        at = text_begin(p, at)
         text: bytes = p[at:end]
     elif first < 0xC3:
-        text = b"%d" % _number(p, at, end)
+        text = b"%d" % number_at(p, at, end)
     else:
         at += 2 if p[at + 1] < 0x40 else 3
         unpacked = p[at] if p[at] < 0x40 else (p[at] & 63) << 8 | p[at + 1]
         at += 1 if p[at] < 0x40 else 2
         text = decompress(data[at:end], unpacked)
     return text
-
-
-@cython.cfunc
-@cython.inline
-@cython.exceptval(check=False)
-def _number(p: cython.p_const_uchar, at: cython.Py_ssize_t, end: cython.Py_ssize_t) -> int64_t:
-    """The number that is a string of so many bytes behind p[at]."""
-    number: int64_t = 0
-    limit: int64_t = 1
-    i: cython.Py_ssize_t
-    for i in range(at + 1, end):
-        number += limit * p[i]
-        limit *= 256
-    return number if number < limit // 2 else number - limit
 
 
 # --- keys ------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 from aofnb.config import Config
 from aofnb.errors import RdbError
@@ -28,7 +29,7 @@ from aofnb.store.stream import Stream
 from aofnb.store.values import Value
 from aofnb.store.zset import SortedSet
 
-__all__ = ["Context", "Unsupported", "check_type", "decode_value"]
+__all__ = ["Context", "Unsupported", "check_type", "decode_value", "score_of"]
 
 # Longer than any limit: for what is compact already and stays it, however long its members are.
 _ANY = 1 << 62
@@ -163,13 +164,20 @@ def _set_listpack(source: Source, _type: int, context: Context) -> SetValue | No
 
 
 def _score(source: Source, item: Item) -> float:
-    """A score from its text, more strictly than by strtod: it takes what it understands and leaves the rest."""
-    if isinstance(item, int):
-        return float(item)
-    if item in (b"inf", b"-inf"):
+    score = score_of(item)
+    if score is None:
+        raise source.error(f"{cast(bytes, item)[:40]!r} is no score")
+    return score
+
+
+def score_of(item: Item) -> float | None:
+    """A score from its text, more strictly than by strtod: it takes what it understands and leaves the rest. None if
+    it is none.
+    """
+    if isinstance(item, int) or item in (b"inf", b"-inf"):
         return float(item)
     if len(item) > _NUMBER_MAX or _NUMBER.fullmatch(item) is None:
-        raise source.error(f"{item[:40]!r} is no score")
+        return None
     return float(item)
 
 

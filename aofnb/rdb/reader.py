@@ -56,6 +56,9 @@ _LEAST_BYTES = 3
 
 # Says where keys of a database go, the values and the deadlines, or that they are to come as entries.
 Into = Callable[[int, int], "tuple[Table[Value], Table[int]] | None"]
+# Takes records from ``data[at]`` on, whose first byte is at `base` in the snapshot, and says where the first is that it
+# did not take, and whether it wants to see more of that one than there was.
+Take = Callable[[bytes, int, int], tuple[int, bool]]
 Checksum = Literal["unread", "ok", "wrong", "disabled", "absent", "unchecked"]
 
 
@@ -189,6 +192,20 @@ class RdbReader(Iterator[Entry]):
         """
         self._into = into
         self._later = later and _table_cy.COMPILED and self.version >= opcodes.RDB_VERSION
+
+    @property
+    def config(self) -> Config:
+        """The settings that decide on encodings."""
+        return self._context.config
+
+    def run(self, take: Take) -> None:
+        """Let `take` have what follows the entry that was given last, as far as it goes; it comes as no entry."""
+        source = self._source
+        cut = True
+        while cut:
+            source.pos, cut = take(source.buf, source.pos, source.offset - source.pos)
+            source.begin()
+            cut = cut and source.more()
 
     @property
     def offset(self) -> int:
