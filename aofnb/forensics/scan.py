@@ -60,6 +60,8 @@ _NOTES = 1 << 14
 # Of the smallest command.
 _LEAST_BYTES = len(b"*1\r\n$0\r\n\r\n")
 
+# Of short arguments.
+_HEADERS = [b"$%d" % size for size in range(1024)]
 _STAR, _DOLLAR, _HASH, _CR, _LF, _ZERO = b"*$#\r\n0"
 
 Ints = npt.NDArray[np.int64]
@@ -453,21 +455,16 @@ def _what_is_this(data: bytes, pos: int) -> str:
 
 def encode_records(argvs: Sequence[Sequence[bytes]]) -> tuple[bytes, Ints]:
     """The commands as Redis writes them, and where their lines end."""
-    pieces: list[bytes] = []
-    ends: list[int] = []
-    at = 0
+    lines: list[bytes] = []
     for argv in argvs:
-        header = b"*%d" % len(argv)
-        at += len(header) + 2
-        pieces.append(header)
-        ends.append(at - 2)
+        lines.append(b"*%d" % len(argv))
         for arg in argv:
-            header = b"$%d" % len(arg)
-            at += len(header) + len(arg) + 4
-            pieces += (header, arg)
-            ends += (at - len(arg) - 4, at - 2)
-    pieces.append(b"")
-    return b"\r\n".join(pieces), np.array(ends, np.int64)
+            size = len(arg)
+            lines.append(_HEADERS[size] if size < len(_HEADERS) else b"$%d" % size)
+            lines.append(arg)
+    ends = np.cumsum(np.fromiter(map(len, lines), np.int64, len(lines)) + 2) - 2
+    lines.append(b"")
+    return b"\r\n".join(lines), ends
 
 
 # --- A whole chunk ----------------------------------------------------------------------------------------------------

@@ -228,6 +228,12 @@ def strings(data: bytes, at: cython.Py_ssize_t, count: cython.Py_ssize_t, found:
     size: cython.Py_ssize_t = len(data)
     end: cython.Py_ssize_t
     for _string in range(count):
+        # Short and there: most are.
+        if at < size and p[at] < 0x40 and at + p[at] < size:
+            end = at + 1 + p[at]
+            found.append(data[at + 1 : end])
+            at = end
+            continue
         end = string_end(p, at, size)
         if end < 0:
             return at
@@ -250,7 +256,10 @@ def scores(
     end: cython.Py_ssize_t
     taken: cython.Py_ssize_t
     for taken in range(count):
-        end = string_end(p, at, size)
+        if at < size and p[at] < 0x40:
+            end = at + 1 + p[at]
+        else:
+            end = string_end(p, at, size)
         if end < 0 or end + 8 > size:
             return at, taken
         score = _unpack_double(data, end)[0]

@@ -21,7 +21,7 @@ from aofnb.store.stream import Stream, format_id
 from aofnb.store.values import Value
 from aofnb.store.zset import SortedSet
 
-__all__ = ["NO_DB", "Record", "commands_of", "commands_of_key"]
+__all__ = ["NO_DB", "Record", "commands_of", "commands_of_key", "score_text"]
 
 Argv = list[bytes]
 # The database and the command.
@@ -90,10 +90,13 @@ def _zset(key: bytes, value: SortedSet) -> Iterator[Argv]:
         pairs: Iterable[tuple[float, bytes]] = value.entries()
     else:
         pairs = ((score, member) for member, score in value.scores.items())
-    return _batches([b"ZADD", key], (part for score, member in pairs for part in (_score(score), member)), 2 * BATCH)
+    return _batches(
+        [b"ZADD", key], (part for score, member in pairs for part in (score_text(score), member)), 2 * BATCH
+    )
 
 
-def _score(score: float) -> bytes:
+def score_text(score: float) -> bytes:
+    """What a score is written as."""
     # Adding 0 makes 0 of -0.
     return b"%.17g" % (score + 0.0)
 

@@ -114,6 +114,9 @@ def damaged(draw: st.DrawFn) -> bytes:
     return bytes(data[:cut])
 
 
+LIMITS = 128, 64
+
+
 class EntryByEntry(snapshot._PlainTable):
     def take(self, data: bytes, at: int, base: int) -> tuple[int, bool]:
         return at, False
@@ -122,7 +125,7 @@ class EntryByEntry(snapshot._PlainTable):
 def in_kernel(form: str) -> Any:
     rows = kernel("aofnb.forensics._keys_cy", form).KeyRows
     made = type("Table", (rows,), {"take_records": snapshot._KernelTable.take_records})
-    return lambda reader: made(reader.version, snapshot._TABLE_ROWS, snapshot._TABLE_BYTES, 512, 128, 64)
+    return lambda reader: made(reader.version, snapshot._TABLE_ROWS, snapshot._TABLE_BYTES, 512, *LIMITS)
 
 
 def rows_of(data: bytes, table: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, ...]:
@@ -151,8 +154,8 @@ def test_all_give_the_same_tables(data, piece, table_rows, table_bytes, monkeypa
     monkeypatch.setattr(source, "PIECE", piece)
     monkeypatch.setattr(snapshot, "_TABLE_ROWS", table_rows)
     monkeypatch.setattr(snapshot, "_TABLE_BYTES", table_bytes)
-    expected = rows_of(data, lambda reader: EntryByEntry(), monkeypatch)
-    assert rows_of(data, lambda reader: snapshot._PlainTable(), monkeypatch) == expected
+    expected = rows_of(data, lambda reader: EntryByEntry(LIMITS), monkeypatch)
+    assert rows_of(data, lambda reader: snapshot._PlainTable(LIMITS), monkeypatch) == expected
     for form in FORMS:
         if form == "python" or snapshot.COMPILED:
             assert rows_of(data, in_kernel(form), monkeypatch) == expected
@@ -164,9 +167,9 @@ def test_the_samples_give_the_same_tables(form, monkeypatch):
     for path in sorted(RDB.rglob("*.rdb")):
         data = path.read_bytes()
         try:
-            expected = rows_of(data, lambda reader: EntryByEntry(), monkeypatch)
+            expected = rows_of(data, lambda reader: EntryByEntry(LIMITS), monkeypatch)
         except RdbError:
             # It is no snapshot from its beginning on.
             continue
         assert rows_of(data, table, monkeypatch) == expected, path.name
-        assert rows_of(data, lambda reader: snapshot._PlainTable(), monkeypatch) == expected, path.name
+        assert rows_of(data, lambda reader: snapshot._PlainTable(LIMITS), monkeypatch) == expected, path.name
