@@ -17,28 +17,18 @@ import numpy as np
 from aofnb.errors import RdbError
 from aofnb.forensics import _walk_cy
 from aofnb.forensics._keys_cy import COMPILED, KeyRows
+from aofnb.forensics.keys import command_at
 from aofnb.forensics.parts import Part, PartFile
 from aofnb.forensics.scan import Records
 from aofnb.rdb import opcodes
-from aofnb.rdb._records_cy import scores, strings
-from aofnb.rdb._strings import length_at, width_of
-from aofnb.rdb.listpack import whole_number
 from aofnb.rdb.reader import Entry, RdbReader
-from aofnb.store.snapshot import BATCH, commands_of_key, score_text
+from aofnb.store.snapshot import commands_of_key
 
 __all__ = ["SnapshotRows", "commands_of_entry"]
 
 _TABLE_BYTES = 4 << 20
 _TABLE_ROWS = 1 << 16
 _COPY_BYTES = 1 << 20
-# By type, where one command makes a key of a few elements.
-_VERBS = {
-    opcodes.STRING: b"SET",
-    opcodes.LIST: b"RPUSH",
-    opcodes.SET: b"SADD",
-    opcodes.HASH: b"HMSET",
-    opcodes.ZSET_2: b"ZADD",
-}
 
 
 class SnapshotRows:
@@ -202,10 +192,7 @@ class _PlainTable:
         self.end = end
 
     def take(self, data: bytes, at: int, base: int) -> tuple[int, bool]:
-        """Take strings, and collections in their plainest form of which one command makes the key.
-
-        Most snapshots are little else, and entry by entry, which gives the same, takes three times as long.
-        """
+        """Take what `command_at` knows: entry by entry, which gives the same, takes three times as long."""
         size = len(data)
         argvs, offsets, sizes = self._argvs, self._offsets, self._sizes
         # A table may end in front of a deadline, too: that is left for the entry.
@@ -216,7 +203,7 @@ class _PlainTable:
                 when_ms = int.from_bytes(data[at + 1 : at + 9], "little", signed=True)
                 offset += 9
             argv: list[bytes] = []
-            end = _command_at(data, offset, argv, self._limits) if offset < size else -1
+            end = command_at(data, offset, argv, self._limits) if offset < size else -1
             nbytes = sum(map(len, argv))
             if end < 0 or nbytes >= left:
                 break
@@ -242,46 +229,6 @@ class _PlainTable:
         made = Records.of(self._argvs, self._offsets, self._sizes, snapshot_end=self.end)
         self._argvs, self._offsets, self._sizes, self._bytes = [], [], [], 0
         return made
-
-
-def _command_at(data: bytes, at: int, argv: list[bytes], limits: tuple[int, int]) -> int:
-    """Fill `argv` with the command that makes the key at data[at]; where that ends, or -1 if it takes more, or is
-    anything but plain.
-    """
-    kind = data[at]
-    verb = _VERBS.get(kind)
-    if verb is None:
-        return -1
-    argv.append(verb)
-    if kind == opcodes.STRING:
-        at = strings(data, at + 1, 2, argv)
-        return at if len(argv) == 3 else -1
-    at = strings(data, at + 1, 1, argv)
-    count = length_at(data, at, len(data)) if len(argv) == 2 else -1
-    if not 1 <= count <= BATCH:
-        return -1
-    at += width_of(count)
-    if kind == opcodes.ZSET_2:
-        found: dict[bytes, float] = {}
-        at, _taken = scores(data, at, count, found)
-        if len(found) != count:
-            return -1
-        entries = [(score, member) for member, score in found.items()]
-        if count <= limits[0] and max(map(len, found)) <= limits[1]:
-            entries.sort()
-        for score, member in entries:
-            argv += (score_text(score), member)
-        return at
-    parts = 2 * count if kind == opcodes.HASH else count
-    at = strings(data, at, parts, argv)
-    if len(argv) != 2 + parts:
-        return -1
-    if kind == opcodes.LIST:
-        return at
-    # Members that are all numbers come in the order of these.
-    if len(set(argv[2 :: parts // count])) != count or (kind == opcodes.SET and whole_number(argv[2]) is not None):
-        return -1
-    return at
 
 
 class _KernelTable(KeyRows):

@@ -48,6 +48,13 @@ def elements(blob: bytes, at: cython.Py_ssize_t, as_text: cython.bint, items: li
     texts: list[bytes] = TEXTS
     while at < end:
         first = p[at]
+        if 0x80 <= first < 0xC0:
+            # Short text, whose size backwards is one byte: most are.
+            after = at + 1 + (first & 63)
+            if after < end and p[after] == after - at:
+                items.append(blob[at + 1 : after])
+                at = after + 1
+                continue
         number = 0
         start = -1
         if first < 0x80:
