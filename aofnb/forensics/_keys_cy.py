@@ -58,6 +58,8 @@ _BATCHES = [0, 1, BATCH, BATCH, 2 * BATCH, 2 * BATCH, BATCH, BATCH, BATCH, 2 * B
 
 # Numbers from there on are left to Python.
 _FAR: cython.longlong = 10**18
+# Larger collections come as values: of the many places that are kept here each takes more than a string of no bytes.
+_MOST: cython.Py_ssize_t = 1 << 22
 # Doubles that are whole numbers are written as such up to there.
 _WHOLE: cython.double = 1e17
 
@@ -260,6 +262,8 @@ class KeyRows:
             # Of nothing there is no key.
             return count if count < 0 else ODD
         at += width_of(count)
+        if count > _MOST:
+            return ODD
         if count > size - at:
             return CUT
         # Whether all are numbers, and few.
@@ -324,6 +328,8 @@ class KeyRows:
                 self._packed(found[0], LIST)
             else:
                 return ODD
+            if self._count > _MOST:
+                return ODD
             at = end
             count -= 1
         return at if self._count > 1 else ODD
@@ -343,7 +349,8 @@ class KeyRows:
             if shape == ZSET_PACKED:
                 if i % 2:
                     continue
-                score = score_of(items[i + 1])
+                item = items[i + 1]
+                score = float(item) if type(item) is int else score_of(item)
                 if score is None:
                     return 0
                 if few:

@@ -10,7 +10,6 @@ Redis: rdb.c rdbLoadObject (7.0.15).
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import cast
@@ -33,7 +32,7 @@ __all__ = ["Context", "Unsupported", "check_type", "decode_value", "score_of"]
 
 # Longer than any limit: for what is compact already and stays it, however long its members are.
 _ANY = 1 << 62
-_NUMBER = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_NUMBER_BYTES = b"0123456789+-.eE"
 _NUMBER_MAX = 128
 _NO_NUMBERS = {255: -math.inf, 254: math.inf}
 _EXPIRY_MAX = (1 << 48) - 1
@@ -176,9 +175,13 @@ def score_of(item: Item) -> float | None:
     """
     if isinstance(item, int) or item in (b"inf", b"-inf"):
         return float(item)
-    if len(item) > _NUMBER_MAX or _NUMBER.fullmatch(item) is None:
+    # Python's numbers may also have spaces, underscores and other words.
+    if len(item) > _NUMBER_MAX or item.translate(None, _NUMBER_BYTES):
         return None
-    return float(item)
+    try:
+        return float(item)
+    except ValueError:
+        return None
 
 
 def _text_double(source: Source) -> float:

@@ -23,7 +23,7 @@ from aofnb.rdb.primitives import length, string
 
 # Few, so that some come twice.
 words = st.sampled_from(
-    [b"", b"a", b"b", b"k", b"7", b"-7", b"07", b"70000", b"9" * 19, b"a" * 64, b"ab" * 40, b"12" * 20]
+    [b"", b"a", b"b", b"k", b"7", b"-7", b"07", b"70000", b"9" * 19, b"a" * 64, b"a" * 65, b"ab" * 40, b"12" * 20]
 )
 items = words | words | texts_
 # As servers write them, and with a length that could be shorter.
@@ -34,9 +34,12 @@ strings = st.one_of(
     items.map(lambda text: b"\x80%b%b" % (struct.pack(">I", len(text)), text)),
 )
 numerals = st.integers(0, 700).map(lambda count: [b"%d" % (n * 7919 % 701) for n in range(count)])
-many = st.lists(items, max_size=8) | st.lists(texts_, max_size=8, unique=True) | numerals
+few_numerals = st.integers(1, 6).map(lambda count: [b"%d" % (n * 3 % 7) for n in range(count)])
+many = st.one_of(
+    st.lists(items, max_size=8), st.lists(words, max_size=4), st.lists(texts_, unique=True), few_numerals, numerals
+)
 doubles = st.one_of(scores, st.just(math.nan), st.integers(-3, 3).map(float)).map(struct.Struct("<d").pack)
-scored = st.dictionaries(texts_, st.integers(-3, 3), max_size=140)
+scored = st.dictionaries(words | texts_, st.integers(-3, 3), max_size=140)
 
 
 def of_pairs(found: dict[bytes, Any]) -> list[bytes]:
@@ -55,22 +58,28 @@ def packed(found: list[bytes]) -> bytes:
     return string(encode_listpack(found))
 
 
+def even(found: list[bytes]) -> list[bytes]:
+    return found[: len(found) // 2 * 2]
+
+
 VALUES = {
     opcodes.STRING: strings,
     opcodes.LIST: counted(strings) | many.map(plain),
     opcodes.SET: counted(strings) | many.map(plain),
-    opcodes.HASH: counted(strings, 2) | scored.map(of_pairs).map(lambda found: plain(found, 2)),
+    opcodes.HASH: counted(strings, 2)
+    | many.map(even).map(lambda found: plain(found, 2))
+    | scored.map(of_pairs).map(lambda found: plain(found, 2)),
     opcodes.ZSET: counted(st.builds(lambda member: member + b"\x011", strings)),
     opcodes.ZSET_2: counted(st.builds(bytes.__add__, strings, doubles))
-    | st.dictionaries(texts_, doubles, max_size=140).map(
+    | st.dictionaries(words | texts_, doubles, max_size=140).map(
         lambda found: length(len(found)) + b"".join(string(member) + score for member, score in found.items())
     ),
     opcodes.SET_INTSET: st.sets(int64s, min_size=1).map(sorted).map(encode_intset).map(string),
     opcodes.SET_LISTPACK: many.map(packed),
-    opcodes.HASH_LISTPACK: many.map(packed) | scored.map(of_pairs).map(packed),
+    opcodes.HASH_LISTPACK: many.map(packed) | many.map(even).map(packed) | scored.map(of_pairs).map(packed),
     opcodes.ZSET_LISTPACK: many.map(packed)
     | scored.map(of_pairs).map(packed)
-    | st.dictionaries(items, scores.map(lambda score: b"%.17g" % score)).map(of_pairs).map(packed),
+    | st.dictionaries(words, scores.map(lambda score: b"%.17g" % score)).map(of_pairs).map(packed),
     opcodes.LIST_QUICKLIST_2: counted(
         st.one_of(strings.map(lambda text: b"\x01" + text), many.map(lambda found: b"\x02" + packed(found)))
     ),
@@ -173,3 +182,31 @@ def test_the_samples_give_the_same_tables(form, monkeypatch):
             continue
         assert rows_of(data, table, monkeypatch) == expected, path.name
         assert rows_of(data, lambda reader: snapshot._PlainTable(LIMITS), monkeypatch) == expected, path.name
+
+
+def key(kind: int, value: bytes) -> bytes:
+    return b"%c\x01k%b" % (kind, value)
+
+
+RARE = {
+    "numbers out of order": key(opcodes.SET, plain([b"3", b"1", b"2"])),
+    "packed numbers out of order": key(opcodes.SET_LISTPACK, packed([b"3", b"1", b"2"])),
+    "too long for the order of scores": key(
+        opcodes.ZSET_2, b"\x02" + b"".join(string(each * 65) + struct.pack("<d", 1) for each in (b"b", b"a"))
+    ),
+    "long, and in the order of scores": key(
+        opcodes.ZSET_2, b"\x02" + b"".join(string(each * 64) + struct.pack("<d", 1) for each in (b"b", b"a"))
+    ),
+    "a member twice": key(opcodes.ZSET_LISTPACK, packed([b"a", b"1", b"a", b"2"])),
+    "a field twice": key(opcodes.HASH, plain([b"a", b"1", b"a", b"2"], 2)),
+}
+
+
+@pytest.mark.parametrize("rare", RARE)
+def test_what_is_rare_gives_the_same_tables(rare, monkeypatch):
+    data = b"REDIS0011\x00\x01s\x01v" + RARE[rare] + b"\xff" + bytes(8)
+    expected = rows_of(data, lambda reader: EntryByEntry(LIMITS), monkeypatch)
+    assert rows_of(data, lambda reader: snapshot._PlainTable(LIMITS), monkeypatch) == expected
+    for form in FORMS:
+        if form == "python" or snapshot.COMPILED:
+            assert rows_of(data, in_kernel(form), monkeypatch) == expected
