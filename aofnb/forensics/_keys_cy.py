@@ -133,7 +133,7 @@ class KeyRows:
         there are none.
         """
         made = bytes(memoryview(self._text)[: self._size]), memoryview(self._places)[: 2 * self._rows]
-        self._places = _zeros(max(2 * self._rows, 1))
+        self._places = _zeros(2 * max(self._rows, 1))
         self._rows = self._size = self._bytes = 0
         return made
 
