@@ -313,18 +313,23 @@ def blocks(log: Log, stop: int, start: int = 0, progress: Progress = None) -> It
     tell = teller(progress)
     # Whoever stops early leaves no file open.
     with closing(tables_from(log, begin, tell)) as found_tables:
+        open_ = False
         for path, found, seq in found_tables if start < stop else ():
             if seq < 0:
-                at = int(found.offset[0])
+                at, open_ = int(found.offset[0]), False
                 yield path, Block.of(found.argvs(1), [at], at)
                 continue
+            if seq >= stop:
+                break
+            open_ = leaves_open(found, open_)
             first, last = max(start - seq, 0), min(stop - seq, len(found))
             # What is legible of a cut command is a row, but was never run.
             if found.cut_argc is None and first < last:
                 offsets = found.offset[first:last].tolist()
                 end = offsets[-1] + int(found.nbytes[last - 1])
                 yield path, Block.of(found.argvs(last)[first:], offsets, end)
-            if seq + len(found) >= stop:
+            # Damage may stand right behind, and be the end of a transaction.
+            if seq + len(found) > stop or (seq + len(found) == stop and not open_):
                 break
     total = sum(part.size for part in log.parts)
     tell(total, total)

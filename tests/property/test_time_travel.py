@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from support.random_logs import random_commands, write_log
 
 import aofnb
+from aofnb.errors import AofFormatError
 from aofnb.forensics import travel
 from aofnb.forensics.slicing import python_value
 from aofnb.forensics.travel import empty_store, replay_into
@@ -137,6 +138,54 @@ def test_a_plan_tells_what_the_long_way_tells(seed, data, tmp_path_factory, smal
         }
         expected |= {key: "changes" for key in now if key in then and now[key] != then[key]}
         assert {(db, key): change for db, key, change in plan.found} == expected, seq
+
+
+def test_what_damage_left_of_a_transaction_counts_in_a_checkpoint_right_behind_it(
+    tmp_path, small_segments, monkeypatch
+):
+    often(monkeypatch)
+    before = [[b"SET", b"k%d" % n, b"v" * 40] for n in range(9)] + [[b"MULTI"], [b"DEL", b"k1"]]
+    content = [encode_command(argv) for argv in [*before, [b"SET", b"lost", b"1"], [b"FLUSHDB"], [b"SET", b"a", b"1"]]]
+    content[len(before)] = content[len(before)].replace(b"$3", b"$x")
+    (tmp_path / "x.aof").write_bytes(b"".join(content))
+    behind = len(before)
+    for cached in (False, tmp_path / "cache", tmp_path / "cache"):
+        log = aofnb.scan(tmp_path / "x.aof", on_bad="resync", cache_dir=cached)
+        # The first to be asked for is kept as a checkpoint before FLUSHDB.
+        for seq, keys in ((behind, 8), (len(log), 1), (behind, 8)):
+            assert log.at(seq).execute("DBSIZE") == keys
+
+
+@settings(max_examples=60)
+@given(seed=st.integers(0, 1 << 32), damage=st.integers(0, 1 << 32), data=st.data())
+def test_of_a_damaged_log_shortcuts_give_what_replay_gives(
+    seed, damage, data, tmp_path_factory, small_segments, monkeypatch
+):
+    often(monkeypatch)
+    directory = tmp_path_factory.mktemp("log")
+    write_log(directory / "x.aof", random_commands(random.Random(seed), 150))
+    content = bytearray((directory / "x.aof").read_bytes())
+    rng = random.Random(damage)
+    for _ in range(3):
+        at, size = rng.randrange(len(content)), rng.randrange(1, 60)
+        content[at : at + size] = rng.choice((b"", bytes(size), rng.randbytes(size), content[at : at + size][::-1]))
+    (directory / "x.aof").write_bytes(content)
+    for cached in (False, directory / "cache", directory / "cache"):
+        log = aofnb.scan(directory / "x.aof", on_bad="resync", cache_dir=cached)
+        rows = len(log)
+        for seq in data.draw(st.lists(st.integers(0, rows), min_size=2, max_size=4)):
+            position = log.position(seq)
+            assert log.position(str(position)) == position
+            try:
+                whole = replayed(log, position)
+            except AofFormatError:
+                # What is no command any more is run by neither.
+                with pytest.raises(AofFormatError):
+                    log.at(position)
+                continue
+            assert keyspace_digest(log.at(position).engine.keyspace) == keyspace_digest(whole.engine.keyspace)
+            key = data.draw(st.sampled_from([b"k0", b"k1", b"k2"]))
+            assert log.get(key, at=position) == python_value(whole.engine.keyspace[0].lookup(key))
 
 
 def test_a_compressed_log_has_checkpoints_as_its_content_would(tmp_path, small_segments, monkeypatch):
