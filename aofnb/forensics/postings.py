@@ -18,6 +18,7 @@ import os
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -210,6 +211,8 @@ class Postings:
         if last is not None and last.first <= seq < last.first + len(last.argvs):
             return last.argvs[seq - last.first], last
         part = self._log.parts[number]
+        if (part.name, begin) in self._mended:
+            return self._mended_argv(seq), None
         data = b""
         if part.format == "resp" or begin >= _RDB_HEAD:
             data = file.read_at(begin, max(end - begin, 0))
@@ -223,6 +226,23 @@ class Postings:
             return (found.argv if isinstance(found, Record) else []), None
         entry = self._entry(file, begin, seq)
         return (entry.argvs[seq - entry.first] if seq >= entry.first else []), entry
+
+    @cached_property
+    def _mended(self) -> frozenset[tuple[str, int]]:
+        """Where commands are read otherwise than they stand in the file."""
+        if self._log.tolerant != "resync":
+            return frozenset()
+        damage = self._log.index().damage
+        return frozenset((each["part"], each["offset"]) for each in damage if each["kind"] == "mended")
+
+    def _mended_argv(self, seq: int) -> list[bytes]:
+        """The arguments of a row as whoever reads on behind damage has them."""
+        begin = self._log.index().before_row(seq)
+        for batch in self._log.read_from(begin, seq + 1, Selection.of(["args"], encoding=None)):
+            if batch.num_rows and batch.column(0)[-1].as_py() == seq:
+                found: list[bytes] = batch.column(1)[-1].as_py()
+                return found
+        return []
 
     def _entry(self, file: PartFile, offset: int, seq: int) -> _Entry:
         """The key of a snapshot for which row `seq` stands: its entry alone, read as a snapshot of its own."""

@@ -170,6 +170,10 @@ def test_of_a_damaged_log_shortcuts_give_what_replay_gives(
         at, size = rng.randrange(len(content)), rng.randrange(1, 60)
         content[at : at + size] = rng.choice((b"", bytes(size), rng.randbytes(size), content[at : at + size][::-1]))
     (directory / "x.aof").write_bytes(content)
+    log = aofnb.scan(directory / "x.aof", on_bad="resync", cache_dir=False)
+    whole = log.to_pandas(columns=["args", "status"], encoding=None)
+    there = whole[whole["status"] != "truncated"]
+    assert [event.argv for event in log.postings().events(there.index.to_numpy())] == list(map(list, there["args"]))
     for cached in (False, directory / "cache", directory / "cache"):
         log = aofnb.scan(directory / "x.aof", on_bad="resync", cache_dir=cached)
         rows = len(log)

@@ -156,6 +156,17 @@ def test_a_compressed_file_is_read_on_too(tmp_path):
     assert argvs(frame) == LOG[:10] + LOG[11:]
 
 
+def test_a_mended_command_is_the_same_to_everybody(tmp_path):
+    """Its count of arguments is wrong in the file, so what is read there again is not all of it."""
+    path = tmp_path / "x.aof"
+    before, broken = encode_command([b"SET", b"k", b"1"]), encode_command([b"RPUSH", b"l", b"a", b"b", b"c"])
+    path.write_bytes(before * 9 + broken.replace(b"*5", b"*4", 1) + before * 9)
+    log = aofnb.scan(path, on_bad="resync")
+    assert log.to_pandas(columns=["args"])["args"][9] == [b"RPUSH", b"l", b"a", b"b", b"c"]
+    assert log.history("l")["args"].tolist() == [[b"RPUSH", b"l", b"a", b"b", b"c"]]
+    assert log.get("l") == log.at("end").execute("LRANGE", "l", 0, -1) == [b"a", b"b", b"c"]
+
+
 def test_commands_behind_a_broken_snapshot_begin_where_it_ends(tmp_path):
     source = sample("01-rdb-base-incr") / "data" / "appendonlydir"
     base = next(source.glob("*.base.rdb")).read_bytes()
