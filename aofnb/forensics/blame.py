@@ -16,8 +16,9 @@ import pandas as pd
 
 from aofnb.forensics.changes import common_ends
 from aofnb.forensics.history import frame_of
-from aofnb.forensics.postings import BARRIERS, Event
+from aofnb.forensics.postings import Event
 from aofnb.forensics.reading import Progress
+from aofnb.forensics.roles import BARRIERS
 from aofnb.forensics.slicing import Place, Runner, Unsound, slice_of, touched
 from aofnb.forensics.travel import empty_store
 from aofnb.store.hash_value import HashValue

@@ -26,6 +26,7 @@ from aofnb.commands import registry
 from aofnb.errors import ReplyError
 from aofnb.forensics import _columns_cy
 from aofnb.forensics.index import Mark
+from aofnb.forensics.roles import WIDE
 from aofnb.forensics.scan import Bytes, Ints, Records
 from aofnb.store import glob
 
@@ -43,8 +44,6 @@ TIME_COLUMNS = ("time", "time_src", "time_err")
 EFFECT_COLUMNS = ("dirty", "error", "keys_after", "type")
 _ARG = re.compile(r"arg([1-9][0-9]{0,8})")
 
-# What takes whole databases.
-_FLUSHES = ("FLUSHALL", "FLUSHDB", "SWAPDB")
 # As `_columns_cy.follow` has them.
 _NO_COMMAND, _SELECT, _MULTI, _EXEC = range(4)
 # So many are told apart without asking Python: far more than there are commands.
@@ -166,7 +165,7 @@ class _CommandTable:
         self._by_name: dict[tuple[str, bool], int] = {}
         self.entries: list[registry.Command | None] = []
         self.odd: dict[int, registry.Command] = {}  # those whose keys only a function can tell
-        self.flushes: list[int] = []  # those of `_FLUSHES` that were met
+        self.flushes: list[int] = []  # those of `WIDE` that were met
         # An unknown command may spell the name of a known one with its subcommand as one word.
         self._names: dict[str, int] = {}
         self._name_of: list[int] = []
@@ -197,7 +196,7 @@ class _CommandTable:
         self._name_of.append(self._names.setdefault(name, len(self._names)))
         if entry and callable(entry.keys):
             self.odd[code] = entry
-        if entry and name in _FLUSHES:
+        if entry and name in WIDE:
             self.flushes.append(code)
         self._arrays: tuple[Any, ...] | None = None
         return code

@@ -25,9 +25,9 @@ import pandas as pd
 from aofnb.commands import registry
 from aofnb.forensics.analysis import deadline_of
 from aofnb.forensics.columns import RowBuilder, Rows, Selection
-from aofnb.forensics.postings import BARRIERS, Event
+from aofnb.forensics.postings import Event
 from aofnb.forensics.reading import Progress, Report, teller
-from aofnb.forensics.roles import key_roles, sole_role
+from aofnb.forensics.roles import BARRIERS, key_roles, sole_role
 from aofnb.forensics.rows import tables
 from aofnb.forensics.slicing import REACH_OTHERS, Runner, Unsound, python_value, slice_of, touched
 from aofnb.forensics.travel import Traveller, empty_store

@@ -32,6 +32,7 @@ from aofnb.forensics.columns import STATUSES, RowBuilder, Selection
 from aofnb.forensics.index import Mark
 from aofnb.forensics.parts import PartFile
 from aofnb.forensics.reading import Report, teller
+from aofnb.forensics.roles import BARRIERS
 from aofnb.forensics.rows import Survey, settled_rows
 from aofnb.forensics.scan import Record, read_record
 from aofnb.forensics.snapshot import commands_of_entry
@@ -42,12 +43,10 @@ if TYPE_CHECKING:
     from aofnb.forensics.log import Log
     from aofnb.forensics.reading import Progress
 
-__all__ = ["BARRIERS", "Event", "Postings", "postings_of"]
+__all__ = ["Event", "Postings", "postings_of"]
 
 Ints = npt.NDArray[Any]
 
-# Commands that concern keys they do not name. Behind the third they may do anything.
-BARRIERS = ("FLUSHALL", "FLUSHDB", "SWAPDB", "EVAL", "EVALSHA", "FCALL", "DEBUG")
 _COLUMNS = ("offset", "db", "txn", "ts", "cmd", "keys", "status")
 _TURNS = ("db", "txn", "ts", "status")
 _ARRAYS = ("hashes", "rows", "offsets", *_TURNS, "barriers")

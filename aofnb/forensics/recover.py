@@ -26,7 +26,7 @@ from aofnb.forensics.reading import HARMLESS, Progress, teller
 from aofnb.forensics.roles import key_roles
 from aofnb.forensics.scan import Records
 from aofnb.forensics.slicing import Place, unit_start
-from aofnb.forensics.travel import Traveller, tables_from
+from aofnb.forensics.travel import Table, Traveller, tables_from
 from aofnb.forensics.words import count
 from aofnb.resp.reader import Block
 from aofnb.store import glob
@@ -416,7 +416,9 @@ class _States:
         traveller = Traveller(log, Position(begin.seq, log.parts[begin.part].name, begin.offset), progress)
         self.store, self._replayer = traveller.store, traveller.replayer
         self._tables = tables_from(log, begin, teller(progress))
-        self._rest: tuple[str, Records, int, int] | None = None
+        # What is left of a table, and how many of its commands are done.
+        self._rest: Table | None = None
+        self._done = 0
 
     def __enter__(self) -> _States:
         return self
@@ -434,30 +436,31 @@ class _States:
         with self._replayer.loading():
             while True:
                 if self._rest is None:
-                    following = next(self._tables, None)
-                    if following is None:
-                        return
-                    self._rest = (*following, 0)
-                name, found, first, done = self._rest
-                if first + done >= stop and first + len(found) > stop:
+                    self._rest, self._done = next(self._tables, None), 0
+                if self._rest is None:
                     return
-                upto = min(len(found), stop - first)
-                if upto > done:
-                    self._run(name, found, first, done, upto)
-                self._rest = None if upto == len(found) else (name, found, first, upto)
-                if self._rest is not None:
+                first, rows = self._rest.seq, len(self._rest.found)
+                if first + self._done >= stop and first + rows > stop:
                     return
+                upto = min(rows, stop - first)
+                if upto > self._done:
+                    self._run(self._rest, self._done, upto)
+                self._done = upto
+                if upto < rows:
+                    return
+                self._rest = None
 
-    def _run(self, name: str, found: Records, first: int, start: int, stop: int) -> None:
+    def _run(self, table: Table, start: int, stop: int) -> None:
+        found = table.found
         if found.cut_argc is not None:
             return
         argvs, offsets = found.argvs(stop)[start:], found.offset[start:stop].tolist()
         if self._choose is not None:
-            keep = self._choose(found, first)[start:stop].tolist()
+            keep = self._choose(found, table.seq)[start:stop].tolist()
             argvs = [argv for argv, wanted in zip(argvs, keep, strict=True) if wanted]
             offsets = [offset for offset, wanted in zip(offsets, keep, strict=True) if wanted]
         if argvs:
-            self._replayer.replay(name, Block.of(argvs, offsets, offsets[-1] + 1))
+            self._replayer.replay(table.path, Block.of(argvs, offsets, offsets[-1] + 1))
 
 
 def _differences(now: Keyspace, then: Keyspace, places: set[Place] | None) -> Iterator[tuple[int, bytes, str]]:

@@ -14,8 +14,11 @@ import aofnb.commands.all  # noqa: F401  fills the table
 from aofnb.commands import registry
 from aofnb.errors import ReplyError
 
-__all__ = ["Role", "key_roles", "keys_of", "roles_by_name", "sole_role", "template"]
+__all__ = ["BARRIERS", "WIDE", "Role", "key_roles", "keys_of", "roles_by_name", "sole_role", "template"]
 
+# Commands that change whole databases, and all that concern keys they do not name: the others may do anything.
+WIDE = ("FLUSHALL", "FLUSHDB", "SWAPDB")
+BARRIERS = (*WIDE, "EVAL", "EVALSHA", "FCALL", "DEBUG")
 # OW: overwritten, whatever was there; RW: changed; RO: read; RM: removed.
 Role = Literal["OW", "RW", "RO", "RM"]
 

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from aofnb.commands import registry
 from aofnb.engine.replay import Replayer
 from aofnb.forensics.columns import NOT_RUN
-from aofnb.forensics.postings import BARRIERS, Event
-from aofnb.forensics.roles import keys_of
+from aofnb.forensics.postings import Event
+from aofnb.forensics.roles import BARRIERS, WIDE, keys_of
 from aofnb.forensics.travel import empty_store
 from aofnb.resp.reader import Block
 from aofnb.store.hash_value import HashValue
@@ -51,7 +51,7 @@ __all__ = [
 
 _log = logging.getLogger("aofnb")
 
-_FLUSHALL, _FLUSHDB, _SWAPDB = range(3)
+_FLUSHALL, _FLUSHDB, _SWAPDB = range(len(WIDE))
 # Commands with keys in a database that is not selected.
 REACH_OTHERS = ("MOVE", "COPY")
 # Enough for a deadline that nobody refuses: far below what overflows.

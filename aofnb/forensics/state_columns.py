@@ -19,12 +19,11 @@ import pyarrow as pa
 
 from aofnb.config import Config
 from aofnb.rdb import load_rdb
-from aofnb.rdb.opcodes import MAGIC_REDIS
 from aofnb.rdb.writer import write_rdb
 from aofnb.store.hash_value import HashValue
 from aofnb.store.keyspace import Database, Keyspace
 
-__all__ = ["are_columns", "load_columns", "write_columns"]
+__all__ = ["load_columns", "write_columns"]
 
 # So many keys are on their way at once: what is made of them should fit into the processor's cache.
 _BATCH = 1 << 13
@@ -47,11 +46,6 @@ _SCHEMA = pa.schema(
         "expire_ms": pa.large_list(pa.int64()),
     }
 )
-
-
-def are_columns(head: bytes) -> bool:
-    """Whether what begins with these bytes, eight or more, was written here; else it is a snapshot."""
-    return not head.startswith(MAGIC_REDIS)
 
 
 def write_columns(file: pa.NativeFile, keyspace: Keyspace) -> int:

@@ -23,7 +23,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 from weakref import WeakSet
 
 import numpy as np
@@ -39,7 +39,7 @@ from aofnb.forensics.index import Mark
 from aofnb.forensics.reading import Progress, Report, teller
 from aofnb.forensics.rows import tables
 from aofnb.forensics.scan import Records
-from aofnb.forensics.state_columns import are_columns, load_columns, write_columns
+from aofnb.forensics.state_columns import load_columns, write_columns
 from aofnb.rdb import load_rdb
 from aofnb.resp.reader import Block
 from aofnb.store.keyspace import Keyspace
@@ -51,11 +51,11 @@ if TYPE_CHECKING:
 __all__ = [
     "Checkpoints",
     "StoppedClock",
+    "Table",
     "Traveller",
     "base_end",
     "blocks",
     "empty_store",
-    "leaves_open",
     "refuse_history",
     "replay_into",
     "store_at",
@@ -74,10 +74,8 @@ _LIMIT = 64
 # A fifth of the bytes are left of what logs are made of, and to unpack it takes a tenth of the time of loading it.
 _COMPRESSION = "zstd"
 _COPY_BYTES = 1 << 20
-# So much tells what a checkpoint is.
-_HEAD_BYTES = 8
 # Of a checkpoint, beside its mark.
-_KEPT = ("file", "size", "nbytes", "crc", "file_crc")
+_KEPT = ("file", "in_columns", "size", "nbytes", "crc", "file_crc")
 # With fewer keys it is not worth to look for what nobody holds any more.
 _MANY_KEYS = 100_000
 # Those that were made, until they are collected.
@@ -181,10 +179,8 @@ class Traveller:
         if _crc_of(path) != found.file_crc:
             raise RdbError("a checkpoint is not what was written", file=path)
         engine, mark = self.store.engine, found.mark
-        with pa.CompressedInputStream(path, _COMPRESSION) as file:
-            in_columns = are_columns(file.read(_HEAD_BYTES))
         with self.replayer.loading(), pa.CompressedInputStream(path, _COMPRESSION) as file:
-            if in_columns:
+            if found.in_columns:
                 load_columns(file, engine.keyspace, engine.config)
             else:
                 load_rdb(
@@ -273,37 +269,50 @@ def refuse_history(log: Log) -> None:
         raise ValueError("a log with history=True has rows to read, not data to replay: open it without")
 
 
-def leaves_open(found: Records, open_: bool) -> bool:
-    """Whether a transaction is open behind the table, if one was (`open_`) in front of it."""
-    for row in np.flatnonzero(found.argc == 1)[::-1].tolist():
-        name = found.arg(row, 0).upper()
-        if name in (b"MULTI", b"EXEC"):
-            return name == b"MULTI"
-    return open_
+class Table(NamedTuple):
+    """Some of a log's commands.
+
+    `path` is the file that has them, `seq` the number of the first row, -1 of an EXEC that stands for one which damage
+    took: that is no row. `in_multi` says whether a transaction is open behind them.
+    """
+
+    path: str
+    found: Records
+    seq: int
+    in_multi: bool
 
 
-def tables_from(log: Log, begin: Mark, tell: Callable[[int, int], object]) -> Generator[tuple[str, Records, int]]:
-    """Every table from a mark on, with the path of its file and the number of its first row.
+def tables_from(log: Log, begin: Mark, tell: Callable[[int, int], object]) -> Generator[Table]:
+    """Every table from a mark on.
 
-    Where damage took the end of a transaction, an EXEC stands for it that is no row, and has the number -1; what is
-    there of the transaction counts.
+    Where damage took the end of a transaction, an EXEC stands for it; what is there of the transaction counts.
     """
     seq = begin.seq
     done, total = 0, sum(part.size for part in log.parts)
     for number, part in enumerate(log.parts):
         if number >= begin.part:
-            open_ = False
+            in_multi = False
             with part.open() as file:
                 offset = begin.offset if number == begin.part else 0
                 for found in tables(part, file, offset, log.tolerant, Report()):
-                    if found.behind_damage and open_:
-                        yield part.path, Records.of([[b"EXEC"]], found.offset[:1], [0]), -1
-                    open_ = leaves_open(found, open_ and not found.behind_damage)
-                    yield part.path, found, seq
+                    if found.behind_damage and in_multi:
+                        in_multi = False
+                        yield Table(part.path, Records.of([[b"EXEC"]], found.offset[:1], [0]), -1, in_multi)
+                    in_multi = _leaves_open(found, in_multi)
+                    yield Table(part.path, found, seq, in_multi)
                     seq += len(found)
                     tell(done + file.stored_bytes_read, total)
         done += part.size
         tell(done, total)
+
+
+def _leaves_open(found: Records, in_multi: bool) -> bool:
+    """Whether a transaction is open behind these commands, if one was (`in_multi`) in front of them."""
+    for row in np.flatnonzero(found.argc == 1)[::-1].tolist():
+        name = found.arg(row, 0).upper()
+        if name in (b"MULTI", b"EXEC"):
+            return name == b"MULTI"
+    return in_multi
 
 
 def blocks(log: Log, stop: int, start: int = 0, progress: Progress = None) -> Iterator[tuple[str, Block]]:
@@ -313,15 +322,13 @@ def blocks(log: Log, stop: int, start: int = 0, progress: Progress = None) -> It
     tell = teller(progress)
     # Whoever stops early leaves no file open.
     with closing(tables_from(log, begin, tell)) as found_tables:
-        open_ = False
-        for path, found, seq in found_tables if start < stop else ():
+        for path, found, seq, in_multi in found_tables if start < stop else ():
             if seq < 0:
-                at, open_ = int(found.offset[0]), False
+                at = int(found.offset[0])
                 yield path, Block.of(found.argvs(1), [at], at)
                 continue
             if seq >= stop:
                 break
-            open_ = leaves_open(found, open_)
             first, last = max(start - seq, 0), min(stop - seq, len(found))
             # What is legible of a cut command is a row, but was never run.
             if found.cut_argc is None and first < last:
@@ -329,7 +336,7 @@ def blocks(log: Log, stop: int, start: int = 0, progress: Progress = None) -> It
                 end = offsets[-1] + int(found.nbytes[last - 1])
                 yield path, Block.of(found.argvs(last)[first:], offsets, end)
             # Damage may stand right behind, and be the end of a transaction.
-            if seq + len(found) > stop or (seq + len(found) == stop and not open_):
+            if seq + len(found) > stop or (seq + len(found) == stop and not in_multi):
                 break
     total = sum(part.size for part in log.parts)
     tell(total, total)
@@ -340,7 +347,7 @@ def blocks(log: Log, stop: int, start: int = 0, progress: Progress = None) -> It
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A snapshot of the data before `mark`, in the file `file` of the cache.
+    """A snapshot of the data before `mark`, in the file `file` of the cache, `in_columns` or as RDB.
 
     It has `size` bytes, of which compression left `nbytes`, whose CRC-32 is `file_crc`. `crc` is that of the bytes of
     the part before the mark.
@@ -348,6 +355,7 @@ class Checkpoint:
 
     mark: Mark
     file: str
+    in_columns: bool
     size: int
     nbytes: int
     crc: int | None
@@ -410,8 +418,9 @@ class Checkpoints:
         name = f"checkpoint-{os.urandom(8).hex()}.{_COMPRESSION}"
         path = self._log.cache.path / name
         try:
-            size = _write(store.engine.keyspace, path)
-            self._known.append(Checkpoint(mark, name, size, path.stat().st_size, self._crc_before(mark), _crc_of(path)))
+            in_columns, size = _write(store.engine.keyspace, path)
+            nbytes, crc, file_crc = path.stat().st_size, self._crc_before(mark), _crc_of(path)
+            self._known.append(Checkpoint(mark, name, in_columns, size, nbytes, crc, file_crc))
             self._drop()
             self._save()
         except (OSError, AofError):
@@ -511,19 +520,19 @@ class Checkpoints:
         return [each for each in good if (self._log.cache.path / each.file).exists()]
 
 
-def _write(keyspace: Keyspace, path: Path) -> int:
-    """Write `keyspace` to the compressed file `path`, as a snapshot or in columns; its size before compression."""
+def _write(keyspace: Keyspace, path: Path) -> tuple[bool, int]:
+    """Write `keyspace` to the compressed file `path`; whether in columns, and how large before compression."""
     form = BaseForm("rdb", incremental_fsync=False, checksum=False)
     if not snapshot.can_write(keyspace, form):
         with pa.CompressedOutputStream(str(path), _COMPRESSION) as file:
-            return write_columns(file, keyspace)
+            return True, write_columns(file, keyspace)
     # The kernel writes to a file alone.
     plain = path.with_suffix("")
     try:
         _keys, size = snapshot.write_snapshot(keyspace, str(plain), form, durable=False)
         with plain.open("rb") as source, pa.CompressedOutputStream(str(path), _COMPRESSION) as file:
             shutil.copyfileobj(source, file, _COPY_BYTES)
-        return size
+        return False, size
     finally:
         plain.unlink(missing_ok=True)
 

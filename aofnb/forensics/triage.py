@@ -16,6 +16,7 @@ from aofnb.forensics.columns import Selection
 from aofnb.forensics.dialects import dialect_of, sets_of_tile38
 from aofnb.forensics.kinds import Kinds, Sums
 from aofnb.forensics.reading import HARMLESS, Progress, Report
+from aofnb.forensics.roles import BARRIERS
 from aofnb.forensics.rows import tables
 from aofnb.forensics.words import count, shell_line, size
 
@@ -28,7 +29,7 @@ __all__ = ["Triage", "triage"]
 
 _COLUMNS = ("part", "offset", "nbytes", "ts", "db", "txn", "cmd", "key", "nkeys", "status")
 # What deserves a look wherever it stands.
-_SUSPECTS = ("FLUSHALL", "FLUSHDB", "SWAPDB", "RENAME", "RENAMENX", "EVAL", "EVALSHA", "FCALL", "DEBUG")
+_SUSPECTS = (*BARRIERS, "RENAME", "RENAMENX")
 _BIG_DELETE_KEYS = 100
 _GIANT_BYTES = 1 << 20
 # So many of each kind of suspect are listed; all are counted.

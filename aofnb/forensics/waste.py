@@ -34,7 +34,7 @@ from aofnb.errors import AofnbError
 from aofnb.forensics.columns import Selection, was_run
 from aofnb.forensics.kinds import Kinds, text_of
 from aofnb.forensics.reading import Progress, Report
-from aofnb.forensics.roles import roles_by_name
+from aofnb.forensics.roles import WIDE, roles_by_name
 from aofnb.forensics.scan import Record, read_record
 from aofnb.forensics.travel import StoppedClock, base_end, blocks
 
@@ -48,7 +48,6 @@ Codes = npt.NDArray[np.uint64]
 
 _COLUMNS = ("part", "offset", "nbytes", "db", "cmd", "keys", "status")
 _NO_KEY = "(no key)"
-_WIDE = ("FLUSHALL", "FLUSHDB", "SWAPDB")
 _RENAMES = ("RENAME", "RENAMENX")
 # What a use of a key does to what was said to it before, and to what the command itself says.
 _BURIES, _LEAVES_NOTHING = 1, 2
@@ -316,7 +315,7 @@ class _Sums:
         self._die(groups[~run], nbytes[~run])
         self.highest_db = max(self.highest_db, int(dbs.max(initial=0)))
 
-        wide = [code for code, word in enumerate(words) if word in (*_WIDE, *_RENAMES)]
+        wide = [code for code, word in enumerate(words) if word in (*WIDE, *_RENAMES)]
         for row in np.flatnonzero(run & np.isin(codes, wide)).tolist():
             cmd, begin = words[codes[row]], int(begins[row])
             argv = _argv(log, batch, row) if cmd == "SWAPDB" else [b"", *keys[begin : begins[row + 1]].to_pylist()]
@@ -441,7 +440,7 @@ class _Sums:
             if len(turn.argv) == 3 and turn.argv[1].isdigit() and turn.argv[2].isdigit():
                 a, b = int(turn.argv[1][:9]), int(turn.argv[2][:9])
                 self._homes[a], self._homes[b] = self._home_of(b), self._home_of(a)
-        elif turn.cmd in _WIDE:
+        elif turn.cmd in WIDE:
             homes = [self._homes.pop(db, -1) for db in ([turn.db] if turn.cmd == "FLUSHDB" else list(self._homes))]
             self._bury(self._flushed + np.flatnonzero(np.isin(self._home[self._flushed : self._known], homes)))
             if not self._homes:

@@ -8,7 +8,7 @@ import pytest
 import aofnb
 from aofnb.config import Config
 from aofnb.forensics import state_columns
-from aofnb.forensics.state_columns import are_columns, load_columns, write_columns
+from aofnb.forensics.state_columns import load_columns, write_columns
 from aofnb.rdb import write_rdb
 from aofnb.store.hash_value import HashValue
 from aofnb.store.keyspace import Keyspace
@@ -77,8 +77,3 @@ def test_a_listpack_stays_one_whatever_the_limits_are():
 
 def test_an_empty_keyspace_comes_back():
     assert loaded(columns_of(Keyspace(16, lambda: 0))).key_count() == 0
-
-
-def test_columns_are_told_from_a_snapshot(keyspace):
-    assert are_columns(columns_of(keyspace)[:8])
-    assert not are_columns(snapshot(keyspace)[:8])
