@@ -6,6 +6,9 @@ nothing expires and nobody watches. Whatever differs, an option or an error abov
 leave the same data, a property test holds.
 
 Where the commands still stand in the log, objects are made only of what is kept as one.
+
+As Python this does the same, so that a test can hold one against the other and a debugger can walk through it; a
+process without kernels takes `plain_replay`, which is quicker there.
 """
 
 from __future__ import annotations
