@@ -21,7 +21,7 @@ PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 help:
 	@echo "make demo       open a real redis-server log, change it in %%redis cells, show it as a table"
 	@echo "make test       everything that is checked: lint, types, tests, notebooks"
-	@echo "make oldest     the magics on IPython 7.34, the lowest that is promised"
+	@echo "make oldest     magics, widgets and forensics on the lowest versions that are promised"
 	@echo "make build      compile the kernels again, after a change of theirs"
 	@echo "make lab        JupyterLab with the tutorials"
 	@echo "make bench      speed, as ratios to redis-py, redis-server, fakeredis, redis-check-aof"
@@ -65,12 +65,12 @@ test: $(BUILT) lint
 		--nbval-sanitize-with=notebooks/nbval-sanitize.cfg notebooks/
 	@echo "All checks passed."
 
-# The lowest IPython that is promised, which Colab runs: its own environment, since nothing else runs with it.
+# The lowest versions that pyproject.toml promises, in an environment of their own: JupyterLab runs with none of them.
 oldest:
 	@$(PYTHON) -m venv .venv-oldest
 	@.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check \
-		'ipython==7.34.*' 'ipywidgets>=8' 'pandas>=2.2' 'pyarrow>=17' 'pytest>=9' pytest-timeout pytest-randomly hypothesis 'redis>=5.3'
-	.venv-oldest/bin/python -m pytest -q tests/unit/magics
+		pytest pytest-timeout pytest-randomly pytest-xdist hypothesis $$($(PYTHON) tests/support/lowest.py)
+	.venv-oldest/bin/python -m pytest -q -n 2 tests/unit/magics tests/unit/widgets tests/unit/forensics
 
 lint: $(DEV)
 	$(BIN)/ruff format --check .

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
+from ipywidgets import Widget
+from ipywidgets.widgets import widget as ipywidgets_widget
 from traitlets.config import Config
 
-__all__ = ["Notebook", "notebook_shell"]
+__all__ = ["Notebook", "live_widgets", "notebook_shell"]
 
 
 class Notebook:
@@ -70,3 +72,10 @@ def notebook_shell(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
         yield Notebook(shell)
     finally:
         InteractiveShell.clear_instance()
+
+
+def live_widgets() -> dict[str, Widget]:
+    """The widgets that were not closed, by their ids."""
+    # ipywidgets 8.0.3 moved it.
+    known = ipywidgets_widget._instances if hasattr(ipywidgets_widget, "_instances") else Widget._active_widgets
+    return dict(known)

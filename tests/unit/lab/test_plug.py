@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ipywidgets.widgets import widget as ipywidgets_widget
+from support.notebook import live_widgets
 
 from aofnb.errors import ConfigError
 from aofnb.lab import pull_the_plug
@@ -120,11 +120,10 @@ def test_what_is_saved_needs_no_style_and_no_script(plug):
 
 
 def test_closing_leaves_no_widget_behind():
-    before = set(ipywidgets_widget._instances)
+    before = live_widgets()
     plug = pull_the_plug(seconds=12, rate=15.0)
     plug.close()
-    left = [ipywidgets_widget._instances[each] for each in set(ipywidgets_widget._instances) - before]
-    assert not left
+    assert live_widgets() == before
     assert "application/vnd.jupyter.widget-view+json" not in plug._repr_mimebundle_()
 
 

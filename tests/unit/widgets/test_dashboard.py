@@ -9,7 +9,7 @@ import threading
 import pytest
 from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
-from ipywidgets.widgets import widget as ipywidgets_widget
+from support.notebook import live_widgets
 from support.stats import StatsStub
 from traitlets.config import Config
 
@@ -321,9 +321,9 @@ class TestLife:
         assert len(screen) == 2
 
     def test_no_widget_is_left_behind(self, store):
-        before = set(ipywidgets_widget._instances)
+        before = live_widgets()
         Dashboard(store, clock=FakeClock()).stop()
-        assert set(ipywidgets_widget._instances) == before
+        assert live_widgets() == before
 
     def test_without_threads_a_task_updates_between_cells(self, dashboard, store, monkeypatch):
         def no_threads(_thread):
