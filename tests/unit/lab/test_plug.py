@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from support.notebook import live_widgets
 
@@ -75,12 +77,19 @@ def test_the_distribution_is_in_words_and_in_a_picture(plug):
 
 
 def test_many_crashes_are_counted_beside_the_kernel(plug):
-    seen = []
-    plug._html.observe(lambda change: seen.append(change["new"]), names="value")
+    seen, clicked_twice = [], threading.Event()
+
+    def drawn(change):
+        seen.append(change["new"])
+        if threading.current_thread() is plug._worker:
+            clicked_twice.wait(60)
+
+    plug._html.observe(drawn, names="value")
     clicked(plug, "1,000 crashes")
     worker = plug._worker
     clicked(plug, "1,000 crashes")
     assert plug._worker is worker
+    clicked_twice.set()
     worker.join(60)
     assert {len(outcomes) for outcomes in plug.test.outcomes.values()} == {1000}
     assert any("of 3,000 crashes" in html for html in seen)
