@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from aofnb.errors import RdbError
-from aofnb.rdb import Entry, RdbReader, Skipped
+from aofnb.rdb import Entry, LibraryEntry, RdbReader, Skipped
 from aofnb.rdb.crc64 import crc64
 from aofnb.store.functions import LibraryError, parse_library
 
@@ -167,15 +167,15 @@ def _unsupported(skipped: list[Skipped]) -> Finding | None:
     return Finding(skipped[0].offset, f"{skipped[0].reason}{at}")
 
 
-def _bad_library(functions: list[bytes]) -> Finding | None:
+def _bad_library(functions: list[LibraryEntry]) -> Finding | None:
     names: set[str] = set()
-    for code in functions:
+    for entry in functions:
         try:
-            name = parse_library(code).name
+            name = parse_library(entry.code).name
         except LibraryError as problem:
-            return Finding(0, f"a function library that cannot be loaded: {problem}")
+            return Finding(entry.offset, f"a function library that cannot be loaded: {problem}")
         if name in names:
-            return Finding(0, f"the function library {name!r} comes twice")
+            return Finding(entry.offset, f"the function library {name!r} comes twice")
         names.add(name)
     return None
 

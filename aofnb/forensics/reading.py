@@ -49,8 +49,9 @@ class Report:
     """What reading found out beside the rows.
 
     `damage` : part, offset, nbytes, kind and reason of each place that could not be read: truncated, format,
-    open_multi, snapshot, and with ``resync`` what `aofnb.forensics.resync.Gap` tells apart, and ``mended``; kind
-    ``skipped`` is a key of a snapshot that no command can make, ``checksum`` a snapshot of which some byte is wrong.
+    open_multi, snapshot, and with ``resync`` what `aofnb.forensics.resync.Gap` tells apart, and ``mended``. Of a
+    snapshot that was read: ``skipped``, a key that no command can make, ``empty``, keys that servers leave out,
+    ``checksum``, some byte is wrong.
     `escaped_keys` : keys that the encoding could not hold as they are.
     `share` : how much of what is to be read the rows so far are, from 0 to 1, by bytes; `offset` : the end of the last
     of them in its file; `rows` : how many rows there were so far, those that nobody wanted too.

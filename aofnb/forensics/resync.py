@@ -473,7 +473,7 @@ def behind_snapshot(part: Part, file: PartFile, offset: int, reason: str, report
     """
     with _source(part, file) as source:
         for at in _candidates(source, offset, _BEHIND_SNAPSHOT):
-            if source.at(at - 9, 1) == b"\xff" and _valid_at(source, at):
+            if at >= 9 and source.at(at - 9, 1) == b"\xff" and _valid_at(source, at):
                 damage = Damage("format", at, source.size - at, reason)
                 report.add(part, "snapshot", offset, at - offset, reason)
                 followed = _follow(source, at)

@@ -20,6 +20,7 @@ from aofnb.forensics._keys_cy import COMPILED, KeyRows
 from aofnb.forensics.keys import command_at
 from aofnb.forensics.parts import Part, PartFile
 from aofnb.forensics.scan import Records
+from aofnb.forensics.words import count
 from aofnb.rdb import opcodes
 from aofnb.rdb.reader import Entry, RdbReader
 from aofnb.store.snapshot import commands_of_key
@@ -46,7 +47,8 @@ class SnapshotRows:
         Offset behind the snapshot. None before the last row.
     notes
         What is wrong with what was read: (kind, offset, reason) each. ``skipped``: no row can hold it;
-        ``checksum``: some byte is not what was written, so no server loads it.
+        ``empty``: keys without elements, which no command makes; ``checksum``: some byte is not what was written, so
+        no server loads it.
     """
 
     def __init__(self, file: PartFile, part: Part) -> None:
@@ -95,6 +97,9 @@ class SnapshotRows:
         yield from rows.flush()
         self.end = reader.end
         self.notes += [("skipped", skipped.offset, skipped.reason) for skipped in reader.skipped]
+        if reader.first_empty is not None:
+            what = f"{count(reader.empty_keys, 'key')} without elements, which servers leave out"
+            self.notes.append(("empty", reader.first_empty, what))
         if reader.checksum == "wrong":
             self.notes.append(("checksum", 0, "the checksum is wrong: some byte of the snapshot was changed"))
 
@@ -117,8 +122,8 @@ class _Rows:
     def add_libraries(self) -> None:
         """The libraries that were read since this was called last."""
         functions = self._reader.functions
-        for code in functions[self._libraries :]:
-            self.add(0, [b"FUNCTION", b"LOAD", code])
+        for code, offset, end in functions[self._libraries :]:
+            self._table.add(offset, end - offset, end, [b"FUNCTION", b"LOAD", code])
         self._libraries = len(functions)
 
     def add(self, offset: int, argv: list[bytes]) -> None:

@@ -6,13 +6,14 @@
 
 from aofnb.rdb.dump import ChecksumError, dump_functions, dump_payload, load_functions, load_payload
 from aofnb.rdb.encode import list_node_sizes
-from aofnb.rdb.reader import MAGIC_BYTES, Entry, Loaded, RdbReader, Skipped, is_rdb, load_rdb
+from aofnb.rdb.reader import MAGIC_BYTES, Entry, LibraryEntry, Loaded, RdbReader, Skipped, is_rdb, load_rdb
 from aofnb.rdb.writer import base_aux, rdb_pieces, write_rdb
 
 __all__ = [
     "MAGIC_BYTES",
     "ChecksumError",
     "Entry",
+    "LibraryEntry",
     "Loaded",
     "RdbReader",
     "Skipped",

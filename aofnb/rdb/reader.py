@@ -82,6 +82,14 @@ class Entry(NamedTuple):
     field_expires: dict[bytes, int] | None = None
 
 
+class LibraryEntry(NamedTuple):
+    """The source of one function library, whose record is from ``offset`` to before ``end``."""
+
+    code: bytes
+    offset: int
+    end: int
+
+
 @dataclass(frozen=True, slots=True)
 class Skipped:
     """Something of the file that was read and not given: `key` is None where it is not a key."""
@@ -125,8 +133,8 @@ class RdbReader(Iterator[Entry]):
         Known from the start: 1 to 15 and ``REDIS``, or 80 and up and ``VALKEY``.
     aux : list of (name, value)
         What the server said about itself, in the order of the file.
-    functions : list of bytes
-        Source of each function library.
+    functions : list of LibraryEntry
+        The function libraries.
     skipped : list of Skipped
         Values of modules, and others that nothing here can hold.
     empty_keys, first_empty
@@ -158,7 +166,7 @@ class RdbReader(Iterator[Entry]):
         databases: int = _DATABASES_MAX,
     ) -> None:
         self.aux: list[tuple[bytes, bytes]] = []
-        self.functions: list[bytes] = []
+        self.functions: list[LibraryEntry] = []
         self.skipped: list[Skipped] = []
         self.warnings: list[str] = []
         self.empty_keys = 0
@@ -344,10 +352,9 @@ class RdbReader(Iterator[Entry]):
         source = self._source
         if code == opcodes.AUX:
             self.aux.append((source.string(), source.string()))
-        elif code == opcodes.FUNCTION2:
-            self.functions.append(source.string())
-        elif code == opcodes.FUNCTION_PRE_GA:
-            self.functions.append(function_pre_ga(source))
+        elif code in (opcodes.FUNCTION2, opcodes.FUNCTION_PRE_GA):
+            library = source.string() if code == opcodes.FUNCTION2 else function_pre_ga(source)
+            self.functions.append(LibraryEntry(library, offset, source.offset))
         elif code == opcodes.MODULE_AUX:
             module = module_name(source.length())
             if source.length() != opcodes.MODULE_UNSIGNED:
@@ -561,11 +568,12 @@ def _refuse(skipped: Skipped, name: str | None) -> NoReturn:
 
 
 def _load_functions(reader: RdbReader, keyspace: Keyspace, name: str | None) -> None:
-    for code in reader.functions:
+    for entry in reader.functions:
         try:
-            library = parse_library(code)
+            library = parse_library(entry.code)
         except LibraryError as problem:
-            raise RdbError(f"a function library that cannot be loaded: {problem}", file=name) from None
+            what = f"a function library that cannot be loaded: {problem}"
+            raise RdbError(what, file=name, offset=entry.offset) from None
         if library.name in keyspace.functions:
-            raise RdbError(f"the function library {library.name!r} comes twice", file=name)
+            raise RdbError(f"the function library {library.name!r} comes twice", file=name, offset=entry.offset)
         keyspace.functions[library.name] = library

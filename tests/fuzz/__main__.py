@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-NAMES = ("aof", "load", "rdb", "dump", "manifest")
+NAMES = ("aof", "load", "scan", "rdb", "dump", "manifest")
 
 
 def main() -> int:

@@ -15,7 +15,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import numpy as np
+
+from aofnb import scan
 from aofnb.aof.check import check
 from aofnb.aof.fs import Fs
 from aofnb.aof.load import Tail, read_units
@@ -23,6 +27,8 @@ from aofnb.aof.manifest import Manifest
 from aofnb.clock import FakeClock
 from aofnb.engine.store import open_store
 from aofnb.errors import AofError, AofManifestError, RdbError
+from aofnb.forensics.columns import DEFAULT_COLUMNS
+from aofnb.forensics.reading import OnBad
 from aofnb.lab.crash import content_of
 from aofnb.lab.disk import DiskImage
 from aofnb.rdb import RdbReader, dump_payload, load_payload, load_rdb, write_rdb
@@ -173,6 +179,49 @@ def _manifest(data: bytes) -> None:
             assert again.all_files == manifest.all_files
 
 
+# --- logs as tables -------------------------------------------------------------------------------------------
+
+_COLUMNS = (*DEFAULT_COLUMNS, "verb", "keys", "args")
+
+
+def _scan(data: bytes) -> None:
+    """Whatever a log holds, it is a table, by each way of reading over damage; what can be had back of it is whole."""
+    with TemporaryDirectory(prefix="aofnb-fuzz-") as home, _quiet():
+        path = Path(home) / "x.aof"
+        path.write_bytes(data)
+        with suppress(AofError, RdbError):
+            _same_rows(path, "error")
+        _same_rows(path, "truncate")
+        rows = _same_rows(path, "resync")
+        log = scan(path, on_bad="resync", cache_dir=False)
+        report = log.check()
+        assert report.commands <= rows
+        if not _COSTLY.search(data):
+            with suppress(AofError, RdbError):
+                log.at("end").close()
+        assert path.read_bytes() == data
+        try:
+            kept = log.salvage(Path(home) / "fixed", dry_run=False, verify=False).kept
+        except AofError:
+            return
+        assert kept == report.kept
+        fixed = scan(Path(home) / "fixed", cache_dir=False)
+        assert fixed.check().verdict == "fine"
+        assert len(fixed) == kept
+
+
+def _same_rows(path: Path, on_bad: OnBad) -> int:
+    """How many rows there are, which the index also says; they lie in the file one behind the other."""
+    log = scan(path, on_bad=on_bad, cache_dir=False)
+    frame = log.to_pandas(columns=_COLUMNS, encoding=None)
+    offsets, nbytes = frame["offset"].to_numpy(), frame["nbytes"].to_numpy()
+    assert (np.diff(offsets) >= 0).all()
+    assert nbytes.sum() <= path.stat().st_size
+    assert len(frame) == len(scan(path, on_bad=on_bad, cache_dir=False))
+    log.triage()
+    return len(frame)
+
+
 # --- snapshots -----------------------------------------------------------------------------------------------
 
 
@@ -321,6 +370,7 @@ TARGETS = {
     for target in (
         Target("aof", _aof, _aof_seeds, _AOF_WORDS),
         Target("load", _load, _load_seeds, _AOF_WORDS),
+        Target("scan", _scan, _load_seeds, _AOF_WORDS),
         Target("rdb", _rdb, _rdb_seeds, _RDB_WORDS, _mended_rdb),
         Target("dump", _dump, _dump_seeds, _RDB_WORDS, _mended_payload),
         Target("manifest", _manifest, _manifest_seeds, _MANIFEST_WORDS),

@@ -69,6 +69,40 @@ def test_a_snapshot_with_a_wrong_checksum_is_brought_back_as_commands(tmp_path, 
     assert aofnb.scan(tmp_path / "new").check().ok
 
 
+def snapshot(records):
+    """A snapshot of these records, without a checksum."""
+    return b"REDIS0010\xfe\x00" + records + b"\xff" + bytes(8)
+
+
+def test_keys_without_elements_are_told_and_no_part_of_what_is_salvaged(tmp_path):
+    """Servers leave them out, and redis-check-aof takes them for damage."""
+    log = aofnb.scan(write(tmp_path / "log.aof", snapshot(b"\x00\x01k\x01v" + b"\x02\x01a\x00" + b"\x04\x01b\x00")))
+    report = log.check()
+    assert (report.verdict, report.commands, report.kept, report.truncation_keeps) == ("damaged", 2, 2, 2)
+    (row,) = report.regions.to_dict("records")
+    assert (row["kind"], row["offset"]) == ("empty", 11 + 5)
+    assert row["reason"] == "2 keys without elements, which servers leave out"
+    assert log.at("end").execute("KEYS", "*") == [b"k"]
+    log.salvage(tmp_path / "new", dry_run=False)
+    assert aofnb.scan(tmp_path / "new").check().ok
+
+
+def test_a_library_stands_where_it_stands(tmp_path):
+    code = b"#!lua name=l\nredis.register_function('f', function() return 1 end)"
+    records = b"\x00\x01k\x01v" + b"\xf5" + b"%c" % len(code) + code
+    log = aofnb.scan(write(tmp_path / "log.aof", snapshot(records)))
+    assert log.to_pandas(columns=["offset", "nbytes", "cmd"]).values.tolist()[1:] == [
+        [11, 5, "SET"],
+        [11 + 5, 2 + len(code), "FUNCTION LOAD"],
+    ]
+
+
+def test_what_begins_as_a_snapshot_and_is_none_is_read_from_its_first_command_on(tmp_path):
+    log = aofnb.scan(write(tmp_path / "log.aof", b"REDIS\n" + DATA), on_bad="resync")
+    report = log.check()
+    assert (report.verdict, report.regions["kind"].tolist()) == ("unreadable", ["snapshot"])
+
+
 @pytest.mark.parametrize(
     ("data", "says"),
     [

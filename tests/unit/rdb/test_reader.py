@@ -78,7 +78,7 @@ def test_a_file_reads_to_what_the_server_says_is_in_it(name: str) -> None:
     assert reader.version == facts["rdb_version"]
     assert reader.checksum == facts["checksum"]
     assert [[n.decode("latin-1"), v.decode("latin-1")] for n, v in reader.aux] == facts["aux"]
-    assert sorted(code.decode("latin-1") for code in reader.functions) == sorted(facts["functions"])
+    assert sorted(each.code.decode("latin-1") for each in reader.functions) == sorted(facts["functions"])
     hints = [(entry.db, entry.type_byte, entry.idle_s, entry.freq) for entry in entries]
     assert hints == [(h["db"], h["type_byte"], h["idle"], h["freq"]) for h in facts["per_key_hints"]]
     assert reader.end == (RDB / "generated" / name).stat().st_size
