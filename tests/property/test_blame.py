@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
-from support.random_logs import random_commands, write_log
+from support.long_way import examples
+from support.random_logs import random_commands, seeds, write_log
 
 import aofnb
 from aofnb.forensics.slicing import Runner, python_value
@@ -124,8 +125,8 @@ def test_elements_are_of_whom_the_long_way_says(tmp_path_factory, lines):
         assert dict(zip(frame["element"], frame["seq"], strict=True)) == expected
 
 
-@settings(max_examples=40)
-@given(seed=st.integers(0, 1 << 32))
+@examples(40)
+@given(seed=seeds)
 def test_blame_of_anything_has_what_is_there(seed, tmp_path_factory):
     path = tmp_path_factory.mktemp("log") / "x.aof"
     write_log(path, random_commands(random.Random(seed), 150))

@@ -67,6 +67,16 @@ pieces = st.one_of(plain.map(encode_command), plain.map(encode_command), odd.map
 logs = st.lists(st.one_of(pieces, pieces, pieces, pieces, lost), max_size=14).map(b"".join)
 
 
+# A log that may be cut, in how large pieces it is read, how many bytes are between two marks, and what damage does.
+ways_to_read = given(
+    log=logs,
+    cut=st.integers(0, 3),
+    chunk_bytes=st.sampled_from([1, 7, 40, 300, 1 << 20]),
+    mark_bytes=st.sampled_from([1, 60, 4 << 20]),
+    on_bad=st.sampled_from(["truncate", "error", "resync"]),
+)
+
+
 def indexed(path: Path, on_bad: OnBad) -> Index | tuple[Any, ...]:
     try:
         return module.build_index(find_parts(path)[1], on_bad)
@@ -75,15 +85,21 @@ def indexed(path: Path, on_bad: OnBad) -> Index | tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("form", FORMS)
-@given(
-    logs,
-    st.integers(0, 3),
-    st.sampled_from([1, 7, 40, 300, 1 << 20]),
-    st.sampled_from([1, 60, 4 << 20]),
-    st.sampled_from(["truncate", "error", "resync"]),
+@ways_to_read
+@example(
+    log=b"#TS:9\r\n" + encode_command([b"MULTI"]) + encode_command([b"FLUSHALL"]) * 3,
+    cut=0,
+    chunk_bytes=40,
+    mark_bytes=1,
+    on_bad="error",
 )
-@example(b"#TS:9\r\n" + encode_command([b"MULTI"]) + encode_command([b"FLUSHALL"]) * 3, 0, 40, 1, "error")
-@example(encode_command([b"FLUSHALL"]) * 9 + encode_command([b"SET", b"k", b"x" * 500]), 0, 1 << 20, 1, "truncate")
+@example(
+    log=encode_command([b"FLUSHALL"]) * 9 + encode_command([b"SET", b"k", b"x" * 500]),
+    cut=0,
+    chunk_bytes=1 << 20,
+    mark_bytes=1,
+    on_bad="truncate",
+)
 def test_both_ways_make_the_same_index(form, tmp_path, log, cut, chunk_bytes, mark_bytes, on_bad):
     path = tmp_path / "x.aof"
     path.write_bytes(log[: len(log) - cut])
@@ -98,13 +114,7 @@ def test_both_ways_make_the_same_index(form, tmp_path, log, cut, chunk_bytes, ma
         assert ours == indexed(path, on_bad)
 
 
-@given(
-    logs,
-    st.integers(0, 3),
-    st.sampled_from([1, 7, 40, 300, 1 << 20]),
-    st.sampled_from([1, 60, 4 << 20]),
-    st.sampled_from(["truncate", "error", "resync"]),
-)
+@ways_to_read
 def test_whoever_reads_everything_makes_the_index_on_the_way(tmp_path, log, cut, chunk_bytes, mark_bytes, on_bad):
     path = tmp_path / "x.aof"
     path.write_bytes(log[: len(log) - cut])

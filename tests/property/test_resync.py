@@ -1,9 +1,9 @@
 """Reading on behind damage, for any log and any damage: nothing is read twice, nothing made up, the rest is there."""
 
-import random
-
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
+from support.long_way import examples
+from support.random_logs import damaged, damages
 
 import aofnb
 from aofnb.resp.encode import encode_command
@@ -17,23 +17,6 @@ plain = st.one_of(
 nested = st.lists(plain, max_size=4).map(lambda log: [b"SET", b"log", b"".join(map(encode_command, log))])
 plain_logs = st.lists(plain, min_size=1, max_size=12)
 any_logs = st.lists(st.one_of(plain, nested), min_size=1, max_size=12)
-damages = st.tuples(
-    st.sampled_from(["flip", "zeros", "missing", "garbage"]), st.integers(0, 1 << 30), st.integers(1, 60)
-)
-
-
-def damaged(data, damage):
-    """The bytes with damage in them, where it begins, and how many bytes of the original it touched."""
-    kind, place, length = damage
-    at = place % len(data)
-    if kind == "flip":
-        bit = 1 << (length % 8)
-        return data[:at] + bytes([data[at] ^ bit]) + data[at + 1 :], at, 1
-    if kind == "zeros":
-        return data[:at] + bytes(min(length, len(data) - at)) + data[at + length :], at, length
-    if kind == "missing":
-        return data[:at] + data[at + length :], at, length
-    return data[:at] + random.Random(place).randbytes(length) + data[at:], at, 0
 
 
 def rows_of(tmp_path, data):
@@ -104,7 +87,7 @@ def test_rows_and_damage_share_the_file_without_overlap(tmp_path, log, some):
 
 
 @given(any_logs)
-@settings(max_examples=30)
+@examples(30)
 def test_a_whole_log_is_read_the_same(tmp_path, log):
     frame, damage = rows_of(tmp_path, b"".join(map(encode_command, log)))
     assert [list(argv) for argv in frame.args] == log

@@ -1,48 +1,24 @@
 """Shortcuts through the log against the long way: replay of everything."""
 
 import gzip
-import io
 import random
-from functools import partial
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
-from support.random_logs import random_commands, write_log
+from support.long_way import examples, often, replayed, state
+from support.random_logs import random_commands, random_logs, seeds, write_log
 
 import aofnb
 from aofnb.errors import AofFormatError
 from aofnb.forensics import travel
 from aofnb.forensics.slicing import python_value
-from aofnb.forensics.travel import empty_store, replay_into
-from aofnb.rdb.writer import write_rdb
 from aofnb.resp.encode import encode_command
 from aofnb.store.digest import keyspace_digest
 
 
-@pytest.fixture
-def small_segments(monkeypatch):
-    from aofnb.forensics import postings, rows
-
-    monkeypatch.setattr(postings, "_SEGMENT_ROWS", 16)
-    monkeypatch.setattr(rows, "_MARK_ROWS", 8)
-    monkeypatch.setattr(rows, "scan_file", partial(rows.scan_file, chunk_bytes=256))
-
-
-def often(monkeypatch):
-    """Checkpoints of a log of a few rows, each few hundred bytes."""
-    for name, value in (("_WORTH_BYTES", 100), ("_GOAL_S", 1e-5), ("_BEFORE_FLUSH_BYTES", 100)):
-        monkeypatch.setattr(travel, name, value)
-
-
-def replayed(log, position):
-    store = empty_store(log, position.ts)
-    replay_into(store, log, position)
-    return store
-
-
-@settings(max_examples=60)
-@given(seed=st.integers(0, 1 << 32), data=st.data())
+@examples(60)
+@given(seed=seeds, data=st.data())
 def test_a_slice_gives_what_replay_gives(seed, data, tmp_path_factory, small_segments):
     path = tmp_path_factory.mktemp("log") / "x.aof"
     commands = random_commands(random.Random(seed), 120)
@@ -57,8 +33,8 @@ def test_a_slice_gives_what_replay_gives(seed, data, tmp_path_factory, small_seg
                 assert log.get(key, db=db, at=position) == expected, (position.seq, db, key)
 
 
-@settings(max_examples=30)
-@given(seed=st.integers(0, 1 << 32), data=st.data())
+@examples(30)
+@given(seed=seeds, data=st.data())
 def test_checkpoints_give_what_replay_gives(seed, data, tmp_path_factory, small_segments, monkeypatch):
     often(monkeypatch)
     directory = tmp_path_factory.mktemp("log")
@@ -72,27 +48,19 @@ def test_checkpoints_give_what_replay_gives(seed, data, tmp_path_factory, small_
             assert keyspace_digest(ours) == keyspace_digest(replayed(log, position).engine.keyspace)
 
 
-@settings(max_examples=40)
-@given(seed=st.integers(0, 1 << 32), pack=st.sampled_from([bytes, gzip.compress]), data=st.data())
+@examples(40)
+@given(log=random_logs(150, with_base=True), data=st.data())
 def test_behind_a_snapshot_all_shortcuts_give_what_replay_gives(
-    seed, pack, data, tmp_path_factory, small_segments, monkeypatch
+    log, data, tmp_path_factory, small_segments, monkeypatch
 ):
     """Its keys come as rows, but nothing can begin to read among them."""
     often(monkeypatch)
-    monkeypatch.setattr("aofnb.forensics.snapshot._TABLE_ROWS", 5)
     directory = tmp_path_factory.mktemp("log")
-    commands = random_commands(random.Random(seed), 150)
-    border = next(n for n in range(60, len(commands)) if commands[n - 1] == [b"EXEC"] or n == len(commands) - 1)
-    write_log(directory / "first.aof", commands[:border])
-    log = aofnb.scan(directory / "first.aof", cache_dir=False, on_bad="truncate")
-    snapshot = io.BytesIO()
-    write_rdb(snapshot, replayed(log, log.position("end")).engine.keyspace)
-    write_log(directory / "rest.aof", commands[border:])
-    (directory / "x.aof").write_bytes(pack(snapshot.getvalue() + (directory / "rest.aof").read_bytes()))
-    rows = len(aofnb.scan(directory / "x.aof", cache_dir=False))
-    frame = aofnb.scan(directory / "x.aof", cache_dir=False).to_pandas(encoding=None)
+    path = log.write(directory / "log")
+    rows = len(aofnb.scan(path, cache_dir=False))
+    frame = aofnb.scan(path, cache_dir=False).to_pandas(encoding=None)
     for cached in (False, directory / "cache", directory / "cache"):
-        log = aofnb.scan(directory / "x.aof", cache_dir=cached)
+        log = aofnb.scan(path, cache_dir=cached)
         for seq in data.draw(st.lists(st.integers(0, rows), min_size=2, max_size=4)):
             position = log.position(seq)
             assert log.position(str(position)) == position
@@ -106,17 +74,8 @@ def test_behind_a_snapshot_all_shortcuts_give_what_replay_gives(
                 assert part[column].dropna().to_dict() == expected[column].dropna().to_dict()
 
 
-def state(path):
-    """Database, key, value and deadline of everything, whatever the time."""
-    log = aofnb.scan(path, cache_dir=False, on_bad="truncate")
-    store = empty_store(log, None)
-    replay_into(store, log, log.position(len(log)))
-    keyspace = store.engine.keyspace
-    return {(db.index, key): (python_value(value), deadline) for db in keyspace for key, value, deadline in db.walk()}
-
-
-@settings(max_examples=40)
-@given(seed=st.integers(0, 1 << 32), data=st.data())
+@examples(40)
+@given(seed=seeds, data=st.data())
 def test_a_plan_tells_what_the_long_way_tells(seed, data, tmp_path_factory, small_segments, monkeypatch):
     often(monkeypatch)
     directory = tmp_path_factory.mktemp("log")
@@ -156,8 +115,8 @@ def test_what_damage_left_of_a_transaction_counts_in_a_checkpoint_right_behind_i
             assert log.at(seq).execute("DBSIZE") == keys
 
 
-@settings(max_examples=60)
-@given(seed=st.integers(0, 1 << 32), damage=st.integers(0, 1 << 32), data=st.data())
+@examples(60)
+@given(seed=seeds, damage=seeds, data=st.data())
 def test_of_a_damaged_log_shortcuts_give_what_replay_gives(
     seed, damage, data, tmp_path_factory, small_segments, monkeypatch
 ):
@@ -274,8 +233,8 @@ XREAD COUNT 3 STREAMS {k} 0|PFCOUNT {k}|GEOPOS {k} f1|SORT_RO {k} ALPHA|SCAN 0 T
 """
 
 
-@settings(max_examples=20)
-@given(seed=st.integers(0, 1 << 32), data=st.data())
+@examples(20)
+@given(seed=seeds, data=st.data())
 def test_values_that_are_made_when_asked_for_answer_as_others(
     seed, data, tmp_path_factory, small_segments, monkeypatch
 ):

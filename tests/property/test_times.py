@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.long_way import examples
 
 import aofnb
 from aofnb.clock import FakeClock
@@ -53,7 +54,7 @@ def simulated(path, rng, rows=400, annotated=0.0, xadd=0.0, deadlines=0.1, kinds
     return np.array(times)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     seed=st.integers(0, 1 << 32),
     annotated=st.sampled_from([0.0, 0.0, 0.02]),
