@@ -28,6 +28,8 @@ __all__ = ["Comparison", "Level", "change_of", "compare"]
 
 Level = Literal["bytes", "commands", "state"]
 _READ_BYTES = 1 << 20
+# What has no database.
+_FRAMING = pa.array(["MULTI", "EXEC"])
 # Where a command stands, and what it says.
 _COMMAND = ("seq", "db", "args")
 
@@ -145,8 +147,11 @@ def _commands_of(log: Log, tell: Callable[[int, int], object]) -> Iterator[pa.Re
     for batch in log.read(wanted, log.tolerant, tell, Report()):
         was_run = pc.invert(pc.is_in(batch["status"].cast(pa.string()), pa.array(NOT_RUN)))
         # One whose name cannot be read has none.
-        counts = pc.and_(was_run, pc.fill_null(pc.not_equal(batch["cmd"].cast(pa.string()), "SELECT"), True))
+        names = pc.fill_null(batch["cmd"].cast(pa.string()), "")
+        counts = pc.and_(was_run, pc.not_equal(names, "SELECT"))
         chosen = batch.select(["seq", "db", "args"])
+        # Servers of before 7.0 say SELECT behind MULTI, others in front of it.
+        chosen = chosen.set_column(1, "db", pc.if_else(pc.is_in(names, _FRAMING), None, chosen["db"]))
         if (counted := counts.true_count) < len(counts):
             chosen = chosen.filter(counts)
         if counted:

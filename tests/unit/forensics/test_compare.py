@@ -56,6 +56,9 @@ def test_commands_are_what_was_run_where(tmp_path):
     a = written(tmp_path / "a.aof", "SELECT 1", "SET k 1", "SELECT 1", "set k 2")
     b = written(tmp_path / "b.aof", "SELECT 1", "SET k 1", "SET k 2")
     assert compare(a, b)
+    # Servers of before 7.0 say SELECT behind MULTI, which itself has no database.
+    before = written(tmp_path / "d.aof", "SELECT 1", "MULTI", "SET k 1", "EXEC")
+    assert compare(before, written(tmp_path / "e.aof", "MULTI", "SELECT 1", "SET k 1", "EXEC"))
     found = compare(a, written(tmp_path / "c.aof", "SELECT 2", "SET k 1"))
     assert (found.common, found.differences.db_a[0], found.differences.db_b[0]) == (0, 1, 2)
 
