@@ -180,7 +180,9 @@ def recover(
     """See `Log.recover`."""
     if drop is None and stop is None and keep is None:
         raise TypeError("recover() needs drop=, stop= or keep=")
-    last = log.index().rows if stop is None else log.position(stop).seq
+    end = log.index().rows if stop is None else log.position(stop).seq
+    # Of a transaction that it cuts nothing counts: damage behind it would seem to have cut it, and the rest to count.
+    last = unit_start(log, end)
     rows = [] if drop is None else [seq for seq, _, _ in _commands(log, drop)]
     dropped = np.array(sorted(rows), np.int64)
     patterns = None
@@ -204,7 +206,7 @@ def recover(
     title = "a new log " + ", ".join(
         text
         for text, said in (
-            (f"of everything before row {last}", stop is not None),
+            (f"of everything before row {end}", stop is not None),
             (f"without {count(len(rows), 'command')}: {_shown_rows(rows)}", drop is not None),
             ("of the chosen keys alone", keep is not None),
         )

@@ -95,6 +95,20 @@ def test_a_plan_knows_of_deadlines_and_groups(tmp_path, lines):
     assert plan.found == [(0, b"k", "changes")]
 
 
+def test_a_transaction_that_the_end_cuts_does_not_count_whatever_damage_is_behind(tmp_path):
+    lines = ("SET k 1", "MULTI", "DEL k", "SET a 1", "SET lost 1", "SET b 1")
+    log_of(tmp_path / "x.aof", *lines)
+    content = (tmp_path / "x.aof").read_bytes()
+    (tmp_path / "x.aof").write_bytes(content.replace(b"$4\r\nlost", b"$%\r\nlost"))
+    log = aofnb.scan(tmp_path / "x.aof", on_bad="resync")
+    for stop, expected in ((3, [b"1", None]), (4, [None, b"1"])):
+        assert [log.at(stop).execute("GET", key) for key in ("k", "a")] == expected
+        plan = log.recover(stop=stop)
+        plan.write(tmp_path / str(stop))
+        assert values(tmp_path / str(stop), "k", "a") == expected
+        assert ((0, b"k", "comes back") in plan.found) == (stop == 3)
+
+
 def test_graft_tells_of_a_key_that_exists_again_with_another_deadline(tmp_path):
     lines = ("SET k 1 PXAT 4000000000000", "DEL k", "SET k 1 PXAT 4100000000000")
     plan = log_of(tmp_path / "x.aof", *lines).undo(1)
