@@ -25,14 +25,62 @@ from aofnb.forensics.log import Log
 from aofnb.forensics.parts import Part
 from aofnb.forensics.reading import HARMLESS, OnBad, Progress, Report, teller
 from aofnb.forensics.rows import tables
+from aofnb.forensics.scan import Records
 from aofnb.forensics.words import count, size
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import pandas as pd
 
-__all__ = ["DamageReport", "PartSurvey", "check_log", "survey"]
+__all__ = ["DamageReport", "Framing", "PartSurvey", "check_log", "survey"]
 
 Verdict = Literal["fine", "damaged", "unreadable"]
+
+
+class Framing:
+    """The rows of one file on their way into a new log, in which transactions are whole.
+
+    MULTI inside of a transaction and EXEC outside of one are left out; where damage took the end of a transaction an
+    EXEC stands for it; one that has none in the end is left out.
+    """
+
+    def __init__(self) -> None:
+        self._rows = 0
+        # How many rows there were before the MULTI that is open.
+        self._before: int | None = None
+
+    @property
+    def rows(self) -> int:
+        """How many rows the new log has, if this is all."""
+        return self._rows if self._before is None else self._before
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a MULTI without EXEC."""
+        return self._before is not None
+
+    def take(self, found: Records, keep: npt.NDArray[np.bool_]) -> tuple[bool, npt.NDArray[np.bool_], int | None]:
+        """Whether an EXEC comes in front of this table; which of its rows are left of those to `keep`; and the MULTI
+        among them that is still open at its end.
+        """
+        ends = found.behind_damage and self.is_open
+        if ends:
+            self._rows += 1
+            self._before = None
+        keep = keep & (found.cut_argc is None)
+        opened: int | None = None
+        for row in np.flatnonzero((found.argc == 1) & keep).tolist():
+            name = found.arg(row, 0).upper()
+            if name not in (b"MULTI", b"EXEC"):
+                continue
+            begins = name == b"MULTI"
+            if begins == self.is_open:
+                keep[row] = False
+                continue
+            opened = row if begins else None
+            self._before = self._rows + int(np.count_nonzero(keep[:row])) if begins else None
+        self._rows += int(np.count_nonzero(keep))
+        return ends, keep, opened
 
 
 @dataclass(slots=True)
@@ -47,6 +95,8 @@ class PartSurvey:
         How many of them are before the first damage: all that is left if the file is cut there.
     lf, discarded
         How many have lost their CRs; how many are in a transaction without EXEC.
+    kept
+        How many commands are in the log that salvage makes of it: all of what is sound; else see `Framing`.
     damage
         As in `aofnb.forensics.log.Report`.
     unknown
@@ -60,6 +110,7 @@ class PartSurvey:
     before_damage: int = 0
     lf: int = 0
     discarded: int = 0
+    kept: int = 0
     cut: int = 0
     damage: list[dict[str, Any]] = field(default_factory=list)
     unknown: set[str] = field(default_factory=set)
@@ -96,10 +147,12 @@ def survey(log: Log, progress: Progress = None, on_bad: OnBad = "resync") -> lis
         seen = PartSurvey(part, builder.seq)
         broken = False
         waiting = opened = 0
+        framing = Framing()
         with part.open() as file:
             for each in tables(part, file, 0, on_bad, report):
                 if each.behind_damage:
                     waiting = 0
+                framing.take(each, np.ones(len(each), bool))
                 seen.unknown |= sets_of_tile38(each)
                 rows = builder.batch(each)
                 for batch in (rows.settled, rows.open):
@@ -128,6 +181,7 @@ def survey(log: Log, progress: Progress = None, on_bad: OnBad = "resync") -> lis
             # Which byte is wrong nobody knows.
             seen.before_damage = 0
         seen.damage = sorted(report.damage, key=lambda each: int(each["offset"]))
+        seen.kept = seen.rows if seen.sound else framing.rows
         found.append(seen)
         done += part.size
         tell(done, total)
@@ -272,7 +326,7 @@ class DamageReport:
     @property
     def kept(self) -> int:
         """How many commands `Log.salvage` would write."""
-        return self.commands - sum(part.discarded for part in self.parts)
+        return sum(part.kept for part in self.parts)
 
     def __repr__(self) -> str:
         return "\n".join(self.lines())

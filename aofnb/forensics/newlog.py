@@ -27,7 +27,7 @@ from aofnb.aof.fs import OsFs
 from aofnb.aof.manifest import AofFile, Manifest
 from aofnb.engine.store import open_store
 from aofnb.errors import AofError, AofnbError
-from aofnb.forensics.damage import PartSurvey
+from aofnb.forensics.damage import Framing, PartSurvey
 from aofnb.forensics.log import Log
 from aofnb.forensics.oracle import loading_server
 from aofnb.forensics.reading import OnBad, Progress, Report, teller
@@ -208,8 +208,7 @@ def _rows_of(
         for found in tables(seen.part, file, 0, on_bad, Report()):
             keep = np.ones(len(found), bool) if choose is None else choose(found, first)
             first += len(found)
-            if found.cut_argc is None:
-                yield found, keep
+            yield found, keep
             tell(file.stored_bytes_read)
 
 
@@ -226,59 +225,37 @@ class _Writer:
 
     def __init__(self, file: BinaryIO, change: Change | None) -> None:
         self._file, self._change = file, change
-        # Where the open MULTI is in the new file, and how many commands were before it.
-        self._multi: tuple[int, int] | None = None
-        self._commands = 0
+        self._framing = Framing()
+        # Where the MULTI that is open is in the new file.
+        self._multi = 0
         # Annotations that are not written yet: the row behind each.
         self._times: list[tuple[int, int]] = []
 
     def write(self, rows: Iterator[tuple[Records, Keep]]) -> int:
         """Write all; how many commands that were."""
         for found, keep in rows:
-            if found.behind_damage and self._multi is not None:
+            ends, keep, opened = self._framing.take(found, keep)
+            if ends:
                 # What there is of the transaction is what the log still knows.
                 self._file.write(encode_command([b"EXEC"]))
-                self._commands += 1
-                self._multi = None
             self._times = [(0, second) for _, second in self._times[-1:]] + found.ts
-            keep, opened = self._framed(found, keep)
-            if self._change is not None:
+            # Of a command that was cut there is nothing to change.
+            if self._change is not None and keep.any():
                 found = self._change(found)
             if opened is not None:
                 self._rows(found, keep, 0, opened)
-                self._multi = (self._file.tell(), self._commands)
+                self._multi = self._file.tell()
             self._rows(found, keep, opened or 0, len(found))
-        if self._multi is not None:
-            self._file.seek(self._multi[0])
+        if self._framing.is_open:
+            self._file.seek(self._multi)
             self._file.truncate()
-            self._commands = self._multi[1]
-        return self._commands
-
-    def _framed(self, found: Records, keep: Keep) -> tuple[Keep, int | None]:
-        """The rows to keep, without a MULTI inside of a transaction or an EXEC outside of one; the MULTI that is still
-        open at the end of the table. Forgets one from before that ends in it.
-        """
-        keep = keep.copy()
-        open_ = self._multi is not None
-        opened: int | None = None
-        for row in np.flatnonzero((found.argc == 1) & keep).tolist():
-            name = found.arg(row, 0).upper()
-            if name not in (b"MULTI", b"EXEC"):
-                continue
-            if (name == b"EXEC") != open_:
-                keep[row] = False
-                continue
-            open_ = not open_
-            opened = row if open_ else None
-            self._multi = None
-        return keep, opened
+        return self._framing.rows
 
     def _rows(self, found: Records, keep: Keep, start: int, stop: int) -> None:
         """The kept rows of `found` from `start` to before `stop`."""
         rows = np.flatnonzero(keep[start:stop]) + start
         if not len(rows):
             return
-        self._commands += len(rows)
         begins = np.flatnonzero(np.diff(rows) != 1) + 1
         if self._times:
             begins = np.union1d(begins, np.searchsorted(rows, [row for row, _ in self._times]))

@@ -81,10 +81,9 @@ def salvage(
         raise TypeError("salvage(dest, dry_run=False) needs the path of a new directory")
     path = None if dest is None else checked_dest(log, dest)
     damage = check_log(log, progress)
-    kept = damage.commands - sum(part.discarded for part in damage.parts)
     shown = None if path is None else str(path)
     if dry_run or path is None:
-        return SalvageReport(damage, kept, shown, None)
+        return SalvageReport(damage, damage.kept, shown, None)
     about = {"made_by": "aofnb salvage", "source": log.source, "damage": damage.to_dict()}
     written = write_log(log, path, damage.parts, about=about, verify=verify)
     return SalvageReport(damage, written.commands, shown, written)

@@ -177,6 +177,16 @@ def test_salvage_writes_nothing_unless_told_to(tmp_path):
     assert "nothing was written" in repr(report)
 
 
+@pytest.mark.parametrize("lost", ["MULTI", "EXEC"])
+def test_what_would_be_written_is_what_is_written(lost, tmp_path):
+    """An EXEC whose MULTI is lost does not count; one that is put in where the end of a transaction is lost does."""
+    records = {name: encode_command(name.encode().split()) for name in ("MULTI", "SET a 1", "EXEC", "SET b 1")}
+    log = aofnb.scan(write(tmp_path / "log.aof", b"".join(records.values()).replace(lost.encode(), b"?" * 9)))
+    kept = log.salvage(tmp_path / "fixed").kept
+    report = log.salvage(tmp_path / "fixed", dry_run=False)
+    assert kept == log.check().kept == report.kept == len(aofnb.scan(tmp_path / "fixed"))
+
+
 def test_salvage_makes_a_log_of_all_that_is_legible(tmp_path):
     path = write(tmp_path / "log.aof", BROKEN)
     report = aofnb.scan(path).salvage(tmp_path / "fixed", dry_run=False)
