@@ -339,7 +339,9 @@ def _commands(log: Log, what: Any) -> list[tuple[int, int, list[bytes]]]:
             raise ValueError(f"row {seq} is {row['status']}: no server runs it, so there is nothing to undo")
         if row["cmd"] in ("MULTI", "EXEC") and row["txn"] is not None:
             for each in _transaction(log, seq, row["txn"]):
-                chosen[each["seq"]] = (each["seq"], each["db"], each["args"])
+                # What it selects is for the commands behind EXEC, too.
+                if each["cmd"] != "SELECT":
+                    chosen[each["seq"]] = (each["seq"], each["db"], each["args"])
         elif row["cmd"] in _FRAMING:
             raise ValueError(f"row {seq} is {row['cmd']}, which belongs to the commands behind it: name those")
         else:

@@ -95,6 +95,18 @@ def test_a_plan_knows_of_deadlines_and_groups(tmp_path, lines):
     assert plan.found == [(0, b"k", "changes")]
 
 
+@pytest.mark.parametrize("mode", ["excise", "graft", "rewind"])
+def test_without_a_transaction_all_others_run_in_their_database(mode, tmp_path):
+    """Some servers say SELECT behind MULTI, and it is for what is behind EXEC, too."""
+    log = log_of(tmp_path / "x.aof", "SELECT 0", "MULTI", "SELECT 2", "SET a 1", "EXEC", "SET b 1")
+    plan = log.undo(1, mode)
+    assert plan.commands == ([1, 3, 4] if mode != "rewind" else [])
+    plan.write(tmp_path / "new")
+    there = mode != "rewind"
+    assert values(tmp_path / "new", "a", "b", db=2) == [b"1" if mode == "graft" else None, b"1" if there else None]
+    assert values(tmp_path / "new", "b") == [None]
+
+
 def test_a_transaction_that_the_end_cuts_does_not_count_whatever_damage_is_behind(tmp_path):
     lines = ("SET k 1", "MULTI", "DEL k", "SET a 1", "SET lost 1", "SET b 1")
     log_of(tmp_path / "x.aof", *lines)
