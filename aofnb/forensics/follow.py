@@ -2,15 +2,18 @@
 
 Rules of this file: only whole units are given, so a transaction comes once its EXEC is there; the base that a rewrite
 makes is not read, since it says nothing new; the file that was read last is held open, so that what came into it before
-a rewrite dropped it is not lost; a file that came and went between two looks is, and said so. Between two looks nothing
-runs: the clock waits.
+a rewrite dropped it is not lost; a file that came and went between two looks is, and said so; where what was read is no
+longer there, that is an error. Between two looks nothing runs: the clock waits.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 import pandas as pd
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
     from aofnb.forensics.log import Log
 
 __all__ = ["Follow"]
+
+# So much of what was read tells whether it is still there.
+_LAST_BYTES = 256
 
 _log = logging.getLogger("aofnb")
 
@@ -59,10 +65,13 @@ class Follow(Iterator[pd.DataFrame]):
         self._stopped = False
         last = [mark for mark in log.index().marks if mark.part == len(log.parts) - 1][-1]
         part = log.parts[-1]
+        end = log.index().end
         if part.format == "rdb" and not last.offset:
             # Where its snapshot ends is lost, and only behind that it is a log.
-            end = log.index().end
             last = Mark(last.part, part.size, end.seq, end.db, end.txn, end.ts)
+        elif part.format == "rdb" and end.seq == last.seq and end.db:
+            # Once something stands behind the snapshot, it also has the SELECT of database 0.
+            last = replace(last, seq=last.seq + 1)
         self._open(part, last)
         # What is there already is not new.
         self._new_rows()
@@ -73,6 +82,9 @@ class Follow(Iterator[pd.DataFrame]):
         self._builder = RowBuilder([part.name], self._selection)
         self._builder.resume(Mark(0, begin.offset, begin.seq, begin.db, begin.txn, begin.ts))
         self._waiting: list[pa.RecordBatch] = []
+        # What is noted behind the last row, and what stands before it.
+        self._second_behind: int | None = None
+        self._last_bytes = b""
 
     def __enter__(self) -> Self:
         return self
@@ -116,20 +128,23 @@ class Follow(Iterator[pd.DataFrame]):
         """The whole units that came since the last look."""
         self._file.seek(0, 2)
         if self._file.tell() < self.offset:
-            raise AofError(
-                "the file became shorter while it was followed: it was cut or replaced; follow it again",
-                file=self.part.path,
-                offset=self.offset,
-            )
-        self._file.seek(self.offset)
+            raise self._changed("the file became shorter while it was followed: it was cut or replaced")
+        # It may have been cut, and have grown again since.
+        self._file.seek(self.offset - len(self._last_bytes))
+        if self._file.read(len(self._last_bytes)) != self._last_bytes:
+            raise self._changed("the file was changed while it was followed, in what was read already")
         ready: list[pa.RecordBatch] = []
+        behind: list[int] = []
         for found in scan_file(self._file, base=self.offset):
             if isinstance(found, Damage):
                 if found.kind == "format":
                     raise found.error(self.part.path)
                 # The rest of it has not come yet.
                 break
-            rows = self._builder.batch(found)
+            # A second that is noted behind the last row is read again: it goes if a server cuts what it was for.
+            noted = [(0, second) for second in behind] + found.ts
+            behind = [second for row, second in noted if row == len(found)][-1:]
+            rows = self._builder.batch(replace(found, ts=[each for each in noted if each[0] < len(found)]))
             if len(found):
                 self.offset = found.file_end
             if rows.settled is not None:
@@ -137,9 +152,16 @@ class Follow(Iterator[pd.DataFrame]):
                 self._waiting = []
             if rows.open is not None:
                 self._waiting.append(rows.open)
+        self._second_behind = behind[0] if behind else None
+        begin = max(self.offset - _LAST_BYTES, 0)
+        self._file.seek(begin)
+        self._last_bytes = self._file.read(self.offset - begin)
         if not any(batch.num_rows for batch in ready):
             return None
         return frame_of_batches(ready, self._builder.schema, [self.part.name])
+
+    def _changed(self, what: str) -> AofError:
+        return AofError(f"{what}; follow it again", file=self.part.path, offset=self.offset)
 
     def _following(self) -> Part | None:
         """The file that the writer went on to, if it did."""
@@ -150,10 +172,17 @@ class Follow(Iterator[pd.DataFrame]):
             return None
         names = [part.name for part in parts]
         if self.part.name in names:
+            self._check_place()
             behind = parts[names.index(self.part.name) + 1 :]
         else:
             behind = tuple(part for part in parts if part.type == "incr" and (part.seq or 0) > (self.part.seq or 0))
         return behind[0] if behind else None
+
+    def _check_place(self) -> None:
+        """What is followed has its name still: servers of before 7.0 rewrite one file and rename the new one."""
+        with suppress(FileNotFoundError):
+            if not os.path.samestat(os.stat(self.part.path), os.fstat(self._file.fileno())):
+                raise self._changed("another file took its place: the log was rewritten, or restored")
 
     def _go_on(self, part: Part) -> None:
         missed = (part.seq or 0) - (self.part.seq or 0) - 1
@@ -164,6 +193,7 @@ class Follow(Iterator[pd.DataFrame]):
                 count(missed, "file"),
             )
         mark = self._builder.mark(0)
+        ts = mark.ts if self._second_behind is None else self._second_behind
         self._file.close()
         # A new file begins in database 0.
-        self._open(part, Mark(0, 0, mark.seq, 0, mark.txn, mark.ts))
+        self._open(part, Mark(0, 0, mark.seq, 0, mark.txn, ts))

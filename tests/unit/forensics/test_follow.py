@@ -96,6 +96,59 @@ def test_a_file_that_shrinks_is_said(tmp_path):
         followed(path, lambda: path.write_bytes(b""))
 
 
+def test_a_file_that_was_cut_and_grew_again_is_said(tmp_path):
+    """As a server does that loads it: a transaction that was read up to its middle is cut, and others come there."""
+    path = tmp_path / "x.aof"
+    appender(path, "SET a 1")()
+    whole = path.read_bytes()
+    with pytest.raises(AofError, match="was changed while it was followed"):
+        followed(
+            path,
+            appender(path, "MULTI", "SET b 1"),
+            lambda: (path.write_bytes(whole), appender(path, "SET c 1", "SET d 1", "SET e 1", "SET f 1")()),
+        )
+
+
+def test_the_second_of_a_command_that_was_cut_is_not_that_of_the_next(tmp_path):
+    path = tmp_path / "x.aof"
+    appender(path, b"#TS:1790000000\r\n", "SET a 1")()
+    whole = path.read_bytes()
+    torn = [appender(path, b"#TS:1790000050\r\n*3\r\n"), lambda: path.write_bytes(whole)]
+    clock = Script([*torn, appender(path, "SET b 1")])
+    clock.follow = aofnb.scan(path).follow(columns=["key", "ts"], clock=clock)
+    (frame,) = clock.follow
+    assert [int(each.timestamp()) for each in frame.ts] == [1790000000]
+
+
+def test_rows_behind_a_snapshot_of_several_databases_have_their_numbers(tmp_path):
+    """The SELECT that stands for the end of the snapshot is a row once there is something behind it."""
+    with aofnb.open(tmp_path / "data", background=False) as store:
+        store.execute("SET", "a", "1")
+        session = store.session()
+        session.execute("SELECT", 2)
+        session.execute("SET", "b", "1")
+        store.execute("SAVE")
+    path = tmp_path / "x.aof"
+    (snapshot,) = (tmp_path / "data").rglob("dump.rdb")
+    path.write_bytes(snapshot.read_bytes())
+    (frame,) = followed(path, appender(path, "SET c 1"))
+    expected = aofnb.scan(path).to_pandas()
+    assert (frame.index.tolist(), frame.db.tolist()) == ([len(expected) - 1], [0])
+
+
+def test_another_file_in_its_place_is_said(tmp_path):
+    """Servers of before 7.0 rewrite their one file beside it, and rename the new one."""
+    path, new = tmp_path / "x.aof", tmp_path / "new.aof"
+    appender(path, "SET a 1")()
+    appender(new, "SET a 1", "SET b 1", "SET c 1")()
+    clock = Script([appender(path, "SET b 1"), lambda: (appender(path, "SET c 1")(), new.rename(path))])
+    clock.follow = aofnb.scan(path).follow(clock=clock)
+    assert next(clock.follow).key.tolist() == ["b"]
+    assert next(clock.follow).key.tolist() == ["c"]
+    with pytest.raises(AofError, match="another file took its place"):
+        next(clock.follow)
+
+
 def test_poll_must_be_above_zero(tmp_path):
     appender(tmp_path / "x.aof", "SET a 1")()
     with pytest.raises(ValueError, match="poll= is a number"):
