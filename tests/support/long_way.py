@@ -15,10 +15,12 @@ from aofnb.forensics.log import Log
 from aofnb.forensics.position import Position
 from aofnb.forensics.slicing import python_value
 from aofnb.forensics.travel import empty_store, replay_into
+from aofnb.store.same import beside
 
 __all__ = ["State", "examples", "often", "replayed", "state", "state_of"]
 
-State = dict[tuple[int, bytes], tuple[Any, int | None]]
+# Database and key; value, deadline, and what the value holds beside its elements.
+State = dict[tuple[int, bytes], tuple[Any, int | None, dict[str, Any]]]
 
 
 def examples(count: int) -> settings:
@@ -41,7 +43,7 @@ def replayed(log: Log, position: Position) -> Store:
 
 
 def state(path: Path) -> State:
-    """Database, key, value and deadline of everything at the end of a log, whatever the time."""
+    """Everything at the end of a log, whatever the time."""
     log = aofnb.scan(path, cache_dir=False, on_bad="truncate")
     store = empty_store(log, None)
     replay_into(store, log, log.position(len(log)))
@@ -49,6 +51,9 @@ def state(path: Path) -> State:
 
 
 def state_of(store: Store) -> State:
-    """Database, key, value and deadline of everything."""
-    keyspace = store.engine.keyspace
-    return {(db.index, key): (python_value(value), deadline) for db in keyspace for key, value, deadline in db.walk()}
+    """Everything in a store."""
+    return {
+        (db.index, key): (python_value(value), deadline, beside(value))
+        for db in store.engine.keyspace
+        for key, value, deadline in db.walk()
+    }

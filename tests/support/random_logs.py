@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,18 @@ import aofnb
 from aofnb.rdb.writer import write_rdb
 from aofnb.resp.encode import encode_command
 
-__all__ = ["RandomLog", "damaged", "damages", "random_commands", "random_logs", "seeds", "write_log"]
+__all__ = [
+    "RandomLog",
+    "damaged",
+    "damages",
+    "harmed",
+    "random_commands",
+    "random_logs",
+    "seeds",
+    "snapshot_of",
+    "write_log",
+    "write_manifest",
+]
 
 Commands = list[list[bytes]]
 
@@ -127,9 +139,14 @@ class RandomLog:
             (directory / name).write_bytes(_PACKINGS[self.packing](change(content)))
         if not self.in_parts:
             return directory / "x.aof"
-        lines = [f"file {name} seq {name.split('.')[2]} type {name.split('.')[3][0]}\n" for name in contents]
-        (directory / "x.aof.manifest").write_text("".join(lines))
+        write_manifest(directory, [(name, name.split(".")[3][0]) for name in contents])
         return directory
+
+
+def write_manifest(directory: Path, entries: Iterable[tuple[str, str]]) -> None:
+    """The manifest of these files, each with its kind: b, i or h."""
+    lines = [f"file {name} seq {name.split('.')[2]} type {kind}\n" for name, kind in entries]
+    (directory / "x.aof.manifest").write_text("".join(lines))
 
 
 def snapshot_of(commands: Commands, directory: Path) -> bytes:
@@ -171,12 +188,26 @@ def _outside_of_transactions(commands: Commands) -> list[int]:
 
 # --- damage ----------------------------------------------------------------------------------------------
 
-damages = st.tuples(
+Damage = tuple[str, int, int]
+
+damages: st.SearchStrategy[Damage] = st.tuples(
     st.sampled_from(["flip", "zeros", "missing", "garbage"]), st.integers(0, 1 << 30), st.integers(1, 60)
 )
 
 
-def damaged(data: bytes, damage: tuple[str, int, int]) -> tuple[bytes, int, int]:
+def harmed(hits: Sequence[Damage], number: int) -> Callable[[bytes], bytes]:
+    """What `RandomLog.write` takes: does these damages to file `number`, if there is one."""
+    numbers = itertools.count()
+
+    def harm(content: bytes) -> bytes:
+        for hit in hits if next(numbers) == number else ():
+            content = damaged(content, hit)[0] or b"x"
+        return content
+
+    return harm
+
+
+def damaged(data: bytes, damage: Damage) -> tuple[bytes, int, int]:
     """The bytes with damage in them, where it begins, and how many bytes of the original it touched."""
     kind, place, length = damage
     at = place % len(data)
