@@ -41,6 +41,7 @@ Progress = Callable[[int, int], object] | bool | None
 _ALONE_BYTES = 16 << 20
 # Kinds of damage that take no command from anybody.
 HARMLESS = ("skipped", "blank")
+_KEEPS_ALL = (*HARMLESS, "checksum", "mended", "open_multi")
 OPEN_MULTI = "the file ends inside a transaction: MULTI has no EXEC, so a server throws its commands away"
 
 
@@ -55,7 +56,7 @@ class Report:
     `escaped_keys` : keys that the encoding could not hold as they are.
     `share` : how much of what is to be read the rows so far are, from 0 to 1, by bytes; `offset` : the end of the last
     of them in its file; `rows` : how many rows there were so far, those that nobody wanted too.
-    `seconds` : row and second of each ``#TS``, which stands before that row.
+    `seconds` : row and second of each ``#TS``, which stands before that row; -1 where damage there may have taken one.
     `snapshots` : of each file that begins with one, in order, its first row and the one behind the last.
     `snapshot_end` : where the snapshot ends with which the file begins that is read; None if it has none, or none that
     is whole.
@@ -71,6 +72,11 @@ class Report:
     snapshots: list[tuple[int, int]] = field(default_factory=list)
     snapshot_end: int | None = None
     index: Index | None = None
+
+    @property
+    def lost(self) -> bool:
+        """Whether damage took commands, or what stood between them."""
+        return any(each["kind"] not in _KEEPS_ALL for each in self.damage)
 
     def add(self, part: Part, kind: str, offset: int, nbytes: int | None, reason: str, lost: int | None = None) -> None:
         """Note damage; `lost` is how many commands at least, where that was found out."""

@@ -102,12 +102,16 @@ def settled_rows(
     builder = survey.builder
     waiting: list[pa.RecordBatch] = []
     opened = 0
+    if report.lost:
+        # Of an earlier file the rest may be missing.
+        report.seconds.append((builder.seq, -1))
     for found in tables(part, file, offset, on_bad, report):
         settled: list[pa.RecordBatch] = []
         if found.behind_damage:
             # Whether the transaction ever ended is gone; what is there of it is given.
             settled += waiting
             waiting.clear()
+            report.seconds.append((builder.seq, -1))
         report.seconds += [(builder.seq + row, second) for row, second in found.ts]
         rows = builder.batch(found)
         report.rows = builder.seq

@@ -2,7 +2,7 @@
 
 Known, and what is concluded from it, for a log in which time does not go back:
 
-1. ``#TS``: the commands behind it ran in that second.
+1. ``#TS``: the commands behind it ran in that second, up to where damage may have taken the next one.
 2. XADD with an ID that the server made: it has the millisecond. IDs are taken for such if those of a stream lie
    within the time of the log and go up.
 3. A deadline: nobody sets one that is over, so the command ran before it. And where all deadlines of a verb and a
@@ -187,8 +187,7 @@ def times_of(log: Log, mtime: Moment = None, ctime: Moment = None, progress: Pro
     del said
     floor = _LOW if earliest is None else earliest
     ceiling = _HIGH if latest is None else latest
-    turns, seconds = _turns(met)
-    ends = np.append(turns[1:], met.rows) - 1 if len(turns) else turns
+    turns, ends, seconds = _turns(met)
     # The ends of the log are known, too.
     borders = np.array([first_live, met.rows - 1] if met.rows > first_live else [], np.int64)
     bounds = _Bounds([turns, ends, borders, *(kind.rows for kind in kinds)], floor, ceiling)
@@ -220,14 +219,17 @@ def times_of(log: Log, mtime: Moment = None, ctime: Moment = None, progress: Pro
     return bounds.times(snapshots)
 
 
-def _turns(met: Report) -> tuple[Ints, Ints]:
-    """The rows at which the annotated second changes, and the second from there on."""
+def _turns(met: Report) -> tuple[Ints, Ints, Ints]:
+    """The rows at which the annotated second changes, the last of each that ran in it for sure, and the second."""
     noted = np.array(met.seconds, np.int64).reshape(-1, 2)
     noted = noted[noted[:, 0] < met.rows]
     # Of several before one row the last counts.
     rows, seconds = noted[np.diff(noted[:, 0], append=-1) != 0].T
     changed = np.diff(seconds, prepend=-1) != 0
-    return rows[changed], seconds[changed]
+    rows, seconds = rows[changed], seconds[changed]
+    ends = np.append(rows[1:], met.rows) - 1 if len(rows) else rows
+    known = seconds >= 0
+    return rows[known], ends[known], seconds[known]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,10 @@
 """Estimated times against logs whose times are known: never worse than the bound, and good where deadlines are many."""
 
+import io
 import random
 from collections import defaultdict
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -10,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.long_way import examples
+from support.random_logs import PACKINGS, write_manifest
 
 import aofnb
 from aofnb.clock import FakeClock
@@ -18,26 +21,26 @@ from aofnb.forensics.analysis import deadline_of
 from aofnb.forensics.parts import Part
 from aofnb.forensics.reading import Report
 from aofnb.forensics.roles import template
+from aofnb.rdb.writer import write_rdb
 from aofnb.resp.encode import encode_command
+from aofnb.store.keyspace import Keyspace
 
 START_MS = 1_790_000_000_000
 
 
-def simulated(path, rng, rows=400, annotated=0.0, xadd=0.0, deadlines=0.1, kinds=2, jitter=False, ttls=()):
-    """Write a log with bursts and pauses; the time of each row in ms."""
+def records_of(rng, rows=400, annotated=0.0, xadd=0.0, deadlines=0.1, kinds=2, jitter=False, ttls=()):
+    """Records of commands, each another, annotations in front, with bursts and pauses; the time of each in ms."""
     ttls = ttls or [
         rng.choice([1000, 30_000, 60_000, 3_600_000, 86_400_000, rng.randrange(500, 10**7)]) for _ in range(kinds)
     ]
-    now, second, last_id, times, pieces = START_MS, -1, 0, [], []
+    now, second, last_id, times, records = START_MS, -1, 0, [], []
     for row in range(rows):
         now += rng.choice([0, 0, 1, 5, 20, 2000 if rng.random() < 0.05 else 0])
-        if rng.random() < annotated and now // 1000 != second:
+        note = b""
+        # A server that annotates does so whenever the second changes.
+        if now // 1000 != second and (second >= 0 or rng.random() < annotated):
             second = now // 1000
-            pieces.append(b"#TS:%d\r\n" % second)
-        elif second >= 0 and now // 1000 != second:
-            # A server that annotates does so whenever the second changes.
-            second = now // 1000
-            pieces.append(b"#TS:%d\r\n" % second)
+            note = b"#TS:%d\r\n" % second
         chance = rng.random()
         if chance < deadlines:
             kind = rng.randrange(kinds)
@@ -47,33 +50,103 @@ def simulated(path, rng, rows=400, annotated=0.0, xadd=0.0, deadlines=0.1, kinds
             last_id = now
             argv = [b"XADD", b"events", b"%d-0" % now, b"f", b"v"]
         else:
-            argv = [b"INCR", b"n"]
-        pieces.append(encode_command(argv))
+            argv = [b"INCRBY", b"n", b"%d" % row]
+        records.append(note + encode_command(argv))
         times.append(now)
-    path.write_bytes(b"".join(pieces))
-    return np.array(times)
+    return records, np.array(times)
+
+
+def simulated(path, *args, **kwargs):
+    """Write such a log; the time of each row in ms."""
+    records, times = records_of(*args, **kwargs)
+    path.write_bytes(b"".join(records))
+    return times
+
+
+simulations = st.fixed_dictionaries(
+    {
+        "rng": st.integers(0, 1 << 32).map(random.Random),
+        "annotated": st.sampled_from([0.0, 0.0, 0.02, 1.0]),
+        "xadd": st.sampled_from([0.0, 0.05]),
+        "deadlines": st.sampled_from([0.0, 0.01, 0.1, 0.5]),
+    }
+)
 
 
 @examples(60)
-@given(
-    seed=st.integers(0, 1 << 32),
-    annotated=st.sampled_from([0.0, 0.0, 0.02]),
-    xadd=st.sampled_from([0.0, 0.05]),
-    deadlines=st.sampled_from([0.0, 0.01, 0.1, 0.5]),
-    late_ms=st.sampled_from([0, 100, 60_000]),
-    early_ms=st.sampled_from([0, 3000]),
-)
-def test_an_estimate_is_never_worse_than_its_bound(
-    seed, annotated, xadd, deadlines, late_ms, early_ms, tmp_path_factory
-):
+@given(how=simulations, late_ms=st.sampled_from([0, 100, 60_000]), early_ms=st.sampled_from([0, 3000]))
+def test_an_estimate_is_never_worse_than_its_bound(how, late_ms, early_ms, tmp_path_factory):
     path = tmp_path_factory.mktemp("log") / "x.aof"
-    truth = simulated(path, random.Random(seed), annotated=annotated, xadd=xadd, deadlines=deadlines)
+    truth = simulated(path, **how)
     mtime, ctime = (int(truth[-1]) + late_ms) / 1000, (int(truth[0]) - early_ms) / 1000
     frame = aofnb.scan(path).infer_time(mtime=mtime, ctime=ctime)
-    off = np.abs(frame.time.astype("int64").to_numpy() - truth)
-    bound = frame.time_err.astype("int64").to_numpy()
     assert frame.time_err.notna().all()
-    assert (off <= bound + 1).all()
+    assert (errors(frame, truth) <= bounds(frame) + 1).all()
+
+
+def errors(frame, truth):
+    return np.abs(frame.time.astype("int64").to_numpy() - truth)
+
+
+def bounds(frame):
+    return frame.time_err.astype("int64").to_numpy()
+
+
+@examples(40)
+@given(
+    how=simulations,
+    cuts=st.lists(st.integers(0, 100), max_size=3).map(sorted),
+    base=st.sampled_from([None, 0, 3000]),
+    packing=st.sampled_from(sorted(PACKINGS)),
+    hits=st.lists(st.tuples(st.integers(0, 99), st.integers(1, 3)), max_size=3),
+    on_bad=st.sampled_from(["resync", "truncate"]),
+    late_ms=st.sampled_from([None, 0, 60_000]),
+    asked_before=st.sampled_from(["nothing", "index", "all"]),
+)
+def test_no_bound_is_broken_by_files_a_base_or_damage(
+    how, cuts, base, packing, hits, on_bad, late_ms, asked_before, tmp_path_factory
+):
+    """What stands in front of damage is known, and not that no other second began in it."""
+    home = tmp_path_factory.mktemp("log")
+    records, truth = records_of(rows=100, **how)
+    when = {record.partition(b"*")[2]: int(ms) for record, ms in zip(records, truth, strict=True)}
+    for row, count in hits:
+        records[row : row + count] = [bytes(len(record)) for record in records[row : row + count]]
+    entries = []
+    if base is not None:
+        entries.append(("x.aof.1.base.rdb", "b"))
+        (home / "x.aof.1.base.rdb").write_bytes(PACKINGS[packing](snapshot_made_at(int(truth[0]) - base)))
+    for number, (begin, end) in enumerate(pairwise([0, *cuts, len(records)]), 1):
+        entries.append((f"x.aof.{number}.incr.aof", "i"))
+        (home / entries[-1][0]).write_bytes(PACKINGS[packing](b"".join(records[begin:end])))
+    write_manifest(home, entries)
+    log = aofnb.scan(home, on_bad=on_bad, cache_dir=home / "cache")
+    if asked_before == "index":
+        log.index()
+    elif asked_before == "all":
+        log.to_pandas()
+        log = aofnb.scan(home, on_bad=on_bad, cache_dir=home / "cache")
+    frame = log.to_pandas(columns=["part", "args", "status"], encoding=None)
+    frame = log.infer_time(frame, mtime=None if late_ms is None else (int(truth[-1]) + late_ms) / 1000)
+    of_base = frame.part.astype(str).str.endswith("rdb")
+    assert set(frame.time_src[of_base]) <= {"snapshot"}
+    live = frame[~of_base & (frame.status != "truncated")]
+    known = [when.get(encode_command(list(argv)).partition(b"*")[2]) for argv in live["args"]]
+    live = live[np.array([ms is not None for ms in known], bool)]
+    bounded = live.time_err.notna().to_numpy()
+    assert bounded.all() or base is None
+    live, known = live[bounded], np.array([ms for ms in known if ms is not None], np.int64)[bounded]
+    assert (errors(live, known) <= bounds(live) + 1).all()
+
+
+def snapshot_made_at(ms):
+    """Of keys that all have a deadline, which is no time of this log."""
+    snapshot, keyspace = io.BytesIO(), Keyspace(16, lambda: 0)
+    for number in range(9):
+        keyspace[number % 3].put(b"kinda:%d" % number, b"v")
+        keyspace[number % 3].set_deadline(b"kinda:%d" % number, ms - 10**7 + number)
+    write_rdb(snapshot, keyspace, aux=[(b"ctime", b"%d" % (ms // 1000))])
+    return snapshot.getvalue()
 
 
 @pytest.mark.parametrize("share", [0.01, 0.08])
@@ -89,6 +162,24 @@ def test_annotations_bound_everything_to_a_second(tmp_path):
     frame = aofnb.scan(tmp_path / "x.aof").infer_time()
     assert (frame.time_err <= pd.Timedelta("1s")).all()
     assert (np.abs(frame.time.astype("int64").to_numpy() - truth) <= 1000).all()
+
+
+@pytest.mark.parametrize("on_bad", ["resync", "truncate"])
+def test_damage_may_have_taken_an_annotation(on_bad, tmp_path):
+    """In the same file, or at the end of the one before."""
+    argvs = [[b"SET", b"k", b"%d" % number] for number in range(4)]
+    seconds = range(1_790_000_000, 1_790_000_400, 100)
+    records = [b"#TS:%d\r\n" % second + encode_command(argv) for second, argv in zip(seconds, argvs, strict=True)]
+    records[1] = bytes(len(records[1]))
+    records[2] = encode_command(argvs[2])
+    for number, content in enumerate((records[:2] + records[2:3], records[2:3], records[3:]), 1):
+        (tmp_path / f"x.aof.{number}.incr.aof").write_bytes(b"".join(content))
+    write_manifest(tmp_path, [(f"x.aof.{number}.incr.aof", "i") for number in (1, 2, 3)])
+    log = aofnb.scan(tmp_path, on_bad=on_bad, cache_dir=False)
+    frame = log.infer_time(log.to_pandas(columns=["args", "status"]))
+    for row in frame[frame.status != "truncated"].itertuples():
+        off = abs(row.time - pd.Timestamp(seconds[int(row.args[2])], unit="s", tz="UTC"))
+        assert off <= row.time_err <= pd.Timedelta("201s")
 
 
 def test_jittered_deadlines_are_left_aside(tmp_path):

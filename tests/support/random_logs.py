@@ -21,6 +21,7 @@ from aofnb.rdb.writer import write_rdb
 from aofnb.resp.encode import encode_command
 
 __all__ = [
+    "PACKINGS",
     "RandomLog",
     "damaged",
     "damages",
@@ -97,7 +98,7 @@ def _zstd(data: bytes) -> bytes:
     return out.getvalue().to_pybytes()
 
 
-_PACKINGS: dict[str, Callable[[bytes], bytes]] = {"plain": bytes, "gzip": gzip.compress, "zstd": _zstd}
+PACKINGS: dict[str, Callable[[bytes], bytes]] = {"plain": bytes, "gzip": gzip.compress, "zstd": _zstd}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,7 @@ class RandomLog:
         directory.mkdir()
         contents = self.contents(directory)
         for name, content in contents.items():
-            (directory / name).write_bytes(_PACKINGS[self.packing](change(content)))
+            (directory / name).write_bytes(PACKINGS[self.packing](change(content)))
         if not self.in_parts:
             return directory / "x.aof"
         write_manifest(directory, [(name, name.split(".")[3][0]) for name in contents])
@@ -173,7 +174,7 @@ def random_logs(draw: st.DrawFn, count: int = 120, with_base: bool | None = None
     if in_parts:
         # As servers begin them; and who reads on from another file does it in database 0.
         files = [[[b"SELECT", b"%d" % draw(st.integers(0, 2))], *each] for each in files]
-    return RandomLog(first, files, in_parts, draw(st.sampled_from(sorted(_PACKINGS))))
+    return RandomLog(first, files, in_parts, draw(st.sampled_from(sorted(PACKINGS))))
 
 
 def _outside_of_transactions(commands: Commands) -> list[int]:
