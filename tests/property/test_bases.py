@@ -10,6 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from support.long_way import examples, often, state
 from support.random_logs import RandomLog, random_logs, write_log
+from support.require import need_module
 
 import aofnb
 
@@ -132,3 +133,36 @@ def test_the_log_as_a_whole(log, data, both, tmp_path_factory):
     assert aofnb.compare(based, plain, level="state")
     assert state(based.source) == state(plain.source)
     assert aofnb.compare(based, aofnb.scan(log.write(tmp_path_factory.mktemp("again") / "log")), level="bytes")
+
+
+@examples(25)
+@given(log=random_logs(with_base=True), data=st.data())
+def test_one_command_makes_the_difference(log, data, both, tmp_path_factory):
+    based, plain = both(log)
+    assume(len(plain))
+    row = data.draw(st.integers(0, len(plain) - 1))
+    commands = list(map(list, plain.to_pandas(columns=["args"])["args"]))
+    assume(commands[row][0] != b"SELECT")
+    fewer, dbs = tmp_path_factory.mktemp("log") / "fewer.aof", plain.to_pandas(columns=["db"])["db"]
+    write_log(fewer, [*commands[:row], *commands[row + 1 :]])
+    found = aofnb.compare(based, fewer)
+    counted = [(db, argv) for db, argv in zip(dbs, commands, strict=True) if argv[0] != b"SELECT"]
+    place = sum(argv[0] != b"SELECT" for argv in commands[:row])
+    # Of a run of equal commands any may be the one that is gone.
+    while place + 1 < len(counted) and counted[place + 1] == counted[place]:
+        place += 1
+    assert (found.equal, found.common) == (False, place)
+
+
+@examples(4)
+@given(log=random_logs(), split_rows=st.integers(1, 40))
+def test_pieces_for_many_workers(log, split_rows, both):
+    need_module("dask.dataframe")
+    based, _ = both(log)
+    columns = ["part", "offset", "nbytes", "ts", "db", "txn", "cmd", "key", "status"]
+    assume(len(based))
+    frame = based.to_dask(columns=columns, split_rows=split_rows).compute(scheduler="sync")
+    expected = based.to_pandas(columns=columns)
+    assert frame.index.tolist() == expected.index.tolist()
+    for column in columns:
+        assert frame[column].astype(str).tolist() == expected[column].astype(str).tolist(), column
