@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import html
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
@@ -246,7 +247,13 @@ def _graft(log: Log, commands: list[tuple[int, int, list[bytes]]], progress: Pro
     saved: dict[Place, tuple[Any, list[list[bytes]]]] = {}
     parts = survey(log, on_bad=log.tolerant)
     conflicts = _damaged(log, parts)
-    with _States(log, commands[0][0], progress=progress) as states:
+    # Else the commands of a transaction would wait for EXEC, and those among them not be seen to take anything.
+    framing = np.array(_framing_of(log, [seq for seq, _, _ in commands]), np.int64)
+
+    def unframed(found: Records, first: int) -> npt.NDArray[np.bool_]:
+        return ~np.isin(np.arange(first, first + len(found)), framing)
+
+    with _States(log, commands[0][0], unframed, progress) as states:
         databases = states.store.engine.keyspace
         for seq, db, argv in commands:
             states.advance(seq)
@@ -388,6 +395,29 @@ def _transaction(log: Log, seq: int, txn: int) -> Iterator[Any]:
             yield row
         elif row["seq"] > seq:
             return
+
+
+def _framing_of(log: Log, rows: Sequence[int]) -> list[int]:
+    """MULTI and EXEC of the whole transactions in which some of these rows are, which are in order.
+
+    Where MULTI is one of them, the transaction is undone as one: then what was before it counts.
+    """
+    found: list[int] = []
+    begun: tuple[int, int | None] = (-1, None)
+    batches = log.batches(
+        columns=["txn", "cmd"], cmd=("MULTI", "EXEC"), start=unit_start(log, rows[0]), on_bad=log.tolerant
+    )
+    for batch in batches:
+        for seq, txn, name in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            if name == "EXEC" and txn is not None and txn == begun[1]:
+                place = bisect_left(rows, begun[0])
+                if place < len(rows) and begun[0] < rows[place] < seq:
+                    found += [begun[0], seq]
+            elif name == "MULTI" and txn != begun[1]:
+                if seq > rows[-1]:
+                    return found
+                begun = seq, txn
+    return found
 
 
 def _is_kept(argv: list[bytes], patterns: Sequence[Callable[[bytes], object]]) -> bool:

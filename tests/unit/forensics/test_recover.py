@@ -66,6 +66,13 @@ def test_graft_puts_back_what_is_absent_and_keeps_what_came_after(flushed, tmp_p
     assert written.server_digest == written.digest
 
 
+def test_graft_puts_back_what_a_command_inside_of_a_transaction_found(tmp_path):
+    log = log_of(tmp_path / "x.aof", "SET a 1", "MULTI", "SET a 2", "SET b 1", "DEL a b", "EXEC")
+    for name, row, expected in (("one", 4, [b"2", b"1"]), ("all", 1, [b"1", None]), ("end", 5, [b"1", None])):
+        log.undo(row).write(tmp_path / name)
+        assert values(tmp_path / name, "a", "b") == expected
+
+
 def test_graft_leaves_a_key_alone_that_exists_again(tmp_path):
     with aofnb.open(tmp_path / "data") as store:
         for argv in (["SET", "a", 1], ["SET", "b", 1], ["DEL", "a", "b"], ["SET", "a", 2]):
