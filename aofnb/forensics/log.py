@@ -591,7 +591,8 @@ class Log:
         rewrites within one `poll` took away is lost, which a warning says.
 
         Every frame has whole units only. Iterate over it; ``stop()``, from another thread or by leaving ``with``, ends
-        it.
+        it. Where what was read is no longer there, since the file was cut, restored, or replaced as servers of before
+        7.0 do in a rewrite, AofError is raised.
 
         Parameters
         ----------
