@@ -204,8 +204,9 @@ _FEW, _PLANS = 64, 4096
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+_NOWHERE = np.zeros(0, np.int64)
 # Places in a command that are data, and those that are if they do not look like an option or a number.
-Plan = tuple[list[int], list[int]]
+Plan = tuple[Ints, Ints]
 
 
 class _Lines:
@@ -240,11 +241,9 @@ class _Disguise:
         hidden, perhaps = np.zeros(len(found.ends), bool), np.zeros(len(found.ends), bool)
         restores: list[int] = []
         for rows, (places, others) in self._plans_of(found, lines, restores):
-            name = found.first[rows] + 2
-            for place in places:
-                hidden[name + 2 * place] = True
-            for place in others:
-                perhaps[name + 2 * place] = True
+            names = found.first[rows, None] + 2
+            hidden[names + 2 * places] = True
+            perhaps[names + 2 * others] = True
         data = np.frombuffer(found.data, np.uint8)
         # The registers of a HyperLogLog say nothing, and others would be none.
         chosen = np.flatnonzero(hidden)
@@ -273,14 +272,14 @@ class _Disguise:
             if (options := _OPTIONS.get(name.upper())) is not None:
                 rows = np.flatnonzero(codes == code)
                 behind[rows] = _behind(options, lines, found.first[rows], argc[rows])
-        kinds = (codes * (_FEW + 1) + np.minimum(argc, _FEW)) * (_FEW + 1) + np.minimum(behind, _FEW)
+        kinds = (codes * (argc.max(initial=0) + 1) + argc) * (_FEW + 1) + np.minimum(behind, _FEW)
         numbered = pa.array(kinds).dictionary_encode()
         # Small numbers are sorted in a fraction of the time.
         kinds = numbered.indices.to_numpy().astype(np.min_scalar_type(len(numbered.dictionary)))
         order = np.argsort(kinds, kind="stable")
         for rows in np.split(order, np.flatnonzero(np.diff(kinds[order])) + 1):
             some = int(rows[0])
-            plan = self._known_plan(found, some, int(behind[some])) if argc[some] < _FEW else None
+            plan = self._known_plan(found, some, int(behind[some])) if behind[some] < _FEW else None
             if plan is not None:
                 yield rows, plan
                 continue
@@ -303,24 +302,25 @@ class _Disguise:
             command.words == 1 and not command.subcommands and not callable(command.keys) and command.name != "RESTORE"
         )
         plan = self._plan(command, argv, behind) if is_fixed else None
-        if len(self._plans) < _PLANS:
+        if argc < _FEW and len(self._plans) < _PLANS:
             self._plans[key] = plan
         return plan
 
     def _plan(self, command: registry.Command | None, argv: Sequence[bytes], behind: int) -> Plan:
         if command is None:
             # Nobody knows which words matter here: all but the name may be data.
-            return list(range(1, len(argv))), []
+            return np.arange(1, len(argv)), _NOWHERE
         name, start = command.name, command.words
         if name in _FUNCTIONS:
-            return [], []
+            return _NOWHERE, _NOWHERE
         if name == "RESTORE":
-            return [place for place in (1,) if len(argv) > 1], []
+            return np.arange(1, min(len(argv), 2)), _NOWHERE
         data = {*_keys(command, argv), *_data(name, argv, behind)}
         if name in _SCRIPTS:
             self.scripts += 1
             start = _SCRIPTS[name] + 1
-        return sorted(data), [place for place in range(start, len(argv)) if place not in data]
+        others = [place for place in range(start, len(argv)) if place not in data]
+        return np.array(sorted(data), np.int64), np.array(others, np.int64)
 
     def _payload(self, key: bytes, _ttl: bytes, payload: bytes) -> bytes:
         """What RESTORE gets for the disguised value: `payload` is taken apart, said as commands, and put together
