@@ -17,6 +17,7 @@ import numpy as np
 from aofnb.errors import RdbError
 from aofnb.forensics import _walk_cy
 from aofnb.forensics._keys_cy import COMPILED, KeyRows
+from aofnb.forensics.checksum import crc64
 from aofnb.forensics.keys import command_at
 from aofnb.forensics.parts import Part, PartFile
 from aofnb.forensics.scan import Records
@@ -75,7 +76,7 @@ class SnapshotRows:
             yield from self._read(unpacked, size)
 
     def _read(self, file: BinaryIO, size: int) -> Iterator[Records]:
-        reader = RdbReader(file, size, name=self._part.path, checksum="report")
+        reader = RdbReader(file, size, name=self._part.path, checksum="report", sum_up=crc64)
         rows = _Rows(reader)
         db = -1
         try:

@@ -23,6 +23,7 @@ from typing import BinaryIO, Literal, NamedTuple, NoReturn
 from aofnb.config import Config
 from aofnb.errors import RdbError
 from aofnb.rdb import _records_cy, opcodes
+from aofnb.rdb.crc64 import crc64
 from aofnb.rdb.decode import (
     Context,
     Unsupported,
@@ -32,7 +33,7 @@ from aofnb.rdb.decode import (
     module_name,
     skip_module_items,
 )
-from aofnb.rdb.source import Source
+from aofnb.rdb.source import Source, SumUp
 from aofnb.store import _table_cy
 from aofnb.store._table_cy import Table, reserve
 from aofnb.store.functions import LibraryError, parse_library
@@ -126,6 +127,8 @@ class RdbReader(Iterator[Entry]):
         ``skip``: it is not looked at.
     databases
         How many there may be.
+    sum_up
+        What makes the checksum, if that can be had more quickly.
 
     Attributes
     ----------
@@ -164,6 +167,7 @@ class RdbReader(Iterator[Entry]):
         config: Config | None = None,
         checksum: Literal["verify", "report", "skip"] = "verify",
         databases: int = _DATABASES_MAX,
+        sum_up: SumUp = crc64,
     ) -> None:
         self.aux: list[tuple[bytes, bytes]] = []
         self.functions: list[LibraryEntry] = []
@@ -176,7 +180,9 @@ class RdbReader(Iterator[Entry]):
         self.end: int | None = None
         self._mode = checksum
         self._databases = databases
-        self._source = Source(file, _left(file) if size is None else size, name, checksum=checksum != "skip")
+        self._source = Source(
+            file, _left(file) if size is None else size, name, sum_up=None if checksum == "skip" else sum_up
+        )
         self.magic, self.version = self._header()
         self._context = Context(
             Config() if config is None else config,

@@ -8,15 +8,17 @@ Redis: rdb.c rdbLoadLenByRef, rdbGenericLoadStringObject; rio.c (7.0.15).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from struct import Struct
 from typing import BinaryIO
 
 from aofnb.errors import RdbError
 from aofnb.rdb import _records_cy
-from aofnb.rdb.crc64 import crc64
 from aofnb.rdb.lzf import MAX_RATIO, decompress
 
-__all__ = ["Source"]
+__all__ = ["Source", "SumUp"]
+
+SumUp = Callable[[memoryview, int], int]
 
 PIECE = 256 << 10
 # Larger records are read bit by bit.
@@ -38,17 +40,17 @@ class Source:
         What to read, from where it stands, and how many bytes there are. Fewer is a truncated file.
     name
         What errors call the file.
-    checksum
-        Whether `sum` will be asked for.
+    sum_up
+        What makes the checksum of bytes, going on from that of all before; None if `crc` is not asked for.
     """
 
     __slots__ = (
         "_base",
-        "_checksum",
         "_crc",
         "_file",
         "_loaded",
         "_record",
+        "_sum_up",
         "_summed",
         "buf",
         "name",
@@ -57,7 +59,9 @@ class Source:
         "size",
     )
 
-    def __init__(self, file: BinaryIO | None, size: int, name: str | None = None, *, checksum: bool = False) -> None:
+    def __init__(
+        self, file: BinaryIO | None, size: int, name: str | None = None, *, sum_up: SumUp | None = None
+    ) -> None:
         self._file = file
         self.size = size
         self.name = name
@@ -68,7 +72,7 @@ class Source:
         self._loaded = 0
         self._record = 0
         self.opcode: int | None = None
-        self._checksum = checksum
+        self._sum_up = sum_up
         self._crc = 0
         # buf[:_summed] is in `_crc`.
         self._summed = 0
@@ -93,7 +97,7 @@ class Source:
     @property
     def crc(self) -> int:
         """The checksum of everything read so far."""
-        assert self._checksum
+        assert self._sum_up is not None
         self._add_up(self.pos)
         return self._crc
 
@@ -165,9 +169,9 @@ class Source:
 
     def _add_up(self, end: int) -> None:
         """Have buf[:end] in the checksum."""
-        if self._checksum and self._summed < end:
+        if self._sum_up is not None and self._summed < end:
             with memoryview(self.buf) as view, view[self._summed : end] as unsummed:
-                self._crc = crc64(unsummed, self._crc)
+                self._crc = self._sum_up(unsummed, self._crc)
             self._summed = end
 
     # --- numbers -----------------------------------------------------------------------------------------
