@@ -16,7 +16,7 @@ from aofnb.rdb.decode import score_of
 from aofnb.rdb.listpack import decode_intset, decode_listpack, decode_texts, texts, whole_number
 from aofnb.store.snapshot import BATCH, score_text
 
-__all__ = ["command_at"]
+__all__ = ["VERBS", "command_at"]
 
 _COUNTED = {opcodes.LIST: b"RPUSH", opcodes.SET: b"SADD", opcodes.HASH: b"HMSET", opcodes.ZSET_2: b"ZADD"}
 _PACKED = {
@@ -25,7 +25,7 @@ _PACKED = {
     opcodes.ZSET_LISTPACK: b"ZADD",
     opcodes.LIST_QUICKLIST_2: b"RPUSH",
 }
-_VERBS = {opcodes.STRING: b"SET", **_COUNTED, **_PACKED}
+VERBS = {opcodes.STRING: b"SET", **_COUNTED, **_PACKED}
 # A list of one node, which is a listpack.
 _ONE_NODE = b"\x01%c" % opcodes.NODE_PACKED
 
@@ -36,7 +36,7 @@ def command_at(data: bytes, at: int, argv: list[bytes], limits: tuple[int, int])
     of their scores.
     """
     kind = data[at]
-    verb = _VERBS.get(kind)
+    verb = VERBS.get(kind)
     if verb is None:
         return -1
     argv.append(verb)

@@ -22,6 +22,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -455,13 +456,17 @@ def _what_is_this(data: bytes, pos: int) -> str:
 
 def encode_records(argvs: Sequence[Sequence[bytes]]) -> tuple[bytes, Ints]:
     """The commands as Redis writes them, and where their lines end."""
+    args = list(chain.from_iterable(argvs))
+    # The header of each, and it.
+    pairs = [b""] * (2 * len(args))
+    pairs[::2] = [_HEADERS[size] if size < len(_HEADERS) else b"$%d" % size for size in map(len, args)]
+    pairs[1::2] = args
     lines: list[bytes] = []
+    end = 0
     for argv in argvs:
+        begin, end = end, end + 2 * len(argv)
         lines.append(b"*%d" % len(argv))
-        for arg in argv:
-            size = len(arg)
-            lines.append(_HEADERS[size] if size < len(_HEADERS) else b"$%d" % size)
-            lines.append(arg)
+        lines += pairs[begin:end]
     ends = np.cumsum(np.fromiter(map(len, lines), np.int64, len(lines)) + 2) - 2
     lines.append(b"")
     return b"\r\n".join(lines), ends

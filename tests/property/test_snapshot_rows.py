@@ -158,11 +158,13 @@ def rows_of(data: bytes, table: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[A
     piece=st.sampled_from([1, 2, 30, 1000, 256 << 10]),
     table_rows=st.integers(1, 90),
     table_bytes=st.sampled_from([1, 200, 4 << 20]),
+    few=st.sampled_from([0, 0, 2, 40]),
 )
-def test_all_give_the_same_tables(data, piece, table_rows, table_bytes, monkeypatch):
+def test_all_give_the_same_tables(data, piece, table_rows, table_bytes, few, monkeypatch):
     monkeypatch.setattr(source, "PIECE", piece)
     monkeypatch.setattr(snapshot, "_TABLE_ROWS", table_rows)
     monkeypatch.setattr(snapshot, "_TABLE_BYTES", table_bytes)
+    monkeypatch.setattr(snapshot, "_FEW", few)
     expected = rows_of(data, lambda reader: EntryByEntry(LIMITS), monkeypatch)
     assert rows_of(data, lambda reader: snapshot._PlainTable(LIMITS), monkeypatch) == expected
     for form in FORMS:
@@ -204,6 +206,7 @@ RARE = {
 
 @pytest.mark.parametrize("rare", RARE)
 def test_what_is_rare_gives_the_same_tables(rare, monkeypatch):
+    monkeypatch.setattr(snapshot, "_FEW", 0)
     data = b"REDIS0011\x00\x01s\x01v" + RARE[rare] + b"\xff" + bytes(8)
     expected = rows_of(data, lambda reader: EntryByEntry(LIMITS), monkeypatch)
     assert rows_of(data, lambda reader: snapshot._PlainTable(LIMITS), monkeypatch) == expected
