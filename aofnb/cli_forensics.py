@@ -15,7 +15,17 @@ from typing import IO, TYPE_CHECKING, Any
 
 from aofnb import cli_questions
 from aofnb.cli_questions import add_filters
-from aofnb.cli_shared import add_command, json_text, judged, next_lines, open_log, print_lines, progress, shell_line
+from aofnb.cli_shared import (
+    add_command,
+    json_text,
+    judged,
+    next_lines,
+    open_log,
+    plain_value,
+    print_lines,
+    progress,
+    shell_line,
+)
 
 if TYPE_CHECKING:
     from aofnb.forensics.log import Log
@@ -47,21 +57,29 @@ def register(commands: Any) -> None:
     """Add the commands to argparse's subparsers, questions first; each sets `run`."""
     cli_questions.register(commands)
 
-    salvage = _add(commands, "salvage", _salvage, "bring back all that is legible of a damaged log")
+    salvage = _add(commands, "salvage", _salvage, "bring back all that is legible of a damaged log", resync=False)
     salvage.add_argument("--to", metavar="DIR", help="write it into this new directory; without it nothing is written")
     _verifies(salvage)
 
-    recover = _add(commands, "recover", _recover, "make a log that ends earlier, lacks commands, or has some keys only")
+    recover = _add(
+        commands,
+        "recover",
+        _recover,
+        "make a log that ends earlier, lacks commands, or has some keys only",
+        positions=True,
+    )
     recover.add_argument("--to", metavar="DIR", help="write it into this new directory; without it the plan is printed")
     recover.add_argument("--stop", metavar="POSITION", help="leave out everything from here on")
     recover.add_argument(
         "--drop", metavar="WHAT", action="append", help="leave out this command: a position, or a name such as FLUSHALL"
     )
-    recover.add_argument("--keep", metavar="PATTERN", action="append", help="only keys that match, as KEYS reads it")
+    recover.add_argument(
+        "--keep", metavar="PATTERN", type=os.fsencode, action="append", help="only keys that match, as KEYS reads it"
+    )
     recover.add_argument("--full", action="store_true", help="name every key that changes")
     _verifies(recover)
 
-    undo = _add(commands, "undo", _undo, "undo commands, such as a FLUSHALL")
+    undo = _add(commands, "undo", _undo, "undo commands, such as a FLUSHALL", positions=True)
     undo.add_argument("what", metavar="WHAT", help="a position, or the name of a command")
     undo.add_argument("--to", metavar="DIR", help="write it into this new directory; without it the plan is printed")
     undo.add_argument(
@@ -73,7 +91,9 @@ def register(commands: Any) -> None:
     undo.add_argument("--full", action="store_true", help="name every key that changes")
     _verifies(undo)
 
-    export = _add(commands, "export", _export, "write the commands as a table: .parquet, .csv or .jsonl")
+    export = _add(
+        commands, "export", _export, "write the commands as a table: .parquet, .csv or .jsonl", positions=True
+    )
     export.add_argument("dest", metavar="DEST", help="a file that does not exist, named by its format")
     export.add_argument("--columns", metavar="NAMES", help="with commas between them, as in aofnb.read_aof")
     add_filters(export)
@@ -93,8 +113,8 @@ def register(commands: Any) -> None:
     _verifies(anonymize)
 
 
-def _add(commands: Any, name: str, run: Any, help_: str) -> argparse.ArgumentParser:
-    return add_command(commands, name, run, help_, examples=_EXAMPLES)
+def _add(commands: Any, name: str, run: Any, help_: str, **more: Any) -> argparse.ArgumentParser:
+    return add_command(commands, name, run, help_, examples=_EXAMPLES, **more)
 
 
 def _verifies(parser: argparse.ArgumentParser) -> None:
@@ -131,7 +151,7 @@ def _recover(options: argparse.Namespace) -> int:
         return code
     drop = None if options.drop is None else commands_of(log, options.drop)
     plan = log.recover(drop=drop, stop=options.stop, keep=options.keep, progress=progress())
-    words = [word for each in options.drop or () for word in ("--drop", each)]
+    words: list[object] = [word for each in options.drop or () for word in ("--drop", each)]
     words += ["--stop", options.stop] if options.stop is not None else []
     words += [word for each in options.keep or () for word in ("--keep", each)]
     return max(code, _planned(options, plan, "recover", *words))
@@ -145,7 +165,7 @@ def _undo(options: argparse.Namespace) -> int:
     return max(code, _planned(options, plan, "undo", options.what, "--mode", options.mode))
 
 
-def _planned(options: argparse.Namespace, plan: Any, command: str, *words: str) -> int:
+def _planned(options: argparse.Namespace, plan: Any, command: str, *words: object) -> int:
     if options.to is None:
         if options.json:
             json_text(plan.to_dict(keys=options.full))
@@ -165,7 +185,7 @@ def _planned(options: argparse.Namespace, plan: Any, command: str, *words: str) 
     return 1 if written.problems else 0
 
 
-def _not_yet(options: argparse.Namespace, command: str, *words: str, why: str) -> list[str]:
+def _not_yet(options: argparse.Namespace, command: str, *words: object, why: str) -> list[str]:
     return ["nothing was written", *next_lines([(shell_line(command, options.path, *words, "--to", "DIR"), why)])]
 
 
@@ -188,6 +208,9 @@ def _export(options: argparse.Namespace) -> int:
     kind = os.path.splitext(options.dest)[1]
     if os.path.exists(options.dest):
         raise ValueError(f"{options.dest} is there already; give the name of a new file")
+    directory = os.path.dirname(options.dest) or "."
+    if not os.access(directory, os.W_OK):
+        raise ValueError(f"{options.dest}: {directory} is no directory that may be written; name a file in another")
     chosen = {name: getattr(options, name) for name in ("start", "stop", "cmd", "key", "db")}
     if kind == ".parquet":
         if options.n is not None:
@@ -234,7 +257,9 @@ def _write_text(
     for frame in frames:
         for name in frame.columns:
             if str(frame[name].dtype).startswith(("binary", "list")):
-                frame[name] = [_as_text(value) for value in frame[name]]
+                plain = [_plain(value) for value in frame[name]]
+                # A cell of a spreadsheet is one text.
+                frame[name] = [_cell(value) for value in plain] if csv else plain
         if csv:
             frame.to_csv(file, header=rows == 0)
         else:
@@ -243,12 +268,15 @@ def _write_text(
     return rows
 
 
-def _as_text(value: Any) -> Any:
+def _plain(value: Any) -> Any:
+    """Bytes, or a list of them, as text; None for what is not there."""
     if isinstance(value, bytes):
-        return value.decode("utf-8", "backslashreplace")
-    if hasattr(value, "__iter__"):
-        return json.dumps([_as_text(each) for each in value])
-    return None
+        return plain_value(value)
+    return [_plain(each) for each in value] if hasattr(value, "__iter__") else None
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value
 
 
 # --- strangers -------------------------------------------------------------------------------------------

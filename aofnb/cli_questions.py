@@ -7,8 +7,8 @@ when a command runs, so that ``--help`` is quick.
 from __future__ import annotations
 
 import argparse
-import json
 import operator
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any
 from aofnb.cli_shared import (
     add_command,
     code_of,
+    how_many,
+    json_line,
+    json_of,
     json_text,
     judged,
     moment,
     next_lines,
     open_log,
-    plain_value,
     print_lines,
     progress,
     quoted,
@@ -86,55 +88,61 @@ def register(commands: Any) -> None:
     """Add the commands to argparse's subparsers; each sets `run`."""
     _add(commands, "triage", _triage, "tell what is in a log, what looks wrong, and what to ask next")
 
-    history = _add(commands, "history", _history, "tell every command that touched a key, and why the key went")
-    history.add_argument("key", metavar="KEY", help="the key")
+    history = _add(
+        commands, "history", _history, "tell every command that touched a key, and why the key went", positions=True
+    )
+    _key(history)
     history.add_argument("--db", type=int, default=0, metavar="N", help="its database (0)")
     history.add_argument("--start", metavar="POSITION", default="start", help="from here on")
     history.add_argument("--stop", metavar="POSITION", default="end", help="before this")
     history.add_argument("--values", action="store_true", help="also what it held after each")
     _full(history)
 
-    find = _add(commands, "find", _find, "find every command with an argument in which some text occurs")
-    find.add_argument("text", metavar="TEXT", help="what to look for, in names, keys and values")
+    find = _add(
+        commands, "find", _find, "find every command with an argument in which some text occurs", positions=True
+    )
+    find.add_argument("text", metavar="TEXT", type=os.fsencode, help="what to look for, in names, keys and values")
     find.add_argument("--start", metavar="POSITION", default="start", help="from here on")
     find.add_argument("--stop", metavar="POSITION", default="end", help="before this")
-    find.add_argument("-n", type=int, default=1000, metavar="N", help="end after so many (1000)")
+    find.add_argument("-n", type=how_many, default=1000, metavar="N", help="end after so many (1000)")
 
-    at = _add(commands, "at", _at, "run a command on the data as they were")
+    at = _add(commands, "at", _at, "run a command on the data as they were", positions=True)
     at.add_argument("position", metavar="POSITION", help="the command there has not run yet")
-    at.add_argument("argv", metavar="WORD", nargs=argparse.REMAINDER, help="a command; without it keys are counted")
+    _argv(at, "a command; without it keys are counted")
     at.add_argument("--db", type=int, default=0, metavar="N", help="the database (0); before POSITION")
 
-    diff = _add(commands, "diff", _diff, "tell what changed between two positions, key by key")
+    diff = _add(commands, "diff", _diff, "tell what changed between two positions, key by key", positions=True)
     diff.add_argument("a", metavar="A", help="the earlier position")
     diff.add_argument("b", metavar="B", help="the later one")
-    diff.add_argument("--key", metavar="KEY", help="only this key")
+    diff.add_argument("--key", metavar="KEY", type=os.fsencode, help="only this key")
     diff.add_argument("--db", type=int, metavar="N", help="only this database")
     diff.add_argument("--by", choices=("key", "template"), default="key", help="each key (key), or how many of a kind")
     _full(diff)
 
-    blame = _add(commands, "blame", _blame, "tell of which command each element of a key is")
-    blame.add_argument("key", metavar="KEY", help="the key")
+    blame = _add(commands, "blame", _blame, "tell of which command each element of a key is", positions=True)
+    _key(blame)
     blame.add_argument("--db", type=int, default=0, metavar="N", help="its database (0)")
     blame.add_argument("--at", metavar="POSITION", default="end", help="as it was there (end)")
     _full(blame)
 
-    bisect = _add(commands, "bisect", _bisect, "find the first command after which a reply passes a test")
+    bisect = _add(
+        commands, "bisect", _bisect, "find the first command after which a reply passes a test", positions=True
+    )
     bisect.add_argument(
         "test", metavar="TEST", help="'< 0', '<= 5', '> 9', '>= 1', '= text', '!= text', nil, or 'not nil'"
     )
-    bisect.add_argument("argv", metavar="WORD", nargs=argparse.REMAINDER, help="the command whose reply is tested")
+    _argv(bisect, "the command whose reply is tested")
     bisect.add_argument("--db", type=int, default=0, metavar="N", help="the database (0); before TEST")
     bisect.add_argument("--lo", metavar="POSITION", default="start", help="where it is not so (start); before TEST")
     bisect.add_argument("--hi", metavar="POSITION", default="end", help="where it is so (end); before TEST")
 
     waste = _add(commands, "waste", _waste, "tell what a rewrite would save, and how long a restart takes")
     waste.add_argument("--by", choices=("template", "key", "cmd"), default="template", help="lines of what (template)")
-    waste.add_argument("-n", type=int, default=20, metavar="N", help="lines to print (20)")
+    waste.add_argument("-n", type=how_many, default=20, metavar="N", help="lines to print (20)")
 
     top = _add(commands, "top", _top, "tell what makes the log large: kinds of keys, keys, or commands")
     top.add_argument("--by", choices=("template", "key", "cmd"), default="template", help="what to count (template)")
-    top.add_argument("-n", type=int, default=20, metavar="N", help="lines to print (20)")
+    top.add_argument("-n", type=how_many, default=20, metavar="N", help="lines to print (20)")
 
     compare = _add(commands, "compare", _compare, "tell where two logs part, or which keys differ", paths=("A", "B"))
     compare.add_argument(
@@ -144,18 +152,26 @@ def register(commands: Any) -> None:
         help="the files, what was run, or the data in the end (commands)",
     )
 
-    cat = _add(commands, "cat", _cat, "print commands, escaped; with --json one object on each line")
+    cat = _add(commands, "cat", _cat, "print commands, escaped; with --json one object on each line", positions=True)
     add_filters(cat)
     _full(cat)
 
     follow = _add(commands, "follow", _follow, "print new commands as they come, over rewrites, until Ctrl-C")
-    follow.add_argument("-n", type=int, metavar="N", help="end after so many")
+    follow.add_argument("-n", type=how_many, metavar="N", help="end after so many")
     follow.add_argument("--poll", type=float, default=0.2, metavar="SECONDS", help="between two looks (0.2)")
     _full(follow)
 
 
 def _add(commands: Any, name: str, run: Any, help_: str, **more: Any) -> argparse.ArgumentParser:
     return add_command(commands, name, run, help_, examples=EXAMPLES, **more)
+
+
+def _key(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("key", metavar="KEY", type=os.fsencode, help="the key; any bytes, as $'\\xff' in most shells")
+
+
+def _argv(parser: argparse.ArgumentParser, help_: str) -> None:
+    parser.add_argument("argv", metavar="WORD", type=os.fsencode, nargs=argparse.REMAINDER, help=help_)
 
 
 def _full(parser: argparse.ArgumentParser) -> None:
@@ -167,9 +183,11 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--start", metavar="POSITION", help="from here on")
     parser.add_argument("--stop", metavar="POSITION", help="before this")
     parser.add_argument("--cmd", metavar="NAME", action="append", help="only this command")
-    parser.add_argument("--key", metavar="PATTERN", action="append", help="only keys that match, as KEYS reads it")
+    parser.add_argument(
+        "--key", metavar="PATTERN", type=os.fsencode, action="append", help="only keys that match, as KEYS reads it"
+    )
     parser.add_argument("--db", metavar="N", type=int, action="append", help="only this database")
-    parser.add_argument("-n", type=int, metavar="N", help="at most so many")
+    parser.add_argument("-n", type=how_many, metavar="N", help="at most so many")
 
 
 # --- the whole -------------------------------------------------------------------------------------------
@@ -188,6 +206,7 @@ def _triage(options: argparse.Namespace) -> int:
 
 def _top(options: argparse.Namespace) -> int:
     from aofnb.forensics.top import top
+    from aofnb.forensics.words import printable
 
     log = open_log(options)
     if (code := judged(log, options)) == 2:
@@ -196,7 +215,8 @@ def _top(options: argparse.Namespace) -> int:
     if options.json:
         json_text(frame.reset_index().to_dict("records"))
     elif len(frame):
-        shown = frame.assign(share=[f"{share:.1%}" for share in frame["share"]]).rename_axis(None)
+        shown = frame.assign(share=[f"{share:.1%}" for share in frame["share"]])
+        shown.index = [printable(name) or '""' for name in frame.index]
         asks = [_ask(options, "waste", why="how much of it is dead")]
         print_lines([*shown.to_string().splitlines(), *next_lines(asks)])
     else:
@@ -215,10 +235,7 @@ def _waste(options: argparse.Namespace) -> int:
     if options.json:
         # A log without a live byte has no ratio that JSON knows.
         ratio = sums["amplification"] if sums["live_bytes"] or not sums["bytes"] else None
-        rows = [{**row, "dead": None if row["dead"] != row["dead"] else row["dead"]} for row in _rows_of(frame)]
-        json_text(
-            {**sums, "amplification": ratio, "rows": [{k: plain_value(v) for k, v in row.items()} for row in rows]}
-        )
+        json_text({**sums, "amplification": ratio, "rows": _rows_of(frame)})
         return code
     shown = frame.head(options.n)
     shown = shown.assign(dead=[f"{share:.0%}" if share == share else "" for share in shown["dead"]])
@@ -255,7 +272,7 @@ def _compare(options: argparse.Namespace) -> int:
         return 2
     found = compare(one, other, level=options.level, progress=progress())
     if options.json:
-        rows = [{name: plain_value(value) for name, value in row.items()} for row in _rows_of(found.differences)]
+        rows = _rows_of(found.differences)
         told = {"level": found.level, "equal": found.equal, "common": found.common, "prefix": found.prefix}
         json_text({**told, "differences": [{k: v for k, v in row.items() if k != "index"} for row in rows]})
     else:
@@ -306,15 +323,15 @@ def _history(options: argparse.Namespace) -> int:
     for row in _rows_of(frame):
         if options.json:
             about = _about(row)
-            more = {"value": plain_value(row["value"])} if options.values else {}
-            args = [arg.decode("utf-8", "backslashreplace") for arg in row["args"]]
-            print(json.dumps({**about, "args": args, "cause": row["cause"], "role": row["role"], **more}, default=str))
+            more = {"value": row["value"]} if options.values else {}
+            args = row["args"]
+            json_line({**about, "args": args, "cause": row["cause"], "role": row["role"], **more})
             continue
         value = f"  -> {value_text(row['value'], options.full)}" if options.values else ""
         print_lines([f"{_place(row)} {said(row['args'], options.full)}  ({row['cause']}){value}"])
     if not len(frame):
         print(
-            f"aofnb: no command {_between(options)} touches {safe(options.key)!r} in database {options.db}; "
+            f"aofnb: no command {_between(options)} touches {quoted(options.key)} in database {options.db}; "
             f"{safe(shell_line('find', options.path, options.key))}   # looks everywhere",
             file=sys.stderr,
         )
@@ -326,6 +343,14 @@ def _history(options: argparse.Namespace) -> int:
 def _between(options: argparse.Namespace) -> str:
     whole = (options.start, options.stop) == ("start", "end")
     return "of this log" if whole else f"from {safe(options.start)} to {safe(options.stop)}"
+
+
+def _key_words(key: str | bytes, db: int) -> list[object]:
+    """A key and its database as words of a command line."""
+    from aofnb.forensics.slicing import as_bytes
+
+    options: list[object] = ["--db", db] if db else []
+    return [*options, *(["--"] if as_bytes(key).startswith(b"-") else []), key]
 
 
 def _about(row: Any) -> dict[str, Any]:
@@ -351,9 +376,7 @@ def _about_history(log: Log, options: argparse.Namespace, frame: Any) -> list[tu
         if str(gone["cause"].iloc[-1]) in ("delete", "flush"):
             asks.append(_ask(options, "undo", seq, why="what putting back all that it took would change"))
     else:
-        asks.append(
-            _ask(options, "blame", options.key, *(("--db", options.db) if options.db else ()), why="who wrote what")
-        )
+        asks.append(_ask(options, "blame", *_key_words(options.key, options.db), why="who wrote what"))
     return asks
 
 
@@ -371,6 +394,9 @@ def _look(log: Log, options: argparse.Namespace, seq: int) -> list[str]:
 
 
 def _find(options: argparse.Namespace) -> int:
+    from aofnb.forensics.slicing import as_bytes
+    from aofnb.forensics.words import named
+
     log = open_log(options)
     if (code := judged(log, options)) == 2:
         return code
@@ -378,19 +404,19 @@ def _find(options: argparse.Namespace) -> int:
     for row in _rows_of(frame):
         if options.json:
             about = _about(row)
-            what = {"cmd": row["cmd"], "key": row["key"], "arg": row["arg"], "excerpt": plain_value(row["excerpt"])}
-            print(json.dumps({**about, "db": row["db"], **what}, default=str))
+            what = {"cmd": row["cmd"], "key": row["key"], "arg": row["arg"], "excerpt": row["excerpt"]}
+            json_line({**about, "db": row["db"], **what})
         else:
-            key = "" if row["key"] is None or row["key"] != row["key"] else f" {row['key']}"
+            key = f" {said([as_bytes(named(row['key']))])}" if isinstance(row["key"], str) else ""
             print_lines(
                 [f"{_place(row)} [{row['db']}] {row['cmd']}{key}  argument {row['arg']}: {quoted(row['excerpt'])}"]
             )
     if not len(frame):
-        print(f"aofnb: {safe(options.text)!r} is in no command of this log", file=sys.stderr)
+        print(f"aofnb: {quoted(options.text)} is in no command of this log", file=sys.stderr)
     elif not options.json:
-        keys = [key for key in frame["key"] if isinstance(key, str)]
+        keys = [_key_words(named(row["key"]), row["db"]) for row in _rows_of(frame) if isinstance(row["key"], str)]
         asks = (
-            [_ask(options, "history", keys[0], why="everything that happened to the first of these keys")]
+            [_ask(options, "history", *keys[0], why="everything that happened to the first of these keys")]
             if keys
             else []
         )
@@ -407,16 +433,16 @@ def _blame(options: argparse.Namespace) -> int:
     for row in _rows_of(frame):
         if options.json:
             about = _about(row)
-            held = {"element": plain_value(row["element"]), "value": plain_value(row["value"])}
-            print(json.dumps({**held, **about, "args": [plain_value(arg) for arg in row["args"]]}, default=str))
+            held = {"element": row["element"], "value": row["value"]}
+            json_line({**held, **about, "args": row["args"]})
         else:
             element = value_text(row["element"], options.full)
             value = "" if row["value"] is None else f" = {value_text(row['value'], options.full)}"
             print_lines([f"{element}{value}  {_place(row)} {said(row['args'], options.full)}"])
     if not len(frame):
         print(
-            f"aofnb: there is no {safe(options.key)!r} in database {options.db} there; "
-            f"{safe(shell_line('history', options.path, options.key))}   # what became of it",
+            f"aofnb: there is no {quoted(options.key)} in database {options.db} there; "
+            f"{safe(shell_line('history', options.path, *_key_words(options.key, options.db)))}   # what became of it",
             file=sys.stderr,
         )
     return code
@@ -429,8 +455,12 @@ def _at(options: argparse.Namespace) -> int:
     from aofnb.errors import ReplyError
     from aofnb.forensics.words import count
     from aofnb.magics.replies import plain
-    from aofnb.magics.show import text
+    from aofnb.magics.show import is_raw, text
 
+    if options.argv and options.argv[0].startswith(b"--"):
+        raise ValueError(
+            f"{os.fsdecode(options.argv[0])} stands behind POSITION, where a command begins: give it before"
+        )
     log = open_log(options)
     if (code := judged(log, options)) == 2:
         return code
@@ -445,17 +475,21 @@ def _at(options: argparse.Namespace) -> int:
                 when = f", {moment(position.time)} UTC" if position.time else ""
                 ask = _ask(options, "at", position.seq, "KEYS", "*", why="or any other command that reads")
                 keys = [f"db{index}: {count(number, 'key')}" for index, number in counts.items()] or ["no keys"]
-                print_lines([f"before row {position.seq:,} ({position}{when}):", *keys, *next_lines([ask])])
+                print_lines([f"before row {position.seq} ({position}{when}):", *keys, *next_lines([ask])])
             return code
         try:
             reply = _reply(store, options)
         except ReplyError as problem:
-            print(safe(f"(error) {problem}"))
+            if options.json:
+                json_line({"error": str(problem)})
+            else:
+                print(safe(f"(error) {problem}"))
             return 1
         if options.json:
-            print(json.dumps(plain_value(plain(reply)), default=str))
+            json_line(plain(reply))
         else:
-            print_lines(text(reply).splitlines())
+            raw = isinstance(reply, bytes) and is_raw(options.argv)
+            print_lines((reply.decode("utf-8", "backslashreplace") if raw else text(reply)).splitlines())
     return code
 
 
@@ -477,13 +511,10 @@ def _diff(options: argparse.Namespace) -> int:
     for row in _rows_of(frame) if options.by == "key" else ():
         key = quoted(row["key"])
         if options.json:
-            held = {side: plain_value(row[side]) for side in ("before", "after", "detail")}
+            held = {side: row[side] for side in ("before", "after", "detail")}
             deadlines = {name: moment(row[name]) or None for name in ("deadline_before", "deadline_after")}
-            print(
-                json.dumps(
-                    {"db": row["db"], "key": key, "change": row["change"], "type": row["type"], **held, **deadlines}
-                )
-            )
+            named = {name: row[name] for name in ("db", "key", "change", "type")}
+            json_line({**named, **held, **deadlines})
             continue
         print_lines([f"[{row['db']}] {key}  {row['change']} ({row['type']})  {_changed(row, options.full)}"])
     if not len(frame):
@@ -491,8 +522,8 @@ def _diff(options: argparse.Namespace) -> int:
     elif not options.json:
         counts = frame["change"].value_counts()
         total = ", ".join(f"{number:,} {change}" for change, number in counts.items() if number)
-        first = frame["key"].iloc[0].decode("utf-8", "backslashreplace")
-        ask = _ask(options, "history", first, why="who did that to the first of these keys")
+        first = _key_words(frame["key"].iloc[0], int(frame["db"].iloc[0]))
+        ask = _ask(options, "history", *first, why="who did that to the first of these keys")
         print_lines([total, *next_lines([ask])])
     return code
 
@@ -506,7 +537,7 @@ def _print_kinds(frame: Any, options: argparse.Namespace) -> None:
     )
     for (db, kind, change), number in sorted(kinds.items(), key=lambda each: (-each[1], each[0])):
         if options.json:
-            print(json.dumps({"db": db, "template": kind, "change": change, "keys": number}))
+            json_line({"db": db, "template": kind, "change": change, "keys": number})
         else:
             print_lines([f"[{db}] {kind}  {change}: {number:,}"])
 
@@ -547,7 +578,7 @@ def _bisect(options: argparse.Namespace) -> int:
     row["seq"] = int(str(found.name))
     if options.json:
         about = _about(row)
-        json_text({**about, "args": [plain_value(arg) for arg in row["args"]]})
+        json_text({**about, "args": row["args"]})
         return code
     asks = [
         _ask(options, "cat", "--start", max(row["seq"] - 9, 0), "-n", "12", why="what stands around it"),
@@ -632,8 +663,7 @@ def _line(row: dict[str, Any], options: argparse.Namespace) -> str:
     """One command, for a person or for a program."""
     if options.json:
         when = None if row["ts"] is None else row["ts"].isoformat()
-        args = [arg.decode("utf-8", "backslashreplace") for arg in row["args"]]
-        return json.dumps({**row, "ts": when, "args": args})
+        return json_of({**row, "ts": when})
     status = "" if row["status"] == "ok" else f"  ({row['status']})"
     return safe(f"{_place(row)} [{row['db']}] {said(row['args'], options.full)}{status}")
 

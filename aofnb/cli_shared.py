@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import errno
 import json
+import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,9 @@ __all__ = [
     "code_of",
     "complain",
     "examples_of",
+    "how_many",
+    "json_line",
+    "json_of",
     "json_text",
     "judged",
     "moment",
@@ -69,14 +73,19 @@ def add_command(
     *,
     examples: str,
     paths: Sequence[str] = ("PATH",),
+    positions: bool = False,
+    resync: bool = True,
 ) -> argparse.ArgumentParser:
-    """A command that asks a log; `examples` is where lines about it are found."""
+    """A command that asks a log; `examples` is where lines about it are found.
+
+    `positions` says that it takes some, and so explains them; without `resync` it reads on behind damage anyway.
+    """
     shown = [line for each in examples_of(examples, name) for line in each]
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
         help=help_,
         description=help_[0].upper() + help_[1:] + ". What is read is never written.",
-        epilog="examples:\n" + "\n".join(shown) + f"\n\n{_POSITIONS}\n{_CODES}",
+        epilog="\n".join(["examples:", *shown, "", *([_POSITIONS] if positions else []), _CODES]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     for path in paths:
@@ -86,9 +95,18 @@ def add_command(
             help="a data directory, its appendonlydir, a manifest, one file, an address such as s3://..., or -",
         )
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--resync", action="store_true", help="read on behind damage")
-    parser.set_defaults(run=lambda options: _guarded(run, options), parser=parser)
+    if resync:
+        parser.add_argument("--resync", action="store_true", help="read on behind damage")
+    parser.set_defaults(resync=not resync, run=lambda options: _guarded(run, options), parser=parser)
     return parser
+
+
+def how_many(text: str) -> int:
+    """What ``-n`` takes."""
+    number = int(text) if text.isascii() and text.isdigit() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return number
 
 
 def examples_of(examples: str, name: str) -> list[list[str]]:
@@ -196,7 +214,17 @@ def print_lines(lines: Iterable[str]) -> None:
 
 def json_text(content: Any) -> None:
     """One JSON document on stdout."""
-    print(json.dumps(content, indent=2, default=str))
+    print(json.dumps(plain_value(content), indent=2, default=str, allow_nan=False))
+
+
+def json_line(content: Any) -> None:
+    """One JSON document on a line of its own."""
+    print(json_of(content), flush=True)
+
+
+def json_of(content: Any) -> str:
+    """JSON that every reader takes: it has neither NaN, which becomes null, nor infinite numbers, which become text."""
+    return json.dumps(plain_value(content), default=str, allow_nan=False)
 
 
 def shell_line(command: str, path: str, *words: object) -> str:
@@ -226,15 +254,24 @@ def moment(ts: Any) -> str:
 
 
 def quoted(arg: bytes, full: bool = False) -> str:
-    """An argument as a person would type it for redis-cli."""
+    """An argument as a person would type it for redis-cli; letters are not spelled out."""
     from aofnb.forensics.words import size
 
     more = "" if full or len(arg) <= _SHOWN_BYTES else f" (+{size(len(arg) - _SHOWN_BYTES)})"
     shown = arg if full else arg[:_SHOWN_BYTES]
-    text = shown.decode("utf-8", "backslashreplace")
+    text = shown.decode("utf-8", "surrogateescape")
     if shown and all(char.isalnum() or char in "_-.:/@*{}[]=~+," for char in text):
         return text + more
-    return '"' + repr(shown)[2:-1].replace('"', '\\"').replace("\\'", "'") + '"' + more
+    return '"' + "".join(_spelled(char) for char in text) + '"' + more
+
+
+def _spelled(char: str) -> str:
+    """A character inside double quotes."""
+    if char in '"\\':
+        return "\\" + char
+    if char.isprintable():
+        return char
+    return repr(char.encode("utf-8", "surrogateescape"))[2:-1]
 
 
 def said(argv: Sequence[bytes], full: bool = False) -> str:
@@ -265,9 +302,11 @@ def _value_text(value: Any, full: bool) -> str:
 
 
 def plain_value(value: Any) -> Any:
-    """Values of a store for JSON: bytes become text, also those that are keys."""
+    """Values of a store for JSON: bytes become text, also those that are keys; so do infinite scores."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else f"{value:g}"
     if isinstance(value, dict):
         return {str(plain_value(key)): plain_value(each) for key, each in value.items()}
     if isinstance(value, list | tuple):

@@ -26,7 +26,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ROW = re.compile(r"#?(-?[0-9]+)")
 _PLACE = re.compile(r"(.+):([0-9]+)(?:\+([0-9]+))?")
 _ANNOTATION = re.compile(r"#TS:([0-9]{1,11})")
-_TIME_OF_DAY = re.compile(r"[0-9]{1,2}:[0-9]{2}(:[0-9]{2})?")
+_TIME_OF_DAY = re.compile(r"(~?)([0-9]{1,2}:[0-9]{2}(:[0-9]{2})?)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +137,9 @@ def parse_position(where: Where) -> Row | Place | Second | TimeOfDay | Estimated
         return Second(int(match[1]))
     # As texts of this package say it.
     text = text.removesuffix(" UTC")
+    if match := _TIME_OF_DAY.fullmatch(text):
+        return _time_of_day(where, *match.group(1, 2))
     try:
-        if _TIME_OF_DAY.fullmatch(text):
-            return TimeOfDay(time.fromisoformat(text.zfill(5 if text.count(":") == 1 else 8)))
         if text.startswith("~"):
             return Estimated(_milliseconds(datetime.fromisoformat(text[1:].strip())))
         return _second(datetime.fromisoformat(text))
@@ -152,6 +152,15 @@ def parse_position(where: Where) -> Row | Place | Second | TimeOfDay | Estimated
         "estimated with ~ in front), "
         "'start' or 'end'"
     )
+
+
+def _time_of_day(where: str, estimated: str, text: str) -> TimeOfDay:
+    if estimated:
+        raise ValueError(f"{where!r}: an estimated time needs its day: '~2026-11-20 {text}'")
+    try:
+        return TimeOfDay(time.fromisoformat(text.zfill(5 if text.count(":") == 1 else 8)))
+    except ValueError as problem:
+        raise ValueError(f"{where!r} is no time of day: {problem}") from None
 
 
 def _second(moment: datetime) -> Second:

@@ -148,9 +148,7 @@ class Plan:
         lines = [ADVICE, self.title]
         for kind, number in self.counts().items():
             if number:
-                keys = [
-                    f"{key.decode('utf-8', 'backslashreplace')!r}" for _, key, change in self.found if change == kind
-                ]
+                keys = [_repr(key) for _, key, change in self.found if change == kind]
                 more = ", ..." if number > len(keys[:shown]) else ""
                 lines.append(f"  {kind}: {count(number, 'key')}: {', '.join(keys[:shown])}{more}")
         if not self.found:
@@ -166,6 +164,14 @@ class Plan:
 
     def _repr_html_(self) -> str:
         return "<pre>" + html.escape(repr(self)) + "</pre>"
+
+
+def _repr(key: bytes) -> str:
+    """A key as Python writes it: text, or bytes where it is none."""
+    try:
+        return repr(key.decode())
+    except UnicodeDecodeError:
+        return repr(key)
 
 
 # --- plans -----------------------------------------------------------------------------------------------
@@ -290,9 +296,10 @@ def _graft(log: Log, commands: list[tuple[int, int, list[bytes]]], progress: Pro
             found.append((index, key, "comes back"))
     stay = sum(change == "stays" for _, _, change in found)
     if stay:
-        conflicts.append(
-            f"{count(stay, 'key')} exist again with another value and stay as they are: see .changes, or --full"
-        )
+        again = "exists again with another value and stays as it is"
+        if stay > 1:
+            again = "exist again with another value and stay as they are"
+        conflicts.append(f"{count(stay, 'key')} {again}: see .changes, or --full")
     rows = [seq for seq, _, _ in commands]
     title = f"everything, and behind it what {count(len(rows), 'command')} took: {_shown_rows(rows)}"
     return Plan(title, log, parts, None, lambda seen: False, extra, rows, found, conflicts)
@@ -368,7 +375,12 @@ def _rows(log: Log, what: Any) -> list[int]:
                 for seq, status in zip(batch["seq"].to_pylist(), batch["status"].to_pylist(), strict=True)
                 if status not in ("truncated", "discarded")
             ]
-        return [log.position(what).seq]
+        try:
+            return [log.position(what).seq]
+        except ValueError as problem:
+            if what.replace(" ", "").isalpha():
+                raise ValueError(f"{what!r} is no command of Redis's, and no position") from None
+            raise problem
     if isinstance(what, Sequence) and not isinstance(what, bytes):
         return sorted({log.position(each).seq for each in what})
     return [log.position(what).seq]

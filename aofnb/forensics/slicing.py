@@ -70,7 +70,8 @@ def as_bytes(key: str | bytes) -> bytes:
     if isinstance(key, bytes):
         return key
     if isinstance(key, str):
-        return key.encode()
+        # Bytes that are no text, as the shell and file names hand them over.
+        return key.encode("utf-8", "surrogateescape")
     raise TypeError(f"a key is str or bytes, not {key!r}")
 
 

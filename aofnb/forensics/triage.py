@@ -18,7 +18,7 @@ from aofnb.forensics.kinds import Kinds, Sums
 from aofnb.forensics.reading import HARMLESS, Progress, Report
 from aofnb.forensics.roles import BARRIERS
 from aofnb.forensics.rows import tables
-from aofnb.forensics.words import count, shell_line, size
+from aofnb.forensics.words import count, named, printable, shell_line, size
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -136,7 +136,7 @@ class Triage:
             yield f"log.diff({seq}, {seq + 1})", ("diff", seq, seq + 1), f"what {deleted['cmd']} took"
         renamed = self._last("RENAME")
         if renamed is not None and renamed["key"]:
-            key, db = renamed["key"], renamed["db"]
+            key, db = named(renamed["key"]), renamed["db"]
             yield (
                 f"log.history({key!r}, db={db})",
                 ("history", key, "--db", db),
@@ -144,7 +144,7 @@ class Triage:
             )
         giant = next((each for each in self.suspects if each["kind"] == "giant"), None)
         if giant is not None and giant["key"]:
-            key, db = giant["key"], giant["db"]
+            key, db = named(giant["key"]), giant["db"]
             yield (
                 f"log.history({key!r}, db={db})",
                 ("history", key, "--db", db),
@@ -203,7 +203,7 @@ class Triage:
         tables: list[tuple[str, list[str], list[list[str]]]] = []
         for title, found in (("commands", self.by_command), ("kinds of keys", self.by_template)):
             if found:
-                rows = [[name, f"{n:,}", size(b)] for name, (n, b) in list(found.items())[:_TOP]]
+                rows = [[printable(name), f"{n:,}", size(b)] for name, (n, b) in list(found.items())[:_TOP]]
                 tables.append((title, ["", "commands", "bytes"], rows))
         if self.suspects:
             rows = []
@@ -394,5 +394,5 @@ def _moment(ts: int) -> str:
 
 
 def _short(key: str | None) -> str:
-    text = "" if key is None else key
+    text = "" if key is None else printable(key)
     return text if len(text) <= 40 else text[:37] + "..."

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -301,3 +303,128 @@ def test_a_history_in_another_database(tmp_path, capsys):
     assert [line.rsplit("  ", 1)[1] for line in out[:3]] == ["(swap)", "(client)", "(move)"]
     assert main(["history", str(path), "k", "--db", "1"]) == 0
     assert "(move)" in capsys.readouterr().out
+
+
+ODD_KEYS = [b"\xff\xfe", b"\\xff\\xfe", "Óscar Hahn".encode(), b"line\nbreak", b"it's", b"-dash", "a\u2028b".encode()]
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> Path:
+    with aofnb.open(tmp_path / "odd") as store:
+        for key in ODD_KEYS:
+            store.execute("RPUSH", key, "value")
+        store.execute("ZADD", "scores", "inf", "up", "-inf", "down")
+        store.execute("FLUSHALL")
+        store.execute("SET", b"\xff\xfe", "again")
+    return tmp_path / "odd"
+
+
+@pytest.mark.parametrize("key", ODD_KEYS, ids=str)
+def test_any_key_can_be_asked_for(key: bytes, odd: Path, capsys: Capture) -> None:
+    word = os.fsdecode(key)
+    code, out, _ = run(capsys, "history", odd, "--", word)
+    assert (code, out.count("RPUSH"), "(flush)" in out) == (0, 1, True)
+    assert "[0] RPUSH" in run(capsys, "cat", odd, "--key=" + word.replace("\\", "\\\\"))[1]
+    assert run(capsys, "at", odd, 8, "LLEN", word)[1] == "(integer) 1\n"
+    assert "argument 1: " in run(capsys, "find", odd, "--", word)[1]
+    assert "value  #" in run(capsys, "blame", odd, "--at", 8, "--", word)[1]
+    assert run(capsys, "diff", odd, 0, 8, f"--key={word}", "--json")[1].count("\n") == 1
+
+
+@pytest.mark.parametrize("ask", [["find", "again"], ["diff", 9, "end"], ["diff", 0, 3], ["diff", 0, 9]], ids=str)
+def test_what_to_type_next_asks_for_the_same_key(ask: list[object], odd: Path, capsys: Capture) -> None:
+    out = run(capsys, ask[0], odd, *ask[1:])[1]
+    (line,) = [each for each in out.splitlines() if each.startswith("  aofnb history")]
+    # A shell has the last word on what a line means.
+    words = subprocess.run(["bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, check=True).stdout.split(
+        b"\0"
+    )
+    code, out, err = run(capsys, *(os.fsdecode(word) for word in words[1 : words.index(b"#") if b"#" in words else -1]))
+    assert (code, err, bool(out)) == (0, "", True)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        ["history", "scores", "--values"], ["blame", "scores", "--at", 9], ["diff", 0, 9], ["find", "FLUSHALL"],
+        ["waste"], ["top", "--by", "key"], ["triage"], ["cat"], ["undo", "FLUSHALL"],
+    ],
+    ids=str,
+)  # fmt: skip
+def test_json_is_json(ask: list[object], odd: Path, capsys: Capture) -> None:
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+
+    code, out, _ = run(capsys, ask[0], odd, *ask[1:], "--json")
+    assert code == 0
+    whole = out.startswith(("{\n", "[\n"))
+    for text in [out] if whole else out.splitlines():
+        json.loads(text, parse_constant=refuse)
+
+
+def test_json_of_odd_things(odd: Path, capsys: Capture) -> None:
+    held = json.loads(run(capsys, "history", odd, "scores", "--values", "--json")[1].splitlines()[0])
+    assert held["value"] == {"down": "-inf", "up": "inf"}
+    keys = [json.loads(line)["key"] for line in run(capsys, "diff", odd, 0, 8, "--json")[1].splitlines()]
+    assert {"line\nbreak", "Óscar Hahn"} <= set(keys)
+    assert json.loads(run(capsys, "find", odd, "FLUSHALL", "--json")[1])["key"] is None
+    code, out, _ = run(capsys, "at", "--json", odd, 9, "GET", "scores")
+    assert (code, json.loads(out)["error"].split(" ")[0]) == (1, "WRONGTYPE")
+
+
+def test_names_are_told_on_one_line_each_and_in_columns(odd: Path, capsys: Capture) -> None:
+    out = run(capsys, "top", odd, "--by", "key")[1].splitlines()
+    lines = out[1 : out.index("next:")]
+    assert len({len(line) for line in lines}) == 1
+    assert len(lines) == len({*ODD_KEYS, b"scores", b"(no key)"}) - 1
+    assert 'RPUSH "Óscar Hahn" value' in run(capsys, "cat", odd)[1]
+    assert "'Óscar Hahn', b'\\xff\\xfe'" not in run(capsys, "undo", odd, "FLUSHALL", "--full")[1]
+
+
+def test_positions_that_are_printed_can_be_given_again(tmp_path: Path, capsys: Capture) -> None:
+    path = tmp_path / "long.aof"
+    path.write_bytes(encode_command([b"INCR", b"k"]) * 2000)
+    out = run(capsys, "at", path, "end")[1]
+    row = out.removeprefix("before row ").split(" ")[0]
+    assert run(capsys, "at", path, row)[1] == out
+
+
+@pytest.mark.parametrize("number", ["-1", "0", "x", "²"])
+def test_how_many_is_at_least_1(number: str, data: Path, capsys: Capture) -> None:
+    for command in (["cat"], ["find", "a"], ["top"], ["waste"], ["follow"]):
+        with pytest.raises(SystemExit) as left:
+            run(capsys, command[0], data, *command[1:], "-n", number)
+        assert left.value.code == 2
+        assert f"'{number}' is no number from 1 on" in capsys.readouterr().err
+
+
+def test_help_explains_positions_where_there_are_some(capsys: Capture) -> None:
+    for command, has in (("at", True), ("export", True), ("waste", False), ("salvage", False)):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        assert ("A position is" in capsys.readouterr().out) is has
+
+
+def test_what_was_mistyped_is_told_by_its_name(data: Path, tmp_path: Path, capsys: Capture) -> None:
+    for ask, says in (
+        (["undo", data, "FLUSHAL"], "'FLUSHAL' is no command of Redis's, and no position"),
+        (["at", data, "25:00"], "'25:00' is no time of day"),
+        (["at", data, "~14:03"], "an estimated time needs its day"),
+        (["at", data, 3, "--db", "1", "GET", "k"], "--db stands behind POSITION"),
+        (["export", data, tmp_path / "no" / "x.csv"], f"{tmp_path / 'no'} is no directory"),
+    ):
+        code, out, err = run(capsys, *ask)
+        assert (code, out) == (2, "")
+        assert says in err
+        assert ".tmp" not in err
+
+
+def test_lists_are_lists_in_jsonl_and_one_cell_in_csv(odd: Path, tmp_path: Path, capsys: Capture) -> None:
+    for kind in ("jsonl", "csv"):
+        assert run(capsys, "export", odd, tmp_path / f"x.{kind}", "--columns", "args", "-n", 4)[0] == 0
+    assert json.loads((tmp_path / "x.jsonl").read_text().splitlines()[3])["args"] == ["RPUSH", "Óscar Hahn", "value"]
+    assert '"Óscar Hahn"' in pd.read_csv(tmp_path / "x.csv")["args"][3]
+
+
+def test_info_of_then_is_printed_as_it_is(data: Path, capsys: Capture) -> None:
+    assert run(capsys, "at", data, 3, "INFO", "keyspace")[1].splitlines()[:1] == ["# Keyspace"]

@@ -79,7 +79,7 @@ def test_graft_leaves_a_key_alone_that_exists_again(tmp_path):
             store.execute(*argv)
     plan = aofnb.scan(tmp_path / "data").undo("DEL")
     assert dict(zip(plan.changes.key, plan.changes.change, strict=True)) == {b"a": "stays", b"b": "comes back"}
-    assert "exist again" in plan.conflicts[0]
+    assert "1 key exists again" in plan.conflicts[0]
     plan.write(tmp_path / "new")
     assert values(tmp_path / "new", "a", "b") == [b"2", b"1"]
 
@@ -224,7 +224,7 @@ def test_a_plan_begins_with_advice_and_writes_nothing(flushed, tmp_path):
         (lambda log: log.undo("SPOP"), ValueError, "no such command"),
         (lambda log: log.undo("#0"), ValueError, "SELECT"),
         (lambda log: log.undo("end"), ValueError, "no command to undo"),
-        (lambda log: log.recover(drop="nothing at all"), ValueError, "names no position"),
+        (lambda log: log.recover(drop="nothing at all"), ValueError, "no command of Redis's, and no position"),
     ],
 )
 def test_what_cannot_be_planned(flushed, call, error, says):
