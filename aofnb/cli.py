@@ -299,13 +299,11 @@ def _lines(
 
 def _map_lines(damage: DamageReport, report: CheckReport) -> Iterator[str]:
     """Each damaged place, what is lost there, and what each way out keeps."""
-    from aofnb.forensics.words import count
-
     yield from damage.places()
     if damage.verdict == "unreadable":
         yield "Nothing in it is legible."
         return
-    yield f"{count(damage.commands, 'command')} legible, {damage.told_lost()}."
+    yield f"{damage.told_legible()}."
     cutting = f"Cutting keeps {damage.truncation_keeps:,}. " if report.cut_at is not None else ""
     yield f"{cutting}Salvage keeps {damage.kept:,}:"
     yield f"  {shell_line('salvage', report.path)}   # says what it would write; --to DIR writes it"

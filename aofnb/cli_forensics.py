@@ -177,7 +177,7 @@ def _planned(options: argparse.Namespace, plan: Any, command: str, *words: objec
                 ]
             )
         return 0
-    written = plan.write(options.to, verify=not options.no_verify)
+    written = plan.write(options.to, verify=not options.no_verify, progress=progress())
     if options.json:
         json_text({**plan.to_dict(keys=options.full), "written": written.to_dict()})
     else:

@@ -382,7 +382,7 @@ class Store:
         if loaded.failed:
             first = loaded.failed[0]
             _log.warning(
-                "%d commands of the log gave an error when replayed and were left out; the first is %s "
+                "commands of the log that gave an error when replayed, and were left out: %d; the first is %s "
                 "at byte %d of %s: %s. All of them: store.load_report.failed",
                 len(loaded.failed),
                 first.command,
@@ -393,7 +393,7 @@ class Store:
         if loaded.skipped:
             part = loaded.skipped[0]
             _log.warning(
-                "%d parts of snapshots cannot be held here and were left out; the first is at byte %d of %s%s: %s. "
+                "what nothing here can hold of the snapshots, and was left out: %d; the first at byte %d of %s%s: %s. "
                 "That file stays on disk whatever is rewritten. All of them: store.load_report.skipped",
                 len(loaded.skipped),
                 part.offset,

@@ -289,9 +289,7 @@ class DamageReport:
 
     def lines(self) -> list[str]:
         """The report as text."""
-        lines = [f"{self.source}: {self.verdict}", f"  {count(self.commands, 'command')} legible"]
-        if self.lost:
-            lines[-1] += f", {self.told_lost()}"
+        lines = [f"{self.source}: {self.verdict}", f"  {self.told_legible()}"]
         if lf := sum(part.lf for part in self.parts):
             lines.append(f"  {count(lf, 'command')} had their CRs lost, as git does with text: salvage puts them back")
         if discarded := sum(part.discarded for part in self.parts):
@@ -300,7 +298,8 @@ class DamageReport:
         if self.tools is not None:
             lines.append(f"  redis-check-aof   {self.tools.verdict}")
             for who, outcome in (("redis-server 7.0", self.tools.server), ("aofnb.open", self.tools.aofnb)):
-                lines.append(f"  {who:<16}  {outcome.action} {outcome.reason}".rstrip())
+                but = "; but" if outcome.action == "loads" and outcome.reason else ""
+                lines.append(f"  {who:<16}  {outcome.action}{but} {outcome.reason}".rstrip())
         if self.verdict == "damaged":
             lines.append(
                 f"  cutting at the damage keeps {self.truncation_keeps:,}; log.salvage(dest) keeps {self.kept:,}"
@@ -308,10 +307,11 @@ class DamageReport:
         lines += [f"  {dialect}" for dialect in self.dialects]
         return lines
 
-    def told_lost(self) -> str:
-        """How many are lost, in words."""
+    def told_legible(self) -> str:
+        """How many are legible, and how many lost, in words."""
+        lost = f", at least {self.lost:,} lost" if self.lost else ""
         about = f", about {self.lost_about:,} by the size of the gaps" if self.lost_about > self.lost else ""
-        return f"at least {self.lost:,} lost{about}"
+        return f"{count(self.commands, 'command')} legible{lost}{about}"
 
     def places(self) -> Iterator[str]:
         """The first damaged places of each file, a line each."""

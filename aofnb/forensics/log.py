@@ -723,7 +723,7 @@ class Log:
 
         plan = undo(self, what, mode, progress)
         if dest is not None:
-            plan.write(dest)
+            plan.write(dest, progress=progress)
         return plan
 
     def find_pii(

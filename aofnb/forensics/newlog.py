@@ -38,7 +38,7 @@ from aofnb.forensics.words import count
 from aofnb.resp.encode import encode_command
 from aofnb.store.digest import keyspace_digest
 
-__all__ = ["REPORT_NAME", "Written", "checked_dest", "write_log"]
+__all__ = ["REPORT_NAME", "Written", "checked_dest", "is_copied", "left_out", "write_log"]
 
 REPORT_NAME = "aofnb-report.json"
 _PREFIX, _DIRNAME = "appendonly.aof", "appendonlydir"
@@ -68,7 +68,7 @@ class Written:
         Of the data, as DEBUG DIGEST gives it; `server_digest` is what a redis-server that loaded it said, or why that
         was not asked.
     problems
-        What loading it met: commands that failed, parts that nothing here can hold.
+        What it lacks of a snapshot, since nothing here can hold it, and what loading it met: commands that failed.
     """
 
     path: str
@@ -155,7 +155,7 @@ def write_log(
         total = sum(seen.part.size for seen in parts)
         for number, seen in enumerate(parts):
             as_base = number == 0 and seen.part.type != "incr"
-            whole = seen.sound and change is None and (choose is None or not touched(seen))
+            whole = change is None and is_copied(seen, choose, touched)
             suffix = "rdb" if whole and seen.part.format == "rdb" else "aof"
             if as_base:
                 entry = AofFile(f"{_PREFIX}.1.base.{suffix}", 1, "base")
@@ -169,8 +169,11 @@ def write_log(
                     _copy(seen, file)
                     commands = seen.rows
                 else:
-                    rows = _rows_of(log, seen, choose, on_bad, partial(_tell_more, tell, done, total))
+                    report = Report()
+                    rows = _rows_of(log, seen, choose, on_bad, partial(_tell_more, tell, done, total), report)
                     commands = _Writer(file, change).write(rows)
+                    # What is changed is for strangers: they are told no names.
+                    written.problems += left_out(report.damage, named=change is None)
                 _sync(file)
                 size = file.tell()
             done += seen.part.size
@@ -196,16 +199,30 @@ def write_log(
     return written
 
 
+def is_copied(seen: PartSurvey, choose: Chooser | None, touched: Callable[[PartSurvey], bool]) -> bool:
+    """Whether a file is taken byte by byte, with all that nothing here can hold."""
+    return seen.sound and (choose is None or not touched(seen))
+
+
+def left_out(damage: Sequence[dict[str, Any]], *, named: bool = True) -> list[str]:
+    """What commands cannot make of a snapshot, by what reading met: values of modules, and the like."""
+    lacking = [each for each in damage if each["kind"] == "skipped"]
+    return [
+        f"{each['part']}:{each['offset']}: not in the new log: {each['reason'] if named else 'what no command makes'}"
+        for each in lacking
+    ]
+
+
 def _tell_more(tell: Callable[[int, int], object], done: int, total: int, more: int) -> None:
     tell(done + more, total)
 
 
 def _rows_of(
-    log: Log, seen: PartSurvey, choose: Chooser | None, on_bad: OnBad, tell: Callable[[int], object]
+    log: Log, seen: PartSurvey, choose: Chooser | None, on_bad: OnBad, tell: Callable[[int], object], report: Report
 ) -> Iterator[tuple[Records, Keep]]:
     first = seen.first
     with seen.part.open() as file:
-        for found in tables(seen.part, file, 0, on_bad, Report()):
+        for found in tables(seen.part, file, 0, on_bad, report):
             keep = np.ones(len(found), bool) if choose is None else choose(found, first)
             first += len(found)
             yield found, keep
@@ -311,4 +328,4 @@ def _load(written: Written, databases: int) -> None:
         written.keys = keyspace.key_count()
         written.digest = keyspace_digest(keyspace)
         failed = loaded.failed if loaded is not None else ()
-        written.problems = [f"{each.file}:{each.offset}: {each.command}: {each.error}" for each in failed]
+        written.problems += [f"{each.file}:{each.offset}: {each.command}: {each.error}" for each in failed]

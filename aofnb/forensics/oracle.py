@@ -67,8 +67,10 @@ def loading_server(directory: str, databases: int) -> Iterator[Callable[[], str]
 
 
 def _refused(log: Path) -> str:
+    """Its last warning, which is why it gave up; what it says when it does follows that."""
     told = log.read_text(errors="replace").strip().splitlines()
-    return f"refused: {told[-1] if told else 'without a word'}"
+    warned = [line.split(" # ", 1)[1] for line in told if " # " in line]
+    return f"refused: {warned[-1] if warned else told[-1] if told else 'without a word'}"
 
 
 def _asked(process: subprocess.Popen[bytes], path: str) -> str | None:

@@ -21,7 +21,7 @@ from aofnb.forensics.changes import every_place, touched_between
 from aofnb.forensics.compare import change_of
 from aofnb.forensics.damage import PartSurvey, survey
 from aofnb.forensics.log import Log
-from aofnb.forensics.newlog import Written, checked_dest, write_log
+from aofnb.forensics.newlog import Written, checked_dest, is_copied, left_out, write_log
 from aofnb.forensics.position import Position, Where
 from aofnb.forensics.reading import HARMLESS, Progress, teller
 from aofnb.forensics.roles import key_roles
@@ -101,13 +101,20 @@ class Plan:
             }
         )
 
+    def __post_init__(self) -> None:
+        for seen in self.parts:
+            if not is_copied(seen, self.choose, self.touched):
+                self.conflicts += left_out(seen.damage)
+
     def counts(self) -> dict[str, int]:
         """How many keys of each change."""
         kinds = [change for _, _, change in self.found]
         return {kind: kinds.count(kind) for kind in ("comes back", "goes", "changes", "stays")}
 
-    def write(self, dest: str | PathLike[str], *, verify: bool = True) -> Written:
+    def write(self, dest: str | PathLike[str], *, verify: bool = True, progress: Progress = None) -> Written:
         """Write the new log into the new data directory `dest`, with a report, and load it.
+
+        `progress` is as in `aofnb.read_aof`.
 
         Raises
         ------
@@ -124,6 +131,7 @@ class Plan:
             on_bad=self.log.tolerant,
             about={"made_by": "aofnb", **self.to_dict()},
             verify=verify,
+            progress=progress,
         )
 
     def to_dict(self, *, keys: bool = False) -> dict[str, Any]:

@@ -319,10 +319,10 @@ def tables(
                 raise
             place = problem.offset or 0
             if on_bad == "resync":
-                yield from resync.behind_snapshot(part, file, place, str(problem), report)
+                yield from resync.behind_snapshot(part, file, place, problem.message, report)
             else:
                 nbytes = None if part.compression else part.size - place
-                report.add(part, "snapshot", place, nbytes, str(problem))
+                report.add(part, "snapshot", place, nbytes, problem.message)
             return
         for kind, place, reason in snapshot.notes:
             report.add(part, kind, place, None, reason)

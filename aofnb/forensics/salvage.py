@@ -85,5 +85,5 @@ def salvage(
     if dry_run or path is None:
         return SalvageReport(damage, damage.kept, shown, None)
     about = {"made_by": "aofnb salvage", "source": log.source, "damage": damage.to_dict()}
-    written = write_log(log, path, damage.parts, about=about, verify=verify)
+    written = write_log(log, path, damage.parts, about=about, verify=verify, progress=progress)
     return SalvageReport(damage, written.commands, shown, written)

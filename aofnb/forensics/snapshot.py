@@ -102,7 +102,9 @@ class SnapshotRows:
             raise
         yield from rows.flush()
         self.end = reader.end
-        self.notes += [("skipped", skipped.offset, skipped.reason) for skipped in reader.skipped]
+        for skipped in reader.skipped:
+            key = "" if skipped.key is None else f", at the key {skipped.key!r}"
+            self.notes.append(("skipped", skipped.offset, skipped.reason + key))
         if reader.first_empty is not None:
             what = f"{count(reader.empty_keys, 'key')} without elements, which servers leave out"
             self.notes.append(("empty", reader.first_empty, what))

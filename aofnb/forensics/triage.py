@@ -102,9 +102,11 @@ class Triage:
     @property
     def verdict(self) -> str:
         """One line."""
-        if not self.commands and self.valid:
+        if not self.commands and not self.damage and self.valid:
             return "whole, and empty"
-        what = f"{count(self.commands, 'command')} in {size(self.nbytes)}"
+        # What is legible of a cut command is a row, and no command.
+        legible = self.commands - self.statuses.get("truncated", 0)
+        what = f"{count(legible, 'command')} in {size(self.nbytes)}"
         if self.valid:
             return f"whole: {what}"
         first = next((each for each in self.damage if each["kind"] not in HARMLESS), None)
@@ -223,6 +225,11 @@ class Triage:
         if odd:
             facts.append(("not ok", ", ".join(f"{name} {n:,}" for name, n in odd.items())))
         facts += [("dialect", dialect) for dialect in self.dialects]
+        skipped = [each for each in self.damage if each["kind"] == "skipped"]
+        if skipped:
+            first = skipped[0]
+            more = f", and {len(skipped) - 1:,} more" if len(skipped) > 1 else ""
+            facts.append(("no rows for", f"{first['reason']} ({first['part']}:{first['offset']}){more}"))
         return facts
 
     def __repr__(self) -> str:

@@ -10,6 +10,7 @@ import pytest
 from support.require import need
 from support.samples import public_samples, sample
 from support.server import available
+from support.snapshots import RDB
 
 import aofnb
 from aofnb.errors import AofError
@@ -284,3 +285,52 @@ def test_a_check_is_of_the_files_as_they_were_when_the_log_was_opened(tmp_path):
         assert [(file.name, file.size) for file in report.tools.files] == [
             (name, part.size) for name, part in zip(names, log.parts, strict=True)
         ]
+
+
+@pytest.fixture
+def with_module(tmp_path):
+    """A log whose base has a value of a module, which no command makes, and other keys."""
+    path = tmp_path / "data" / "appendonly.aof"
+    path.parent.mkdir()
+    snapshot = (RDB / "hostile" / "module_unknown.rdb").read_bytes()
+    path.write_bytes(snapshot + encode_command([b"SET", b"later", b"1"]) + encode_command([b"DEL", b"later"]))
+    return path.parent
+
+
+def test_what_a_new_log_lacks_of_a_snapshot_is_told(with_module, tmp_path):
+    log = aofnb.scan(with_module)
+    (lost,) = log.check().regions.reason
+    assert "module" in lost
+    assert lost in str(log.triage())
+    for number, plan in enumerate((log.recover(drop="DEL"), log.recover(keep="later"))):
+        assert [each for each in plan.conflicts if lost in each]
+        assert [each for each in plan.write(tmp_path / str(number)).problems if lost in each]
+    # A file that is copied lacks nothing, and a stranger is told no names.
+    plan = log.undo("DEL")
+    assert not plan.conflicts
+    assert not plan.write(tmp_path / "undone").problems
+    (told,) = log.anonymize(tmp_path / "safe", secret=bytes(16)).problems
+    assert "not in the new log" in told
+    assert lost not in (tmp_path / "safe" / "aofnb-report.json").read_text()
+    with (with_module / "appendonly.aof").open("ab") as file:
+        file.write(b"*3\r\n$3\r\nSE")
+    assert not aofnb.scan(with_module).salvage(tmp_path / "saved", dry_run=False).ok
+
+
+def test_the_reason_of_damage_in_a_snapshot_says_its_place_once(tmp_path):
+    path = tmp_path / "x.rdb"
+    path.write_bytes((RDB / "hostile" / "huge_hash.rdb").read_bytes())
+    log = aofnb.scan(path)
+    (reason,) = log.check().regions.reason
+    assert str(path) not in reason
+    assert str(log.triage()).count("byte 92") == 1
+    assert "lost" not in log.check().told_legible()
+
+
+def test_progress_goes_on_while_a_new_log_is_written(tmp_path):
+    path = tmp_path / "x.aof"
+    path.write_bytes(encode_command([b"INCR", b"k"]) * 20 + b"*")
+    told = []
+    log = aofnb.scan(path, on_bad="truncate")
+    log.recover(drop=3).write(tmp_path / "new", progress=lambda done, total: told.append((done, total)))
+    assert told[-1] == (path.stat().st_size,) * 2
