@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from aofnb.forensics.columns import Selection
 
-__all__ = ["FrameReader", "at_least", "read_aof", "read_frame", "read_frames"]
+__all__ = ["FrameReader", "at_least", "of_backend", "read_aof", "read_frame", "read_frames"]
 
 Path = Any
 T = TypeVar("T")
@@ -150,7 +150,7 @@ def read_aof(
         Read only so many rows.
     chunksize
         Return an iterator of frames of so many rows instead of one frame; `seq` goes on from one to the next. `cmd`
-        has the categories of its chunk: pandas.api.types.union_categoricals joins them.
+        and `verb` have the categories of their chunk: pandas.api.types.union_categoricals joins them.
     encoding, encoding_errors
         How keys become text. ``encoding=None`` leaves them binary. The surrogates of ``surrogateescape`` and
         ``surrogatepass`` are no text for Arrow, so these two are refused.
@@ -287,7 +287,7 @@ def read_frame(
         for batch, expected in _ahead(sized, log, nrows, progress):
             assembly.add(batch, expected)
         frame = assembly.frame()
-    frame = _of_backend(frame, dtype_backend)
+    frame = of_backend(frame, dtype_backend)
     frame.attrs["aof"] = _about(log, selection, on_bad) | {
         "damage": report.damage,
         "escaped_keys": report.escaped_keys,
@@ -368,7 +368,7 @@ class FrameReader(Iterator[pd.DataFrame]):
         self._have -= sum(each.num_rows for each in chunk)
         self._given = True
         frame = frame_of_batches(chunk, self._schema, [part.name for part in self._log.parts])
-        frame = _of_backend(frame, self._dtype_backend)
+        frame = of_backend(frame, self._dtype_backend)
         frame.attrs["aof"] = self._about
         return frame if self._finish is None else self._finish(frame)
 
@@ -405,7 +405,7 @@ def read_frames(
     return FrameReader(log, selection, chunksize, on_bad, ready, dtype_backend)
 
 
-def _of_backend(frame: pd.DataFrame, dtype_backend: DtypeBackend | None) -> pd.DataFrame:
+def of_backend(frame: pd.DataFrame, dtype_backend: DtypeBackend | None) -> pd.DataFrame:
     """`frame` with nullable dtypes of that kind; categories and what is Arrow already stay."""
     if dtype_backend is None:
         return frame

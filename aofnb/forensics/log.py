@@ -108,7 +108,7 @@ class Log:
     ) -> pd.DataFrame | FrameReader:
         """The commands as a DataFrame, or as an iterator of them: see `aofnb.read_aof`."""
         from aofnb.forensics.columns import EFFECT_COLUMNS, TIME_COLUMNS, Selection
-        from aofnb.forensics.frame import read_frame, read_frames
+        from aofnb.forensics.frame import of_backend, read_frame, read_frames
 
         # What is no list of names is told so by Selection.
         wanted = list(columns) if isinstance(columns, Iterable) and not isinstance(columns, str) else None
@@ -130,6 +130,8 @@ class Log:
                 frame = self.infer_time(frame)
             if effects is not None:
                 frame = effects.of(frame)
+            if timed or effects is not None:
+                frame = of_backend(frame, dtype_backend)
             return frame if wanted is None else frame[wanted]
 
         if chunksize is None and not iterator:

@@ -358,3 +358,23 @@ def test_numpy_numbers_are_numbers(log_of):
     file = log_of(*words("PING", "PING", "PING"))
     assert len(aofnb.read_aof(file, nrows=np.int64(2))) == 2
     assert [len(frame) for frame in aofnb.read_aof(file, chunksize=np.int32(2))] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("backend", "integer", "text"),
+    [("pyarrow", "int64[pyarrow]", "string[pyarrow]"), ("numpy_nullable", "Int64", "string")],
+)
+@pytest.mark.parametrize("chunksize", [None, 3])
+def test_what_is_worked_out_has_dtypes_of_the_backend_too(tmp_path, backend, integer, text, chunksize):
+    path = tmp_path / "x.aof"
+    path.write_bytes(b"#TS:1000\r\n" + encode_command([b"SET", b"k", b"x"]) * 3 + encode_command([b"INCR", b"k"]))
+    read = aofnb.read_aof(
+        path,
+        columns=["dirty", "error", "keys_after", "time", "time_err"],
+        replay=True,
+        dtype_backend=backend,
+        chunksize=chunksize,
+    )
+    for frame in [read] if chunksize is None else read:
+        assert [str(frame[name].dtype) for name in ("dirty", "keys_after", "error")] == [integer, integer, text]
+        assert all(("pyarrow" in str(frame[name].dtype)) is (backend == "pyarrow") for name in ("time", "time_err"))
