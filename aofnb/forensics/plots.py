@@ -10,7 +10,7 @@ import pandas as pd
 
 from aofnb.forensics import analysis
 from aofnb.forensics.frame import at_least
-from aofnb.forensics.words import count, size
+from aofnb.forensics.words import count, printable, size
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +24,9 @@ def rate(frame: pd.DataFrame, ax: Axes | None, buckets: int) -> Axes:
     """Commands per second, or per stretch of the log where no row has a time."""
     buckets = at_least(buckets, 1, "buckets")
     ax = _axes(ax)
+    drawn = len(frame)
     if "ts" in frame.columns and frame["ts"].notna().any():
+        drawn = int(frame["ts"].notna().sum())
         seconds = frame["ts"].dropna().astype("int64").to_numpy()
         edges = _spans(seconds, buckets)
         counts, _ = np.histogram(seconds, edges)
@@ -39,7 +41,8 @@ def rate(frame: pd.DataFrame, ax: Axes | None, buckets: int) -> Axes:
         ax.set_ylabel(f"commands per {size(int(edges[1] - edges[0]))}")
         _counted(ax)
     ax.set_ylim(bottom=0)
-    ax.set_title(count(len(frame), "command"))
+    without = f", and {len(frame) - drawn:,} without a time" if drawn < len(frame) else ""
+    ax.set_title(count(drawn, "command") + without)
     return ax
 
 
@@ -58,7 +61,7 @@ def offsets(frame: pd.DataFrame, ax: Axes | None, buckets: int, top: int) -> Axe
     for name in shown + (["others"] if len(totals) > top else []):
         mine = ~np.isin(names, shown) if name == "others" and name not in shown else names == name
         counts, _ = np.histogram(places[mine], edges, weights=nbytes[mine])
-        ax.stairs(below + counts, edges / scale, baseline=below, fill=True, label=str(name))
+        ax.stairs(below + counts, edges / scale, baseline=below, fill=True, label=_cut(str(name), 40))
         below = below + counts
     ax.set_xlabel(f"place in the log ({label})")
     ax.set_ylabel(f"bytes per {size(int(edges[1] - edges[0]))}")
@@ -83,7 +86,7 @@ def timeline(frame: pd.DataFrame, key: str | bytes, ax: Axes | None) -> Axes:
     x = rows["ts"].dt.tz_localize(None).to_numpy() if timed else rows.index.to_numpy()
     y = names.map({name: place for place, name in enumerate(order)}).to_numpy()
     ax.scatter(x, y, marker="|", s=200)
-    ax.set_yticks(range(len(order)), order)
+    ax.set_yticks(range(len(order)), [_cut(name, 40) for name in order])
     ax.set_ylim(len(order) - 0.5, -0.5)
     if timed:
         _over_time(ax, "time", x.astype("datetime64[s]").astype(np.int64))
@@ -196,7 +199,7 @@ def heatmap(frame: pd.DataFrame, ax: Axes | None, top: int, buckets: int) -> Axe
     wanted = rows >= 0
     counts, _, _ = np.histogram2d(rows[wanted], x[wanted], bins=[np.arange(len(kinds) + 1), edges])
     across = edges.astype("datetime64[s]") if timed else edges
-    mesh = ax.pcolormesh(across, np.arange(len(kinds) + 1), counts, shading="flat")
+    mesh = ax.pcolormesh(across, np.arange(len(kinds) + 1), counts, shading="flat", vmin=0)
     ax.set_yticks(np.arange(len(kinds)) + 0.5, [_cut(kind, 40) for kind in kinds])
     ax.invert_yaxis()
     width = int(edges[1] - edges[0])
@@ -267,7 +270,9 @@ def _duration(seconds: int) -> str:
 
 
 def _cut(text: str, letters: int) -> str:
-    return text if len(text) <= letters else text[: letters - 1] + "…"
+    """`text` on one line, of at most so many letters, and no formula."""
+    text = printable(text)
+    return (text if len(text) <= letters else text[: letters - 1] + "…").replace("$", r"\$")
 
 
 def _axes(ax: Axes | None) -> Any:

@@ -14,6 +14,7 @@ try:
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.text import Text
 except ImportError:
     need("matplotlib", None)
 
@@ -204,3 +205,30 @@ def test_deadlines_are_counted_in_whole_seconds_and_keys(shop, ax, buckets, says
     assert counts.sum() == len(df.aof.ttl())
     assert ax.get_ylabel() == f"keys per {says}"
     assert all(tick == int(tick) for tick in ax.get_yticks())
+
+
+@pytest.mark.parametrize("kind", ["treemap", "heatmap", "timeline", "offsets"])
+def test_names_are_no_formulas_and_stand_on_one_line(kind, tmp_path):
+    key, name = "a$b_{c$\n\x1b", "$x_{$"
+    data = encode_command([b"SET", key.encode(), b"v" * 99]) + encode_command([name.encode(), b"k"])
+    (tmp_path / "x.aof").write_bytes(data)
+    plot = getattr(aofnb.read_aof(tmp_path / "x.aof").aof.plot, kind)
+    drawn = plot(key) if kind == "timeline" else plot()
+    drawn.figure.canvas.draw()
+    plt.close(drawn.figure)
+    texts = [text.get_text() for text in drawn.figure.findobj(Text)]
+    assert r"a\$b_{c\$\n\x1b" in " ".join(texts).replace("\\\\", "\\") or kind == "offsets"
+    assert all("\x1b" not in text for text in texts)
+
+
+def test_the_title_of_a_rate_counts_what_is_drawn(ax, tmp_path):
+    data = encode_command([b"INCR", b"k"]) * 3 + b"#TS:1000\r\n" + encode_command([b"INCR", b"k"]) * 2
+    (tmp_path / "x.aof").write_bytes(data)
+    aofnb.read_aof(tmp_path / "x.aof").aof.plot.rate(ax=ax)
+    assert ax.get_title() == "2 commands, and 3 without a time"
+
+
+def test_colours_of_a_heatmap_begin_at_none(ax, tmp_path):
+    (tmp_path / "x.aof").write_bytes(encode_command([b"INCR", b"k"]))
+    aofnb.read_aof(tmp_path / "x.aof").aof.plot.heatmap(ax=ax)
+    assert ax.collections[0].get_clim()[0] == 0
