@@ -57,6 +57,8 @@ Progress = Callable[[int, int], None]
 _log = logging.getLogger("aofnb")
 
 _READ_ONLY = "READONLY this store was opened with readonly=True; open it without to write"
+# As `Log.at` opens one.
+_OF_THEN = "READONLY these are the data of then, which nothing changes; undo and recover make a new log"
 _PATIENCE_AT_EXIT_S = 5.0
 # While acknowledged data waits for a full disk, the write is retried once a second.
 _RETRY_S = 1.0
@@ -158,7 +160,7 @@ class Store:
                 self._let_go()
                 raise
         if readonly:
-            self.engine.refusal = self.engine.standing_refusal = _READ_ONLY
+            self.engine.refusal = self.engine.standing_refusal = _OF_THEN if path is None else _READ_ONLY
         # Not before: nobody is told of what a load does.
         self.engine.look_around()
         self._session = Session(self.engine)

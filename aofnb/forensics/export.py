@@ -143,7 +143,17 @@ def sql(log: Log, query: str, *, progress: Progress = None) -> pd.DataFrame:
         connection.execute("SET enable_progress_bar = false")
         connection.register("log", _Source(log, _columns_of(query), progress))
         frame: pd.DataFrame = connection.sql(query).df()
+    for number, (_, column) in enumerate(frame.items()):
+        if column.dtype == object:
+            frame.isetitem(number, [_with_bytes(each) for each in column])
     return frame
+
+
+def _with_bytes(value: Any) -> Any:
+    """A value of DuckDB's with bytes, which pandas can group and compare, for its bytearrays."""
+    if isinstance(value, bytearray):
+        return bytes(value)
+    return [_with_bytes(each) for each in value] if isinstance(value, np.ndarray | list) else value
 
 
 def _columns_of(query: str) -> tuple[str, ...]:

@@ -3,8 +3,9 @@
 A position stands *before* the command it names: the state at it is what that command found. It may be given as
 
 - a row: ``57``, ``"#57"`` (``df.index`` of `aofnb.read_aof`); negative counts from the end;
-- a place in a file: ``"appendonly.aof.1.incr.aof:4096"``, as positions print themselves; several rows that rebuild one
-  key of a snapshot share its place: ``"appendonly.aof.1.base.rdb:4096+2"`` is the third of them;
+- a place in a file: ``"appendonly.aof.1.incr.aof:4096"``, as positions print themselves, or as the tuple
+  ``("appendonly.aof.1.incr.aof", 4096)``; several rows that rebuild one key of a snapshot share its place:
+  ``"appendonly.aof.1.base.rdb:4096+2"`` is the third of them;
 - a moment: a datetime, or text such as ``"2026-11-20 14:03:05"`` (UTC unless it says otherwise), ``"#TS:1795183385"``:
   before the first command later than that second; only what the log says by ``#TS`` counts;
 - a time of day, ``"14:03"`` or ``"14:03:05"``, where the log has that moment on one day only;
@@ -18,9 +19,9 @@ import operator
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
-from typing import SupportsIndex
+from typing import Any, SupportsIndex, TypeGuard
 
-__all__ = ["Estimated", "Place", "Position", "Row", "Second", "TimeOfDay", "Where", "parse_position"]
+__all__ = ["Estimated", "Place", "Position", "Row", "Second", "TimeOfDay", "Where", "is_place", "parse_position"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ROW = re.compile(r"#?(-?[0-9]+)")
@@ -60,7 +61,7 @@ class Position:
         return None if self.ts is None else datetime.fromtimestamp(self.ts, UTC)
 
 
-Where = SupportsIndex | str | datetime | Position
+Where = SupportsIndex | str | datetime | Position | tuple[str, SupportsIndex]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +122,11 @@ def parse_position(where: Where) -> Row | Place | Second | TimeOfDay | Estimated
         if where != where:
             raise ValueError(f"{where} is no time: the log may have none, see Log.infer_time")
         return _second(where)
+    if is_place(where):
+        return Place(where[0], operator.index(where[1]))
     if not isinstance(where, str):
         try:
-            if isinstance(where, bool):
+            if isinstance(where, bool | tuple):
                 raise TypeError
             return Row(operator.index(where))
         except TypeError:
@@ -152,6 +155,11 @@ def parse_position(where: Where) -> Row | Place | Second | TimeOfDay | Estimated
         "estimated with ~ in front), "
         "'start' or 'end'"
     )
+
+
+def is_place(where: Any) -> TypeGuard[tuple[str, SupportsIndex]]:
+    """Whether that is a file and an offset."""
+    return isinstance(where, tuple) and [hasattr(each, "__index__") for each in where] == [False, True]
 
 
 def _time_of_day(where: str, estimated: str, text: str) -> TimeOfDay:

@@ -22,7 +22,7 @@ from aofnb.forensics.compare import change_of
 from aofnb.forensics.damage import PartSurvey, survey
 from aofnb.forensics.log import Log
 from aofnb.forensics.newlog import Written, checked_dest, is_copied, left_out, write_log
-from aofnb.forensics.position import Position, Where
+from aofnb.forensics.position import Position, Where, is_place
 from aofnb.forensics.reading import HARMLESS, Progress, teller
 from aofnb.forensics.roles import key_roles
 from aofnb.forensics.scan import Records
@@ -389,7 +389,7 @@ def _rows(log: Log, what: Any) -> list[int]:
             if what.replace(" ", "").isalpha():
                 raise ValueError(f"{what!r} is no command of Redis's, and no position") from None
             raise problem
-    if isinstance(what, Sequence) and not isinstance(what, bytes):
+    if isinstance(what, Sequence) and not isinstance(what, bytes) and not is_place(what):
         return sorted({log.position(each).seq for each in what})
     return [log.position(what).seq]
 

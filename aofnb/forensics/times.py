@@ -116,7 +116,9 @@ class Times:
                 estimate = np.clip(guess, low, high)
                 bounded = (low > _LOW >> 1) & (high < _HIGH >> 1)
                 error = np.where(bounded, np.maximum(high - estimate, estimate - low), -1)
-                source = np.where(exact, self.source[np.maximum(before, 0)], _INTERPOLATED).astype(np.int8)
+                said = self.source[np.maximum(before, 0)]
+                # What only bounds others is between them itself.
+                source = np.where(exact & (said != _NONE), said, _INTERPOLATED).astype(np.int8)
         for first, last, ctime in self.snapshots:
             inside = (rows >= first) & (rows < last)
             estimate[inside] = -1 if ctime is None else ctime

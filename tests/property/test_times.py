@@ -270,3 +270,9 @@ def test_times_are_found_in_one_pass(tmp_path, monkeypatch):
     monkeypatch.setattr(Part, "open", lambda part, open_=Part.open: opened.append(part.name) or open_(part))
     aofnb.scan(tmp_path / "x.aof", cache_dir=False).times()
     assert opened == ["x.aof"]
+
+
+def test_a_row_with_an_estimate_has_a_source(tmp_path):
+    simulated(tmp_path / "x.aof", random.Random(1), annotated=0.02, jitter=True)
+    frame = aofnb.scan(tmp_path / "x.aof").infer_time()
+    assert not (frame["time"].notna() & (frame["time_src"] == "none")).any()

@@ -259,3 +259,11 @@ def test_what_is_not_installed_is_named_with_its_extra(log, way, extra, monkeypa
 def test_arrow_takes_a_log_as_it_is(log):
     assert pa.table(log).num_rows == len(log)
     assert builtins.len(pa.table(log).column_names) == len(DEFAULT_COLUMNS) + 1
+
+
+def test_bytes_of_sql_can_be_grouped_in_pandas(log):
+    need_module("duckdb")
+    frame = log.sql("select arg1, args, arg1 from log where arg1 is not null limit 3")
+    assert all(type(value) is bytes for value in frame.iloc[:, 0])
+    assert all(type(arg) is bytes for args in frame["args"] for arg in args)
+    assert frame.iloc[:, 0].value_counts().sum() == 3

@@ -183,3 +183,16 @@ def test_reading_from_a_mark_gives_the_same_rows(monkeypatch, tmp_path):
         pd.testing.assert_frame_equal(
             log.to_pandas(start=start), whole.iloc[start:], check_index_type=False, check_categorical=False
         )
+
+
+def test_a_file_and_an_offset_are_a_position(tmp_path):
+    path = tmp_path / "x.aof"
+    path.write_bytes(encode_command([b"INCR", b"k"]) * 3 + encode_command([b"DEL", b"k"]))
+    log = aofnb.scan(path)
+    position = log.position(3)
+    assert log.position((position.part, np.int64(position.offset))) == position
+    assert log.at((position.part, position.offset)).execute("GET", "k") == b"3"
+    assert log.undo((position.part, position.offset)).commands == [3]
+    for wrong in ((position.part,), (3, position.part), (position.part, 1.5), (1, 2, 3)):
+        with pytest.raises(TypeError, match="a position is"):
+            log.position(wrong)

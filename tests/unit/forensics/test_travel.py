@@ -158,3 +158,10 @@ def test_an_answer_that_nobody_holds_makes_room_for_the_next(tmp_path, monkeypat
         assert held.execute("GET", "k") == b"4"
     finally:
         gc.enable()
+
+
+def test_who_would_change_the_past_is_told_what_can_be_done(tmp_path):
+    with aofnb.open(tmp_path / "data") as store:
+        store.execute("SET", "k", 1)
+    with aofnb.scan(tmp_path / "data").at("end") as then, pytest.raises(aofnb.ReplyError, match="undo and recover"):
+        then.execute("SET", "k", 2)
