@@ -149,7 +149,7 @@ def _recover(options: argparse.Namespace) -> int:
     log = open_log(options)
     if (code := judged(log, options)) == 2:
         return code
-    drop = None if options.drop is None else commands_of(log, options.drop)
+    drop = None if options.drop is None else commands_of(log, options.drop, progress())
     plan = log.recover(drop=drop, stop=options.stop, keep=options.keep, progress=progress())
     words: list[object] = [word for each in options.drop or () for word in ("--drop", each)]
     words += ["--stop", options.stop] if options.stop is not None else []

@@ -41,7 +41,7 @@ Progress = Callable[[int, int], object] | bool | None
 _ALONE_BYTES = 16 << 20
 # Kinds of damage that take no command from anybody.
 HARMLESS = ("skipped", "blank")
-_KEEPS_ALL = (*HARMLESS, "checksum", "mended", "open_multi")
+_KEEPS_ALL = (*HARMLESS, "checksum", "empty", "mended", "open_multi")
 OPEN_MULTI = "the file ends inside a transaction: MULTI has no EXEC, so a server throws its commands away"
 
 

@@ -198,7 +198,7 @@ def recover(
     end = log.index().rows if stop is None else log.position(stop).seq
     # Of a transaction that it cuts nothing counts: damage behind it would seem to have cut it, and the rest to count.
     last = unit_start(log, end)
-    rows = [] if drop is None else [seq for seq, _, _ in _commands(log, drop)]
+    rows = [] if drop is None else [seq for seq, _, _ in _commands(log, drop, progress)]
     dropped = np.array(sorted(rows), np.int64)
     patterns = None
     if keep is not None:
@@ -227,7 +227,7 @@ def recover(
         )
         if said
     )
-    parts = survey(log, on_bad=log.tolerant)
+    parts = survey(log, progress, on_bad=log.tolerant)
     # Up to the first command that one of them is without, they are the same.
     alike = 0 if patterns is not None else unit_start(log, min([last, *rows]))
     with _States(log, alike, progress=progress) as now, _States(log, alike, choose, progress) as then:
@@ -245,7 +245,7 @@ def undo(log: Log, what: Any, mode: Mode = "graft", progress: Progress = None) -
     """See `Log.undo`."""
     if mode not in ("graft", "rewind", "excise"):
         raise ValueError(f"mode= is 'graft', 'rewind' or 'excise', not {mode!r}")
-    commands = _commands(log, what)
+    commands = _commands(log, what, progress)
     if not commands:
         raise ValueError("there is no such command in this log: nothing to undo")
     rows = [seq for seq, _, _ in commands]
@@ -259,7 +259,7 @@ def undo(log: Log, what: Any, mode: Mode = "graft", progress: Progress = None) -
 def _graft(log: Log, commands: list[tuple[int, int, list[bytes]]], progress: Progress) -> Plan:
     """Put back what `commands` took and what is absent now."""
     saved: dict[Place, tuple[Any, list[list[bytes]]]] = {}
-    parts = survey(log, on_bad=log.tolerant)
+    parts = survey(log, progress, on_bad=log.tolerant)
     conflicts = _damaged(log, parts)
     # Else the commands of a transaction would wait for EXEC, and those among them not be seen to take anything.
     framing = np.array(_framing_of(log, [seq for seq, _, _ in commands]), np.int64)
@@ -333,12 +333,12 @@ def _shown_rows(rows: Sequence[int]) -> str:
 # --- which commands --------------------------------------------------------------------------------------
 
 
-def commands_of(log: Log, what: Sequence[str]) -> list[int]:
+def commands_of(log: Log, what: Sequence[str], progress: Progress = None) -> list[int]:
     """Rows of the commands that the words name: positions, and names of commands."""
-    return sorted({seq for word in what for seq, _, _ in _commands(log, word)})
+    return sorted({seq for word in what for seq, _, _ in _commands(log, word, progress)})
 
 
-def _commands(log: Log, what: Any) -> list[tuple[int, int, list[bytes]]]:
+def _commands(log: Log, what: Any, progress: Progress = None) -> list[tuple[int, int, list[bytes]]]:
     """Row, database and arguments of the commands that `what` names, in order; of MULTI and EXEC, the transaction.
 
     Raises
@@ -346,7 +346,7 @@ def _commands(log: Log, what: Any) -> list[tuple[int, int, list[bytes]]]:
     ValueError
         One of them is no command that can be left out.
     """
-    rows = _rows(log, what)
+    rows = _rows(log, what, progress)
     if not rows:
         return []
     total = log.index().rows
@@ -371,12 +371,12 @@ def _commands(log: Log, what: Any) -> list[tuple[int, int, list[bytes]]]:
     return [chosen[seq] for seq in sorted(chosen)]
 
 
-def _rows(log: Log, what: Any) -> list[int]:
+def _rows(log: Log, what: Any, progress: Progress) -> list[int]:
     if hasattr(what, "index") and hasattr(what, "columns"):
         return [int(seq) for seq in what.index]
     if isinstance(what, str):
         if _is_command(what):
-            batches = log.batches(columns=["status"], cmd=what, on_bad=log.tolerant)
+            batches = log.batches(columns=["status"], cmd=what, on_bad=log.tolerant, progress=progress)
             return [
                 seq
                 for batch in batches

@@ -247,3 +247,15 @@ def test_a_damaged_log_says_so_in_its_plan(flushed, tmp_path):
     plan = aofnb.scan(tmp_path / "data").undo("FLUSHALL", mode="rewind")
     assert "on_bad='resync'" in plan.conflicts[0]
     assert plan.write(tmp_path / "new").digest == before
+
+
+@pytest.mark.parametrize(
+    "plan", [lambda log, **more: log.undo("DEL", **more), lambda log, **more: log.recover(drop="DEL", **more)]
+)
+def test_every_reading_of_a_plan_tells_how_far_it_is(plan, tmp_path):
+    log = log_of(tmp_path / "x.aof", "SET a 1", "DEL a")
+    told = []
+    plan(log, progress=lambda done, total: told.append((done, total)))
+    total = (tmp_path / "x.aof").stat().st_size
+    # Which commands those are, how sound the files are, and what the data were.
+    assert told.count((total, total)) >= 3
