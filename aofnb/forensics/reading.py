@@ -135,6 +135,8 @@ class ReadAhead:
         self._blocks = ahead(_blocks(file, nbytes, block_bytes, self._repeated))
         # Of the next block these are left out.
         self._skip = 0
+        # Whether there is a next block: the last one is not given again.
+        self._more = True
 
     def __enter__(self) -> Self:
         return self
@@ -145,7 +147,8 @@ class ReadAhead:
     def read(self, size: int, /) -> bytes:
         """At least `size` bytes, if there are so many."""
         pieces: list[bytes] = []
-        while size > 0 and (block := next(self._blocks, None)) is not None:
+        while size > 0 and self._more:
+            block, self._more = next(self._blocks)
             pieces.append(block[self._skip :])
             size -= len(pieces[-1])
             self._skip = self._repeated
@@ -153,23 +156,23 @@ class ReadAhead:
 
     def unread(self, size: int) -> int:
         """Give the last bytes once more, at least `size`: how many it is, 0 if that is not cheap."""
-        if size > self._repeated:
+        if size > self._repeated or not self._more:
             return 0
         self._skip = 0
         return self._repeated
 
 
-def _blocks(file: PartFile, nbytes: int | None, block_bytes: int, repeated: int) -> Generator[bytes]:
+def _blocks(file: PartFile, nbytes: int | None, block_bytes: int, repeated: int) -> Generator[tuple[bytes, bool]]:
+    """Each block, and whether there is another."""
     left: float = float("inf") if nbytes is None else nbytes
     again = 0
     while True:
         block = file.read(int(min(block_bytes, left)) + again)
-        yield block
-        left -= len(block) - again
-        if len(block) < block_bytes + again:
-            # The end may be wanted once more, too.
-            yield block[max(len(block) - repeated, 0) :]
+        is_full = len(block) == block_bytes + again
+        yield block, is_full
+        if not is_full:
             return
+        left -= len(block) - again
         again = file.unread(repeated) if repeated else 0
 
 

@@ -70,6 +70,8 @@ def read(path: Any, on_bad: str, **asked: Any) -> list[Any]:
 
 # What is told of damage once depended on how much of it was in the chunk.
 @example(bytes(60), {"on_bad": "truncate"}, 40)
+# All of a short log comes once more where its end is cut.
+@example(encode_command([b"SET", b"k", b"v" * 160]) + b"#TS:5", {"on_bad": "truncate"}, 200)
 @given(logs, options, st.sampled_from([40, 200]))
 def test_two_threads_read_what_one_reads(tmp_path, log, asked, chunk_bytes):
     path = tmp_path / "log.aof"
