@@ -107,7 +107,8 @@ def test_all_that_is_legible_is_salvaged(source, hits, data, tmp_path_factory):
     """Damage of the snapshot takes the rest of it."""
     directory = tmp_path_factory.mktemp("log")
     harm = harmed(hits, data.draw(st.integers(0, len(source.files))))
-    log = aofnb.scan(source.write(directory / "log", harm), on_bad="resync", cache_dir=False)
+    path = source.write(directory / "log", harm)
+    log = aofnb.scan(path, on_bad="resync", cache_dir=False)
     try:
         expected = state_of(replayed(log, log.position("end")))
     except AofFormatError:
@@ -119,10 +120,13 @@ def test_all_that_is_legible_is_salvaged(source, hits, data, tmp_path_factory):
     again = aofnb.scan(directory / "salvaged", cache_dir=False)
     assert again.check().verdict == "fine"
     assert len(again) == report.kept
-    stop = data.draw(st.integers(0, len(log)))
+    log = aofnb.scan(path, on_bad=data.draw(st.sampled_from(["resync", "truncate"])), cache_dir=False)
+    now, stop = state_of(replayed(log, log.position("end"))), data.draw(st.integers(0, len(log)))
     plan = log.recover(stop=stop)
     plan.write(directory / "recovered", verify=False)
-    assert state(directory / "recovered") == state_of(replayed(log, log.position(stop)))
+    expected = state_of(replayed(log, log.position(stop)))
+    assert state(directory / "recovered") == expected
+    assert plan.found == changes(now, expected)
 
 
 @examples(20)

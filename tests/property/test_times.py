@@ -140,11 +140,11 @@ def test_no_bound_is_broken_by_files_a_base_or_damage(
 
 
 def snapshot_made_at(ms):
-    """Of keys that all have a deadline, which is no time of this log."""
+    """Of keys whose deadlines go up, as if each was set later than the one before."""
     snapshot, keyspace = io.BytesIO(), Keyspace(16, lambda: 0)
     for number in range(9):
-        keyspace[number % 3].put(b"kinda:%d" % number, b"v")
-        keyspace[number % 3].set_deadline(b"kinda:%d" % number, ms - 10**7 + number)
+        keyspace[0].put(b"kinda:%d" % number, b"v")
+        keyspace[0].set_deadline(b"kinda:%d" % number, ms + 10**7 + 5000 * number)
     write_rdb(snapshot, keyspace, aux=[(b"ctime", b"%d" % (ms // 1000))])
     return snapshot.getvalue()
 
