@@ -192,7 +192,7 @@ def _outside_of_transactions(commands: Commands) -> list[int]:
 Damage = tuple[str, int, int]
 
 damages: st.SearchStrategy[Damage] = st.tuples(
-    st.sampled_from(["flip", "zeros", "missing", "garbage"]), st.integers(0, 1 << 30), st.integers(1, 60)
+    st.sampled_from(["flip", "zeros", "missing", "garbage", "cut"]), st.integers(0, 1 << 30), st.integers(1, 60)
 )
 
 
@@ -217,6 +217,8 @@ def damaged(data: bytes, damage: Damage) -> tuple[bytes, int, int]:
         return data[:at] + bytes([data[at] ^ bit]) + data[at + 1 :], at, 1
     if kind == "zeros":
         return data[:at] + bytes(min(length, len(data) - at)) + data[at + length :], at, length
+    if kind == "cut":
+        return data[:at], at, len(data) - at
     if kind == "missing":
         return data[:at] + data[at + length :], at, length
     return data[:at] + random.Random(place).randbytes(length) + data[at:], at, 0
