@@ -118,7 +118,7 @@ def test_what_damage_left_of_a_transaction_counts_in_a_checkpoint_right_behind_i
             assert log.at(seq).execute("DBSIZE") == keys
 
 
-@examples(60)
+@examples(40)
 @given(source=random_logs(150), hits=st.lists(damages, max_size=3), on_bad=st.sampled_from(ON_BAD), data=st.data())
 def test_of_a_damaged_log_shortcuts_give_what_replay_gives(
     source, hits, on_bad, data, tmp_path_factory, small_segments, monkeypatch
