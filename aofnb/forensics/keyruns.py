@@ -1,8 +1,8 @@
 """Runs of keys of a snapshot as a table of commands, where the kernel `_keys_cy` is not compiled.
 
 1. `_walk` finds where each key begins, and each string of it, one after the other: where one ends says where the next
-   is. Strings and hashes, which snapshots are full of, come as places of their strings; the others as texts, that
-   `forensics.keys` reads.
+   is. Strings, hashes and short lists, which snapshots are full of, come as places of their strings, or of the elements
+   of a listpack; the others as texts, that `forensics.keys` reads.
 2. All that can be had of columns is: what stands at the places, whether a field comes twice, and which keys still fit.
 3. The lines of the commands are pieces that Arrow copies one behind the other: headers, what stands in the snapshot,
    and what was read as something else.
@@ -13,6 +13,7 @@ Redis: rdb.c rdbLoadObject; aof.c rewriteAppendOnlyFileRio (7.0.15).
 from __future__ import annotations
 
 from array import array
+from struct import Struct
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from aofnb.forensics.keys import VERBS, command_at
+from aofnb.forensics.keys import ONE_NODE, VERBS, command_at
 from aofnb.forensics.scan import Records
 from aofnb.rdb import opcodes
 from aofnb.rdb._records_cy import strings
@@ -30,12 +31,31 @@ from aofnb.store.snapshot import BATCH
 __all__ = ["records_of_run"]
 
 Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
+Bytes = npt.NDArray[np.uint8]
 
 # So many bytes are looked at together: what columns take of memory is many times as large.
 _RUN_BYTES = 512 << 10
-_LZF, _NUMBERS = 0xC3, {0xC0: "<i1", 0xC1: "<i2", 0xC2: "<i4"}
+_LZF = 0xC3
 _WHEN_BYTES, _NEVER = 9, -1
+# Of a listpack: its size and how many elements it has; how many bytes an element takes, by the first of it.
+_LISTPACK, _LISTPACK_HEAD, _LISTPACK_END = Struct("<IH"), 6, 0xFF
+_PACKED = {opcodes.HASH_LISTPACK: 2 * BATCH, opcodes.LIST_QUICKLIST_2: BATCH}
+_IS_PACKED = np.isin(np.arange(256), [*_PACKED])
+_RARE = 1 << 40
+_ELEMENTS = [2] * 0x80 + [2 + size for size in range(64)] + [3] * 32 + [_RARE] * 32
+for _first, _width in ((0xF1, 2), (0xF3, 4), (0xF4, 8)):
+    _ELEMENTS[_first] = 2 + _width
+_WIDTHS = np.array(_ELEMENTS)
+# Where numbers are behind the first byte, by this; of elements it is taken for so much more.
+_IN_PACK = 256
+_NUMBERS = {
+    0xC0: "<i1",
+    0xC1: "<i2",
+    0xC2: "<i4",
+    _IN_PACK + 0xF1: "<i2",
+    _IN_PACK + 0xF3: "<i4",
+    _IN_PACK + 0xF4: "<i8",
+}
 _NUMBER_OF_VERB = np.zeros(256, np.int64)
 _NUMBER_OF_VERB[[*VERBS]] = np.arange(len(VERBS))
 # The headers of arguments that are no longer, and of all commands, behind the end of the line before; between them, it.
@@ -103,7 +123,10 @@ def _walk(data: bytes, at: int, limits: tuple[int, int], most: int) -> _Found:
                 if not 1 <= count <= BATCH:
                     break
                 at = _strings(data, at + width_of(count), 2 * count, places, texts)
+            elif (end := _packed(data, at, kind, places, texts)) > 0:
+                at = end
             else:
+                del places[first:]
                 argv: list[bytes] = []
                 at = command_at(data, at, argv, limits)
                 if at < 0:
@@ -149,6 +172,35 @@ def _strings(data: bytes, at: int, count: int, places: array[int], texts: list[b
     return at
 
 
+def _packed(data: bytes, at: int, kind: int, places: array[int], texts: list[bytes]) -> int:
+    """Note the key at data[at] and the elements of its listpack, if they are hash or list and of no rare form; where it
+    ends, or 0. Some of them may have been noted, and whether they say their size backwards too is not looked at.
+    """
+    if kind not in _PACKED:
+        return 0
+    at = _strings(data, at + 1, 1, places, texts)
+    if kind == opcodes.LIST_QUICKLIST_2:
+        if data[at : at + 2] != ONE_NODE:
+            return 0
+        at += 2
+    nbytes = length_at(data, at, len(data))
+    at += width_of(nbytes)
+    end = at + nbytes - 1
+    if nbytes <= _LISTPACK_HEAD or end >= len(data) or data[end] != _LISTPACK_END:
+        return 0
+    total, count = _LISTPACK.unpack_from(data, at)
+    if total != nbytes or not 1 <= count <= _PACKED[kind] or (kind == opcodes.HASH_LISTPACK and count % 2):
+        return 0
+    at += _LISTPACK_HEAD
+    note, widths = places.append, _ELEMENTS
+    for _element in range(count):
+        if at >= end:
+            return 0
+        note(at)
+        at += widths[data[at]]
+    return end + 1 if at == end else 0
+
+
 class _Run:
     """Keys as columns, of which some are one for each command, or row, and some one for each argument."""
 
@@ -161,13 +213,18 @@ class _Run:
         whens = _numbers(data, found.begins[expires] + 1, "<i8")
         expires[expires], whens = whens != _NEVER, whens[whens != _NEVER]
 
+        self._counts = np.diff(np.append(found.firsts, len(found.places)))
+        heads = _heads_of(data, found, self._kinds, self._counts)
+        packed = np.flatnonzero(heads >= _IN_PACK)
+        sizes = _WIDTHS[heads[packed] - _IN_PACK] - 1
+        self._odd = packed[octets[found.places[packed] + sizes] != sizes]
+
         # All that arguments may be, and which of that the strings are.
         verbs = pa.array([*VERBS.values(), b"PEXPIREAT"], pa.large_binary())
         deadlines = len(verbs) + np.arange(len(whens))
-        self._pool, self._strings = _strings_of(data, found, pa.concat_arrays([verbs, _spelled(whens)]))
+        self._pool, self._strings = _strings_of(data, found, heads, pa.concat_arrays([verbs, _spelled(whens)]))
 
         # Rows of keys, and one behind each that expires.
-        self._counts = np.diff(np.append(found.firsts, len(found.places)))
         self._rows = np.arange(len(found.begins)) + np.cumsum(expires) - expires
         self._argc = np.full(len(self._rows) + len(whens), 3)
         self._argc[self._rows] += self._counts - 2
@@ -186,11 +243,13 @@ class _Run:
     def keys_that_fit(self, most_rows: int, most_bytes: int) -> int:
         """How many keys there are in front of the first that does not, or that is odd."""
         left = (self._rows >= most_rows) | (self._sums[self._rows] >= most_bytes)
+        if len(self._odd):
+            left[np.searchsorted(self._found.firsts, self._odd[0], "right") - 1] = True
         return min(int(left.argmax()) if left.any() else len(left), self._key_with_a_field_twice())
 
     def _key_with_a_field_twice(self) -> int:
         """The first such key; if there is none, how many there are."""
-        hashes = np.flatnonzero(self._kinds == opcodes.HASH)
+        hashes = np.flatnonzero((self._kinds == opcodes.HASH) | (self._kinds == opcodes.HASH_LISTPACK))
         fields = self._counts[hashes] // 2
         places = np.repeat(self._found.firsts[hashes] + 1 - 2 * (np.cumsum(fields) - fields), fields)
         places += 2 * np.arange(len(places))
@@ -238,21 +297,43 @@ class _Run:
         )
 
 
-def _strings_of(data: bytes, found: _Found, pool: pa.Array) -> tuple[pa.Array, Ints]:
+def _heads_of(data: bytes, found: _Found, kinds: Bytes, counts: Ints) -> npt.NDArray[np.int16]:
+    """The first byte of each string, of an element of a listpack 256 more; -1 of a text."""
+    made = np.frombuffer(data, np.uint8)[np.maximum(found.places, 0)].astype(np.int16)
+    are_packed = _IS_PACKED[kinds]
+    if are_packed.any():
+        more = np.repeat(are_packed * np.int16(_IN_PACK), counts)
+        more[found.firsts] = 0
+        made += more
+    made[found.places < 0] = -1
+    return made
+
+
+def _strings_of(data: bytes, found: _Found, heads: npt.NDArray[np.int16], pool: pa.Array) -> tuple[pa.Array, Ints]:
     """`pool` with all strings behind what is in it, and where each of them is there."""
-    octets, places = np.frombuffer(data, np.uint8), found.places
+    places = found.places
     strings = len(pool) - 1 - places
     pools = [pool, pa.array(found.texts, pa.large_binary())]
-    heads = np.where(places < 0, np.uint8(0xFF), octets[np.maximum(places, 0)])
+
+    small = np.flatnonzero((heads >= _IN_PACK) & (heads < _IN_PACK + 0x80))
+    medium = np.flatnonzero((heads >= _IN_PACK + 0xC0) & (heads < _IN_PACK + 0xE0))
+    # Of 13 bits the highest is the sign.
+    signed = _numbers(data, places[medium], ">i2") << 51 >> 51
+    numbers = [(small, heads[small] - np.int64(_IN_PACK)), (medium, signed)]
     for head, type_ in _NUMBERS.items():
         chosen = np.flatnonzero(heads == head)
-        strings[chosen] = sum(map(len, pools)) + np.arange(len(chosen))
-        pools.append(_spelled(_numbers(data, places[chosen] + 1, type_)))
-    chosen = np.flatnonzero(heads <= 0x80)
+        numbers.append((chosen, _numbers(data, places[chosen] + 1, type_)))
+    chosen = np.concatenate([places_ for places_, _values in numbers])
+    strings[chosen] = sum(map(len, pools)) + np.arange(len(chosen))
+    pools.append(_spelled(np.concatenate([values for _places, values in numbers])))
+
+    are_texts = (heads >= 0) & (heads <= 0x80)
+    are_texts |= (heads >= _IN_PACK + 0x80) & (heads < _IN_PACK + 0xC0)
+    chosen = np.flatnonzero(are_texts)
     strings[chosen] = sum(map(len, pools)) + 2 * np.arange(len(chosen))
     places, heads = places[chosen], heads[chosen]
-    sizes, widths = heads.astype(np.int64), np.ones(len(heads), np.int64)
-    long, longer = np.flatnonzero(heads >= 0x40), np.flatnonzero(heads == 0x80)
+    sizes, widths = heads & np.int64(63), np.ones(len(heads), np.int64)
+    long, longer = np.flatnonzero((heads >= 0x40) & (heads < 0x80)), np.flatnonzero(heads == 0x80)
     sizes[long], widths[long] = _numbers(data, places[long], ">u2") & 0x3FFF, 2
     sizes[longer], widths[longer] = _numbers(data, places[longer] + 1, ">u4"), 5
     # They, and what is between them, in turn; no copy.

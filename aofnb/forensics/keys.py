@@ -16,7 +16,7 @@ from aofnb.rdb.decode import score_of
 from aofnb.rdb.listpack import decode_intset, decode_listpack, decode_texts, texts, whole_number
 from aofnb.store.snapshot import BATCH, score_text
 
-__all__ = ["VERBS", "command_at"]
+__all__ = ["ONE_NODE", "VERBS", "command_at"]
 
 _COUNTED = {opcodes.LIST: b"RPUSH", opcodes.SET: b"SADD", opcodes.HASH: b"HMSET", opcodes.ZSET_2: b"ZADD"}
 _PACKED = {
@@ -27,7 +27,7 @@ _PACKED = {
 }
 VERBS = {opcodes.STRING: b"SET", **_COUNTED, **_PACKED}
 # A list of one node, which is a listpack.
-_ONE_NODE = b"\x01%c" % opcodes.NODE_PACKED
+ONE_NODE = b"\x01%c" % opcodes.NODE_PACKED
 
 
 def command_at(data: bytes, at: int, argv: list[bytes], limits: tuple[int, int]) -> int:
@@ -83,7 +83,7 @@ def _counted(kind: int, data: bytes, at: int, argv: list[bytes], limits: tuple[i
 def _packed(kind: int, data: bytes, at: int, argv: list[bytes], limits: tuple[int, int]) -> int:
     """Add the elements of the blob at data[at]; where it ends, or -1."""
     if kind == opcodes.LIST_QUICKLIST_2:
-        if data[at : at + 2] != _ONE_NODE:
+        if data[at : at + 2] != ONE_NODE:
             return -1
         at += 2
     found: list[bytes] = []

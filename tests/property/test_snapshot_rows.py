@@ -200,6 +200,14 @@ RARE = {
         opcodes.ZSET_2, b"\x02" + b"".join(string(each * 64) + struct.pack("<d", 1) for each in (b"b", b"a"))
     ),
     "a member twice": key(opcodes.ZSET_LISTPACK, packed([b"a", b"1", b"a", b"2"])),
+    "a packed field twice": key(opcodes.HASH_LISTPACK, packed([b"a", b"1", b"a", b"2"])),
+    "a packed hash whose key is compressed": b"%c%b%b"
+    % (
+        opcodes.HASH_LISTPACK,
+        string(b"k" * 60),
+        packed([b"a", b"-4000", b"b", b"40000", b"c", b"-9000000", b"d", b"7"]),
+    ),
+    "a wrong size backwards": key(opcodes.HASH_LISTPACK, packed([b"a", b"b"]).replace(b"\x81a\x02", b"\x81a\x03")),
     "a field twice": key(opcodes.HASH, plain([b"a", b"1", b"a", b"2"], 2)),
 }
 
@@ -207,7 +215,7 @@ RARE = {
 @pytest.mark.parametrize("rare", RARE)
 def test_what_is_rare_gives_the_same_tables(rare, monkeypatch):
     monkeypatch.setattr(snapshot, "_FEW", 0)
-    data = b"REDIS0011\x00\x01s\x01v" + RARE[rare] + b"\xff" + bytes(8)
+    data = b"REDIS0011\x00\x01s\x01v\x00\x01t\x01v" + RARE[rare] + b"\xff" + bytes(8)
     expected = rows_of(data, lambda reader: EntryByEntry(LIMITS), monkeypatch)
     assert rows_of(data, lambda reader: snapshot._PlainTable(LIMITS), monkeypatch) == expected
     for form in FORMS:
