@@ -85,7 +85,7 @@ Commands are not judged: an unknown one is met when the log is loaded.
                              kind, reason, lost), and more, as Log.check() has it
 
 exit code:
-  0  every file is valid or empty, or was made so
+  0  every file is valid or empty, or was made so, and loads
   1  something is wrong: the output says what and where
   2  there is no log, nothing in it is legible, or the command line cannot be understood
 """
@@ -231,13 +231,18 @@ def _check(options: argparse.Namespace) -> int:
             print(f"aofnb: {_shown(str(problem))}", file=sys.stderr)
             return 1
     after = check(options.path, progress=teller(progress())) if fixed is not None else report
-    damage = None if after.verdict == "valid" else _damage_map(options.path)
+    damage = None if _is_fine(after) else _damage_map(options.path)
     if options.json:
         print(json.dumps(_as_json(report, fixed, after, damage), indent=2))
     else:
         for line in _lines(report, fixed, after, timestamp_s, damage):
             print(_shown(line))
-    return 0 if after.verdict == "valid" else 2 if damage is not None and damage.verdict == "unreadable" else 1
+    return 0 if _is_fine(after) else 2 if damage is not None and damage.verdict == "unreadable" else 1
+
+
+def _is_fine(report: CheckReport) -> bool:
+    """Whether the log is whole: redis-check-aof lets pass what no server loads, such as ``*-1``."""
+    return report.verdict == "valid" and report.aofnb.action != "refuses"
 
 
 def _damage_map(path: str) -> DamageReport | None:
@@ -341,7 +346,10 @@ def _told(outcome: Outcome, file: FileCheck, starts: str) -> str:
 def _advice(report: CheckReport, timestamp_s: int | None) -> Iterator[str]:
     """The verdict on the whole, and what to do."""
     last = report.files[-1] if report.files else None
-    yield {"valid": "The log is valid.", "damaged": "The log is not valid."}[report.verdict]
+    if report.verdict == "valid" and not _is_fine(report):
+        yield "The log is not valid: redis-check-aof lets it pass, and no server loads it."
+    else:
+        yield {"valid": "The log is valid.", "damaged": "The log is not valid."}[report.verdict]
     if last is not None and last.truncate_at is not None:
         if report.verdict == "valid":
             yield "`aofnb check --truncate-to-timestamp T --fix` copies the last file, then cuts what is newer."

@@ -649,7 +649,7 @@ def _cat(options: argparse.Namespace) -> int:
         # Of what is no log at all not even a name is legible.
         if row["args"]:
             print(_line(row, options))
-    chosen = any(getattr(options, name) is not None for name in ("start", "stop", "cmd", "key", "db", "n"))
+    chosen = any(getattr(options, name) is not None for name in ("start", "stop", "cmd", "key", "db"))
     # Where rows were chosen, none says nothing about the log.
     return code_of(log, report.damage, max(legible, int(chosen)), options)
 

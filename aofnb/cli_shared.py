@@ -54,7 +54,7 @@ _POSITIONS = """\
 A position is a row (57), a place (appendonly.aof.1.incr.aof:4096), a time ('2026-11-20
 14:03:05', or 14:03 if that was on one day only; UTC unless it says otherwise; with ~ in
 front estimated, where the log has no times), start or end. It stands before the command it
-names.
+names; a time stands behind all commands of that second.
 """
 
 _SHOWN_BYTES = 120
@@ -146,7 +146,7 @@ def complain(text: str) -> None:
 
 def _remedy(problem: OSError) -> str:
     if isinstance(problem, PermissionError):
-        return "; ask as a user who may read it"
+        return "; ask as a user who may do that, or name another place"
     if isinstance(problem, FileNotFoundError | NotADirectoryError):
         return "; give a data directory, a manifest or a file"
     return "; nothing was left half written" if problem.errno == errno.ENOSPC else ""

@@ -209,3 +209,20 @@ def test_long_work_shows_progress_on_a_terminal(
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
     assert main([word.format(path) for word in words]) == 0
     assert ((len(A) * (len(words) - 1),) * 2 in told) == terminal
+
+
+@pytest.mark.parametrize("count", [b"*-1\r\n", b"*0\r\n"])
+def test_what_no_server_loads_is_not_valid_whatever_the_tool_says(count, tmp_path, capsys):
+    path = tmp_path / "log.aof"
+    path.write_bytes(A + count + A)
+    assert main(["check", str(path)]) == 1
+    out = capsys.readouterr().out
+    assert "redis-check-aof lets it pass, and no server loads it" in out
+    assert "The log is valid." not in out
+    assert "Salvage keeps 2" in out
+
+
+def test_cat_of_what_is_no_log_is_2_however_few_rows_are_wanted(tmp_path, capsys):
+    (tmp_path / "x.aof").write_bytes(b"\0garbage")
+    assert main(["cat", str(tmp_path / "x.aof"), "-n", "3"]) == 2
+    assert capsys.readouterr().out == ""
