@@ -284,11 +284,14 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _compared(found: Any) -> list[str]:
-    """What `compare` found; the place where the logs part is a line for each."""
-    if found.level == "state" or found.equal:
-        return repr(found).splitlines()
-    (row,) = _rows_of(found.differences)
+    """What `compare` found: the keys that differ, or the place where the logs part, a line for each of them."""
     lines = repr(found).splitlines()[:1]
+    if found.equal:
+        return lines
+    if found.level == "state":
+        keys = [f"[{row['db']}] {quoted(row['key'])}  {row['change']}" for row in _rows_of(found.differences)]
+        return [*lines, *keys, _totals(found.differences["change"])]
+    (row,) = _rows_of(found.differences)
     for side in "ab":
         if found.level == "bytes":
             part, offset = row[f"part_{side}"], row[f"offset_{side}"]
@@ -520,12 +523,15 @@ def _diff(options: argparse.Namespace) -> int:
     if not len(frame):
         print("aofnb: nothing changed between these positions", file=sys.stderr)
     elif not options.json:
-        counts = frame["change"].value_counts()
-        total = ", ".join(f"{number:,} {change}" for change, number in counts.items() if number)
         first = _key_words(frame["key"].iloc[0], int(frame["db"].iloc[0]))
         ask = _ask(options, "history", *first, why="who did that to the first of these keys")
-        print_lines([total, *next_lines([ask])])
+        print_lines([_totals(frame["change"]), *next_lines([ask])])
     return code
+
+
+def _totals(changes: Any) -> str:
+    """How many there are of each change."""
+    return ", ".join(f"{number:,} {change}" for change, number in changes.value_counts().items() if number)
 
 
 def _print_kinds(frame: Any, options: argparse.Namespace) -> None:

@@ -428,3 +428,16 @@ def test_lists_are_lists_in_jsonl_and_one_cell_in_csv(odd: Path, tmp_path: Path,
 
 def test_info_of_then_is_printed_as_it_is(data: Path, capsys: Capture) -> None:
     assert run(capsys, "at", data, 3, "INFO", "keyspace")[1].splitlines()[:1] == ["# Keyspace"]
+
+
+def test_compare_names_every_key_that_differs(tmp_path: Path, capsys: Capture) -> None:
+    for name, keys in (("a", 1), ("b", 40)):
+        with aofnb.open(tmp_path / name) as store:
+            for n in range(keys):
+                store.execute("SET", b"k\xff%d" % n, 1)
+    code, out, _ = run(capsys, "compare", tmp_path / "a", tmp_path / "b", "--level", "state")
+    lines = out.splitlines()
+    assert code == 1
+    assert lines[1] == '[0] "k\\xff1"  added'
+    assert len(lines) == 1 + 39 + 1
+    assert lines[-1] == "39 added"
