@@ -99,7 +99,10 @@ def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'aofnb' has no attribute {name!r}")
     module, attribute = _LAZY[name]
-    value = getattr(importlib.import_module(module), attribute)
+    if module.startswith("aofnb.adapters."):
+        value = getattr(importlib.import_module("aofnb.adapters").load(module), attribute)
+    else:
+        value = getattr(importlib.import_module(module), attribute)
     globals()[name] = value
     return value
 

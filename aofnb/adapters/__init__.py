@@ -4,3 +4,20 @@
 so in the foreground; `remote` gives a real server a store's face; `push` moves data there; `replication` feeds real
 replicas. redis-py is imported only where it is needed.
 """
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+__all__ = ["load"]
+
+
+def load(name: str) -> ModuleType:
+    """The module `name` of this package, or what to install to have it."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as problem:
+        if problem.name != "redis":
+            raise
+        raise ModuleNotFoundError("this needs redis-py: pip install 'aofnb[redis]'", name="redis") from problem

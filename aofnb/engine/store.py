@@ -707,7 +707,7 @@ class Store:
 
 def _adapter(name: str) -> Any:
     """A module of the row above, which only its users load."""
-    return importlib.import_module(f"aofnb.adapters.{name}")
+    return importlib.import_module("aofnb.adapters").load(f"aofnb.adapters.{name}")
 
 
 @contextmanager
