@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import gc
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ __all__ = ["FailedCommand", "Replayer", "SkippedPart", "collection_rests"]
 apply = _replay_cy.apply if _replay_cy.COMPILED else plain_replay.apply
 # Of the number of a database; a longer one may be too long for `int` to take.
 _INDEX_DIGITS = 9
+# Of a name that is unknown, so much is told.
+_NAME_BYTES = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +81,32 @@ def collection_rests() -> Iterator[None]:
 class Replayer:
     """Feeds blocks of commands to the engine's handlers, with a fresh client per file, and loads snapshots.
 
+    Parameters
+    ----------
+    strict
+        Whether a command that is unknown or has the wrong number of arguments ends the load, as on a server. Else it is
+        left out: who looks into the log of another server wants to see the rest.
+
     Attributes
     ----------
     commands, snapshot_keys
         How many there were.
     failed, skipped, warnings
         What was odd: commands with errors, parts of snapshots that are not in the store, and what is no damage.
+    left_out, first_left_out
+        How many commands of each name were left out, and why and where the first was.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, strict: bool = True) -> None:
         self.engine = engine
         self.commands = 0
         self.snapshot_keys = 0
         self.failed: list[FailedCommand] = []
         self.skipped: list[SkippedPart] = []
         self.warnings: list[str] = []
+        self.left_out: Counter[str] = Counter()
+        self.first_left_out: FailedCommand | None = None
+        self._strict = strict
         self._file: str | None = None
         self._client = engine.new_client()
         config = engine.config
@@ -159,7 +173,7 @@ class Replayer:
         Raises
         ------
         AofFormatError
-            For a command that is unknown or has the wrong number of arguments.
+            For a command that is unknown or has the wrong number of arguments, if this is strict.
         """
         if file != self._file:
             self._file = file
@@ -212,7 +226,13 @@ class Replayer:
         client = self._client
         command = self._known.get(argv[0])
         if command is None or not command.min_argc <= len(argv) <= command.max_argc:
-            command = self._look_up(file, block.offsets[index], argv)
+            try:
+                command = self._look_up(file, block.offsets[index], argv)
+            except AofFormatError as problem:
+                if self._strict:
+                    raise
+                self._leave_out(file, block.offsets[index], argv, problem)
+                return
             if not self._may_change_data(file, block.offsets[index], command):
                 return
         if client.multi is not None:
@@ -277,6 +297,12 @@ class Replayer:
         if command.words == 1 and not _only_looks(command):
             self._known[argv[0]] = command
         return command
+
+    def _leave_out(self, file: str, offset: int, argv: Sequence[bytes], problem: AofFormatError) -> None:
+        name = argv[0][:_NAME_BYTES].decode("utf-8", "backslashreplace").upper()
+        self.left_out[name] += 1
+        if self.first_left_out is None:
+            self.first_left_out = FailedCommand(file, offset, name, problem.message)
 
     def _may_change_data(self, file: str, offset: int, command: Command) -> bool:
         """Whether there is anything for `command` to do here; one about the server, which no log has, is reported."""

@@ -11,6 +11,7 @@ import html
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,12 +23,12 @@ from aofnb.forensics.compare import change_of
 from aofnb.forensics.damage import PartSurvey, survey
 from aofnb.forensics.log import Log
 from aofnb.forensics.newlog import Written, checked_dest, is_copied, left_out, write_log
-from aofnb.forensics.position import Position, Where, is_place
+from aofnb.forensics.position import Position, Second, TimeOfDay, Where, is_place, parse_position
 from aofnb.forensics.reading import HARMLESS, Progress, teller
 from aofnb.forensics.roles import key_roles
 from aofnb.forensics.scan import Records
 from aofnb.forensics.slicing import Place, unit_start
-from aofnb.forensics.travel import Table, Traveller, tables_from
+from aofnb.forensics.travel import Table, Traveller, tables_from, what_is_lacking
 from aofnb.forensics.words import count
 from aofnb.resp.reader import Block
 from aofnb.store import glob
@@ -221,7 +222,7 @@ def recover(
     title = "a new log " + ", ".join(
         text
         for text, said in (
-            (f"of everything before row {end}", stop is not None),
+            (_said_stop(stop, end), stop is not None),
             (f"without {count(len(rows), 'command')}: {_shown_rows(rows)}", drop is not None),
             ("of the chosen keys alone", keep is not None),
         )
@@ -237,8 +238,17 @@ def recover(
         found = sorted(_differences(now.store.engine.keyspace, then.store.engine.keyspace, places))
         fail_now = set(now.failed)
         failed = [each for each in then.failed if each not in fail_now]
+        lacking = now.lacking
     conflicts = [f"{each}, once those commands are gone" for each in failed]
-    return Plan(title, log, parts, choose, touched, [], rows, found, _damaged(log, parts) + conflicts)
+    return Plan(title, log, parts, choose, touched, [], rows, found, _damaged(log, parts) + lacking + conflicts)
+
+
+def _said_stop(stop: Where | None, row: int) -> str:
+    text = stop.strip() if isinstance(stop, str) else stop
+    is_second = isinstance(text, str | datetime) and text != "end"
+    if is_second and isinstance(parse_position(text), Second | TimeOfDay):
+        return f"of everything up to {text}, all of that second included: before row {row}"
+    return f"of everything before row {row}"
 
 
 def undo(log: Log, what: Any, mode: Mode = "graft", progress: Progress = None) -> Plan:
@@ -288,6 +298,7 @@ def _graft(log: Log, commands: list[tuple[int, int, list[bytes]]], progress: Pro
                             rebuilt.append([b"PEXPIREAT", key, b"%d" % deadline])
                         saved[index, key] = _fingerprint(value, deadline), rebuilt
         states.advance(log.index().rows)
+        conflicts += states.lacking
         extra: list[list[bytes]] = []
         found: list[tuple[int, bytes, str]] = []
         selected = -1
@@ -479,6 +490,12 @@ class _States:
 
     def __exit__(self, *error: object) -> None:
         self.store.close()
+
+    @property
+    def lacking(self) -> list[str]:
+        """What the data lack of what the log says."""
+        lacking = what_is_lacking(self._replayer)
+        return [] if lacking is None else [lacking]
 
     @property
     def failed(self) -> list[str]:

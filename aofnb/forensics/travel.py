@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import logging
 import os
 import shutil
 import threading
@@ -40,6 +41,7 @@ from aofnb.forensics.reading import Progress, Report, teller
 from aofnb.forensics.rows import tables
 from aofnb.forensics.scan import Records
 from aofnb.forensics.state_columns import load_columns, write_columns
+from aofnb.forensics.words import count
 from aofnb.rdb import load_rdb
 from aofnb.resp.reader import Block
 from aofnb.store.keyspace import Keyspace
@@ -60,6 +62,7 @@ __all__ = [
     "replay_into",
     "store_at",
     "tables_from",
+    "what_is_lacking",
 ]
 
 # Smaller logs have no checkpoints.
@@ -78,6 +81,9 @@ _COPY_BYTES = 1 << 20
 _KEPT = ("file", "in_columns", "size", "nbytes", "crc", "file_crc")
 # With fewer keys it is not worth to look for what nobody holds any more.
 _MANY_KEYS = 100_000
+# Of the commands that cannot be run so many are named.
+_NAMES = 5
+_log = logging.getLogger("aofnb")
 # Those that were made, until they are collected.
 _stores: WeakSet[Store] = WeakSet()
 
@@ -166,12 +172,15 @@ class Traveller:
             self._load_base(position)
         for mark in checkpoints.wanted(self.seq, position.seq):
             self._replay_to(mark.seq)
-            checkpoints.add(mark, self.store)
+            # What a store lacks is told of by who replays.
+            if not self.replayer.left_out:
+                checkpoints.add(mark, self.store)
         self._replay_to(position.seq)
 
     def _begin_anew(self, position: Position) -> None:
         self.store = empty_store(self._log, position.ts)
-        self.replayer = Replayer(self.store.engine)
+        # What only another server knows is no reason to show nothing of the rest.
+        self.replayer = Replayer(self.store.engine, strict=False)
         self.seq = 0
 
     def _restore(self, found: Checkpoint) -> None:
@@ -251,6 +260,26 @@ class Traveller:
             for name, block in blocks(self._log, stop, self.seq, self._progress):
                 self.replayer.replay(name, block)
         self.seq = max(stop, self.seq)
+        if (lacking := what_is_lacking(self.replayer)) is not None:
+            _warn_once(self._log.source, lacking)
+
+
+def what_is_lacking(replayer: Replayer) -> str | None:
+    """Which commands were left out, where the first is, and what follows from that; None if there are none."""
+    first = replayer.first_left_out
+    if first is None:
+        return None
+    names = ", ".join(f"{name} {number:,}" for name, number in replayer.left_out.most_common(_NAMES))
+    more = ", ..." if len(replayer.left_out) > _NAMES else ""
+    return (
+        f"{count(replayer.left_out.total(), 'command')} that nothing here can run, so what they changed is not in the "
+        f"data: {names}{more}; the first at byte {first.offset} of {first.file}"
+    )
+
+
+@functools.cache
+def _warn_once(source: str, text: str) -> None:
+    _log.warning("%s: %s", source, text)
 
 
 def base_end(log: Log) -> Mark | None:

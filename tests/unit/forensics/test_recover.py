@@ -5,6 +5,7 @@ from support.require import need
 from support.server import available
 
 import aofnb
+from aofnb.forensics import travel
 from aofnb.resp.encode import encode_command
 from aofnb.store.digest import keyspace_digest
 
@@ -259,3 +260,38 @@ def test_every_reading_of_a_plan_tells_how_far_it_is(plan, tmp_path):
     total = (tmp_path / "x.aof").stat().st_size
     # Which commands those are, how sound the files are, and what the data were.
     assert told.count((total, total)) >= 3
+
+
+def test_a_plan_up_to_a_time_says_that_it_takes_all_of_the_second(tmp_path):
+    path = tmp_path / "x.aof"
+    seconds = [b"#TS:%d\r\n" % (1_790_000_000 + n) + encode_command([b"INCR", b"k"]) * 2 for n in range(3)]
+    path.write_bytes(b"".join(seconds))
+    log = aofnb.scan(path)
+    plan = log.recover(stop="2026-09-21 14:13:21")
+    assert plan.title == "a new log of everything up to 2026-09-21 14:13:21, all of that second included: before row 4"
+    assert log.recover(stop=" 14:13:21").title == plan.title.replace("2026-09-21 ", "")
+    assert log.recover(stop="end").title == "a new log of everything before row 6"
+
+
+def test_commands_of_another_server_do_not_stop_a_plan_and_are_told(tmp_path):
+    """Of a module, for example: they stay in the new log, and nothing here knows what they changed."""
+    log = log_of(tmp_path / "x.aof", "SET a 1", "JSON.SET d . 1", "JSON.SET d . 2", "GET", "FLUSHALL", "SET b 1")
+    store = log.at("end")
+    assert store.execute("KEYS", "*") == [b"b"]
+    plan = log.undo("FLUSHALL")
+    assert plan.found == [(0, b"a", "comes back")]
+    (note,) = plan.conflicts
+    assert note.startswith("3 commands that nothing here can run, so what they changed is not in the data: JSON.SET 2, ")
+    assert note.endswith(f"GET 1; the first at byte 27 of {tmp_path / 'x.aof'}")
+    written = plan.write(tmp_path / "new")
+    assert "unknown command 'JSON.SET'" in repr(written)
+    assert aofnb.scan(tmp_path / "new").to_pandas()["cmd"].tolist().count("JSON.SET") == 2
+
+
+def test_a_state_that_lacks_commands_is_not_kept_for_the_next_question(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(travel, "_WORTH_BYTES", 1)
+    for lines, kept in (("SET a 1", "SET b 1"), 1), (("SET a 1", "JSON.SET d . 1"), 0):
+        log = log_of(tmp_path / f"{kept}.aof", *lines)
+        assert log.at("end").execute("GET", "a") == b"1"
+        assert (log.checkpoints.before(2) is not None) == bool(kept)
+    assert "JSON.SET 1; the first at byte 27" in caplog.text
