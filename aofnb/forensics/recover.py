@@ -245,8 +245,8 @@ def recover(
 
 def _said_stop(stop: Where | None, row: int) -> str:
     text = stop.strip() if isinstance(stop, str) else stop
-    is_second = isinstance(text, str | datetime) and text != "end"
-    if is_second and isinstance(parse_position(text), Second | TimeOfDay):
+    may_be_time = isinstance(text, str | datetime) and text != "end"
+    if stop is not None and may_be_time and isinstance(parse_position(stop), Second | TimeOfDay):
         return f"of everything up to {text}, all of that second included: before row {row}"
     return f"of everything before row {row}"
 
