@@ -190,7 +190,7 @@ def write_log(
         manifest = Manifest(_PREFIX, manifest.base, (*manifest.incrs, entry))
         manifest.persist(OsFs(), str(directory))
         if verify:
-            _verify(written)
+            _verify(written, progress)
         _report(dest, {**about, "written": written.to_dict()})
     except BaseException:
         # Half a log is worse than none.
@@ -306,14 +306,14 @@ def _report(dest: Path, content: dict[str, Any]) -> None:
         os.fsync(file.fileno())
 
 
-def _verify(written: Written) -> None:
+def _verify(written: Written, progress: Progress) -> None:
     """Load it here and, where there is one, in a redis-server, both at once."""
     from aofnb.forensics.log import scan
 
     try:
         databases = max(16, scan(written.path).index().databases)
         with loading_server(written.path, databases) as server_digest:
-            _load(written, databases)
+            _load(written, databases, progress)
             written.server_digest = server_digest()
     except AofnbError as problem:
         written.problems.append(f"aofnb.open refuses it: {problem}")
@@ -322,8 +322,13 @@ def _verify(written: Written) -> None:
         written.problems.append("redis-server loaded other data from it than aofnb")
 
 
-def _load(written: Written, databases: int) -> None:
-    with open_store(written.path, readonly=True, background=False, progress=False, databases=databases) as store:
+def _load(written: Written, databases: int, progress: Progress) -> None:
+    tell = teller(progress)
+
+    def told(done: int, total: int) -> None:
+        tell(done, total)
+
+    with open_store(written.path, readonly=True, background=False, progress=told, databases=databases) as store:
         keyspace, loaded = store.engine.keyspace, store.load_report
         written.keys = keyspace.key_count()
         written.digest = keyspace_digest(keyspace)

@@ -46,7 +46,7 @@ def found_parts(
 
     Raises
     ------
-    ValueError
+    ValueError, TypeError
         An option that cannot be, or does not apply; or there are several logs.
     AofError
         fsspec is missing, or cannot read what the address names.
@@ -57,6 +57,10 @@ def found_parts(
         path = _only(path, storage_options)
     if not hasattr(path, "read") and not isinstance(path, str | PathLike):
         raise TypeError(f"a log is a path, an address, or a file open for reading bytes, not {path!r}")
+    if not isinstance(storage_options, Mapping | None):
+        raise TypeError(f"storage_options= is a dict of what fsspec wants to know, not {storage_options!r}")
+    if not isinstance(history, bool):
+        raise TypeError(f"history= is True or False, not {history!r}")
     options = dict(storage_options or {})
     if is_address(path):
         fs, place = _file_system(path, options)

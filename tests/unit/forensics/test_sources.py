@@ -116,6 +116,10 @@ def test_an_address_that_is_not_there_says_so(memory):
             aofnb.read_aof(address)
     with pytest.raises(ValueError, match="storage_options"):
         aofnb.scan(BASE_AOF, storage_options={"key": "x"})
+    for asked in ({"storage_options": 5}, {"history": "all"}):
+        (name,) = asked
+        with pytest.raises(TypeError, match=f"{name}= is"):
+            aofnb.scan(BASE_AOF, **asked)
 
 
 @pytest.mark.parametrize("kind", ["list", "pattern", "address"])
