@@ -151,7 +151,7 @@ def run(directory: Path, quick: bool, megabytes: int = MEGABYTES) -> list[Case]:
             _NEW + _SCAN + "measured(lambda: log.anonymize(dest, secret=b'0123456789abcdef', verify=False).commands)",
         ),
         bench.salvage(),
-        bench.base(0.5 if compiled else 0.05),
+        bench.base(0.5 if compiled else 0.1),
     ]
 
 
