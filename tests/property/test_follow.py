@@ -55,8 +55,9 @@ class Server:
         self._home, self._units, self._in_parts = home, units, in_parts
         # What is left of the unit that is being written, and where it begins.
         self._rest, self._begin = b"", 0
-        # By kind what is in the manifest; which of these nobody saw yet; and what was deleted.
+        # By kind what is in the manifest, and how many there ever were; which nobody saw yet; and what was deleted.
         self._names: dict[str, list[str]] = {"b": [], "i": [], "h": []}
+        self._made = {"b": 0, "i": 0}
         self._unseen: set[str] = set()
         self._deleted: dict[str, bytes] = {}
         self._first: dict[str, bytes] = {}
@@ -136,17 +137,14 @@ class Server:
             self._rest = b""
 
     def _open(self, kind: str, content: bytes = b"") -> None:
-        number = sum(("base" in name) == (kind == "b") for name in self._all()) + 1
+        self._made[kind] += 1
         suffix = "rdb" if content.startswith(b"REDIS") else "aof"
-        name = f"x.aof.{number}.{'base' if kind == 'b' else 'incr'}.{suffix}" if self._in_parts else "x.aof"
+        name = f"x.aof.{self._made[kind]}.{'base' if kind == 'b' else 'incr'}.{suffix}" if self._in_parts else "x.aof"
         self._file, self._begin = self._home / name, len(content)
         self._file.write_bytes(content)
         self._names[kind].append(name)
         self._unseen.add(name)
         self._write_manifest()
-
-    def _all(self) -> list[str]:
-        return [*self._deleted, *(name for kind in "bih" for name in self._names[kind])]
 
     def _write_manifest(self) -> None:
         if self._in_parts:
@@ -238,8 +236,11 @@ def test_what_is_followed_is_the_log(
         else:
             assert not clock.changed
     found = [row for frame in frames for row in plain(frame)]
-    assert [row[0] for row in found] == list(range(len(known), len(known) + len(found)))
+    first = found[0][0] if found else 0
+    assert [row[0] for row in found] == list(range(first, first + len(found)))
     if not clock.changed:
-        assert found == whole(server.copied(copy))[len(known) :]
+        # The SELECT that stands for the end of a snapshot has no bytes: nobody wrote it.
+        nbytes = COLUMNS.index("nbytes") + 1
+        assert found == [row for row in whole(server.copied(copy))[len(known) :] if row[nbytes] != "0"]
         said = [re.match("([0-9]+) files? came and went", record.getMessage()) for record in caplog.records]
         assert sum(int(each[1]) for each in said) == len(server.lost)
