@@ -414,7 +414,9 @@ def of_backend(frame: pd.DataFrame, dtype_backend: DtypeBackend | None) -> pd.Da
     plain = [name for name in frame.columns if not isinstance(frame[name].dtype, pd.CategoricalDtype | pd.ArrowDtype)]
     if plain:
         frame = frame.copy(deep=False)
-        frame[plain] = frame[plain].convert_dtypes(dtype_backend=dtype_backend)
+        # Before pandas 3 texts are objects, and what they are cannot be told where all of them are missing.
+        missing = [name for name in plain if frame[name].dtype == object and frame[name].isna().all()]
+        frame[plain] = frame[plain].astype(dict.fromkeys(missing, "string")).convert_dtypes(dtype_backend=dtype_backend)
     return frame
 
 
