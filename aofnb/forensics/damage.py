@@ -96,7 +96,7 @@ class PartSurvey:
     lf, discarded
         How many have lost their CRs; how many are in a transaction without EXEC.
     kept
-        How many commands are in the log that salvage makes of it: all of what is sound; else see `Framing`.
+        How many commands are in the log that salvage makes of it: see `Framing`.
     damage
         As in `aofnb.forensics.log.Report`.
     unknown
@@ -118,7 +118,8 @@ class PartSurvey:
     @property
     def sound(self) -> bool:
         """Whether the file can be taken over as it is, byte by byte."""
-        return not self.lf and not [each for each in self.damage if each["kind"] != "skipped"]
+        framed = self.kept == self.rows
+        return framed and not self.lf and not [each for each in self.damage if each["kind"] != "skipped"]
 
     @property
     def lost(self) -> int:
@@ -181,7 +182,7 @@ def survey(log: Log, progress: Progress = None, on_bad: OnBad = "resync") -> lis
             # Which byte is wrong nobody knows.
             seen.before_damage = 0
         seen.damage = sorted(report.damage, key=lambda each: int(each["offset"]))
-        seen.kept = seen.rows if seen.sound else framing.rows
+        seen.kept = framing.rows
         found.append(seen)
         done += part.size
         tell(done, total)

@@ -47,7 +47,7 @@ class Effects:
         # By the bytes of the name, so that most commands need one lookup.
         self._known: dict[bytes, Command] = {}
         selection = Selection.of(("part", "args", "status", "key"), encoding=None)
-        self._rows = self._each(read_rows(log.parts, selection, on_bad, None, Report()))
+        self._rows = _each(read_rows(log.parts, selection, on_bad, None, Report()))
 
     def of(self, frame: pd.DataFrame) -> pd.DataFrame:
         """`frame`, rows of the log behind those of the last call, with what each did.
@@ -75,15 +75,6 @@ class Effects:
         frame = frame.assign(**columns)
         frame.attrs = attrs
         return frame
-
-    def _each(self, batches: Iterator[pa.RecordBatch]) -> Iterator[_Row]:
-        for batch in batches:
-            seq, part, args, status, key = batch.columns
-            names, places = part.dictionary.to_pylist(), part.indices.to_numpy().tolist()
-            words, borders = _objects(args.flatten()), (args.offsets.to_numpy() - args.offsets[0].as_py()).tolist()
-            argvs = [words[begin:end] for begin, end in pairwise(borders)]
-            runs = was_run(status).tolist()
-            yield from zip(_objects(seq), map(names.__getitem__, places), argvs, runs, _objects(key), strict=True)
 
     def _run(self, row: _Row) -> tuple[int | None, str | None, int, str | None]:
         """Run a row: what it changed, its error, the keys behind it, and the type of its first key."""
@@ -136,6 +127,16 @@ class Effects:
         if command is not None and command.words == 1 and not command.subcommands:
             self._known[argv[0]] = command
         return command
+
+
+def _each(batches: Iterator[pa.RecordBatch]) -> Iterator[_Row]:
+    for batch in batches:
+        seq, part, args, status, key = batch.columns
+        names, places = part.dictionary.to_pylist(), part.indices.to_numpy().tolist()
+        words, borders = _objects(args.flatten()), (args.offsets.to_numpy() - args.offsets[0].as_py()).tolist()
+        argvs = [words[begin:end] for begin, end in pairwise(borders)]
+        runs = was_run(status).tolist()
+        yield from zip(_objects(seq), map(names.__getitem__, places), argvs, runs, _objects(key), strict=True)
 
 
 def _objects(column: pa.Array) -> list[Any]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import io
 import os
+import weakref
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, field
@@ -107,13 +108,20 @@ class Postings:
     """Finds the rows of a key. Made by `postings_of`."""
 
     def __init__(self, log: Log, segments: Sequence[Segment]) -> None:
-        self._log = log
+        # Which has these: who lets go of it need not wait for the garbage collection.
+        self._log_of = weakref.ref(log)
         self.segments = list(segments)
         self._starts = np.array([segment.seq for segment in segments], np.int64)
         pieces = [segment.arrays["barriers"] + [[segment.seq, 0]] for segment in segments]
         barriers = np.concatenate(pieces) if pieces else np.zeros((0, 2), np.int64)
         # (row, place in BARRIERS), in order.
         self.barriers: list[tuple[int, int]] = [(row, code) for row, code in barriers.tolist()]
+
+    @property
+    def _log(self) -> Log:
+        log = self._log_of()
+        assert log is not None
+        return log
 
     def rows_of(self, key: bytes) -> Ints:
         """Rows that may have `key` in any database, in order."""

@@ -19,13 +19,13 @@ import logging
 import os
 import shutil
 import threading
+import weakref
 import zlib
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
-from weakref import WeakSet
 
 import numpy as np
 import pyarrow as pa
@@ -85,7 +85,7 @@ _MANY_KEYS = 100_000
 _NAMES = 5
 _log = logging.getLogger("aofnb")
 # Those that were made, until they are collected.
-_stores: WeakSet[Store] = WeakSet()
+_stores: weakref.WeakSet[Store] = weakref.WeakSet()
 
 
 class StoppedClock:
@@ -395,7 +395,8 @@ class Checkpoints:
     """The checkpoints of one log: at most `_LIMIT`, together not larger than the log."""
 
     def __init__(self, log: Log) -> None:
-        self._log = log
+        # Which has these: who lets go of it need not wait for the garbage collection.
+        self._log_of = weakref.ref(log)
         self._known: list[Checkpoint] = []
         # Part, offset, and CRC of the bytes before it.
         self._crc = (-1, 0, 0)
@@ -405,6 +406,12 @@ class Checkpoints:
                 self._known = self._still_true(kept)
             except (OSError, ValueError, KeyError, TypeError):
                 self._known = []
+
+    @property
+    def _log(self) -> Log:
+        log = self._log_of()
+        assert log is not None
+        return log
 
     def before(self, seq: int) -> Checkpoint | None:
         """The last one at or before row `seq`."""

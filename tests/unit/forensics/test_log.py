@@ -11,7 +11,8 @@ from support.samples import known_records, public_samples, sample
 import aofnb
 from aofnb.aof.manifest import Manifest
 from aofnb.errors import AofError, AofFormatError, AofManifestError, AofTruncatedError, RdbError
-from aofnb.forensics.parts import find_parts
+from aofnb.forensics import parts
+from aofnb.forensics.parts import HeldFile, find_parts
 from aofnb.resp.encode import encode_command
 
 BASE_AOF = sample("02-aof-base-incr") / "data"
@@ -379,3 +380,29 @@ def test_parts_are_sent_to_another_process_by_name(tmp_path):
     assert there == part
     with there.open() as read:
         assert read.read(100) == encode_command([b"PING"])
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda log: log.at("end"),
+        lambda log: log.history("k"),
+        lambda log: log.recover(stop=1),
+        lambda log: log.to_pandas(replay=True),
+    ],
+)
+def test_who_lets_go_of_a_log_lets_go_of_its_files(tmp_path, monkeypatch, ask):
+    """At once: not when the garbage is collected, since only so many files are held."""
+    path = tmp_path / "x.aof"
+    path.write_bytes(encode_command([b"INCR", b"k"]) * 3)
+    monkeypatch.setattr(parts, "_HELD_MAX", HeldFile._count + 1)
+    held = HeldFile._count
+    gc.disable()
+    try:
+        log = aofnb.scan(path)
+        assert HeldFile._count == held + 1
+        ask(log)
+        del log
+        assert HeldFile._count == held
+    finally:
+        gc.enable()

@@ -188,6 +188,18 @@ def test_what_would_be_written_is_what_is_written(lost, tmp_path):
     assert kept == log.check().kept == report.kept == len(aofnb.scan(tmp_path / "fixed"))
 
 
+@pytest.mark.parametrize("lines", [["EXEC", "SET a 1"], ["MULTI", "MULTI", "SET a 1", "EXEC"]])
+def test_what_stands_around_no_transaction_is_left_out(lines, tmp_path):
+    """Servers go on behind it; redis-check-aof does not."""
+    records = [encode_command(line.encode().split()) for line in lines]
+    log = aofnb.scan(write(tmp_path / "log.aof", b"".join(records)))
+    report = log.check()
+    assert (report.verdict, report.commands, report.kept) == ("damaged", len(lines), len(lines) - 1)
+    log.salvage(tmp_path / "fixed", dry_run=False)
+    assert aofnb.scan(tmp_path / "fixed").check().verdict == "fine"
+    assert log.at("end").execute("GET", "a") == b"1"
+
+
 def test_salvage_makes_a_log_of_all_that_is_legible(tmp_path):
     path = write(tmp_path / "log.aof", BROKEN)
     report = aofnb.scan(path).salvage(tmp_path / "fixed", dry_run=False)
