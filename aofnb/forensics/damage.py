@@ -68,17 +68,17 @@ class Framing:
             self._rows += 1
             self._before = None
         keep = keep & (found.cut_argc is None)
-        opened: int | None = None
-        for row in np.flatnonzero((found.argc == 1) & keep).tolist():
-            name = found.arg(row, 0).upper()
-            if name not in (b"MULTI", b"EXEC"):
-                continue
-            begins = name == b"MULTI"
-            if begins == self.is_open:
+        rows, are_multi = found.framing()
+        is_open, opened = self.is_open, None
+        for row, begins in zip(rows[keep[rows]].tolist(), are_multi[keep[rows]].tolist(), strict=True):
+            if begins == is_open:
                 keep[row] = False
-                continue
-            opened = row if begins else None
-            self._before = self._rows + int(np.count_nonzero(keep[:row])) if begins else None
+            else:
+                is_open, opened = begins, row if begins else None
+        if not is_open:
+            self._before = None
+        elif opened is not None:
+            self._before = self._rows + int(np.count_nonzero(keep[:opened]))
         self._rows += int(np.count_nonzero(keep))
         return ends, keep, opened
 

@@ -136,6 +136,11 @@ class Damage:
         return Records.of([self.argv], [self.offset], [self.nbytes], cut_argc=self.argc)
 
 
+# Their headers and names; and what makes capitals of the letters of a name behind its header.
+_MULTI, _EXEC = (np.frombuffer(text, np.uint8) for text in (b"5\r\nMULTI", b"4\r\nEXEC"))
+_CAPITALS = np.array([0xFF] * 3 + [0xDF] * 5, np.uint8)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Records:
     """A run of commands of one file as arrays of shape (n,), and the bytes they were read from.
@@ -255,6 +260,17 @@ class Records:
             ts=[(row, second) for row, second in self.ts if row <= keep],
             lines=None if self.lines is None else (self.ends, self.first[:keep]),
         )
+
+    def framing(self) -> tuple[Ints, npt.NDArray[np.bool_]]:
+        """The rows that are MULTI or EXEC, and of each whether it is MULTI."""
+        octets = np.frombuffer(self.data, np.uint8)
+        rows = np.flatnonzero(self.argc == 1)
+        sizes = octets[self.heads[rows] + 1]
+        rows = rows[(sizes == _EXEC[0]) | (sizes == _MULTI[0])]
+        names = octets[self.heads[rows][:, None] + np.arange(1, 1 + len(_MULTI))] & _CAPITALS
+        are_multi: npt.NDArray[np.bool_] = (names == _MULTI).all(axis=1)
+        chosen = are_multi | (names[:, : len(_EXEC)] == _EXEC).all(axis=1)
+        return rows[chosen], are_multi[chosen]
 
     def arg(self, row: int, k: int) -> bytes:
         """Argument `k` of command `row`; 0 is the name."""

@@ -27,7 +27,6 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
-import numpy as np
 import pyarrow as pa
 
 from aofnb.aof import snapshot
@@ -337,11 +336,8 @@ def tables_from(log: Log, begin: Mark, tell: Callable[[int, int], object]) -> Ge
 
 def _leaves_open(found: Records, in_multi: bool) -> bool:
     """Whether a transaction is open behind these commands, if one was (`in_multi`) in front of them."""
-    for row in np.flatnonzero(found.argc == 1)[::-1].tolist():
-        name = found.arg(row, 0).upper()
-        if name in (b"MULTI", b"EXEC"):
-            return name == b"MULTI"
-    return in_multi
+    _, are_multi = found.framing()
+    return bool(are_multi[-1]) if len(are_multi) else in_multi
 
 
 def blocks(log: Log, stop: int, start: int = 0, progress: Progress = None) -> Iterator[tuple[str, Block]]:

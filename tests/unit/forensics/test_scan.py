@@ -243,3 +243,11 @@ def test_annotations_may_stand_anywhere_between_commands(period):
     pieces = [(b"#TS:%d\r\n" % i if i % period == 0 else b"") + command for i in range(50)]
     _, ts, _ = scan(b"".join(pieces), chunk_bytes=40)
     assert ts == [(i, i) for i in itertools.takewhile(lambda i: i < 50, range(0, 50, period))]
+
+
+def test_rows_that_frame_transactions_are_those_with_their_names():
+    names = [b"MULTI", b"exec", b"Multi", b"EXEX", b"multj", b"", b"E", b"PING", b"RESET", b"m\x15LTI", b"EXEC"]
+    argvs = [[name] for name in names] + [[b"EXEC", b"x"], [b"MULTI"]]
+    rows, are_multi = Records.of(argvs, range(len(argvs)), [1] * len(argvs)).framing()
+    assert rows.tolist() == [0, 1, 2, 10, 12]
+    assert are_multi.tolist() == [True, False, True, False, True]
